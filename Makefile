@@ -1,0 +1,66 @@
+# Bare `make` lists the targets.
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+CONF ?= conf/chat.toml
+
+.PHONY: help
+help:  ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or later is needed"; exit 1; }
+	@$(PYTHON) -m venv $(VENV) 2>/dev/null || { $(MAKE) -s debian PACKAGES=python3-venv && $(PYTHON) -m venv $(VENV); }
+
+$(VENV)/run.stamp: setup.py fws/__init__.py | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+$(VENV)/test.stamp: setup.py fws/__init__.py | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test,lint]'
+	@touch $@ $(VENV)/run.stamp
+
+# Debian packages, when they are missing and we may install them.
+.PHONY: debian
+debian:
+	@test "$$(id -u)" = 0 || { echo "missing: $(PACKAGES); install it, or run this as root"; exit 1; }
+	@export DEBIAN_FRONTEND=noninteractive; apt-get update -qq && apt-get install -y -qq --no-install-recommends $(PACKAGES) >/dev/null
+
+.PHONY: browser
+browser:
+	@command -v chromium >/dev/null || $(MAKE) -s debian PACKAGES="chromium fonts-noto-color-emoji"
+
+.PHONY: install
+install: $(VENV)/run.stamp  ## make the virtual environment in .venv
+
+.PHONY: run
+run: install  ## serve conf/chat.toml (another: make run CONF=conf/echo.toml)
+	$(BIN)/fws run $(CONF)
+
+.PHONY: test
+test: $(VENV)/test.stamp browser  ## run all tests, installing what they need
+	$(BIN)/python -m pytest
+
+.PHONY: lint
+lint: $(VENV)/test.stamp  ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+.PHONY: format
+format: $(VENV)/test.stamp  ## let ruff lay out the code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+.PHONY: docs
+docs: $(VENV)/run.stamp  ## generate the reference pages from the code
+	$(BIN)/fws filters --format markdown --built-in > docs/filters.md
+	$(BIN)/fws filters --settings > docs/settings.md
+
+.PHONY: bench
+bench: $(VENV)/test.stamp  ## measure echo, fan-out and memory beside gevent-websocket
+	$(BIN)/python bench/compare.py
+
+.PHONY: clean
+clean:  ## remove what the other targets made
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .hypothesis

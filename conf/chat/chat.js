@@ -1,0 +1,542 @@
+// The page of conf/chat.toml. It sends what the person typed as plain text and gets JSON objects with a `type`; what it
+// does not know it shows as it came, so that another TOML behind the same page stays visible. All that comes from the
+// server goes into the page as textContent, never as HTML.
+
+const KEPT = 500; // children of the log: older ones go, so that a day's chat does not slow the page down
+const LISTED = 200; // people shown by name
+const LONGEST = 4096; // bytes; conf/chat.toml says `max_message 4KiB`
+const GROUPED = 5 * 60_000; // ms within which messages of one person stand together
+const HUES = [15, 42, 68, 95, 125, 152, 188, 232, 260, 288, 316, 345]; // degrees in OKLCH, told apart at a glance
+const RETRY = { first: 500, last: 15_000, settled: 5_000, patience: 10_000 }; // ms
+
+const $ = (id) => document.getElementById(id);
+const log = $("messages");
+const text = $("text");
+const clock = new Intl.DateTimeFormat(undefined, { hour: "numeric", minute: "2-digit" });
+const moment = new Intl.DateTimeFormat(undefined, { dateStyle: "full", timeStyle: "medium" });
+const calendar = new Intl.DateTimeFormat("en-GB", { weekday: "long", day: "numeric", month: "long" });
+const collator = new Intl.Collator(undefined, { sensitivity: "base", numeric: true });
+
+const people = new Map(); // id -> nick
+let me = { id: "", nick: "" };
+
+// Storage, which a browser may refuse: then the page just forgets
+
+function recall(storage, key) {
+  try {
+    return window[storage].getItem(`fws-chat-${key}`) ?? "";
+  } catch {
+    return "";
+  }
+}
+
+function remember(storage, key, value) {
+  try {
+    window[storage].setItem(`fws-chat-${key}`, value);
+  } catch {
+    // Nothing to do: the value lives in a variable as long as the page does.
+  }
+}
+
+// Small pieces
+
+function make(tag, className, content = "") {
+  const element = document.createElement(tag);
+  element.className = className;
+  element.textContent = content;
+  return element;
+}
+
+// Chosen by FNV-1a of the id, so that everybody sees a person in the same colour.
+function hue(id) {
+  let hash = 2166136261;
+  for (const char of id) hash = Math.imul(hash ^ char.codePointAt(0), 16777619);
+  return HUES[(hash >>> 8) % HUES.length];
+}
+
+function tint(element, id) {
+  element.style.setProperty("--hue", hue(id));
+}
+
+function avatar(nick) {
+  const element = make("span", "avatar", initial(nick));
+  element.ariaHidden = "true";
+  return element;
+}
+
+function initial(nick) {
+  return (Array.from(nick)[0] ?? "?").toLocaleUpperCase();
+}
+
+// In a `bdi` a right-to-left name cannot turn the sentence around it.
+const named = (nick) => make("bdi", "", nick);
+
+function enumerate(nicks, most) {
+  const shown = nicks.slice(0, most);
+  if (nicks.length > most) shown.push(`${nicks.length - most} more`);
+  const parts = new Intl.ListFormat("en-GB").formatToParts(shown);
+  return parts.map((part) => (part.type === "element" ? named(part.value) : part.value));
+}
+
+const bytes = (line) => new TextEncoder().encode(line).length;
+const announce = (words) => { $("announcement").textContent = words; };
+
+// The log
+
+let stuck = true; // whether the reader is at the bottom, where new messages keep them
+let settling = 0; // the animation frame that will scroll there
+let reached = 0; // where the log was scrolled to last
+let unread = 0; // messages below the fold
+let unseen = 0; // messages while the tab was hidden
+let day = "";
+let last = null; // the message that a next one may join
+let happening = null; // the line about joins or leaves that a next one may extend
+
+function append(element, kind) {
+  log.append(element);
+  if (log.childElementCount > KEPT) trim();
+  if (kind !== "message") last = null;
+  if (kind !== "event") happening = null;
+  if (stuck) toBottom();
+}
+
+function trim() {
+  // Who reads further up keeps the line under their eyes. Fifty at a time: browsers round the place to whole pixels.
+  const height = stuck ? 0 : log.scrollHeight;
+  const kept = stuck ? KEPT : KEPT - 50;
+  while (log.childElementCount > kept) log.firstElementChild.remove();
+  // The first message of a group may be gone: the next one shows its name.
+  log.firstElementChild.classList.remove("continued");
+  if (!stuck) log.scrollTop -= height - log.scrollHeight;
+}
+
+// Once a frame: a layout for each of 1,500 messages at once took ten seconds.
+function toBottom() {
+  stuck = true;
+  unread = 0;
+  $("newer").hidden = true;
+  settling ||= requestAnimationFrame(() => {
+    settling = 0;
+    log.scrollTop = log.scrollHeight;
+  });
+}
+
+function count(own) {
+  if (document.hidden && !own) {
+    unseen += 1;
+    document.title = `(${unseen}) The lobby`;
+  }
+  if (own) toBottom();
+  if (stuck) return;
+  unread += 1;
+  $("newer").textContent = unread === 1 ? "1 new message ↓" : `${unread} new messages ↓`;
+  $("newer").hidden = false;
+}
+
+function startDay(at) {
+  if (at.toDateString() === day) return;
+  day = at.toDateString();
+  append(make("div", "day", calendar.format(at)), "day");
+}
+
+function showMessage(message) {
+  const { id, nick, body, at } = message;
+  const own = id === me.id;
+  startDay(at);
+  const continued = message.type === "said" && last?.id === id && last.nick === nick && at - last.at < GROUPED;
+
+  const article = make("article", `message ${message.type}`);
+  article.dataset.id = id;
+  article.classList.toggle("own", own);
+  article.classList.toggle("continued", continued);
+  article.classList.toggle("emoji", isEmoji(body));
+  tint(article, id);
+
+  const header = make("header", "");
+  const time = make("time", "", clock.format(at));
+  time.dateTime = at.toISOString();
+  header.append(avatar(nick), make("bdi", "nick", nick), time);
+  const words = make("p", "text", body);
+  words.dir = "auto";
+  words.title = moment.format(at);
+  article.append(header, words);
+
+  append(article, "message");
+  last = message.type === "said" ? message : null;
+  count(own);
+}
+
+function isEmoji(body) {
+  return /^[\p{Extended_Pictographic}\p{Emoji_Modifier}\p{Regional_Indicator}\u200d\ufe0f ]{1,16}$/u.test(body);
+}
+
+// Joins that follow one another share a line, and so do leaves.
+function showEvent(kind, id, nick) {
+  if (happening?.kind === kind) {
+    happening.names.set(id, nick);
+  } else {
+    const element = make("p", "event");
+    append(element, "event");
+    happening = { kind, element, names: new Map([[id, nick]]) };
+  }
+  happening.element.replaceChildren(...enumerate([...happening.names.values()], 4), ` ${kind}`);
+  if (stuck) toBottom();
+}
+
+function showLine(...parts) {
+  const element = make("p", "event");
+  element.append(...parts);
+  append(element, "line");
+}
+
+function showNotice(...parts) {
+  const element = make("div", "notice");
+  const words = make("span", "");
+  words.dir = "auto";
+  words.append(...parts);
+  element.append(make("small", "", "Only for you"), words);
+  append(element, "notice");
+}
+
+// The people
+
+let listing = 0;
+
+function listPeople() {
+  listing ||= setTimeout(() => {
+    listing = 0;
+    const byName = (a, b) => collator.compare(people.get(a), people.get(b));
+    const ids = [...people.keys()].sort((a, b) => (b === me.id) - (a === me.id) || byName(a, b));
+    const items = ids.slice(0, LISTED).map((id) => {
+      const item = make("li", "");
+      item.dataset.id = id;
+      tint(item, id);
+      item.append(avatar(people.get(id)), make("bdi", "", people.get(id)));
+      if (id === me.id) item.append(make("small", "", "you"));
+      return item;
+    });
+    if (ids.length > LISTED) items.push(make("li", "rest", `and ${ids.length - LISTED} more`));
+    $("people").replaceChildren(...items);
+    for (const element of document.querySelectorAll(".count")) element.textContent = people.size;
+    $("me").querySelector("bdi").textContent = me.nick || "not known yet";
+    $("me").querySelector(".avatar").textContent = initial(me.nick);
+    tint($("me"), me.id);
+  }, 30); // a crowd that joins at once is drawn once
+}
+
+function setPeople(list) {
+  people.clear();
+  for (const person of Array.isArray(list) ? list : []) people.set(String(person?.id), String(person?.nick));
+}
+
+// One's own name. A tab keeps the name it had; a new tab starts with the one chosen last, and gives way if it is taken.
+
+let wanted = recall("sessionStorage", "name") || recall("localStorage", "name");
+let owned = recall("sessionStorage", "name") !== "";
+let asking = ""; // "", "page" or "person": who waits for the answer to /nick
+
+function ask(nick, who) {
+  asking = who;
+  socket.send(`/nick ${nick}`);
+}
+
+function keepName(nick) {
+  wanted = nick;
+  owned = true;
+  remember("sessionStorage", "name", nick);
+  remember("localStorage", "name", nick);
+}
+
+// Whoever had the name, perhaps this tab's own lost connection, has let it go.
+function nameFreed(nick) {
+  if (nick === wanted && me.nick !== wanted) ask(wanted, "page");
+}
+
+function answered(body) {
+  const who = asking;
+  asking = "";
+  if (who === "page" && !owned) wanted = "";
+  if (who === "person" && $("naming").open) $("naming-error").textContent = body;
+  else showNotice(body);
+}
+
+$("me").addEventListener("click", () => {
+  openDrawer(false);
+  $("name").value = me.nick || wanted;
+  $("naming-error").textContent = "";
+  $("naming").showModal();
+  $("name").select();
+});
+
+$("cancel").addEventListener("click", () => $("naming").close());
+
+$("naming-form").addEventListener("submit", (submission) => {
+  submission.preventDefault();
+  const nick = $("name").value.trim();
+  $("naming-error").textContent = nick ? "" : "A name needs at least one character.";
+  if (!nick) return;
+  if (nick !== me.nick && isOpen()) {
+    ask(nick, "person");
+    return;
+  }
+  if (nick !== me.nick) keepName(nick);
+  $("naming").close();
+});
+
+// What the server says
+
+function receive(data) {
+  const message = parse(data);
+  const id = String(message?.id);
+  const nick = String(message?.nick);
+  const at = new Date(message?.time ?? Date.now());
+  switch (message?.type) {
+    case "welcome":
+      me = { id, nick };
+      setPeople(message.people);
+      people.set(id, nick);
+      if (wanted && wanted !== nick) ask(wanted, "page");
+      break;
+    case "said":
+    case "did": {
+      const body = String(message.text);
+      if (id === me.id) delivered(body);
+      showMessage({ type: message.type, id, nick, body, at: Number.isNaN(at.getTime()) ? new Date() : at });
+      return;
+    }
+    case "joined":
+      people.set(id, nick);
+      showEvent("joined", id, nick);
+      break;
+    case "left":
+      people.delete(id);
+      showEvent("left", id, nick);
+      nameFreed(nick);
+      break;
+    case "renamed":
+      renamed(id, nick, String(message.was));
+      break;
+    case "people":
+      setPeople(message.people);
+      showNotice("Here now: ", ...enumerate([...people.values()].sort(collator.compare), 30));
+      break;
+    case "notice":
+      answered(String(message.text));
+      return;
+    default:
+      showNotice(typeof data === "string" ? data : "(binary data)");
+      return;
+  }
+  listPeople();
+}
+
+function parse(data) {
+  try {
+    return JSON.parse(data);
+  } catch {
+    return null;
+  }
+}
+
+function renamed(id, nick, was) {
+  const own = id === me.id;
+  const restored = own && asking === "page";
+  people.set(id, nick);
+  if (own) {
+    me.nick = nick;
+    keepName(nick);
+    if (asking === "person") $("naming").close();
+    asking = "";
+  }
+  // Those who come back take their name at once: one line says it all.
+  if (happening?.kind === "joined" && happening.names.has(id)) showEvent("joined", id, nick);
+  else if (own && !restored) showLine("You are now ", named(nick));
+  else if (!own) showLine(named(was), " is now ", named(nick));
+  nameFreed(was);
+}
+
+// The connection
+
+let socket = null;
+let attempts = 0;
+let openedAt = 0;
+let lostAt = 0;
+let retryAt = 0;
+let ticker = 0;
+
+const isOpen = () => socket?.readyState === WebSocket.OPEN;
+
+function connect() {
+  clearInterval(ticker);
+  setState("connecting", "connecting…");
+  const scheme = location.protocol === "https:" ? "wss" : "ws";
+  const attempt = (socket = new WebSocket(`${scheme}://${location.host}${location.pathname}`));
+  const patience = setTimeout(() => attempt.close(), RETRY.patience);
+
+  attempt.addEventListener("open", () => {
+    clearTimeout(patience);
+    openedAt = Date.now();
+    setState("open", "connected");
+    announce("Connected");
+    if (lostAt) showLine(`Connected again after ${span(openedAt - lostAt)}; what was said meanwhile is not shown`);
+    lostAt = 0;
+  });
+  attempt.addEventListener("message", (arrival) => receive(arrival.data));
+  attempt.addEventListener("close", () => {
+    clearTimeout(patience);
+    // Only a connection that held counts as success: a server that accepts and hangs up is not hammered.
+    if (openedAt && Date.now() - openedAt > RETRY.settled) attempts = 0;
+    if (openedAt) {
+      lostAt = Date.now();
+      announce("Connection lost, reconnecting");
+      giveBack();
+    }
+    openedAt = 0;
+    asking = "";
+    wait();
+  });
+}
+
+// Exponential back-off; the random half keeps a thousand pages from returning in the same instant after a restart.
+function wait() {
+  const longest = Math.min(RETRY.last, 2 * RETRY.first * 2 ** attempts);
+  attempts += 1;
+  retryAt = Date.now() + longest * (0.5 + Math.random() / 2);
+  ticker = setInterval(tick, 250);
+  tick();
+}
+
+function tick() {
+  const left = retryAt - Date.now();
+  if (left <= 0) {
+    connect();
+    return;
+  }
+  const words = navigator.onLine ? "reconnecting" : "offline, trying again";
+  setState("waiting", `${words} in ${Math.ceil(left / 1000)} s`);
+}
+
+function hurry() {
+  if ($("status").dataset.state === "waiting") connect();
+}
+
+function span(ms) {
+  const seconds = Math.max(1, Math.round(ms / 1000));
+  return seconds < 90 ? `${seconds} s` : `${Math.round(seconds / 60)} min`;
+}
+
+function setState(state, words) {
+  $("status").dataset.state = state;
+  $("status-text").textContent = words;
+  $("send").disabled = state !== "open";
+  hint();
+}
+
+window.addEventListener("online", hurry);
+document.addEventListener("visibilitychange", () => {
+  if (document.hidden) return;
+  unseen = 0;
+  document.title = "The lobby";
+  hurry();
+});
+$("retry").addEventListener("click", () => {
+  hurry();
+  text.focus();
+});
+
+// Writing. What was sent but not seen to arrive comes back into the field when the connection is lost.
+
+let underway = [];
+
+function submit() {
+  const line = text.value.trim();
+  if (!line || !isOpen() || bytes(line) > LONGEST) return;
+  socket.send(line);
+  if (!line.startsWith("/") || line.startsWith("/me ")) underway = [...underway.slice(-19), line];
+  text.value = "";
+  written();
+  toBottom();
+}
+
+// The server answers in order, so whatever was sent before this line has been dealt with too.
+function delivered(body) {
+  underway.splice(0, underway.findIndex((line) => line.endsWith(body.trim())) + 1 || 1);
+}
+
+function giveBack() {
+  text.value = [...underway, text.value].filter(Boolean).join("\n");
+  underway = [];
+  written();
+}
+
+function written() {
+  remember("sessionStorage", "draft", text.value);
+  text.style.height = "auto";
+  text.style.height = `${text.scrollHeight}px`;
+  hint();
+}
+
+function hint() {
+  const waiting = $("status").dataset.state !== "open" && attempts > 0;
+  const excess = bytes(text.value.trim()) - LONGEST;
+  let words = "";
+  if (waiting) words = "Not connected. What you write stays here until you can send it.";
+  else if (excess > 0) words = `Too long to send by ${excess} bytes.`;
+  if ($("hint-text").textContent !== words) $("hint-text").textContent = words;
+  $("hint").classList.toggle("shown", words !== "");
+  $("retry").hidden = !waiting;
+}
+
+text.addEventListener("input", written);
+text.addEventListener("keydown", (key) => {
+  // While an input method composes, Enter belongs to it.
+  if (key.key !== "Enter" || key.shiftKey || key.isComposing) return;
+  key.preventDefault();
+  submit();
+});
+$("composer").addEventListener("submit", (submission) => {
+  submission.preventDefault();
+  submit();
+  text.focus();
+});
+
+// Scrolling, and the drawer that the people are on a narrow screen
+
+log.addEventListener("scroll", () => {
+  // Only a way up leaves the bottom: what came in since the last frame may have put the end out of reach meanwhile.
+  const near = log.scrollHeight - log.scrollTop - log.clientHeight < 48;
+  stuck = near || (stuck && log.scrollTop >= reached);
+  reached = log.scrollTop;
+  if (near && unread) toBottom();
+}, { passive: true });
+new ResizeObserver(() => stuck && toBottom()).observe(log);
+$("newer").addEventListener("click", () => {
+  toBottom();
+  text.focus();
+});
+
+const narrow = matchMedia("(width < 48rem)"); // the same width as in chat.css
+
+function openDrawer(open) {
+  const was = document.body.classList.contains("drawer-open");
+  document.body.classList.toggle("drawer-open", open);
+  $("room").inert = open;
+  $("show-people").ariaExpanded = String(open);
+  if (open) $("hide-people").focus();
+  else if (was && narrow.matches) $("show-people").focus();
+}
+
+$("show-people").addEventListener("click", () => openDrawer(true));
+$("hide-people").addEventListener("click", () => openDrawer(false));
+$("shade").addEventListener("click", () => openDrawer(false));
+narrow.addEventListener("change", () => openDrawer(false));
+document.addEventListener("keydown", (key) => {
+  if (key.key === "Escape" && document.body.classList.contains("drawer-open")) openDrawer(false);
+});
+
+text.value = recall("sessionStorage", "draft");
+written();
+listPeople();
+// On a touch screen focus would raise the keyboard over the conversation.
+if (matchMedia("(hover: hover)").matches) text.focus();
+connect();

@@ -1,0 +1,27 @@
+"""fws, a WebSocket server whose behaviour is put together like a Unix pipeline: `cat server_event | filter_a | filter_b`.
+
+This is the façade: all that a filter needs is imported from here. It loads nothing that gevent's patching
+would come too late for.
+"""
+
+from fws.errors import Close, FwsError, Reject
+from fws.filter import DROP, Filter
+from fws.options import Help, Takes
+from fws.publication import Publication
+from fws.units import Duration, Rate, Size
+
+__all__ = [
+    "DROP",
+    "Close",
+    "Duration",
+    "Filter",
+    "FwsError",
+    "Help",
+    "Publication",
+    "Rate",
+    "Reject",
+    "Size",
+    "Takes",
+]
+
+__version__ = "0.1.0"

@@ -1,0 +1,23 @@
+"""The command line: one module a command."""
+
+from __future__ import annotations
+
+import click
+
+from fws import __version__
+from fws.cli.check import check
+from fws.cli.connect import connect
+from fws.cli.filters import filters
+from fws.cli.new import new
+from fws.cli.run import run
+from fws.cli.schema import schema
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="fws")
+def main() -> None:
+    """Filtered WebSocket: a server whose behaviour is a pipeline of filters, declared in a TOML file."""
+
+
+for command in (run, check, filters, new, connect, schema):
+    main.add_command(command)

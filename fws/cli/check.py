@@ -1,0 +1,32 @@
+"""`fws check`: every problem of a configuration, without starting it."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from fws.cli.show import pipelines_of, problems_of
+from fws.compiler import load_generation
+from fws.errors import ConfigError
+
+
+@click.command()
+@click.argument("conf", nargs=-1, required=True, type=click.Path())
+@click.option("-v", "--verbose", is_flag=True, help="Print the pipelines of each path as they were understood.")
+def check(conf: tuple[str, ...], verbose: bool) -> None:
+    """Check the configurations CONF. Exit with 0 when all are sound, else with 1."""
+    sound = True
+    for file in conf:
+        try:
+            generation = load_generation(file)
+        except ConfigError as error:
+            click.echo(problems_of(error))
+            sound = False
+            continue
+        for problem in generation.warnings:
+            click.echo(f"{file}: warning: {problem}")
+        click.echo(f"{file}: ok")
+        if verbose:
+            click.echo(pipelines_of(generation, options=True))
+    sys.exit(0 if sound else 1)

@@ -1,0 +1,346 @@
+"""A client: the server's side of one accepted connection, from its `connect` pipeline to its `disconnect`.
+
+Its greenlet reads, decodes and runs the pipelines, in order; other greenlets send to it through the outbox.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from gevent import GreenletExit, Timeout
+
+from fws.constants import ABNORMAL, NO_STATUS, NORMAL, TRY_AGAIN_LATER, valid_close_code
+from fws.errors import Close, Reject
+from fws.filter import DROP
+from fws.loop import Budget
+from fws.message import frame_of
+from fws.outbox import Outbox
+from fws.protocol.deflate import Agreement, Inflater
+from fws.protocol.frames import Decoder, PeerClose, Ping, Pong, Violation, close, ping, pong
+
+if TYPE_CHECKING:
+    from fws.endpoint import Endpoint
+    from fws.hub import Hub
+    from fws.pipeline import Pipeline
+    from fws.request import Request
+    from fws.transport import Transport
+
+# How much compressed data is inflated in one go: at deflate's best ratio of 1,030 to 1 this becomes 4 MiB.
+INFLATE_SLICE = 4096
+
+
+class Client:
+    """What filters get as `client`.
+
+    Attributes:
+        id: unique among all nodes.
+        request: path, params, headers, query, cookies and address of the upgrade request.
+        identity: who authentication says the client is, a mapping; None when nobody said.
+        state: what filters keep about this client.
+        channels: names of the channels it has joined.
+        close_code, close_reason: how the connection ended; 1006 when TCP ended without a Close frame.
+    """
+
+    __slots__ = (
+        "_connected",
+        "_deadline",
+        "_decoder",
+        "_deferred",
+        "_endpoint",
+        "_hub",
+        "_next_ping",
+        "_pinged",
+        "_transport",
+        "busy",
+        "channels",
+        "close_code",
+        "close_reason",
+        "closing",
+        "deflate_bits",
+        "filled",
+        "id",
+        "identity",
+        "outbox",
+        "request",
+        "state",
+        "subprotocol",
+    )
+
+    def __init__(self, endpoint: Endpoint, request: Request, hub: Hub, subprotocol: str = "") -> None:
+        self.id = secrets.token_urlsafe(9)
+        self.request = request
+        self.identity: dict[str, Any] | None = None
+        self.state: dict[str, Any] = {}
+        self.channels: set[str] = set()
+        self.subprotocol = subprotocol
+        self.close_code = ABNORMAL
+        self.close_reason = ""
+        self.closing = False
+        self.deflate_bits = 0
+        # Instances of filters with placeholders, kept as long as the client is here.
+        self.filled: dict[Any, Any] = {}
+        self.outbox = Outbox(endpoint.settings.max_outbox, self._overflow)
+        # True while filters run: nothing is read then, so an unanswered ping says nothing.
+        self.busy = False
+        self._endpoint = endpoint
+        self._hub = hub
+        self._connected = False
+        self._deferred: list[Callable[[], object]] = []
+        self._decoder: Decoder | None = None
+        self._transport: Transport | None = None
+        self._deadline = 0.0
+        self._next_ping = 0.0
+        self._pinged = 0.0
+
+    def __repr__(self) -> str:
+        return f"<Client {self.id} {self.path}>"
+
+    @property
+    def endpoint(self) -> Endpoint:
+        return self._endpoint
+
+    @property
+    def path(self) -> str:
+        return self.request.path
+
+    @property
+    def address(self) -> str:
+        return self.request.address
+
+    @property
+    def params(self) -> Any:
+        """What the endpoint's path captured."""
+        return self.request.params
+
+    def time(self) -> str:
+        """Now, as RFC 3339 in UTC with milliseconds: what the placeholder `{time}` gives."""
+        now = datetime.fromtimestamp(self._hub.services.wall(), UTC)
+        return now.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+    # What filters do with a client.
+
+    def send(self, message: Any) -> bool:
+        """Send one message: text for `str`, binary for `bytes`, JSON text for anything else. Never waits.
+
+        At most once, in the order of the calls. False when the client is already on its way out.
+
+        Raises:
+            TypeError: a value that JSON cannot carry.
+        """
+        return self.outbox.write(frame_of(message, self.deflate_bits))
+
+    def close(self, code: int = NORMAL, reason: str = "") -> None:
+        """Begin the closing handshake. What was sent before goes out first; nothing is sent after. Never waits.
+
+        TCP ends within `close_timeout`, whatever the peer does.
+
+        Raises:
+            ValueError: a code that may not be sent.
+        """
+        if not valid_close_code(code):
+            raise ValueError(f"close code {code} may not be sent: use 1000-1003, 1007-1014 or 3000-4999")
+        if not self.closing:
+            self._begin_close(code, reason)
+            self.outbox.seal(close(code, reason))
+
+    def join(self, channel: str) -> None:
+        """Become a member of a channel, until `leave` or the end. Raises ValueError for an impossible name."""
+        self._hub.join(self, channel)
+
+    def leave(self, channel: str) -> None:
+        """Stop being a member of a channel; no harm if it was none."""
+        self._hub.leave(self, channel)
+
+    def defer(self, function: Callable[[], object]) -> None:
+        """Call `function` when the client is gone, the last registered first, before the `disconnect` pipeline."""
+        self._deferred.append(function)
+
+    # The connection, driven by the handler and the client's own greenlet.
+
+    def connect(self) -> None:
+        """Run the `connect` pipeline. What it sends is held until `open`.
+
+        Raises:
+            Reject: a filter refused the client, or one failed: access fails closed.
+        """
+        self._hub.add(self)
+        try:
+            self._endpoint.connect.happen(self)
+        except BaseException as error:
+            self._undo()
+            if isinstance(error, Reject | GreenletExit | Timeout):
+                raise
+            if isinstance(error, Close):
+                raise Reject(403, error.reason) from None
+            self._fault("connect", error)
+            raise Reject(500, "A filter failed.") from None
+        self._connected = True
+
+    def open(self, transport: Transport, agreement: Agreement | None) -> None:
+        """The 101 is out: start reading frames, and write what was held."""
+        server = self._hub.generation.config.server
+        inflater = None
+        if agreement is not None:
+            self.deflate_bits = agreement.server_bits
+            inflater = Inflater(agreement)
+        self._decoder = Decoder(
+            self._endpoint.settings.max_message, inflater=inflater, max_fragments=server.max_fragments
+        )
+        self._transport = transport
+        self._next_ping = self._hub.services.clock() + server.ping_interval
+        self.outbox.open(transport)
+
+    def run(self, data: bytes) -> None:
+        """Read until the connection ends; the caller then calls `disconnect`. `data` came right behind the handshake."""
+        transport = self._transport
+        assert transport is not None
+        budget = Budget()
+        budget.start()
+        if data:
+            self._feed(data, budget)
+        while received := transport.receive():
+            budget.start()
+            self._feed(received, budget)
+
+    def _feed(self, data: bytes | memoryview, budget: Budget) -> None:
+        """Bytes from the peer, of which nothing may be kept: the buffer is shared."""
+        decoder = self._decoder
+        assert decoder is not None
+        if self._endpoint.data and not self.closing:
+            flowed = self._flow(self._endpoint.data, bytes(data))
+            if flowed is DROP:
+                return
+            data = flowed
+        if self.deflate_bits:
+            data = bytes(data)
+            for start in range(0, len(data), INFLATE_SLICE):
+                self._handle(decoder.feed(data[start : start + INFLATE_SLICE]), budget)
+        else:
+            self._handle(decoder.feed(data), budget)
+
+    def _handle(self, events: list[Any], budget: Budget) -> None:
+        message = self._endpoint.message
+        for event in events:
+            kind = type(event)
+            if kind is str or kind is bytes:
+                # After our Close what the peer still says is read and ignored (RFC 6455 1.4).
+                if not self.closing:
+                    self._flow(message, event)
+            elif kind is Ping:
+                self.outbox.write(pong(event.payload))
+            elif kind is Pong:
+                self._answered()
+            elif kind is PeerClose:
+                self._peer_closed(event)
+            elif kind is Violation:
+                self._violated(event)
+            budget.spend()
+
+    def _flow(self, pipeline: Pipeline, value: Any) -> Any:
+        """Run one of the client's pipelines. A fault ends the event and nothing else: the client stays."""
+        self.busy = True
+        try:
+            return pipeline.run(self, value)
+        except Close as end:
+            self.close(end.code, end.reason)
+        except GreenletExit:
+            raise
+        except BaseException as error:  # a filter may raise anything, SystemExit and Timeout included
+            self._fault(pipeline.event, error)
+        finally:
+            self.busy = False
+        return DROP
+
+    def _peer_closed(self, event: PeerClose) -> None:
+        if not self.closing:
+            self._begin_close(event.code, event.reason)
+            self.outbox.seal(close(event.code, event.reason if event.code != NO_STATUS else ""))
+        self.outbox.end()
+
+    def _violated(self, event: Violation) -> None:
+        """Fail the connection (RFC 6455 7.1.7): say why, and do not wait for the peer's Close."""
+        self._hub.metrics.count("protocol_errors")
+        if not self.closing:
+            self._begin_close(event.code, event.reason)
+            self.outbox.seal(close(event.code, event.reason))
+        self.outbox.end()
+
+    def _overflow(self) -> None:
+        """The outbox is over its bound: the slow consumer goes, nobody waits for it."""
+        if self.closing:
+            return
+        self._hub.metrics.count("slow_consumers")
+        self._begin_close(TRY_AGAIN_LATER, "too slow")
+        self.outbox.seal(close(TRY_AGAIN_LATER, "too slow"), only=True)
+
+    def _begin_close(self, code: int, reason: str) -> None:
+        self.closing = True
+        self.close_code = code
+        self.close_reason = reason
+        self._deadline = self._hub.services.clock() + self._hub.generation.config.server.close_timeout
+
+    def abort(self) -> None:
+        """End TCP now, without a closing handshake; what waits to be sent is lost."""
+        self.closing = True
+        if self._transport is not None:
+            self._transport.abort()
+
+    def tend(self, now: float, tick: float) -> None:
+        """Called by the sweeper: ping, notice the dead, end what is stuck in closing.
+
+        Args:
+            now: the clock's seconds.
+            tick: seconds until the next call, so that a deadline is not passed.
+        """
+        transport = self._transport
+        if transport is None:
+            return
+        if self.closing:
+            if now + tick >= self._deadline:
+                transport.abort()
+        elif self._pinged:
+            server = self._hub.generation.config.server
+            if self.busy:
+                self._pinged = now
+            elif now - self._pinged >= server.ping_timeout:
+                self._hub.metrics.count("ping_timeouts")
+                self._begin_close(ABNORMAL, "no answer to a ping")
+                transport.abort()
+        elif now >= self._next_ping:
+            self._pinged = now
+            self.outbox.write(ping(b""))
+
+    def _answered(self) -> None:
+        if self._pinged:
+            self._next_ping = self._pinged + self._hub.generation.config.server.ping_interval
+            self._pinged = 0.0
+
+    def disconnect(self) -> None:
+        """The end, exactly once for each client whose `connect` passed: channels, deferred calls, `disconnect`."""
+        self.closing = True
+        self.outbox.discard()
+        if self._transport is not None:
+            self._transport.close()
+        if not self._connected:
+            return
+        self._connected = False
+        self._undo()
+        try:
+            self._endpoint.disconnect.happen(self)
+        except BaseException as error:  # as in a flow; and the greenlet ends here anyway
+            self._fault("disconnect", error)
+
+    def _undo(self) -> None:
+        """Take back what joined the client to the others, and what filters deferred."""
+        self._hub.remove(self)
+        while self._deferred:
+            try:
+                self._deferred.pop()()
+            except BaseException as error:  # one filter's fault must not keep the others' from being undone
+                self._fault("defer", error)
+
+    def _fault(self, event: str, error: BaseException) -> None:
+        self._hub.faults.report(event, error, self.id)

@@ -1,0 +1,394 @@
+"""Compiles a configuration to a generation. `fws run` and `fws check` do it by the same function.
+
+Each stage becomes one filter instance, and every problem is collected on the way, so that what passes the
+check starts.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path as FilePath
+from typing import Any, get_args
+
+import msgspec
+
+from fws.config import Config, EndpointTable, Settings, load, place_problems, read
+from fws.endpoint import Endpoint
+from fws.errors import ConfigError
+from fws.filled import Filled, templates_in
+from fws.filter import EVENTS, Filter, Services, hook, hooks_of
+from fws.generation import Generation
+from fws.options import Option, options_of
+from fws.pipeline import Pipeline, Step
+from fws.problem import Path, Problem, did_you_mean
+from fws.protocol.handshake import Origins, parse_origins
+from fws.registry import LookupProblem, Registry
+from fws.stage import Argument, Stage, StageError, Template, bind, parse_stage, parse_value
+
+# A pipeline is written by hand. Chains in chains can double at each level; this many stages is a mistake.
+MAX_STAGES = 1000
+
+
+def load_generation(
+    file: str | FilePath, services: Services | None = None, environ: Mapping[str, str] | None = None
+) -> Generation:
+    """Read, check and compile a TOML file.
+
+    Args:
+        services: what filters get from the server; real clocks when None.
+        environ: where `${NAME}` comes from; the process's environment when None.
+
+    Raises:
+        ConfigError: with every problem found, each with its place.
+    """
+    environ = os.environ if environ is None else environ
+    document = load(file)
+    config, problems = read(document, environ)
+    generation = None
+    if config is not None:
+        compiler = Compiler(config, Registry(project_of(config.folder)), services or Services(), environ)
+        generation = compiler.generation()
+        problems += compiler.problems
+    if problems or generation is None:
+        raise ConfigError(place_problems(problems, document.source))
+    return generation
+
+
+def project_of(folder: FilePath) -> FilePath:
+    """The project a configuration belongs to: the nearest folder upwards with `pipelines/`, else its own folder."""
+    folder = folder.resolve()
+    for candidate in (folder, folder.parent):
+        if (candidate / "pipelines").is_dir():
+            return candidate
+    return folder
+
+
+class _Scope(msgspec.Struct, frozen=True):
+    """Where a stage stands: which endpoint, which of its path's parameters may be filled in."""
+
+    endpoint: str | None
+    params: tuple[str, ...]
+    event: str | None
+
+
+class Compiler:
+    """Compiles one configuration; `problems` and `warnings` fill up on the way."""
+
+    def __init__(
+        self, config: Config, registry: Registry, services: Services, environ: Mapping[str, str]
+    ) -> None:
+        self.problems: list[Problem] = []
+        self.warnings: list[Problem] = []
+        self._config = config
+        self._registry = registry
+        self._services = services
+        self._environ = environ
+        self._instances: dict[tuple[Any, ...], tuple[Filter | Filled, str] | None] = {}
+        self._used: set[tuple[str, str]] = set()
+        self._reported: set[tuple[Path, int, str]] = set()
+
+    def generation(self) -> Generation:
+        config = self._config
+        endpoints = [self._endpoint(table) for table in config.endpoints]
+        default = self._default() if config.pipelines else None
+        publication = self._pipeline("publication", config.pipelines, ("pipelines",), None, ())
+        self._check_unused()
+        instances = [found[0] for found in self._instances.values() if found is not None]
+        filters = [instance for instance in instances if isinstance(instance, Filter)]
+        return Generation(config, self._services, endpoints, default, publication, filters, self.warnings)
+
+    def _endpoint(self, table: EndpointTable) -> Endpoint:
+        params = tuple(segment[1:-1] for segment in table.path.split("/") if segment[:1] == "{")
+        pipelines = {}
+        for event in EVENTS:
+            if event == "publication":
+                continue
+            # An endpoint's event replaces the same event of [pipelines]; the others are inherited.
+            own = event in table.events
+            stages = table.events if own else self._config.pipelines
+            where: Path = ("endpoints", table.path) if own else ("pipelines",)
+            pipelines[event] = self._pipeline(event, stages, where, table.path, params)
+        origins = self._origins(table.settings, ("endpoints", table.path, "origins"))
+        return Endpoint(table.path, table.settings, origins, pipelines)
+
+    def _default(self) -> Endpoint:
+        pipelines = {
+            event: self._pipeline(event, self._config.pipelines, ("pipelines",), None, ())
+            for event in EVENTS
+            if event != "publication"
+        }
+        settings = self._config.server
+        return Endpoint(None, settings, self._origins(settings, ("server", "origins")), pipelines)
+
+    def _origins(self, settings: Settings, path: Path) -> Origins:
+        try:
+            origins = parse_origins(settings.origins)
+        except ValueError as error:
+            self._problem(Problem(str(error), path))
+            return parse_origins([])
+        if "*" in settings.origins:
+            self.warnings.append(
+                Problem("every web page may connect", path, hint='origins = ["*"] turns the origin check off')
+            )
+        return origins
+
+    def _pipeline(
+        self,
+        event: str,
+        tables: Mapping[str, list[str]],
+        where: Path,
+        endpoint: str | None,
+        params: tuple[str, ...],
+    ) -> Pipeline:
+        scope = _Scope(endpoint, params, event)
+        return Pipeline(event, self._steps(tables.get(event, []), (*where, event), scope, ()))
+
+    def _steps(self, stages: Sequence[str], path: Path, scope: _Scope, within: tuple[str, ...]) -> list[Step]:
+        steps: list[Step] = []
+        for index, text in enumerate(stages):
+            try:
+                stage = parse_stage(text)
+                steps += self._stage(stage, (*path, index), scope, within)
+            except StageError as error:
+                self._problem(Problem(error.message, (*path, index), error.offset, error.hint))
+            except LookupProblem as error:
+                offset = len(text) - len(text.lstrip())
+                self._problem(Problem(error.message, (*path, index), offset, error.hint))
+            if len(steps) > MAX_STAGES:
+                self._problem(Problem(f"a pipeline of more than {MAX_STAGES} stages", (*path, index)))
+                return []
+        return steps
+
+    def _stage(self, stage: Stage, path: Path, scope: _Scope, within: tuple[str, ...]) -> list[Step]:
+        """The steps of one stage: one for a filter, any number for a chain."""
+        name = stage.name
+        if name in self._config.filters:
+            self._used.add(("filters", name))
+            self._no_arguments(stage, f"the options of {name} stand in [filters.{name}]")
+            table = ("filters", name)
+            key: tuple[Any, ...] = (scope.endpoint, scope.event, *table)
+            return self._step(key, stage, lambda: self._from_table(name, scope, within), path, scope)
+        if name in self._config.chains:
+            self._used.add(("chains", name))
+            self._no_arguments(stage, f"{name} is a chain: it takes no arguments")
+            if name in within:
+                raise StageError(f"the chain {name} contains itself", 0, " -> ".join([*within, name]))
+            return self._steps(self._config.chains[name], ("chains", name), scope, (*within, name))
+        key = (scope.endpoint, stage.text)
+        return self._step(key, stage, lambda: self._from_stage(stage, path, scope), path, scope)
+
+    def _no_arguments(self, stage: Stage, hint: str) -> None:
+        if stage.arguments:
+            raise StageError(f"{stage.name} takes no arguments here", stage.arguments[0].start, hint)
+
+    def _step(
+        self,
+        key: tuple[Any, ...],
+        stage: Stage,
+        make: Callable[[], tuple[Filter | Filled, str] | None],
+        path: Path,
+        scope: _Scope,
+    ) -> list[Step]:
+        """The one instance of a stage in its endpoint, as a step of the event's pipeline."""
+        if key not in self._instances:
+            self._instances[key] = make()
+        made = self._instances[key]
+        if made is None or scope.event is None:
+            return []
+        instance, options = made
+        cls = instance.cls if isinstance(instance, Filled) else type(instance)
+        hooks = hooks_of(cls)
+        if scope.event not in hooks:
+            raise StageError(f"{stage.name} does not serve {scope.event}", 0, f"it serves {', '.join(hooks)}")
+        if isinstance(instance, Filled):
+            if scope.event == "publication":
+                raise StageError("there is no client to fill a placeholder from in publication")
+            method = instance.hook(scope.event)
+        else:
+            method = hook(instance, scope.event)
+        return [Step(method, stage.text.strip(), options)]
+
+    def _from_stage(self, stage: Stage, path: Path, scope: _Scope) -> tuple[Filter | Filled, str] | None:
+        cls = self._registry.find(stage.name).cls
+        options = options_of(cls)
+        bound = bind(stage, options)
+        values: dict[str, Any] = {}
+        places: dict[str, tuple[Path, int]] = {}
+        for option in options:
+            if option.name not in bound:
+                continue
+            given = bound[option.name]
+            if isinstance(given, Argument):
+                values[option.name] = self._text(given, scope)
+                if option.takes == "many":
+                    values[option.name] = _split_list(values[option.name])
+                places[option.name] = (path, given.at)
+            elif option.takes == "named":
+                values[option.name] = {str(one.key): self._text(one, scope) for one in given}
+                places[option.name] = (path, given[0].start)
+            else:
+                values[option.name] = [self._text(one, scope) for one in given]
+                places[option.name] = (path, given[0].start)
+        return self._make(cls, stage.name, values, places, (path, 0), scope, ())
+
+    def _text(self, argument: Argument, scope: _Scope) -> str | Template:
+        return parse_value(argument.value, self._environ, scope.params, argument.at)
+
+    def _from_table(
+        self, name: str, scope: _Scope, within: tuple[str, ...]
+    ) -> tuple[Filter | Filled, str] | None:
+        path: Path = ("filters", name)
+        if name in within:
+            self._problem(Problem(f"the filter {name} contains itself", path, hint=" -> ".join([*within, name])))
+            return None
+        table = self._config.filters[name]
+        try:
+            cls = self._registry.find(str(table["use"])).cls
+        except LookupProblem as error:
+            self._problem(Problem(error.message, (*path, "use"), 0, error.hint))
+            return None
+        known = {option.name: option for option in options_of(cls)}
+        values, places, sound = {}, {}, True
+        for key, value in table.items():
+            if key == "use":
+                continue
+            if key not in known:
+                hint = did_you_mean(key, known) if known else f"{table['use']} has no options"
+                self._problem(Problem(f"{table['use']} has no option {key!r}", (*path, key), 0, hint))
+                sound = False
+                continue
+            places[key] = ((*path, key), 0)
+            try:
+                values[key] = value if _holds_pipeline(known[key].type) else self._resolve(value, scope)
+            except StageError as error:
+                self._problem(Problem(error.message, (*path, key), error.offset, error.hint))
+                sound = False
+        made = self._make(cls, name, values, places, (path, 0), scope, (*within, name))
+        return made if sound else None
+
+    def _resolve(self, value: Any, scope: _Scope) -> Any:
+        """Variables filled and placeholders found in every string of a TOML value."""
+        if isinstance(value, str):
+            return parse_value(value, self._environ, scope.params)
+        if isinstance(value, list):
+            return [self._resolve(item, scope) for item in value]
+        if isinstance(value, dict):
+            return {key: self._resolve(item, scope) for key, item in value.items()}
+        return value
+
+    def _make(
+        self,
+        cls: type[Filter],
+        name: str,
+        values: dict[str, Any],
+        places: Mapping[str, tuple[Path, int]],
+        place: tuple[Path, int],
+        scope: _Scope,
+        within: tuple[str, ...],
+    ) -> tuple[Filter | Filled, str] | None:
+        """Convert the options and make the instance; None when a problem was reported."""
+        fixed: dict[str, Any] = {}
+        templates: dict[str, tuple[Option, Any]] = {}
+        sound = True
+        for option in options_of(cls):
+            if option.name not in values:
+                if option.required:
+                    self._problem(Problem(f"{name} needs its option {option.name!r}", *place, hint=option.help))
+                    sound = False
+                continue
+            value = values[option.name]
+            where, offset = places[option.name]
+            if next(templates_in(value), None) is not None:
+                templates[option.name] = (option, value)
+                continue
+            try:
+                fixed[option.name] = option.convert(value, self._maker(where, scope, within))
+            except ValueError as error:
+                self._problem(Problem(f"{name}: {option.name}: {error}", where, offset, option.help))
+                sound = False
+        if not sound:
+            return None
+        if templates:
+            if hasattr(cls, "start"):
+                message = f"{name} starts with the server, before there is a client to fill a placeholder from"
+                self._problem(Problem(message, *place))
+                return None
+            return Filled(cls, fixed, templates, self._services), _show(values)
+        try:
+            instance = cls(**fixed)
+        except (ValueError, TypeError) as error:
+            self._problem(Problem(f"{name}: {error}", *place))
+            return None
+        instance.services = self._services
+        return instance, _show({option.name: getattr(instance, option.name) for option in options_of(cls)})
+
+    def _maker(self, path: Path, scope: _Scope, within: tuple[str, ...]) -> Callable[[Any, Any], Any]:
+        """How `msgspec.convert` builds what is fws's own: pipelines of a `switch`, conditions of a `when`."""
+
+        def make(kind: Any, value: Any) -> Any:
+            if kind is Pipeline:
+                if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+                    raise ValueError("expected a list of stages, each a string")
+                return Pipeline(scope.event or "message", self._steps(value, _find(self._config, path, value), scope, within))
+            return kind.parse(value)
+
+        return make
+
+    def _check_unused(self) -> None:
+        """Chains and tables that no pipeline names are checked all the same, as far as one can without an event."""
+        for section, names in (("chains", self._config.chains), ("filters", self._config.filters)):
+            for name in names:
+                if (section, name) in self._used:
+                    continue
+                self.warnings.append(Problem(f"nothing uses {name}", (section, name)))
+                scope = _Scope("", (), None)
+                self._steps([name], (section, name), scope, ())
+
+    def _problem(self, problem: Problem) -> None:
+        """A chain is compiled wherever it is used; its problems are told once."""
+        key = (problem.path, problem.offset, problem.message)
+        if key not in self._reported:
+            self._reported.add(key)
+            self.problems.append(problem)
+
+
+def _split_list(value: str | Template) -> list[Any]:
+    """`fields=a,b` as a list; what a placeholder fills in is one item."""
+    return [value] if isinstance(value, Template) else [item.strip() for item in value.split(",")]
+
+
+def _holds_pipeline(hint: Any) -> bool:
+    return hint is Pipeline or any(_holds_pipeline(arg) for arg in get_args(hint))
+
+
+def _find(config: Config, path: Path, value: Any) -> Path:
+    """The way to `value`, which stands somewhere below `path`: a table of pipelines is converted item by item."""
+    node: Any = {"filters": config.filters}
+    for step in path:
+        if not isinstance(node, dict) or step not in node:
+            return path
+        node = node[step]
+    if isinstance(node, dict):
+        for key, item in node.items():
+            if item is value:
+                return (*path, key)
+    return path
+
+
+def _show(values: Mapping[str, Any]) -> str:
+    """Options as `name=value`, for `fws check -v`."""
+    shown = []
+    for name, value in values.items():
+        if isinstance(value, Template):
+            text = "".join(str(part) for part in value.parts)
+        elif isinstance(value, dict | list) and value and any(isinstance(item, Pipeline) for item in _items(value)):
+            text = ", ".join(f"[{item}]" for item in _items(value))
+        else:
+            text = str(value)
+        shown.append(f"{name}={text}")
+    return " ".join(shown)
+
+
+def _items(value: dict[str, Any] | list[Any]) -> list[Any]:
+    return list(value.values()) if isinstance(value, dict) else value

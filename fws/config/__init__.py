@@ -1,0 +1,34 @@
+"""The configuration: a TOML file, checked, with the place of everything in it."""
+
+from fws.config.address import Tcp, Unix, effective_listen, parse_listen
+from fws.config.loader import Document, load, parse
+from fws.config.schema import (
+    Channel,
+    Config,
+    EndpointTable,
+    Redis,
+    Server,
+    Settings,
+    place_problems,
+    read,
+)
+from fws.config.source import Source
+
+__all__ = [
+    "Channel",
+    "Config",
+    "Document",
+    "EndpointTable",
+    "Redis",
+    "Server",
+    "Settings",
+    "Source",
+    "Tcp",
+    "Unix",
+    "effective_listen",
+    "load",
+    "parse",
+    "parse_listen",
+    "place_problems",
+    "read",
+]

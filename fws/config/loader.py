@@ -1,0 +1,266 @@
+"""Reads a TOML file twice, with `toml` and the standard library's `tomllib`, and refuses what they read differently.
+
+`toml` 0.10.2 reads the file for fws and has faults: it crashes on lists that mix text and inline tables or silently
+drops items of them, and behind some multi-line strings it loses the rest of the file. A filter that is dropped is a
+security hole. `tomllib` is right and gives the tree; `toml` has a veto.
+
+Both take time that grows with the square of some lengths, minutes for one mebibyte, so what they get has bounds.
+"""
+
+from __future__ import annotations
+
+import datetime
+import math
+import os
+import re
+import stat
+import tomllib
+from typing import Any
+
+import msgspec
+import toml
+
+from fws.config.source import Source
+from fws.errors import ConfigError
+from fws.problem import Path, Problem, dotted
+
+MAX_FILE = 1024 * 1024
+# Brackets within brackets: `toml` reads what stands in n of them n times. No option is deeper than three.
+MAX_DEPTH = 6
+# The sum of the squares of the statements' lengths and of the number of tables, in which `toml` is quadratic: one
+# value of 16 KiB, or 16,384 tables, or a file of 1 MiB in statements of 256 characters.
+MAX_WORK = 16384**2
+# `tomllib` (3.11) is quadratic in the parts of a dotted key, and nothing has counted them before it reads.
+MAX_KEY_PARTS = 32
+_PART = r"""(?:"[^"\n]*+"|'[^'\n]*+'|[A-Za-z0-9_-]++)"""
+_LONG_KEY = re.compile(rf"(?<![A-Za-z0-9_-]){_PART}(?:[ \t]*+\.[ \t]*+{_PART}){{{MAX_KEY_PARTS}}}")
+_LONG_NUMBER = re.compile(r"[0-9_]{4000}")
+_INT64 = range(-(2**63), 2**63)
+
+_WHERE = re.compile(r"(.*) \(at (?:line (\d+), column (\d+)|end of document)\)\Z", re.DOTALL)
+# What `tomllib` says of the commonest slips, and what would be right.
+_ADVICE = {
+    "Invalid value": 'text stands in quotes: name = "text"',
+    "Cannot overwrite a value": "this key was given before; give each key once",
+    "Cannot declare": "this section was there before; put its keys together",
+    "Expected '=' after a key in a key/value pair": 'write name = "value"; a name with blanks or dots in it stands in quotes',
+    "Expected newline or end of document after a statement": "one key with its value a line",
+    "Unclosed array": "close the list with ]; put a comma between its items",
+    "Illegal character '\\n'": "a string in single quotes ends on its line; close it",
+    "Unterminated string": "close the string with the quotes it began with",
+    "Unescaped '\\' in a string": "write \\\\ for a backslash, or put the text in single quotes",
+}
+
+# What to write instead of what `toml` misreads, by what the statement holds; the first that fits. A test shows
+# the fault behind each.
+_REMEDIES = tuple(
+    (re.compile(pattern, re.DOTALL), remedy)
+    for pattern, remedy in (
+        (r'"""|\'\'\'', r'write the text in one line, "…", with \n for its line ends'),
+        (r"\A\[|\A[^=]*[\"'\\]", "write the name without escapes and quotes in it"),
+        (r"\A[^=]*\.", "put the keys below a section's name, [like.this], instead of joining them by dots"),
+        (r"[=\[,]\s*\{", "give the table a section of its own, such as [filters.NAME], and list it by its name"),
+        (r"\\[uU]", "write the character itself instead of its number"),
+        (r"=\s*\[", "no comma, quote or backslash at the ends of an item, no bracket in lists of lists"),
+        (r"=\s*[^\"']*\d", 'write the number in its plainest form, or the value in quotes, such as "30s"'),
+    )
+)
+_OTHERWISE = "say the same with plainer quotes and fewer escapes"
+
+
+class Document(msgspec.Struct, frozen=True):
+    """A TOML file as read: its tree of values, and their places."""
+
+    tree: dict[str, Any]
+    source: Source
+
+
+def load(path: str | os.PathLike[str]) -> Document:
+    """Read a TOML file.
+
+    Raises:
+        ConfigError: it cannot be read, is no text, is no TOML, or `toml` misreads it.
+    """
+    file = os.fspath(path)
+    return parse(_read(file), file)
+
+
+def parse(text: str, file: str) -> Document:
+    """Read TOML text.
+
+    Args:
+        text: what stands in the file, line ends as they are.
+        file: the file's name, for places; nothing is read from it.
+
+    Raises:
+        ConfigError: with one problem and its place. A text that passes gives the same tree in every TOML reader.
+    """
+    source = Source(file, text)
+    tree = _tree(source)
+    _check_bounds(source, tree)
+    if _misreading(text, tree) is not None:
+        raise _blame(source)
+    return Document(tree, source)
+
+
+def _read(file: str) -> str:
+    try:
+        if not stat.S_ISREG(os.stat(file).st_mode):
+            what = "a folder" if os.path.isdir(file) else "no ordinary file"
+            raise _fault(Source(file, ""), f"this is {what}; a TOML file is expected")
+        with open(file, "rb") as stream:
+            data = stream.read(MAX_FILE + 1)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise _fault(Source(file, ""), f"cannot be read: {reason}") from None
+    if data.startswith((b"\xff\xfe", b"\xfe\xff", b"\xef\xbb\xbf")):
+        raise _fault(Source(file, ""), "the file begins with a byte order mark", hint="save it as UTF-8 without one")
+    try:
+        # Cut off at the bound, the last character may be in pieces; then the size is what there is to tell.
+        return data.decode("utf-8", "ignore" if len(data) > MAX_FILE else "strict")
+    except UnicodeDecodeError as error:
+        source = Source(file, data.decode("utf-8", "replace"))
+        position = len(data[: error.start].decode())
+        raise _fault(source, "this is not UTF-8", position, "save the file as UTF-8") from None
+
+
+def _tree(source: Source) -> dict[str, Any]:
+    """What `tomllib` reads."""
+    text = source.text
+    if len(text.encode("utf-8", "replace")) > MAX_FILE:
+        raise _fault(source, "the file is larger than 1 MiB", hint="is this the right file?")
+    if (position := text.find("\0")) >= 0:
+        raise _fault(source, "there is a NUL character in the text", position)
+    if (match := _LONG_KEY.search(text)) is not None:
+        raise _fault(source, f"more than {MAX_KEY_PARTS} names joined by dots", match.start())
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise _syntax_error(source, str(error)) from None
+    except ValueError:
+        # Python's bound on the digits of a number (4,300) is the only one that tomllib does not dress up.
+        match = _LONG_NUMBER.search(text)
+        raise _fault(source, "a number with thousands of digits", match.start() if match else None) from None
+    except RecursionError:
+        raise _too_deep(source) from None
+
+
+def _syntax_error(source: Source, error: str) -> ConfigError:
+    match = _WHERE.match(error)
+    if match is None:
+        return _fault(source, error)
+    message, line, column = match.groups()
+    hint = next((advice for start, advice in _ADVICE.items() if message.startswith(start)), "")
+    place = source.line(int(line), int(column)) if line else source.at(len(source.text.rstrip()))
+    return ConfigError([Problem(f"not TOML: {message[0].lower()}{message[1:]}", hint=hint, place=place)])
+
+
+def _check_bounds(source: Source, tree: dict[str, Any]) -> None:
+    try:
+        deep = source.depth() > MAX_DEPTH
+    except RecursionError:
+        deep = True
+    if deep:
+        raise _too_deep(source)
+    statements = source.statements()
+    tables = sum(statement.header for statement in statements)
+    work = tables**2 + sum((statement.end - statement.start) ** 2 for statement in statements)
+    # A comment is copied character by character into one growing string.
+    work += max(map(len, source.text.split("\n"))) ** 2
+    if work > MAX_WORK:
+        longest = max(statements, key=lambda statement: statement.end - statement.start, default=None)
+        hint = "at most 16 KiB for one value, 16,384 sections, or 1 MiB in lines of 250 characters"
+        raise _fault(source, "the values of this file are too long, or too many", longest.start if longest else 0, hint)
+    for path, value in _leaves(tree, ()):
+        if isinstance(value, int) and value not in _INT64:
+            place = source.place(path)
+            raise ConfigError([Problem("a whole number of more than 64 bits", path, place=place)])
+
+
+def _leaves(value: Any, path: Path) -> Any:
+    """Every value that holds no others, with its path."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from _leaves(item, (*path, key))
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _leaves(item, (*path, index))
+    else:
+        yield path, value
+
+
+def _misreading(text: str, tree: dict[str, Any]) -> str | None:
+    """What `toml` makes of the text when it is not `tree`, in words; None when the two agree."""
+    try:
+        read = toml.loads(text)
+    except Exception as error:  # IndexError, RecursionError, … : it raises whatever its code runs into
+        return f"'toml' cannot read this ({str(error).partition(' (line ')[0]})"
+    found = _difference(tree, read, ())
+    if found is None:
+        return None
+    path, value = found
+    shown = "nothing" if value is _NOTHING else repr(value)
+    return f"'toml' misreads {dotted(path) or 'this'} as {shown if len(shown) <= 60 else shown[:59] + '…'}"
+
+
+_NOTHING = object()
+
+
+def _difference(right: Any, read: Any, path: Path) -> tuple[Path, Any] | None:
+    """The first path at which two trees differ, and what stands there in the second."""
+    if isinstance(right, dict) and isinstance(read, dict):
+        for key in [*right, *(key for key in read if key not in right)]:
+            found = _difference(right.get(key, _NOTHING), read.get(key, _NOTHING), (*path, key))
+            if found is not None:
+                return found
+        return None
+    if isinstance(right, list) and isinstance(read, list) and len(right) == len(read):
+        for index, (one, other) in enumerate(zip(right, read, strict=True)):
+            found = _difference(one, other, (*path, index))
+            if found is not None:
+                return found
+        return None
+    return None if _same(right, read) else (path, read)
+
+
+def _same(right: Any, read: Any) -> bool:
+    if type(right) is not type(read):
+        return False
+    if isinstance(right, datetime.datetime):
+        return bool(right == read and right.utcoffset() == read.utcoffset())
+    return bool(right == read or (isinstance(right, float) and math.isnan(right) and math.isnan(read)))
+
+
+def _blame(source: Source) -> ConfigError:
+    """The statement that `toml` misreads: the text in front of it is read alike by both, with it no more."""
+    statements = source.statements()
+    ends = [*(statement.start for statement in statements[1:]), len(source.text)]
+    low, high = -1, len(ends) - 1
+    cause = _cause(source.text)
+    while high - low > 1:
+        middle = (low + high) // 2
+        found = _cause(source.text[: ends[middle]])
+        if found is None:
+            low = middle
+        else:
+            high, cause = middle, found
+    if not statements:
+        return _fault(source, cause or "'toml' misreads this")
+    start, end, _ = statements[high]
+    statement = source.text[start:end]
+    remedy = next((remedy for pattern, remedy in _REMEDIES if pattern.search(statement)), _OTHERWISE)
+    return _fault(source, cause or "'toml' misreads this", start, remedy)
+
+
+def _cause(text: str) -> str | None:
+    return _misreading(text, tomllib.loads(text))
+
+
+def _too_deep(source: Source) -> ConfigError:
+    hint = "give what is inside a section of its own"
+    return _fault(source, f"more than {MAX_DEPTH} brackets within each other", hint=hint)
+
+
+def _fault(source: Source, message: str, position: int | None = None, hint: str = "") -> ConfigError:
+    place = source.place(()) if position is None else source.at(position)
+    return ConfigError([Problem(message, hint=hint, place=place)])

@@ -1,0 +1,49 @@
+"""Faults of filters: logged once each, with pipeline, filter, client and traceback, and counted."""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from pathlib import Path
+
+from fws.errors import FillError
+from fws.metrics import Metrics
+from fws.pipeline import culprit
+
+logger = logging.getLogger("fws.filters")
+
+
+class Faults:
+    """Where whatever a filter raises ends up, unless it is `Close`, `Reject` or a wish to stop the greenlet."""
+
+    __slots__ = ("_metrics",)
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+
+    def report(self, event: str, error: BaseException, client: str = "") -> None:
+        """Log and count one fault.
+
+        Args:
+            event: the pipeline that was running, or `defer`, `start`, `stop`.
+            client: its id; empty where no client is concerned.
+        """
+        self._metrics.count("filter_faults")
+        where = culprit(error.__traceback__) or "a filter"
+        subject = f" for client {client}" if client else ""
+        if isinstance(error, FillError):
+            # A placeholder without a value is the client's doing or the file's, not a bug with a traceback.
+            logger.warning("%s%s: %s", event, subject, error)
+            return
+        frames = traceback.extract_tb(error.__traceback__)
+        trail = " < ".join(f"{Path(frame.filename).name}:{frame.lineno}" for frame in reversed(frames[-3:]))
+        logger.error(
+            "%s failed in %s%s: %s: %s (%s)",
+            event,
+            where,
+            subject,
+            type(error).__name__,
+            error,
+            trail,
+            extra={"error": error},
+        )

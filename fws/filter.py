@@ -1,0 +1,128 @@
+"""`Filter`, the base of every behaviour, and what its hooks may return."""
+
+from __future__ import annotations
+
+import enum
+import inspect
+import re
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+if TYPE_CHECKING:
+    from fws.hub import Hub
+
+# The server events, in the order of a client's life. A filter serves those for which it has a method.
+EVENTS: Final = ("connect", "data", "message", "publication", "deliver", "disconnect")
+# Events in which something flows from filter to filter; the others only happen.
+FLOWING: Final = ("data", "message", "publication", "deliver")
+
+
+class Drop(enum.Enum):
+    """The type of `DROP`."""
+
+    DROP = "DROP"
+
+
+DROP: Final = Drop.DROP
+"""Returned by a hook: the pipeline ends here and nothing flows on."""
+
+
+class Several:
+    """Returned by a `message` hook: each of the items flows on by itself, in order, through the rest of the pipeline.
+
+    Args:
+        items: a list whose length the filter has bounded.
+    """
+
+    __slots__ = ("items",)
+
+    def __init__(self, items: list[Any]) -> None:
+        self.items = items
+
+
+class Services:
+    """What the server lends to its filters. One object for all filters of a generation.
+
+    Attributes:
+        hub: this process's clients and channels; set when the server starts.
+        clock: monotonic seconds, for measuring spans.
+        wall: Unix time in seconds, for showing to people.
+    """
+
+    __slots__ = ("_hub", "clock", "wall")
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic, wall: Callable[[], float] = time.time) -> None:
+        self._hub: Hub | None = None
+        self.clock = clock
+        self.wall = wall
+
+    @property
+    def hub(self) -> Hub:
+        if self._hub is None:
+            raise RuntimeError("the hub is there once the server has started: use it in hooks, not in __post_init__")
+        return self._hub
+
+    @hub.setter
+    def hub(self, hub: Hub) -> None:
+        self._hub = hub
+
+
+class Filter(msgspec.Struct, dict=True, weakref=True, eq=False):
+    """A named, configured behaviour. Subclass it, declare options as fields, write a method for each event it serves.
+
+        class Shout(Filter):
+            mark: Annotated[str, Help("Text appended to each message.")] = "!"
+
+            def message(self, client, message):
+                return message.upper() + self.mark
+
+    Hooks: `connect(client)`, `data(client, data)`, `message(client, message)`, `publication(publication)`,
+    `deliver(client, publication)`, `disconnect(client)`. A hook returns what flows on, `None` for "unchanged" or
+    `DROP`, in `message` also `Several`; it may raise `Close`, and in `connect` `Reject`. One instance serves all
+    clients of an endpoint: what belongs to one client is kept in `client.state`. `start()` and `stop()`, where
+    defined, run when the server begins and ends to use the filter.
+    """
+
+    @property
+    def services(self) -> Services:
+        """Set by the pipeline that holds the filter; a filter made by hand gets real clocks and no hub."""
+        services: Services | None = self.__dict__.get("services")
+        if services is None:
+            services = self.__dict__["services"] = Services()
+        return services
+
+    @services.setter
+    def services(self, services: Services) -> None:
+        self.__dict__["services"] = services
+
+    @property
+    def hub(self) -> Hub:
+        """This process's clients and channels: `self.hub.publish(channel, message)`."""
+        return self.services.hub
+
+    def clock(self) -> float:
+        """Monotonic seconds: for time-outs and rates."""
+        return self.services.clock()
+
+    def wall(self) -> float:
+        """Unix time in seconds: for showing to people."""
+        return self.services.wall()
+
+
+def hooks_of(cls: type[Filter]) -> tuple[str, ...]:
+    """The events that a filter class serves."""
+    return tuple(event for event in EVENTS if inspect.isfunction(getattr(cls, event, None)))
+
+
+def hook(instance: Filter, event: str) -> Callable[..., Any]:
+    """The bound method that serves `event`."""
+    method: Callable[..., Any] = getattr(instance, event)
+    return method
+
+
+def snake_case(name: str) -> str:
+    """`RateLimit` as `rate_limit`: the name under which a class is used in TOML."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()

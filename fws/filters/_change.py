@@ -1,0 +1,27 @@
+"""Filters that make one value of another, the same way on every event that carries a message."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from fws import DROP, Filter, Publication
+
+if TYPE_CHECKING:
+    from fws.client import Client
+
+
+class Change(Filter):
+    """Subclasses define `change(value)`: the new value, None for unchanged, or DROP."""
+
+    def change(self, value: Any) -> Any:
+        raise NotImplementedError
+
+    def message(self, client: Client, message: Any) -> Any:
+        return self.change(message)
+
+    def publication(self, publication: Publication) -> Any:
+        changed = self.change(publication.message)
+        return changed if changed is None or changed is DROP else publication.replace(message=changed)
+
+    def deliver(self, client: Client, publication: Publication) -> Any:
+        return self.publication(publication)

@@ -1,0 +1,22 @@
+"""What becomes of a message that a filter refuses: the options `on_error` and `on_excess`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from fws import DROP, Close
+from fws.filter import Drop
+
+if TYPE_CHECKING:
+    from fws.client import Client
+
+Refusing = Literal["drop", "reply", "close"]
+
+
+def refuse(client: Client, how: Refusing, code: int, reason: str) -> Drop:
+    """Drop the message, drop it and send `{"error": reason}`, or end the connection with the close code."""
+    if how == "close":
+        raise Close(code, reason)
+    if how == "reply":
+        client.send({"error": reason})
+    return DROP

@@ -1,0 +1,34 @@
+"""`drop`: nothing flows on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from fws import DROP, Filter, Publication
+from fws.filter import Drop as Dropped
+
+if TYPE_CHECKING:
+    from fws.client import Client
+
+
+class Drop(Filter):
+    """End the pipeline: what flows goes no further.
+
+    On `data` the bytes never reach the frame parser, on `message` the filters behind it do not see the message, on
+    `publication` no client of this process gets it, on `deliver` this receiver does not.
+
+    Example:
+        message = ["drop"]
+    """
+
+    def data(self, client: Client, data: bytes) -> Dropped:
+        return DROP
+
+    def message(self, client: Client, message: Any) -> Dropped:
+        return DROP
+
+    def publication(self, publication: Publication) -> Dropped:
+        return DROP
+
+    def deliver(self, client: Client, publication: Publication) -> Dropped:
+        return DROP

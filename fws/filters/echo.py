@@ -1,0 +1,23 @@
+"""`echo`: back to the sender."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from fws import Filter
+
+if TYPE_CHECKING:
+    from fws.client import Client
+
+
+class Echo(Filter):
+    """Send the message back to the client it came from.
+
+    On `message` the client gets what flows: text as text, bytes as bytes, any other value as JSON text. It flows on.
+
+    Example:
+        message = ["echo"]
+    """
+
+    def message(self, client: Client, message: Any) -> None:
+        client.send(message)

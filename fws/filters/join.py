@@ -1,0 +1,36 @@
+"""`join`: become a member of a channel."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+from fws import DROP, Filter, Help, Reject
+
+if TYPE_CHECKING:
+    from fws.client import Client
+
+
+class Join(Filter):
+    """Make the client a member of a channel: it gets what is published there, until it leaves or is gone.
+
+    On `connect` and on `message`, which flows on. Joining twice is joining once. A name that no channel can have
+    (empty, over 200 bytes, control characters), such as a placeholder may give, refuses the client with 400 on
+    `connect` and ends the event on `message`.
+
+    Example:
+        connect = ["join lobby"]
+    """
+
+    channel: Annotated[str, Help("Channel to join.")]
+
+    def connect(self, client: Client) -> None:
+        try:
+            client.join(self.channel)
+        except ValueError as error:
+            raise Reject(400, f"This channel cannot be joined: {error}.") from None
+
+    def message(self, client: Client, message: Any) -> Any:
+        try:
+            return client.join(self.channel)
+        except ValueError:
+            return DROP

@@ -1,0 +1,58 @@
+"""`log`: a line in the server's log."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from fws import Filter, Help, Publication, Takes
+from fws.filters._shown import shown
+
+if TYPE_CHECKING:
+    from fws.client import Client
+
+logger = logging.getLogger("fws.log")
+# The log shortens its lines to 300 bytes; more of a message than this would only be thrown away.
+LONGEST = 200
+
+
+class Log(Filter):
+    """Write one line to the server's log: the event, the client and the beginning of what flows.
+
+    On every event; what flows, flows on. The log cuts its lines at 300 bytes and escapes control characters.
+
+    Example:
+        connect = ["log"]
+        message = ["log level=debug before the limit", "rate_limit 5/s", "log level=debug after it"]
+    """
+
+    text: Annotated[str, Help("Put before the rest of the line."), Takes("rest")] = ""
+    level: Annotated[Literal["debug", "info", "warning", "error"], Help("How loud.")] = "info"
+
+    def connect(self, client: Client) -> None:
+        self._log("connect", client, client.path)
+
+    def data(self, client: Client, data: bytes) -> None:
+        self._log("data", client, data)
+
+    def message(self, client: Client, message: Any) -> None:
+        self._log("message", client, message)
+
+    def publication(self, publication: Publication) -> None:
+        self._log(f"publication {_channel(publication)}", None, publication.message)
+
+    def deliver(self, client: Client, publication: Publication) -> None:
+        self._log(f"deliver {_channel(publication)}", client, publication.message)
+
+    def disconnect(self, client: Client) -> None:
+        self._log("disconnect", client, f"{client.close_code} {client.close_reason}".strip())
+
+    def _log(self, event: str, client: Client | None, what: Any) -> None:
+        level = logging.getLevelNamesMapping()[self.level.upper()]
+        if logger.isEnabledFor(level):
+            parts = (self.text, event, client.id if client is not None else "", shown(what, LONGEST))
+            logger.log(level, "%s", " ".join(part for part in parts if part))
+
+
+def _channel(publication: Publication) -> str:
+    return "everyone" if publication.channel is None else publication.channel

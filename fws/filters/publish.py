@@ -1,0 +1,59 @@
+"""`publish`: a message of the server's own, or what flows, to a channel."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from fws import DROP, Filter, Help, Publication, Reject, Takes
+
+if TYPE_CHECKING:
+    from fws.client import Client
+
+
+class Publish(Filter):
+    """Publish a message of the server's own to a channel, or what flows when none is given.
+
+    On `connect` and `disconnect` nothing flows, so `value` is needed there. On `message` and `publication` what flows,
+    flows on; a publication that is on the channel already is not published again. The client is the sender. A channel
+    name that no channel can have (empty, over 200 bytes, control characters), such as a placeholder may give, ends
+    the event; on `connect` it refuses the client with 400.
+
+    Placeholders in a text are filled in as they are. Where the text is JSON and a client chooses what they hold, give
+    a table in [filters.NAME] instead: each value in it stays one value.
+
+    Example:
+        connect = ["join lobby", "publish lobby {client.id} has come"]
+        disconnect = ["publish lobby {client.id} has left"]
+    """
+
+    channel: Annotated[str, Help("Channel to publish to.")]
+    value: Annotated[Any, Help("What to publish: text, or any JSON value in a table."), Takes("rest")] = None
+    to: Annotated[Literal["all", "others"], Help("Whether the sender gets it too, if it is a member.")] = "all"
+
+    def connect(self, client: Client) -> None:
+        if self._publish(self._own(), client.id) is DROP:
+            raise Reject(400, "No channel can have this name.")
+
+    def message(self, client: Client, message: Any) -> Any:
+        return self._publish(message if self.value is None else self.value, client.id)
+
+    def publication(self, publication: Publication) -> Any:
+        if publication.channel == self.channel:
+            return None
+        message = publication.message if self.value is None else self.value
+        return self._publish(message, publication.sender, publication.exclude)
+
+    def disconnect(self, client: Client) -> None:
+        self._publish(self._own(), client.id)
+
+    def _own(self) -> Any:
+        if self.value is None:
+            raise ValueError("nothing flows on connect and disconnect: publish needs its option 'value' there")
+        return self.value
+
+    def _publish(self, message: Any, sender: str | None, exclude: str | None = None) -> Any:
+        try:
+            self.hub.publish(self.channel, message, sender=sender, exclude=sender if self.to == "others" else exclude)
+        except ValueError:
+            return DROP
+        return None

@@ -1,0 +1,78 @@
+"""`rate_limit`: a token bucket per client or per address."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from fws import Close, Filter, Help, Rate, Reject
+from fws.constants import POLICY_VIOLATION
+from fws.filters._addresses import Addresses
+from fws.filters._refusal import Refusing, refuse
+
+if TYPE_CHECKING:
+    from fws.client import Client
+
+# Sums of floating-point seconds are not exact to the last digit.
+SLACK = 1e-9
+
+
+class RateLimit(Filter):
+    """Let only so many events through in a time.
+
+    A bucket holds up to `burst` tokens and fills at `rate`; each event takes one out. On `message` an event without a
+    token is dropped, or dropped and answered with `{"error": "…"}`, or closes the connection with 1008, as
+    `on_excess` says. On `data` it always closes, as bytes left out would garble the frames behind them. On `connect`,
+    of use with by=address, it refuses the client with 429.
+
+    Each client has a bucket of its own, or with by=address all clients of one IP address share one; of IPv6 the
+    first 64 bits count, as who has one such address has them all. A stage's buckets are its own, in each process. Of
+    addresses at most 100,000 are remembered; past that the one that was silent the longest starts anew.
+
+    Example:
+        connect = ["rate_limit 5/min by=address"]
+        message = ["rate_limit 20/s burst=40 on_excess=reply", "echo"]
+    """
+
+    rate: Annotated[Rate, Help("How fast the bucket fills.")]
+    burst: Annotated[int | None, Help("Events at once; without it as many as the rate gives in a second, or 1.")] = None
+    by: Annotated[Literal["client", "address"], Help("Who has a bucket.")] = "client"
+    on_excess: Annotated[Refusing, Help("What becomes of an event without a token.")] = "drop"
+
+    def __post_init__(self) -> None:
+        if self.burst is None:
+            self.burst = max(1, math.ceil(self.rate))
+        if self.burst < 1:
+            raise ValueError("burst: at least 1 event at once, or nothing ever passes")
+        # Of a bucket is kept when it will be full again: all there is to know about it (GCRA, ITU-T I.371).
+        self._addresses = Addresses()
+
+    def connect(self, client: Client) -> None:
+        wait = self._take(client)
+        if wait:
+            raise Reject(429, "Too many connections, try again later.", [("Retry-After", str(math.ceil(wait)))])
+
+    def data(self, client: Client, data: bytes) -> None:
+        if self._take(client):
+            raise Close(POLICY_VIOLATION, "too fast")
+
+    def message(self, client: Client, message: Any) -> Any:
+        return refuse(client, self.on_excess, POLICY_VIOLATION, "too fast") if self._take(client) else None
+
+    def _take(self, client: Client) -> float:
+        """Take a token; when there is none, the seconds until there will be one."""
+        assert self.burst is not None
+        now = self.clock()
+        by_client = self.by == "client"
+        # Under the filter itself as the key, which no placeholder and no condition can name.
+        state: dict[Any, Any] = client.state
+        full_at = state.get(self, now) if by_client else self._addresses.get(client.address, now)
+        full_at = max(full_at, now) + 1 / self.rate
+        wait = full_at - now - self.burst / self.rate
+        if wait > SLACK:
+            return wait
+        if by_client:
+            state[self] = full_at
+        else:
+            self._addresses.put(client.address, full_at, now)
+        return 0.0

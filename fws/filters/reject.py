@@ -1,0 +1,30 @@
+"""`reject`: no connection."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+from fws import Filter, Help
+from fws import Reject as Rejection
+
+if TYPE_CHECKING:
+    from fws.client import Client
+
+
+class Reject(Filter):
+    """Refuse the client with an HTTP status instead of the upgrade.
+
+    On `connect`; what the filters before it did is undone.
+
+    Example:
+        connect = ["reject 503 'Back at noon.'"]
+    """
+
+    status: Annotated[int, Help("HTTP status, 400 to 599.")] = 403
+    reason: Annotated[str, Help("One sentence for the person at the other end; it becomes the body.")] = ""
+
+    def __post_init__(self) -> None:
+        Rejection(self.status)
+
+    def connect(self, client: Client) -> NoReturn:
+        raise Rejection(self.status, self.reason)

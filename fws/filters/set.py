@@ -1,0 +1,25 @@
+"""`set`: fields put into a JSON object."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fws import DROP, Help, Takes
+from fws.filters._change import Change
+
+
+class Set(Change):
+    """Put fields into a JSON object, in place of what the sender may have put there.
+
+    On `message`, `publication` and `deliver`. What is no object is dropped, as without the fields it would not be
+    what the filters behind this one count on: `json` stands before it. What a placeholder fills in is always text; a
+    table in [filters.NAME] gives values of any kind. On `publication` there is no client to fill one from.
+
+    Example:
+        message = ["json", "set from={client.id} room=lobby at={time}", "broadcast"]
+    """
+
+    fields: Annotated[dict[str, Any], Help("Fields to set, as name=value."), Takes("named")]
+
+    def change(self, value: Any) -> Any:
+        return {**value, **self.fields} if isinstance(value, dict) else DROP

@@ -1,0 +1,24 @@
+"""`skip_sender`: a publication does not come back to who sent it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from fws import DROP, Filter, Publication
+
+if TYPE_CHECKING:
+    from fws.client import Client
+
+
+class SkipSender(Filter):
+    """Keep a publication from the client that sent it.
+
+    On `deliver`. Where only one filter publishes, `broadcast … to=others` does the same at no cost per receiver.
+
+    Example:
+        message = ["broadcast lobby"]
+        deliver = ["skip_sender"]
+    """
+
+    def deliver(self, client: Client, publication: Publication) -> Any:
+        return DROP if publication.sender == client.id else None

@@ -1,0 +1,45 @@
+"""`split`: several messages of one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+from fws import Filter, Help
+from fws.constants import TOO_BIG
+from fws.filter import Several
+from fws.filters._refusal import Refusing, refuse
+
+if TYPE_CHECKING:
+    from fws.client import Client
+
+
+class Split(Filter):
+    """Make several messages of a list: each item runs through the rest of the pipeline by itself, in order.
+
+    On `message`. The list is the message, or stands in a field of it, whose other fields are left behind. An item
+    that is dropped is dropped alone; a fault or a close ends what is left of the list. What is no list, or has no
+    such field, flows on as it is. A list that is too long is dropped, or dropped and answered with
+    `{"error": "…"}`, or closes the connection with 1009, as `on_excess` says. A `rate_limit` behind this filter
+    counts items, one before it counts lists.
+
+    Example:
+        message = ["json", "split", "rate_limit 20/s", "broadcast"]
+    """
+
+    field: Annotated[str, Help("Field that holds the list; without one the message is the list.")] = ""
+    max_items: Annotated[int, Help("Longest list that is split.")] = 100
+    on_excess: Annotated[Refusing, Help("What becomes of a list that is too long.")] = "drop"
+
+    def __post_init__(self) -> None:
+        if self.max_items < 1:
+            raise ValueError("max_items: at least 1, or no list ever passes")
+
+    def message(self, client: Client, message: Any) -> Any:
+        items = message
+        if self.field:
+            items = message.get(self.field) if isinstance(message, dict) else None
+        if not isinstance(items, list):
+            return None
+        if len(items) > self.max_items:
+            return refuse(client, self.on_excess, TOO_BIG, f"a list has at most {self.max_items} items")
+        return Several(items)

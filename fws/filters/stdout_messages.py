@@ -1,0 +1,26 @@
+"""`stdout_messages`: the messages that arrive, on standard output."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from fws import Filter
+from fws.filters._shown import shown
+from fws.filters._stdout import write
+
+if TYPE_CHECKING:
+    from fws.client import Client
+
+
+class StdoutMessages(Filter):
+    """Print the messages that clients send.
+
+    On `message`: a line `--MESSAGE--`, then the message in one line, control characters escaped; it flows on. For
+    looking at a protocol, not for production: the server waits while the output is read slowly.
+
+    Example:
+        message = ["stdout_messages"]
+    """
+
+    def message(self, client: Client, message: Any) -> None:
+        write("MESSAGE", shown(message))

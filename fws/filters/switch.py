@@ -1,0 +1,58 @@
+"""`switch`: a pipeline for each value of a field."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+from fws import Filter, Help, Publication
+from fws.filters._shown import shown
+from fws.pipeline import Pipeline
+
+if TYPE_CHECKING:
+    from fws.client import Client
+
+
+class Switch(Filter):
+    """Run the pipeline that belongs to the value of a field.
+
+    On `message`, `publication` and `deliver`. What comes out of the branch flows on; a branch that drops ends the
+    whole pipeline. A value without a branch, and a message without the field, take the default; without a default
+    they flow on unchanged. Numbers, true and false are compared as JSON writes them: `5`, `true`.
+
+    Example:
+        message = ["json", "by_type"]
+
+        [filters.by_type]
+        use = "switch"
+        key = "type"
+        default = ["reply \\"unknown type\\""]
+        [filters.by_type.case]
+        chat = ["broadcast"]
+        ping = ["reply pong"]
+    """
+
+    key: Annotated[str, Help("Field that decides; a.b is the field b of the object in a.")]
+    case: Annotated[dict[str, Pipeline], Help("A list of stages for each value.")]
+    default: Annotated[Pipeline | None, Help("Stages for every other value.")] = None
+
+    def __post_init__(self) -> None:
+        self._path = self.key.split(".")
+
+    def message(self, client: Client, message: Any) -> Any:
+        branch = self._branch(message)
+        return None if branch is None else branch.run(client, message)
+
+    def publication(self, publication: Publication) -> Any:
+        branch = self._branch(publication.message)
+        return None if branch is None else branch.publish(publication)
+
+    def deliver(self, client: Client, publication: Publication) -> Any:
+        branch = self._branch(publication.message)
+        return None if branch is None else branch.run(client, publication)
+
+    def _branch(self, value: Any) -> Pipeline | None:
+        for name in self._path:
+            value = value.get(name) if isinstance(value, dict) else None
+        if not isinstance(value, str | int | float):
+            return self.default
+        return self.case.get(shown(value), self.default)

@@ -1,0 +1,27 @@
+"""`text`: value to text."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fws import DROP
+from fws.filters._change import Change
+from fws.message import json_bytes
+
+
+class Text(Change):
+    """Turn what flows into text: bytes as UTF-8, any other value as JSON.
+
+    On `message`, `publication` and `deliver`; text flows on unchanged. Bytes that are not UTF-8 are dropped.
+
+    Example:
+        message = ["text", "broadcast"]
+    """
+
+    def change(self, value: Any) -> Any:
+        if isinstance(value, str):
+            return None
+        try:
+            return (value if isinstance(value, bytes) else json_bytes(value)).decode()
+        except UnicodeDecodeError:
+            return DROP

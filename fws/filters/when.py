@@ -1,0 +1,48 @@
+"""`when`: a condition to go on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+from fws import DROP, Filter, Help, Publication, Takes
+from fws.condition import Condition
+
+if TYPE_CHECKING:
+    from fws.client import Client
+
+
+class When(Filter):
+    """Go on where a condition holds, end the pipeline where it does not.
+
+    On `connect`, `message`, `publication`, `deliver` and `disconnect`. On `connect` ending the pipeline does not
+    refuse the client.
+
+    A condition is written as in Python: `and`, `or`, `not`, comparisons, `in`, texts in quotes, numbers, `true`,
+    `false`, `null`, lists of these, and the functions `len`, `lower`, `startswith` and `endswith`. `message`,
+    `channel`, `client` (`id`, `address`, `path`, `subprotocol`), `identity`, `state` and `params` are what they say;
+    any other name is a field of the message. What is missing is null; what cannot be compared is not equal, nor less
+    or more. Instead of placeholders there are names: `params.room`, not {room}. At most 1000 characters.
+
+    Example:
+        message = ["json", "when type == 'chat' and len(text) <= 500", "broadcast"]
+    """
+
+    condition: Annotated[Condition, Help("What must hold."), Takes("rest")]
+
+    def connect(self, client: Client) -> Any:
+        return self._decide(client, None)
+
+    def message(self, client: Client, message: Any) -> Any:
+        return self._decide(client, message)
+
+    def publication(self, publication: Publication) -> Any:
+        return self._decide(None, publication.message, publication.channel)
+
+    def deliver(self, client: Client, publication: Publication) -> Any:
+        return self._decide(client, publication.message, publication.channel)
+
+    def disconnect(self, client: Client) -> Any:
+        return self._decide(client, None)
+
+    def _decide(self, client: Client | None, message: Any, channel: str | None = None) -> Any:
+        return None if self.condition.holds(client, message, channel) else DROP

@@ -1,0 +1,279 @@
+"""The rim: gevent-websocket's handler, from the accepted socket to the 101 and back to the end.
+
+It keeps the library's shape, one greenlet per client and the steps `upgrade_websocket`, `start_response` and
+`run_websocket`, and replaces what they do: the request head is read strictly and under one time limit, and after
+the 101 the socket belongs to the client. Faults of the library that this closes are named beside the code.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+from gevent import Timeout, socket
+from gevent.pywsgi import WSGIServer
+from geventwebsocket.handler import WebSocketHandler
+
+from fws.client import Client
+from fws.errors import Refusal
+from fws.protocol.deflate import Agreement, negotiate
+from fws.protocol.handshake import check, check_origin, choose_subprotocol, response_headers, wants_upgrade
+from fws.protocol.head import Head, HeadReader
+from fws.request import Request
+from fws.transport import Transport
+
+if TYPE_CHECKING:
+    from fws.hub import Hub
+
+logger = logging.getLogger("fws.http")
+
+RECEIVE = 16 * 1024
+# A plain response is one small file or sentence: a peer that takes longer to read it is not reading.
+RESPONSE_TIMEOUT = 60.0
+# How long a refused peer may take to read the answer and stop sending.
+LINGER = 1.0
+# No request has a body here (the head reader refuses them), so all share one empty stream.
+_NO_BODY = io.BytesIO()
+
+
+class Listener(WSGIServer):
+    """gevent's server with what its handlers need to know."""
+
+    # The machine's own name would be looked up in the DNS, for an environ that no filter sees.
+    base_env = {**WSGIServer.base_env, "SERVER_NAME": "fws"}
+
+    def __init__(self, listener: Any, application: Callable[..., Any], hub: Hub) -> None:
+        super().__init__(listener, application, handler_class=Handler, log=None, error_log=logger)
+        self.hub = hub
+        self.draining = False
+
+
+class Handler(WebSocketHandler):
+    """One connection: HTTP requests until one of them becomes a WebSocket."""
+
+    server: Listener
+    environ: dict[str, Any]
+    socket: Any
+    headers: Any
+    # The library's own property builds one that takes the application's log handlers away.
+    logger = logger
+
+    def __init__(self, sock: Any, address: Any, server: Listener) -> None:
+        # With a stream of its own (4.6 KB a client) the library would read ahead of our head reader.
+        super().__init__(sock, address, server, rfile=_NO_BODY)
+        self._head: Any = None
+        self._rest = b""
+        self._timeout: Timeout | None = None
+        self._agreement: Agreement | None = None
+
+    def handle_one_request(self) -> Any:
+        """Read one head, answer it. The result is pywsgi's: True for another request, None for the end."""
+        hub = self.server.hub
+        # Absolute, from the accept to the 101: one byte now and then does not extend it. None of this is a
+        # socket time-out: a filter in `connect` counts as well.
+        self._timeout = Timeout(hub.generation.config.server.handshake_timeout)
+        with self._timeout:
+            try:
+                head = self._read_head()
+                if head is None:
+                    return None
+                self._prepare(head)
+                if not wants_upgrade(head):
+                    self._timeout.close()
+                    self._timeout = Timeout(RESPONSE_TIMEOUT)
+                    self._timeout.start()
+                self.handle_one_response()
+            except Timeout as timeout:
+                if timeout is not self._timeout:
+                    raise
+                hub.metrics.count("handshake_timeouts")
+                if not self.headers_sent:
+                    self._answer(Refusal(408, "The request took too long."))
+                return None
+            except Refusal as refusal:
+                self._answer(refusal)
+                return None
+            except OSError:
+                return None
+            finally:
+                self._timeout.close()
+        return None if self.close_connection or self.server.draining else True
+
+    def _read_head(self) -> Head | None:
+        """The next request's head; None when the peer leaves before it is complete."""
+        reader = HeadReader()
+        data = self._rest
+        while True:
+            head = reader.feed(data) if data else None
+            if head is not None:
+                self._rest = reader.rest
+                return head
+            data = self.socket.recv(RECEIVE)
+            if not data:
+                return None
+
+    def _prepare(self, head: Head) -> None:
+        """Give pywsgi the request as it expects it. There is no body, and nothing ambiguous, in a checked head."""
+        self._head = head
+        self.command, self.path, self.request_version = head.method, head.target, f"HTTP/{head.version}"
+        self.requestline = f"{head.method} {head.target} {self.request_version}"
+        tokens = [token.strip().lower() for token in (head.get("connection") or "").split(",")]
+        self.close_connection = "close" in tokens or (head.version == "1.0" and "keep-alive" not in tokens)
+        self.headers = _Headers(head)
+        self.application = self.server.application
+        self.content_length = 0
+        self.environ = {} if wants_upgrade(head) else self.get_environ()
+        self.wsgi_input = _NoInput
+
+    def _answer(self, refusal: Refusal) -> None:
+        """Refuse a head that could not be read, and end the connection so that the answer arrives.
+
+        Closed with bytes unread, TCP resets the connection, and the reset can overtake the answer.
+        """
+        self._count(refusal)
+        body = f"{refusal.reason}\n".encode()
+        headers = [*self._headers_of(refusal), ("Content-Length", str(len(body)))]
+        lines = [f"HTTP/1.1 {refusal.status} {_phrase(refusal.status)}", *(f"{name}: {text}" for name, text in headers)]
+        with Timeout(LINGER, False):
+            try:
+                self.socket.sendall("\r\n".join([*lines, "", ""]).encode("latin-1", "replace") + body)
+                self.socket.shutdown(socket.SHUT_WR)
+                while self.socket.recv(RECEIVE):
+                    pass
+            except OSError:
+                pass
+
+    def _count(self, refusal: Refusal) -> None:
+        self.server.hub.metrics.count(f"refused_{refusal.status}")
+        logger.debug("refused %s: %d %s", self._address(), refusal.status, refusal.reason)
+
+    def _headers_of(self, refusal: Refusal) -> list[tuple[str, str]]:
+        return [*refusal.headers, ("Content-Type", "text/plain; charset=utf-8"), ("Connection", "close")]
+
+    # The steps of the library.
+
+    def upgrade_websocket(self) -> list[bytes] | None:
+        """Check the request, route it, run its `connect` pipeline, all before the 101. Refusals are plain HTTP."""
+        head = self._head
+        if not wants_upgrade(head):
+            return None  # the WSGI application answers
+        try:
+            accept = check(head)
+            if self.server.draining:
+                raise Refusal(503, "The server is going away.", [("Retry-After", "5")])
+            client = self._admit(head)
+        except Refusal as refusal:
+            return self._refuse(refusal)
+        self.websocket = client
+        self.environ["wsgi.websocket"] = client  # tells the library that the response is an upgrade
+        extensions = self._agreement.header if self._agreement is not None else None
+        self.start_response("101 Switching Protocols", response_headers(accept, client.subprotocol, extensions))
+        return None
+
+    def _admit(self, head: Head) -> Client:
+        """The client of an upgrade request that is in order. Raises Refusal."""
+        hub = self.server.hub
+        route = hub.generation.route(head.target.partition("?")[0])
+        if route is None:
+            raise Refusal(404, "There is no endpoint at this path.")
+        endpoint, params = route
+        check_origin(head, endpoint.origins, secure=self.server.ssl_enabled)
+        subprotocol = choose_subprotocol(head, endpoint.settings.subprotocols)
+        offers = head.get("sec-websocket-extensions")
+        if endpoint.settings.compression and offers is not None:
+            self._agreement = negotiate(offers)
+        client = Client(endpoint, Request(head, params, self._address()), hub, subprotocol or "")
+        try:
+            client.connect()
+        except Timeout as timeout:
+            if timeout is not self._timeout:
+                raise
+            hub.metrics.count("handshake_timeouts")
+            raise Refusal(503, "The server took too long to decide.") from None
+        return client
+
+    def _refuse(self, refusal: Refusal) -> list[bytes]:
+        """Refuse a request that could be read: pywsgi sends the answer."""
+        self.close_connection = True
+        self._count(refusal)
+        self.start_response(f"{refusal.status} {_phrase(refusal.status)}", self._headers_of(refusal))
+        return [f"{refusal.reason}\n".encode()]
+
+    def run_websocket(self) -> None:
+        """The 101 is out: take the socket over and stay until the client is gone."""
+        client: Client = self.websocket
+        if self._timeout is not None:
+            self._timeout.close()
+        client_socket, rest = self.socket, self._rest
+        # pywsgi would read from and close a socket that it still has. Handler, head and environ are not needed
+        # any more: a client lives long and its greenlet holds this frame.
+        self.socket = None
+        self._rest = b""
+        self._head = self.headers = None
+        self.environ = {}
+        client.open(Transport(client_socket), self._agreement)
+        client.run(rest)
+
+    def run_application(self) -> None:
+        """As the library does, but a client whose `connect` passed is ended also when the 101 cannot be sent."""
+        try:
+            super().run_application()
+        finally:
+            # The library takes the mere presence of the attribute for an upgrade.
+            client = self.__dict__.pop("websocket", None)
+            if client is not None:
+                client.disconnect()
+
+    def handle_error(self, kind: Any, error: Any, traceback: Any) -> None:
+        """Whatever a response raised. A peer that is gone or too slow is normal life; the rest is ours."""
+        self.close_connection = True
+        if error is self._timeout or isinstance(error, OSError):
+            self.server.hub.metrics.count("responses_cut")
+            return
+        logger.error("%s failed: %s: %s", self.requestline, kind.__name__, error, extra={"error": error})
+        self._send_error_response_if_possible(500)
+
+    def log_request(self) -> None:
+        """One debug line a request; the library would throw it away (its R5) and say nothing of upgrades."""
+        if self.requestline:
+            logger.debug("%s %s %s", self._address(), self.requestline, self.code)
+
+    def _address(self) -> str:
+        address = self.client_address
+        return str(address[0]) if isinstance(address, tuple) else ""
+
+
+class _Headers:
+    """A checked head in the form of `http.client.HTTPMessage`, as far as pywsgi asks."""
+
+    def __init__(self, head: Head) -> None:
+        self._head = head
+        self.typeheader = head.get("content-type")
+
+    @property
+    def headers(self) -> list[str]:
+        return [f"{name}: {value}" for name, value in self._head.headers]
+
+    def get(self, name: str, default: str | None = None) -> str | None:
+        value = self._head.get(name)
+        return default if value is None else value
+
+    getheader = get
+
+
+class _NoInput:
+    """Stands where pywsgi has the request body to read away."""
+
+    @staticmethod
+    def _discard() -> None:
+        """There is none."""
+
+
+def _phrase(status: int) -> str:
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return "Refused"

@@ -1,0 +1,143 @@
+"""The log: one line for one thing, short, safe to print, and never a flood.
+
+Lines are at most 300 bytes, control characters are escaped, and the same line again within a second is counted
+instead of printed. A log that cannot be written never stops the server.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import re
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any, TextIO
+
+import msgspec
+
+MAX_LINE = 300
+# How long a line that was printed is folded when it comes again.
+FOLD = 1.0
+# Distinct lines remembered for folding; beyond that an attacker writes a different line each time anyway.
+MAX_REMEMBERED = 1000
+
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def escape(text: str) -> str:
+    """`text` without anything that could forge a line or steer a terminal."""
+    return _UNPRINTABLE.sub(lambda match: match[0].encode("unicode_escape", "surrogatepass").decode("ascii"), text)
+
+
+def shorten(text: str, limit: int = MAX_LINE) -> str:
+    """At most `limit` bytes of UTF-8, cut at a character, with a mark where something is missing."""
+    if len(text) <= limit and len(text.encode()) <= limit:
+        return text
+    return text.encode()[: limit - 3].decode("utf-8", "ignore") + "…"
+
+
+class Text(logging.Formatter):
+    """`22:13:11 warning fws.http  the message`."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        clock = time.strftime("%H:%M:%S", time.localtime(record.created))
+        return shorten(escape(f"{clock} {record.levelname.lower():7} {record.getMessage()}"))
+
+
+class Json(logging.Formatter):
+    """One JSON object a line: time, level, logger, message."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        when = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        line: dict[str, Any] = {"time": when, "level": record.levelname.lower(), "logger": record.name}
+        # The other fields take about 90 bytes.
+        line["message"] = shorten(escape(record.getMessage()), MAX_LINE - 100)
+        encoded = msgspec.json.encode(line).decode()
+        while len(encoded.encode()) > MAX_LINE and line["message"]:  # what JSON escapes grows
+            line["message"] = shorten(line["message"], max(4, len(line["message"].encode()) * 2 // 3))
+            encoded = msgspec.json.encode(line).decode()
+        return encoded
+
+
+FORMATS: dict[str, type[logging.Formatter]] = {"text": Text, "json": Json}
+
+
+class FoldingHandler(logging.Handler):
+    """Writes lines to a stream; the same line again within `FOLD` seconds is counted, and the count printed after.
+
+    Two lines are the same when logger, level and text are.
+    """
+
+    def __init__(self, stream: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._stream = stream
+        self._clock = clock
+        # By line: since when, how often more, and the last record.
+        self._seen: dict[tuple[str, int, str], list[Any]] = {}
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            now = self._clock()
+            self.settle(now)
+            key = (record.name, record.levelno, record.getMessage())
+            seen = self._seen.get(key)
+            if seen is not None:
+                seen[1] += 1
+                seen[2] = record
+                return
+            if len(self._seen) < MAX_REMEMBERED:
+                self._seen[key] = [now, 0, record]
+            self._write(self.format(record))
+            error = getattr(record, "error", None)
+            if error is not None and logging.getLogger("fws").isEnabledFor(logging.DEBUG):
+                for line in traceback.format_exception(error):
+                    for part in line.rstrip("\n").split("\n"):
+                        self._write(shorten("    " + escape(part)))
+        except Exception:  # a log that fails must not fail what it speaks of
+            pass
+
+    def settle(self, now: float | None = None) -> None:
+        """Print the counts of lines whose second is over. Called by the next line, and by the server's sweep."""
+        if not self._seen:
+            return
+        now = self._clock() if now is None else now
+        for key in [key for key, seen in self._seen.items() if now - seen[0] >= FOLD]:
+            _, more, record = self._seen.pop(key)
+            if more:
+                line = logging.makeLogRecord(record.__dict__)
+                line.msg, line.args = f"{shorten(record.getMessage(), 200)} (and {more} more times)", ()
+                self._write(self.format(line))
+
+    def flush(self) -> None:
+        """Print every count that is left."""
+        self.settle(float("inf"))
+
+    def _write(self, line: str) -> None:
+        try:
+            self._stream.write(line + "\n")
+            self._stream.flush()
+        except (OSError, ValueError, io.UnsupportedOperation):
+            pass
+
+
+def set_up(format: str = "text", level: str = "info", stream: TextIO | None = None) -> FoldingHandler:
+    """Make the `fws` loggers write to standard error.
+
+    Args:
+        format: `text` or `json`.
+        level: `debug`, `info`, `warning` or `error`.
+    """
+    handler = FoldingHandler(stream or sys.stderr)
+    handler.setFormatter(FORMATS[format]())
+    logger = logging.getLogger("fws")
+    for old in list(logger.handlers):
+        logger.removeHandler(old)
+    logger.addHandler(handler)
+    logger.setLevel(level.upper())
+    logger.propagate = False
+    # A handler that fails must not print its own traceback.
+    logging.raiseExceptions = False
+    return handler

@@ -1,0 +1,45 @@
+"""What flows in a `message` pipeline, as a frame: text for `str`, binary for `bytes`, JSON text for anything else."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from fws.protocol.deflate import deflate
+from fws.protocol.frames import BINARY, TEXT, encode
+
+# Below this many bytes a compressed frame is rarely smaller, and never by much.
+MIN_DEFLATE = 64
+
+_encode_json = msgspec.json.Encoder().encode
+
+
+def frame_of(message: Any, bits: int = 0) -> bytes:
+    """One whole frame.
+
+    Args:
+        bits: the window of permessage-deflate that the receiver agreed to; 0 for no compression.
+
+    Raises:
+        TypeError: a value that JSON cannot carry.
+    """
+    if type(message) is str:
+        opcode, payload = TEXT, message.encode("utf-8", "replace")
+    elif type(message) is bytes:
+        opcode, payload = BINARY, message
+    elif isinstance(message, bytearray | memoryview):
+        opcode, payload = BINARY, bytes(message)
+    else:
+        opcode, payload = TEXT, json_bytes(message)
+    if bits and len(payload) >= MIN_DEFLATE:
+        return encode(opcode, deflate(payload, bits), rsv1=True)
+    return encode(opcode, payload)
+
+
+def json_bytes(value: Any) -> bytes:
+    """`value` as JSON. Raises TypeError for what JSON cannot carry, however it cannot."""
+    try:
+        return _encode_json(value)
+    except (msgspec.MsgspecError, RecursionError, ValueError, OverflowError) as error:
+        raise TypeError(f"JSON cannot carry this {type(value).__name__}: {error}") from None

@@ -1,0 +1,137 @@
+"""The outbox: the bounded bytes that wait to be written to one client, and the only one that writes to it."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from itertools import islice
+from typing import Protocol
+
+# Linux takes at most 1,024 pieces in one sendmsg; past a few hundred a larger call gains nothing.
+MAX_PIECES = 256
+
+
+class Wire(Protocol):
+    """What an outbox needs of a transport."""
+
+    def send(self, data: bytes | memoryview, /) -> int: ...
+    def sendmsg(self, pieces: list[bytes | memoryview], /) -> int: ...
+    def when_writable(self, callback: Callable[[], None]) -> None: ...
+    def stop_writing(self) -> None: ...
+    def shutdown(self) -> None: ...
+
+
+class Outbox:
+    """Takes whole frames and writes them in order, never torn, never waiting.
+
+    With nothing queued a frame goes to the socket right away, in one non-blocking `send`; what the socket does not
+    take is queued and written when it can be. A frame that would take the queue over `limit` bytes is not queued:
+    `overflow` is called instead. A single frame over the limit is taken when nothing else waits.
+
+    Until `open` the frames are held: what a `connect` pipeline sends must follow the 101.
+    """
+
+    __slots__ = ("_ending", "_limit", "_overflow", "_partial", "_queue", "_sealed", "_wire", "size")
+
+    def __init__(self, limit: int, overflow: Callable[[], None]) -> None:
+        self._limit = limit
+        self._overflow = overflow
+        self._wire: Wire | None = None
+        self._queue: deque[bytes | memoryview] | None = deque()
+        self._partial = False  # the first of the queue has been sent in part
+        self._sealed = False
+        self._ending = False
+        self.size = 0
+
+    def open(self, wire: Wire) -> None:
+        """The handshake is done: write what was held, and from now on directly."""
+        self._wire = wire
+        self._write_queue()
+
+    def write(self, frame: bytes) -> bool:
+        """Send or queue one frame. False when it will not be sent: the outbox is sealed, or over its limit."""
+        if self._sealed:
+            return False
+        if self._queue is None:
+            assert self._wire is not None
+            try:
+                sent = self._wire.send(frame)
+            except BlockingIOError:
+                sent = 0
+            except OSError:
+                self.discard()
+                return False
+            if sent != len(frame):
+                self._partial = sent > 0
+                self._queue = deque((memoryview(frame)[sent:],))
+                self.size = len(frame) - sent
+                self._wire.when_writable(self._write_queue)
+            return True
+        if self.size + len(frame) > self._limit and self.size:
+            self._overflow()
+            return False
+        self._queue.append(frame)
+        self.size += len(frame)
+        return True
+
+    def seal(self, last: bytes, *, only: bool = False) -> None:
+        """Queue the last frame, a Close: nothing is taken after it (RFC 6455 5.5.1).
+
+        Args:
+            only: forget the whole frames that still wait. The rest of a half-sent one must go out first.
+        """
+        if self._sealed:
+            return
+        if only and self._queue:
+            kept = [self._queue[0]] if self._partial else []
+            self._queue = deque(kept)
+            self.size = sum(len(piece) for piece in kept)
+        if self._queue is not None:
+            self._queue.append(last)
+            self.size += len(last)
+        else:
+            self.write(last)
+        self._sealed = True
+
+    def end(self) -> None:
+        """Send FIN once everything queued is out."""
+        self._ending = True
+        if self._queue is None and self._wire is not None:
+            self._wire.shutdown()
+
+    def _write_queue(self) -> None:
+        """Called when the socket can take bytes."""
+        wire, queue = self._wire, self._queue
+        if wire is None or queue is None:
+            return
+        while queue:
+            try:
+                sent = wire.sendmsg(list(islice(queue, MAX_PIECES)))
+            except BlockingIOError:
+                wire.when_writable(self._write_queue)
+                return
+            except OSError:
+                self.discard()
+                return
+            self.size -= sent
+            while sent:
+                length = len(queue[0])
+                if sent < length:
+                    queue[0] = memoryview(queue[0])[sent:]
+                    self._partial = True
+                    break
+                queue.popleft()
+                self._partial = False
+                sent -= length
+        wire.stop_writing()
+        self._queue = None
+        if self._ending:
+            wire.shutdown()
+
+    def discard(self) -> None:
+        """Forget what waits and take nothing more: the connection is over."""
+        self._sealed = True
+        self._queue = deque()
+        self.size = 0
+        if self._wire is not None:
+            self._wire.stop_writing()

@@ -1,0 +1,104 @@
+"""A pipeline: an ordered list of filters that runs on one event, compiled to a flat tuple of bound methods."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from operator import length_hint
+from types import TracebackType
+from typing import Any
+
+import msgspec
+
+from fws.filter import DROP, Filter, Several
+from fws.publication import Publication
+
+Hook = Callable[..., Any]
+
+
+class Step(msgspec.Struct, frozen=True):
+    """One filter of a pipeline: the bound hook, the stage as written, and the options as they were understood."""
+
+    hook: Hook
+    text: str
+    options: str
+
+
+class Pipeline:
+    """Runs its filters one after the other. Shared by all clients; holds nothing of any of them.
+
+    A hook that returns None leaves what flows as it is; `DROP` ends the pipeline. Exceptions pass through: who
+    runs the pipeline knows what they mean for the client.
+    """
+
+    __slots__ = ("_hooks", "event", "steps")
+
+    def __init__(self, event: str, steps: Iterable[Step] = ()) -> None:
+        self.event = event
+        self.steps = tuple(steps)
+        self._hooks: tuple[Hook, ...] = tuple(step.hook for step in self.steps)
+
+    def __bool__(self) -> bool:
+        return bool(self._hooks)
+
+    def __str__(self) -> str:
+        return " | ".join(step.text for step in self.steps)
+
+    def run(self, client: Any, value: Any) -> Any:
+        """For `data`, `message` and `deliver`: what is left of `value` at the end, or `DROP`.
+
+        In `message` a filter may return `Several`: then `Several` is left, or `DROP` when nothing is.
+        """
+        hooks = iter(self._hooks)
+        for hook in hooks:
+            result = hook(client, value)
+            if result is None:
+                continue
+            if result is DROP:
+                return DROP
+            if type(result) is Several:
+                return self._run_each(length_hint(hooks), client, result)
+            value = result
+        return value
+
+    def _run_each(self, count: int, client: Any, several: Several) -> Any:
+        """Run the last `count` filters for each item by itself."""
+        if self.event != "message":
+            raise TypeError(f"a filter returned Several in {self.event}: it may flow in message only")
+        rest = Pipeline(self.event, self.steps[len(self.steps) - count :])
+        left: list[Any] = []
+        for item in several.items:
+            flowed = rest.run(client, item)
+            if type(flowed) is Several:
+                left += flowed.items
+            elif flowed is not DROP:
+                left.append(flowed)
+        return Several(left) if left else DROP
+
+    def happen(self, client: Any) -> None:
+        """For `connect` and `disconnect`, where nothing flows."""
+        for hook in self._hooks:
+            if hook(client) is DROP:
+                return
+
+    def publish(self, publication: Publication) -> Any:
+        """For `publication`: what is left of it at the end, or `DROP`."""
+        for hook in self._hooks:
+            result = hook(publication)
+            if result is None:
+                continue
+            if result is DROP:
+                return DROP
+            publication = result
+        return publication
+
+
+def culprit(traceback: TracebackType | None) -> str:
+    """Which filter an exception came from, as `module.Class.hook`; empty when no filter is in the traceback."""
+    found = ""
+    while traceback is not None:
+        frame = traceback.tb_frame
+        owner = frame.f_locals.get("self")
+        if isinstance(owner, Filter):
+            found = f"{type(owner).__module__}.{type(owner).__qualname__}.{frame.f_code.co_name}"
+        traceback = traceback.tb_next
+    return found

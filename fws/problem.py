@@ -1,0 +1,86 @@
+"""A fault of a configuration: what is wrong, where, and what would be right. It prints itself the way compilers do."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+import msgspec
+
+# The way to a value in the TOML tree: table keys and list positions.
+Path = tuple[str | int, ...]
+
+
+class Place(msgspec.Struct, frozen=True):
+    """A position in a file; `line` and `column` count from 1, `text` is the whole line."""
+
+    file: str
+    line: int = 0
+    column: int = 0
+    text: str = ""
+
+
+class Problem(msgspec.Struct, frozen=True):
+    """One fault, first by the way to the value (`path`), later, when the file is known, by its `place`.
+
+    Args:
+        message: what is wrong, as one sentence without a full stop.
+        path: where in the TOML tree; empty for the file as a whole.
+        offset: characters into the string at `path` at which the fault begins.
+        hint: what would be right; may be empty.
+        key: the fault is the key's at `path`, not its value's.
+    """
+
+    message: str
+    path: Path = ()
+    offset: int = 0
+    hint: str = ""
+    place: Place | None = None
+    key: bool = False
+
+    def __str__(self) -> str:
+        place = self.place
+        if place is None:
+            head = f"{dotted(self.path)}: {self.message}" if self.path else self.message
+        elif not place.line:
+            head = f"{place.file}: {self.message}"
+        else:
+            head = f"{place.file}:{place.line}:{place.column}: {self.message}"
+        lines = [head]
+        if place is not None and place.line:
+            lines += _excerpt(place)
+        if self.hint:
+            lines.append(f"    {self.hint}")
+        return "\n".join(lines)
+
+
+def _excerpt(place: Place, width: int = 100) -> list[str]:
+    """The line with a caret below the column; of a very long line only the part around it."""
+    text = "".join(char if char.isprintable() else " " for char in place.text)
+    column = min(place.column - 1, len(text))
+    start = max(0, column - width // 2) if len(text) > width else 0
+    shown = text[start : start + width]
+    return [f"    {shown}", "    " + " " * (column - start) + "^"]
+
+
+def dotted(path: Path) -> str:
+    """`("endpoints", "/a", "message", 2)` as `endpoints."/a".message[3]`: list positions count from 1, as people do."""
+    parts: list[str] = []
+    for step in path:
+        if isinstance(step, int):
+            parts.append(f"[{step + 1}]")
+        else:
+            name = step if step.replace("_", "a").replace("-", "a").isalnum() and step.isascii() else f'"{step}"'
+            parts.append(f".{name}" if parts else name)
+    return "".join(parts)
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """A sentence that names the nearest known word, or all of them when few; empty when there is nothing to say."""
+    names = sorted(set(known))
+    close = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
+    if close:
+        return f"did you mean {close[0]!r}?"
+    if names and len(names) <= 12:
+        return "known: " + ", ".join(names)
+    return ""

@@ -1,0 +1,219 @@
+"""The composition root: makes one process serve one generation, and ends it in order."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import resource
+import signal
+import stat
+from pathlib import Path
+from typing import Any
+
+import gevent
+from gevent import socket
+from gevent.event import Event
+
+from fws.config import Tcp, Unix
+from fws.constants import GOING_AWAY
+from fws.errors import FwsError
+from fws.generation import Generation
+from fws.handler import Listener
+from fws.hub import Hub
+from fws.log import FoldingHandler
+from fws.sweeper import Sweeper
+from fws.web import Web
+
+logger = logging.getLogger("fws")
+
+BACKLOG = 1024
+# Below this many descriptors a public server runs out of them before it runs out of anything else.
+LOW_FILE_LIMIT = 4096
+# Clients told to go in one go. They come back at once, elsewhere: a thousand at a time is what one takes in a second.
+DRAIN_SLICE = 100
+# Share of the drain time over which the good-byes are spread; the rest is for closing handshakes and `disconnect`.
+SPREAD = 0.5
+# Good-byes a second that need no more spreading.
+DRAIN_RATE = 1000
+
+
+class ListenError(FwsError):
+    """The address cannot be listened on."""
+
+
+class Server:
+    """One process: listener, hub and sweeper of one generation.
+
+    Args:
+        generation: what to serve.
+        address: where to listen.
+        log: whose folded lines are settled now and then.
+    """
+
+    def __init__(self, generation: Generation, address: Tcp | Unix, log: FoldingHandler | None = None) -> None:
+        self.generation = generation
+        self.address = address
+        self.hub = Hub(generation)
+        self._log = log
+        self._stop = Event()
+        self._listener: Listener | None = None
+        self._greenlets: list[Any] = []
+        static = generation.config.server.static
+        self._web = Web(
+            static=(generation.config.folder / static) if static else None,
+            health=self.health,
+            is_endpoint=generation.is_endpoint,
+        )
+
+    def start(self) -> None:
+        """Listen and serve. Raises ListenError when the address is not to be had."""
+        raise_file_limit()
+        listener = listen(self.address)
+        self._listener = Listener(listener, self._web, self.hub)
+        if isinstance(self.address, Tcp) and self.address.port == 0:
+            self.address = Tcp(self.address.host, listener.getsockname()[1])
+        self.generation.start()
+        self._greenlets = [gevent.spawn(Sweeper(self.hub).run), gevent.spawn(self._settle_log)]
+        self._listener.start()
+
+    def serve_until_signal(self) -> None:
+        """Serve until SIGTERM or SIGINT, then drain. A second signal ends the process at once."""
+        handlers = [gevent.signal_handler(number, self._signalled) for number in (signal.SIGTERM, signal.SIGINT)]
+        try:
+            self._stop.wait()
+            self.drain()
+        finally:
+            for handler in handlers:
+                handler.cancel()
+
+    def stop(self) -> None:
+        """Make `serve_until_signal` drain and return. From any greenlet."""
+        self._stop.set()
+
+    def health(self) -> dict[str, Any]:
+        """What `/healthz` shows."""
+        draining = self._listener is not None and self._listener.draining
+        return {"status": "draining" if draining else "ok", "clients": len(self.hub.clients)}
+
+    def drain(self) -> None:
+        """End in steps, each with its limit, all within `drain` seconds.
+
+        1. Accept nobody. 2. Tell every client 1001, spread when they are many. 3. Wait for their closing
+        handshakes and `disconnect` pipelines. 4. Cut off who is left. 5. Stop the filters.
+        """
+        limit = self.generation.config.server.drain
+        clock = self.generation.services.clock
+        end = clock() + limit
+        clients = list(self.hub.clients.values())
+        logger.info("going away: %d clients to tell, at most %g s", len(clients), limit)
+        listener = self._listener
+        if listener is not None:
+            listener.draining = True
+            # The socket alone: `stop` would wait for handlers, and they are the clients.
+            listener.close()
+            if isinstance(self.address, Unix):
+                Path(self.address.path).unlink(missing_ok=True)
+        spread = min(len(clients) / DRAIN_RATE, limit * SPREAD)
+        for start in range(0, len(clients), DRAIN_SLICE):
+            for client in clients[start : start + DRAIN_SLICE]:
+                client.close(GOING_AWAY, "the server is going away")
+            if start + DRAIN_SLICE < len(clients):
+                gevent.sleep(spread * DRAIN_SLICE / len(clients))
+        while self.hub.clients and clock() < end:
+            gevent.sleep(0.02)
+        if self.hub.clients:
+            logger.warning("%d clients did not leave in time", len(self.hub.clients))
+            for client in list(self.hub.clients.values()):
+                client.abort()
+            gevent.sleep(0.1)
+        try:
+            self.generation.stop()
+        except ExceptionGroup as group:
+            for error in group.exceptions:
+                self.hub.faults.report("stop", error)
+        gevent.killall(self._greenlets, block=False)
+        logger.info("stopped")
+        if self._log is not None:
+            self._log.flush()
+
+    def _signalled(self) -> None:
+        if self._stop.is_set():
+            logger.warning("a second signal: ending at once")
+            os._exit(1)
+        self._stop.set()
+
+    def _settle_log(self) -> None:
+        while self._log is not None:
+            gevent.sleep(1)
+            self._log.settle()
+
+
+def listen(address: Tcp | Unix) -> Any:
+    """A listening socket. Raises ListenError that says why not and what to do."""
+    try:
+        if isinstance(address, Unix):
+            _remove_stale(address.path)
+            listener = socket.socket(socket.AF_UNIX)
+            where: Any = address.path
+        else:
+            found = socket.getaddrinfo(
+                address.host or None, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+            )
+            family, where = found[0][0], found[0][4]
+            listener = socket.socket(family)
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                # `[::]` takes IPv4 too, as people expect of "all interfaces".
+                listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        try:
+            listener.bind(where)
+            listener.listen(BACKLOG)
+        except OSError:
+            listener.close()
+            raise
+        return listener
+    except (OSError, UnicodeError) as error:
+        raise ListenError(f"cannot listen on {address}: {_advice(error)}") from None
+
+
+def _advice(error: Exception) -> str:
+    number = error.errno if isinstance(error, OSError) else None
+    if number == errno.EADDRINUSE:
+        return "another program has the port; stop it, or choose another with --listen"
+    if number == errno.EACCES:
+        return "not permitted; ports below 1024 and folders of others need rights that this process has not"
+    if isinstance(error, socket.gaierror):
+        return "no machine of that name"
+    if number == errno.EADDRNOTAVAIL:
+        return "no network interface of this machine has that address"
+    return str(error)
+
+
+def _remove_stale(path: str) -> None:
+    """Remove the socket file of a server that is no more. One that answers is left, and so is any other file."""
+    try:
+        if not stat.S_ISSOCK(os.stat(path).st_mode):
+            raise OSError(errno.EEXIST, "there is a file of that name, and it is no socket")
+    except FileNotFoundError:
+        return
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(path)
+        except ConnectionRefusedError:
+            os.unlink(path)
+            return
+    raise OSError(errno.EADDRINUSE, "in use")
+
+
+def raise_file_limit() -> None:
+    """Raise the soft limit on open files to the hard one: a client is a descriptor. A low limit is named in the log."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+            soft = hard
+        except (OSError, ValueError):
+            pass
+    if soft != resource.RLIM_INFINITY and soft < LOW_FILE_LIMIT:
+        logger.warning("at most %d open files: fewer clients than that; raise it with `ulimit -n`", soft)

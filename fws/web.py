@@ -1,0 +1,137 @@
+"""What plain HTTP gets: the health answer, static files, and one sentence for all else.
+
+A WSGI application for the same port as the WebSockets. It answers GET and HEAD, never lists a folder, and
+gives a file out only if it lies in the static folder with every symbolic link resolved.
+"""
+
+from __future__ import annotations
+
+import mimetypes
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import msgspec
+from werkzeug.exceptions import RequestedRangeNotSatisfiable
+from werkzeug.security import safe_join
+from werkzeug.utils import send_file
+from werkzeug.wrappers import Response
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
+
+_INDEX = "index.html"
+_HEALTHY = ("ok", "degraded")
+# Python's own table without the machine's files, so that a type does not depend on where fws runs, and
+# what Python 3.11 lacks or has older (RFC 9239 for JavaScript).
+_TYPES = mimetypes.MimeTypes()
+for _type, _ending in [
+    ("text/javascript", ".js"),
+    ("text/javascript", ".mjs"),
+    ("application/manifest+json", ".webmanifest"),
+    ("font/woff2", ".woff2"),
+    ("font/woff", ".woff"),
+    ("image/webp", ".webp"),
+]:
+    _TYPES.add_type(_type, _ending)
+
+
+class Web:
+    """The WSGI application beside the WebSockets.
+
+    Args:
+        static: the folder whose files are served, or None.
+        health: returns what `/healthz` shows; its "status" is "ok", "degraded" or the name of a failure.
+        is_endpoint: whether a WebSocket may be opened at this path.
+    """
+
+    def __init__(
+        self, *, static: Path | None, health: Callable[[], dict[str, Any]], is_endpoint: Callable[[str], bool]
+    ) -> None:
+        self._static = static
+        self._health = health
+        self._is_endpoint = is_endpoint
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        response = self._respond(environ)
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        response.headers.setdefault("Cache-Control", "no-cache")
+        return response(environ, start_response)
+
+    def _respond(self, environ: WSGIEnvironment) -> Response:
+        if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
+            return _sentence(405, "Only GET and HEAD are served.", {"Allow": "GET, HEAD"})
+        try:
+            path = environ["PATH_INFO"].encode("latin-1").decode()  # PEP 3333 carries bytes as Latin-1
+        except UnicodeError:
+            return _sentence(400, "The path is not UTF-8.")
+        if path == "/healthz":
+            return self._healthz()
+        response = self._file(path, environ)
+        if response is not None:
+            return response
+        if self._is_endpoint(path):
+            headers = {"Upgrade": "websocket", "Connection": "Upgrade"}  # RFC 9110 7.8 and 15.5.22
+            return _sentence(426, "This is a WebSocket endpoint: connect with a WebSocket client.", headers)
+        return _sentence(404, "There is nothing at this path.")
+
+    def _healthz(self) -> Response:
+        health = self._health()
+        status = 200 if health.get("status") in _HEALTHY else 503
+        return Response(msgspec.json.encode(health), status, mimetype="application/json")
+
+    def _file(self, path: str, environ: WSGIEnvironment) -> Response | None:
+        """Answer with the static file at this path, or None: missing and forbidden look the same."""
+        if self._static is None:
+            return None
+        try:
+            name = _locate(self._static, path + _INDEX if path.endswith("/") else path)
+            if os.path.isfile(name):  # also says that opening it cannot block, as a named pipe would
+                return send_file(name, environ, mimetype=_content_type(name), conditional=True)
+            if os.path.isfile(_locate(self._static, f"{path}/{_INDEX}")):
+                return _add_slash(environ)
+        except RequestedRangeNotSatisfiable as error:
+            return _sentence(416, "The file has no such range.", {"Content-Range": f"bytes */{error.length}"})
+        except (OSError, ValueError):  # missing, unreadable, too long, a loop of links; a NUL in the name
+            pass
+        return None
+
+
+def _locate(static: Path, path: str) -> str:
+    """Find a request path in the static folder; return the real file name, without symbolic links.
+
+    A name with a leading dot is refused as it is asked for only: a folder may well be published by links
+    through such names (`current -> .releases/7`, Kubernetes' `..data`), as long as they stay inside.
+
+    Raises:
+        OSError: nothing is there, or it is not for the public.
+        ValueError: the path cannot be a file name.
+    """
+    root = os.path.realpath(static, strict=True)
+    joined = safe_join(root, path.removeprefix("/"))
+    if joined is None or any(part.startswith(".") for part in path.split("/")):
+        raise FileNotFoundError(path)
+    name = os.path.realpath(joined, strict=True)
+    if os.path.commonpath([root, name]) != root:
+        raise FileNotFoundError(path)
+    return name
+
+
+def _content_type(name: str) -> str:
+    kind, encoding = _TYPES.guess_type(name)
+    return "application/octet-stream" if kind is None or encoding else kind
+
+
+def _add_slash(environ: WSGIEnvironment) -> Response:
+    """Redirect to a folder's own address, on which the relative links of its index depend."""
+    address = quote(environ.get("SCRIPT_NAME", "") + environ["PATH_INFO"], encoding="latin-1") + "/"
+    if environ.get("QUERY_STRING"):
+        address += "?" + environ["QUERY_STRING"]
+    # Not for good (301, 308): browsers keep that, for localhost:9000 across projects.
+    return _sentence(307, "The address of this folder ends with a slash.", {"Location": address})
+
+
+def _sentence(status: int, text: str, headers: dict[str, str] | None = None) -> Response:
+    return Response(text + "\n", status, headers, mimetype="text/plain")

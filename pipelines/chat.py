@@ -1,0 +1,120 @@
+"""The chat of conf/chat.toml: who comes and goes, nicknames and commands. Both are those of this process.
+
+`chat.welcome` stands last in `connect`, as it tells that the client is in, `chat.commands` before the `broadcast`.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+import unicodedata
+from datetime import UTC, datetime
+from typing import Annotated
+
+from fws import DROP, Filter, Help
+
+Channel = Annotated[str, Help("Channel whose members chat with each other.")]
+LONGEST_NICK = 24
+HELP = """/nick NAME: take another name
+/me TEXT: say what you are doing
+/who: see who is here"""
+COMMAND = re.compile(r"(/[a-z]+(?!\S))?\s*(.*)", re.DOTALL | re.IGNORECASE)  # a path or a comment is none
+
+# Controls but tab and line feed can steer a reader's terminal; lone surrogates cannot be encoded.
+UNSAFE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+# Printable for Python, yet nothing to see: fillers, variation selectors, the blank Braille cell; and the joiners,
+# which emoji and Persian need. A name of these alone is empty, one that differs by them alone is taken.
+UNSEEN = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200c\u200d\u2800\u3164\ufe00-\ufe0f\uffa0]")
+
+
+class Welcome(Filter):
+    """Give a new client a nickname, show it who is here and tell the others that it came."""
+
+    channel: Channel = "lobby"
+
+    def connect(self, client):
+        members = self.hub.members(self.channel)
+        # Each try is a byte longer, so few tries do however many guests there are.
+        names = (f"guest-{secrets.token_hex(size)}" for size in range(2, 10))
+        client.state["nick"] = next(name for name in names if not taken(name, members, client))
+        client.send({"type": "welcome", **who(client), "people": [who(member) for member in members]})
+        self.hub.publish(self.channel, event("joined", client, self.wall()), sender=client.id, exclude=client.id)
+
+
+class Commands(Filter):
+    """Carry out `/nick`, `/me`, `/who` and `/help`; make ordinary text the object that everybody gets."""
+
+    channel: Channel = "lobby"
+
+    def message(self, client, message):
+        text = message.get("text") if isinstance(message, dict) else message
+        if not isinstance(text, str):
+            return notice(client, "Only text can be said here.")
+        command, rest = COMMAND.match(UNSAFE.sub("", text).strip()).groups("")
+        match command.lower():
+            case "" | "/me":
+                return event("did" if command else "said", client, self.wall(), text=rest) if visible(rest) else DROP
+            case "/nick":
+                return self.rename(client, rest)
+            case "/who":
+                client.send({"type": "people", "people": [who(member) for member in self.hub.members(self.channel)]})
+                return DROP
+            case "/help":
+                return notice(client, HELP)
+        return notice(client, f"There is no {command[:30]} here, but:\n{HELP}")
+
+    def rename(self, client, wish):
+        was, nick = who(client)["nick"], clean_nick(wish)
+        if not nick:
+            return notice(client, f"A name has 1 to {LONGEST_NICK} characters, all of them visible.")
+        if nick == was:
+            return notice(client, f"You are {nick} already.")
+        if taken(nick, self.hub.members(self.channel), client):
+            return notice(client, f"The name {nick} is taken.")
+        client.state["nick"] = nick
+        self.hub.publish(self.channel, event("renamed", client, self.wall(), was=was), sender=client.id)
+        return DROP
+
+
+class Farewell(Filter):
+    """Tell those who stay that a client left."""
+
+    channel: Channel = "lobby"
+
+    def disconnect(self, client):
+        self.hub.publish(self.channel, event("left", client, self.wall()), sender=client.id, exclude=client.id)
+
+
+def clean_nick(wish):
+    """The nickname that a wish stands for, in NFC with single blanks; empty if it is none."""
+    nick = unicodedata.normalize("NFC", " ".join(wish.split()))
+    # `isprintable` refuses controls, bidi overrides and zero-width spaces in one go.
+    return nick if len(nick) <= LONGEST_NICK and visible(nick) and UNSEEN.sub("", nick).isprintable() else ""
+
+
+def likeness(nick):
+    """What two names share that a reader would take for one: the letters, whatever their case and width."""
+    return UNSEEN.sub("", unicodedata.normalize("NFKC", nick)).casefold()
+
+
+def taken(nick, members, client):
+    others = (member.state.get("nick", "") for member in members if member.id != client.id)
+    return likeness(nick) in map(likeness, others)
+
+
+def visible(text):
+    return any(char.isprintable() and not char.isspace() for char in UNSEEN.sub("", text))
+
+
+def who(client):
+    return {"id": client.id, "nick": client.state.get("nick", client.id)}
+
+
+def event(kind, client, wall, **more):
+    time = datetime.fromtimestamp(wall, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return {"type": kind, **who(client), **more, "time": time}
+
+
+def notice(client, text):
+    client.send({"type": "notice", "text": text})
+    return DROP

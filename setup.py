@@ -1,0 +1,49 @@
+"""Package metadata; pyproject.toml holds the settings of tools only."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+here = Path(__file__).parent
+version = re.search(r'__version__ = "([^"]+)"', (here / "fws" / "__init__.py").read_text()).group(1)
+
+setup(
+    name="fws",
+    version=version,
+    description="Filtered WebSocket: a server whose behaviour is a pipeline of filters, declared in a TOML file",
+    long_description=(here / "README.md").read_text(),
+    long_description_content_type="text/markdown",
+    license="MIT",
+    python_requires=">=3.11",
+    packages=find_packages(include=["fws", "fws.*"]),
+    include_package_data=True,
+    package_data={"fws": ["py.typed"], "fws.cli": ["template/*", "template/*/*"]},
+    install_requires=[
+        "gevent>=24.2",
+        "gevent-websocket>=0.10.1,<0.11",  # the handler that fws's own replaces step by step
+        "redis>=5",
+        "toml>=0.10.2,<0.11",  # the loader guards against the faults of exactly this one
+        "msgspec>=0.19",
+        "click>=8.1",
+        "rich>=13",
+        "websockets>=14",  # its compiled unmasking, and the client of `fws connect`
+        "werkzeug>=3",
+    ],
+    extras_require={
+        "test": [
+            "pytest>=8",
+            "hypothesis>=6",
+            "h11>=0.14",
+            "websocket-client>=1.8",
+            "playwright>=1.40",
+        ],
+        "lint": ["ruff>=0.6", "mypy>=1.11", "types-toml"],
+    },
+    entry_points={"console_scripts": ["fws=fws.__main__:main"]},
+    classifiers=[
+        "Programming Language :: Python :: 3 :: Only",
+        "Programming Language :: Python :: 3.11",
+        "Operating System :: POSIX",
+    ],
+)

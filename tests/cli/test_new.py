@@ -1,0 +1,78 @@
+"""`fws new`: what it makes runs and passes its own test, and what is there already it leaves alone."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.cli.command import environment, fws
+
+FILES = {
+    "README.md",
+    "Procfile",
+    "requirements.txt",
+    "conf/app.toml",
+    "pipelines/hello.py",
+    "tests/test_app.py",
+}
+
+
+def files(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_new_project_is_sound_and_its_test_passes(tmp_path: Path) -> None:
+    done = fws("new", "my demo", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.endswith("\n    cd 'my demo' && fws run conf/app.toml\n    fws connect localhost:9000\n")
+    project = tmp_path / "my demo"
+    assert files(project) == FILES
+    assert fws("check", "conf/app.toml", cwd=project).stdout == "conf/app.toml: ok\n"
+    tested = subprocess.run(
+        [sys.executable, "-m", "pytest"], cwd=project, env=environment(), capture_output=True, text=True, timeout=60
+    )
+    assert tested.returncode == 0, tested.stdout + tested.stderr
+    assert "2 passed" in tested.stdout
+
+
+def test_an_empty_folder_will_do(tmp_path: Path) -> None:
+    done = fws("new", ".", cwd=tmp_path)
+    assert done.returncode == 0
+    assert "\n    fws run conf/app.toml\n" in done.stdout
+    assert files(tmp_path) == FILES
+
+
+def test_a_folder_with_anything_in_it_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "demo").mkdir()
+    (tmp_path / "demo" / "mine").touch()
+    done = fws("new", "demo", cwd=tmp_path)
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", "fws: demo is not empty: name a new folder\n")
+    assert files(tmp_path) == {"demo/mine"}
+
+
+def test_a_file_in_the_way_is_told_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "demo").touch()
+    assert fws("new", "demo", cwd=tmp_path).stderr == "fws: demo is a file: name a new folder\n"
+    below = fws("new", "demo/deep", cwd=tmp_path)
+    assert (below.returncode, below.stderr) == (1, "fws: cannot make demo/deep: Not a directory\n")
+
+
+def test_what_an_installer_compiled_is_not_copied(tmp_path: Path) -> None:
+    """`pip install` compiles the template's modules where they lie."""
+    import compileall
+
+    import fws.cli
+
+    template = Path(fws.cli.__file__).parent / "template"
+    cache = template / "pipelines" / "__pycache__"
+    there_before = cache.exists()
+    compileall.compile_file(template / "pipelines" / "hello.py", quiet=1)
+    try:
+        globals()["fws"]("new", "demo", cwd=tmp_path)
+        assert files(tmp_path / "demo") == FILES
+    finally:
+        if not there_before:
+            for file in cache.iterdir():
+                file.unlink()
+            cache.rmdir()

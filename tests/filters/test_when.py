@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from fws.errors import ConfigError
+from tests.support import build
+
+
+def test_messages_for_which_it_holds_go_on(tmp_path: Path) -> None:
+    server = build("""[pipelines]\nmessage = ["json", "when type == 'chat' and len(text) <= 3", "echo"]""", tmp_path)
+    client = server.connect()
+    server.client_says(
+        client, '{"type":"chat","text":"hi"}', '{"type":"chat","text":"long"}', '{"type":"chat"}', "[1]", '"chat"'
+    )
+    assert server.sent(client) == ['{"type":"chat","text":"hi"}']
+    assert server.faults == 0
+
+
+def test_it_asks_for_the_client_and_the_path(tmp_path: Path) -> None:
+    server = build(
+        """
+        [endpoints."/{room}"]
+        message = ["when params.room == 'tea' and identity.name == 'ann'", "echo"]
+        """,
+        tmp_path,
+    )
+    ann, bob = server.connect("/tea", identity={"name": "ann"}), server.connect("/tea", identity={"name": "bob"})
+    away, nobody = server.connect("/coffee", identity={"name": "ann"}), server.connect("/tea")
+    for client in (ann, bob, away, nobody):
+        server.client_says(client, "hello")
+    assert server.sent(ann) == ["hello"]
+    assert server.sent(bob) == server.sent(away) == server.sent(nobody) == []
+
+
+def test_on_connect_the_rest_is_left_out_and_the_client_stays(tmp_path: Path) -> None:
+    server = build(
+        """[pipelines]\nconnect = ["when client.path == '/in'", "join lobby"]\nmessage = ["echo"]""", tmp_path
+    )
+    inside, outside = server.connect("/in"), server.connect("/out")
+    assert server.hub.members("lobby") == [inside]
+    server.client_says(outside, "hello")
+    assert server.sent(outside) == ["hello"]
+
+
+def test_on_publication_and_deliver_it_sees_message_and_channel(tmp_path: Path) -> None:
+    server = build(
+        """
+        [pipelines]
+        connect = ["join a", "join b"]
+        publication = ["when channel == 'a'"]
+        deliver = ["when channel == 'a' and to in (null, client.path)"]
+        """,
+        tmp_path,
+    )
+    one, two = server.connect("/1"), server.connect("/2")
+    server.hub.publish("a", {"n": 1})
+    server.hub.publish("b", {"n": 2})
+    server.hub.publish("a", {"n": 3, "to": "/2"})
+    assert server.sent(one) == ['{"n":1}']
+    assert server.sent(two) == ['{"n":1}', '{"n":3,"to":"/2"}']
+
+
+def test_on_disconnect_the_rest_is_left_out(tmp_path: Path) -> None:
+    server = build(
+        """
+        [pipelines]
+        connect = ["join lobby"]
+        disconnect = ["when client.path == '/loud'", "publish lobby gone"]
+        """,
+        tmp_path,
+    )
+    stays, quiet, loud = server.connect(), server.connect("/quiet"), server.connect("/loud")
+    server.leave(quiet)
+    assert server.sent(stays) == []
+    server.leave(loud)
+    assert server.sent(stays) == ["gone"]
+
+
+@pytest.mark.parametrize(
+    ("stage", "says"),
+    [
+        ("when type = 'x'", "compare with '=='"),
+        ('when \\"type == 1 or 2\\"', "2 is always true"),
+        ("when", "needs its option 'condition'"),
+    ],
+)
+def test_a_mistake_is_told_before_the_server_starts(tmp_path: Path, stage: str, says: str) -> None:
+    with pytest.raises(ConfigError, match=says):
+        build(f'[pipelines]\nmessage = ["{stage}"]', tmp_path)

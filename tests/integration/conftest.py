@@ -1,0 +1,130 @@
+"""Real servers: `serve` starts `fws run` as a process on a free port and ends it by its pid."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+class Running:
+    """A server process. `output` grows as it prints."""
+
+    def __init__(self, arguments: list[str], folder: Path, environ: dict[str, str]) -> None:
+        environment = {key: value for key, value in os.environ.items() if key not in ("PORT", "FWS_LISTEN")}
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "fws", *arguments],
+            cwd=folder,
+            env=environment | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"} | environ,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        self.lines: list[str] = []
+        self._more = threading.Condition()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+        self.port = 0
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            with self._more:
+                self.lines.append(line.rstrip("\n"))
+                self._more.notify_all()
+
+    @property
+    def output(self) -> str:
+        return "\n".join(self.lines)
+
+    def wait_for(self, pattern: str, timeout: float = 15) -> re.Match[str]:
+        """The first match in the output, now or within the time."""
+        until = time.monotonic() + timeout
+        with self._more:
+            while True:
+                match = re.search(pattern, self.output)
+                if match:
+                    return match
+                left = until - time.monotonic()
+                if left <= 0 or (self.process.poll() is not None and not self._reader.is_alive()):
+                    raise AssertionError(f"{pattern!r} is not in the output:\n{self.output}")
+                self._more.wait(min(left, 0.1))
+
+    def ready(self) -> Running:
+        self.port = int(self.wait_for(r"open +http://\S+:(\d+)/")[1])
+        self.wait_for(r"(?m)^$")
+        return self
+
+    def url(self, path: str = "/") -> str:
+        return f"ws://127.0.0.1:{self.port}{path}"
+
+    def connect(self) -> socket.socket:
+        """A raw socket."""
+        raw = socket.create_connection(("127.0.0.1", self.port), timeout=10)
+        raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return raw
+
+    def signal(self, number: int) -> None:
+        os.kill(self.process.pid, number)
+
+    def end(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait(10)
+        self._reader.join(10)
+        if self.process.stdout is not None:
+            self.process.stdout.close()
+
+    def stop(self, timeout: float = 20) -> int:
+        """SIGTERM, and the exit status."""
+        self.signal(signal.SIGTERM)
+        status = self.process.wait(timeout)
+        self._reader.join(10)
+        return status
+
+
+Serve = Callable[..., Running]
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> Iterator[Serve]:
+    """`serve(toml, *arguments, pipelines={"name": source}, **environ)` gives a running server."""
+    servers = []
+
+    def start(
+        toml: str | Path,
+        *arguments: str,
+        pipelines: dict[str, str] | None = None,
+        listen: str | None = "127.0.0.1:0",
+        ready: bool = True,
+        **environ: str,
+    ) -> Running:
+        if isinstance(toml, Path):
+            conf = toml
+        else:
+            (tmp_path / "conf").mkdir(exist_ok=True)
+            conf = tmp_path / "conf" / "test.toml"
+            conf.write_text(toml)
+            for name, source in (pipelines or {}).items():
+                (tmp_path / "pipelines").mkdir(exist_ok=True)
+                (tmp_path / "pipelines" / f"{name}.py").write_text(source)
+        address = [] if listen is None else ["--listen", listen]
+        running = Running(["run", str(conf), *address, *arguments], tmp_path, environ)
+        servers.append(running)
+        return running.ready() if ready else running
+
+    yield start
+    for running in servers:
+        running.end()

@@ -1,0 +1,386 @@
+"""A real server and real clients: handshakes, echoes, limits, closing."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+import struct
+import threading
+import time
+import urllib.error
+import urllib.request
+
+import pytest
+import websocket
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import connect
+
+from tests.integration.conftest import Serve
+from tests.integration.raw import BINARY, CLOSE, PING, PONG, TEXT, Raw, frame, request
+
+ECHO = """
+[pipelines]
+message = ["echo"]
+"""
+
+
+def answer(sock: socket.socket, data: bytes) -> bytes:
+    """All that comes back until the server ends TCP."""
+    sock.sendall(data)
+    received = b""
+    with contextlib.suppress(ConnectionResetError):
+        while more := sock.recv(65536):
+            received += more
+    return received
+
+
+def test_two_independent_clients_echo(serve: Serve) -> None:
+    server = serve(ECHO)
+    with connect(server.url()) as client:
+        for message in ("hello", "", "grüße 🎉", b"", b"\0\xff", "x" * 100_000):
+            client.send(message)
+            assert client.recv() == message
+    other = websocket.create_connection(server.url(), timeout=10)
+    other.send("hello")
+    assert other.recv() == "hello"
+    other.send_binary(b"\1\2")
+    assert other.recv() == b"\1\2"
+    other.close()
+    assert server.stop() == 0
+
+
+def test_frames_that_come_with_the_handshake_are_not_lost(serve: Serve) -> None:
+    server = serve(ECHO)
+    with server.connect() as sock:
+        sock.sendall(request() + frame(TEXT, b"one") + frame(TEXT, b"two"))
+        data = b""
+        while not data.endswith(b"two"):
+            data += sock.recv(4096)
+        assert data.endswith(b"\x81\x03one\x81\x03two")
+
+
+def test_a_message_in_fragments_with_a_ping_between(serve: Serve) -> None:
+    server = serve(ECHO)
+    with server.connect() as sock:
+        raw = Raw(sock)
+        raw.send(TEXT, b"he", fin=False)
+        raw.send(PING, b"now")
+        raw.send(0, b"llo")
+        assert raw.receive() == (PONG, b"now")
+        assert raw.receive() == (TEXT, b"hello")
+
+
+def test_byte_by_byte(serve: Serve) -> None:
+    server = serve(ECHO)
+    with server.connect() as sock:
+        raw = Raw(sock)
+        for byte in frame(TEXT, "grüße".encode()) + frame(BINARY, b"x" * 300):
+            sock.sendall(bytes([byte]))
+        assert raw.receive() == (TEXT, "grüße".encode())
+        assert raw.receive() == (BINARY, b"x" * 300)
+
+
+@pytest.mark.parametrize(
+    ("sent", "code"),
+    [
+        (frame(TEXT, b"unmasked", mask=None), 1002),
+        (frame(TEXT, b"", rsv=4), 1002),
+        (frame(3, b""), 1002),
+        (frame(0, b"stray"), 1002),
+        (frame(PING, b"x" * 126), 1002),
+        (frame(TEXT, b"\xff"), 1007),
+        (frame(TEXT, b"\xc3", fin=False) + frame(0, b"\xc3"), 1007),
+        (frame(BINARY, b"x" * (1024 * 1024 + 1))[:14], 1009),
+        (frame(CLOSE, b"\x03"), 1002),
+        (frame(CLOSE, struct.pack("!H", 1005)), 1002),
+        (frame(CLOSE, struct.pack("!H", 5000)), 1002),
+        (frame(TEXT, b"", fin=False) + frame(0, b"", fin=False) * 101, 1008),
+        (b"\x81\xfe\x00\x01", 1002),
+        (b"\x82\xff\x80" + b"\0" * 7, 1002),
+    ],
+)
+def test_a_broken_frame_gets_its_close_code_and_the_end_of_tcp(serve: Serve, sent: bytes, code: int) -> None:
+    server = serve(ECHO)
+    with server.connect() as sock:
+        raw = Raw(sock)
+        sock.sendall(sent)
+        assert raw.close_code()[0] == code
+        sock.shutdown(socket.SHUT_WR)
+        assert raw.at_end()
+    assert "Traceback" not in server.output
+
+
+@pytest.mark.parametrize("code", [1000, 1001, 1003, 1007, 1014, 3000, 4999])
+def test_the_peers_close_code_is_echoed(serve: Serve, code: int) -> None:
+    server = serve(ECHO)
+    with server.connect() as sock:
+        raw = Raw(sock)
+        raw.send(CLOSE, struct.pack("!H", code) + b"bye")
+        assert raw.close_code() == (code, "bye")
+        assert raw.at_end()
+
+
+def test_tcp_ends_within_close_timeout_whatever_the_peer_does(serve: Serve) -> None:
+    server = serve(
+        """
+        [server]
+        close_timeout = "1s"
+        [pipelines]
+        message = ["close 4001 'server says bye'"]
+        """
+    )
+    with server.connect() as sock:
+        raw = Raw(sock)
+        raw.send(TEXT, b"x")
+        assert raw.close_code() == (4001, "server says bye")
+        begin = time.monotonic()
+        # The peer does not answer the Close, and keeps talking.
+        with contextlib.suppress(OSError):
+            while time.monotonic() - begin < 8:
+                raw.send(TEXT, b"I did not hear that")
+                time.sleep(0.01)
+        assert time.monotonic() - begin < 2.5
+
+
+def test_refused_requests_get_plain_http(serve: Serve) -> None:
+    server = serve(ECHO)
+    cases = {
+        request().replace(b"Version: 13", b"Version: 8"): (426, b"sec-websocket-version: 13"),
+        request().replace(b"Sec-WebSocket-Key: ", b"Sec-WebSocket-Key: !"): (400, b""),
+        request().replace(b"Connection: Upgrade", b"Connection: not-upgrade-really"): (400, b""),
+        request("/", "Origin: https://evil.example"): (403, b""),
+        request("/", "Origin: null"): (403, b""),
+        request("/", "Content-Length: 5"): (400, b""),
+        request("/", "Host: other"): (400, b""),
+        request("/", *[f"X-{number}: y" for number in range(100)]): (431, b""),
+        request("/" + "a" * 9000): (414, b""),
+        request().replace(b"GET ", b"POST "): (405, b""),
+        request().replace(b"\r\n", b"\n"): (400, b""),
+    }
+    for data, (status, header) in cases.items():
+        with server.connect() as sock:
+            got = answer(sock, data)
+        assert got.startswith(b"HTTP/1.1 %d " % status), (data[:200], got)
+        assert header in got.lower()
+    assert "Traceback" not in server.output
+
+
+def test_own_pages_connect_and_listed_ones(serve: Serve) -> None:
+    server = serve('[server]\norigins = ["https://good.example"]\n' + ECHO)
+    for origin in (f"http://127.0.0.1:{server.port}", "https://good.example", None):
+        with connect(server.url(), origin=origin) as client:  # type: ignore[arg-type]
+            client.send("x")
+            assert client.recv() == "x"
+    evil = "https://good.example.evil.example"
+    with pytest.raises(InvalidStatus), connect(server.url(), origin=evil):  # type: ignore[arg-type]
+        pass
+
+
+def test_subprotocols_in_the_clients_order(serve: Serve) -> None:
+    server = serve('[server]\nsubprotocols = ["v1", "v2"]\n' + ECHO)
+    with connect(server.url(), subprotocols=["v10", "v2", "v1"]) as client:  # type: ignore[list-item]
+        assert client.subprotocol == "v2"
+    with connect(server.url(), subprotocols=["v10"]) as client:  # type: ignore[list-item]
+        assert client.subprotocol is None
+
+
+def test_compression_is_off_until_asked_for_and_then_works(serve: Serve) -> None:
+    with connect(serve(ECHO).url()) as client:
+        assert not client.protocol.extensions
+    server = serve("[server]\ncompression = true\n" + ECHO)
+    with connect(server.url()) as client:
+        assert client.protocol.extensions
+        for message in ("short", "long " * 10_000, b"\0" * 100_000):
+            client.send(message)
+            assert client.recv() == message
+
+
+def test_a_deflate_bomb_is_stopped_at_the_message_limit(serve: Serve) -> None:
+    import zlib
+
+    server = serve("[server]\ncompression = true\n" + ECHO)
+    compressor = zlib.compressobj(9, zlib.DEFLATED, -15)
+    bomb = compressor.compress(b"\0" * 200_000_000) + compressor.flush(zlib.Z_SYNC_FLUSH)
+    with server.connect() as sock:
+        raw = Raw(sock, "/", "Sec-WebSocket-Extensions: permessage-deflate")
+        assert b"permessage-deflate" in raw.head
+        raw.send(TEXT, bomb[:-4], rsv=4)
+        assert raw.close_code()[0] == 1009
+
+
+def test_a_handshake_that_dawdles_is_ended(serve: Serve) -> None:
+    server = serve('[server]\nhandshake_timeout = "1s"\n' + ECHO)
+    begin = time.monotonic()
+    with server.connect() as sock:
+        got = b""
+        with contextlib.suppress(OSError):
+            for byte in request() * 2:
+                sock.sendall(bytes([byte]))
+                time.sleep(0.05)
+        assert time.monotonic() - begin < 4
+        with contextlib.suppress(ConnectionResetError):
+            got = sock.recv(4096)
+        assert got == b"" or got.startswith(b"HTTP/1.1 408 ")
+
+
+def test_pings_and_the_end_of_who_does_not_answer(serve: Serve) -> None:
+    server = serve(
+        """
+        [server]
+        ping_interval = "1s"
+        ping_timeout = "1s"
+        [pipelines]
+        message = ["echo"]
+        disconnect = ["log 'gone {client.id}'"]
+        """
+    )
+    with connect(server.url(), ping_interval=None) as good, server.connect() as sock:
+        silent = Raw(sock)
+        begin = time.monotonic()
+        assert silent.receive()[0] == PING
+        assert silent.at_end()
+        assert 1.5 < time.monotonic() - begin < 5
+        good.send("still here")
+        assert good.recv() == "still here"
+    server.wait_for("gone")
+
+
+def test_an_unknown_path_is_404_and_an_upgrade_path_426(serve: Serve) -> None:
+    server = serve('[endpoints."/ws/{room}"]\nmessage = ["echo"]\n')
+    base = f"http://127.0.0.1:{server.port}"
+    for path, status in (("/ws/a", 426), ("/ws", 404), ("/ws/a/b", 404), ("/", 404)):
+        with pytest.raises(urllib.error.HTTPError) as error:
+            urllib.request.urlopen(base + path)
+        assert error.value.code == status
+        error.value.close()
+    with pytest.raises(InvalidStatus) as refused, connect(server.url("/nowhere")):
+        pass
+    assert refused.value.response.status_code == 404
+    with urllib.request.urlopen(base + "/healthz") as response:
+        assert json.load(response)["status"] == "ok"
+
+
+def test_plain_requests_share_a_connection(serve: Serve) -> None:
+    server = serve(ECHO)
+    with server.connect() as sock:
+        two = b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\nGET /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+        assert answer(sock, two).count(b"HTTP/1.1 200 OK") == 2
+
+
+def test_hundreds_of_clients_and_slow_readers_among_them(serve: Serve) -> None:
+    """One slow reader must not cost the others anything (gevent-websocket's C5)."""
+    server = serve(
+        """
+        [server]
+        max_outbox = "256KiB"
+        close_timeout = "1s"
+        [pipelines]
+        connect = ["join all"]
+        message = ["broadcast all"]
+        """
+    )
+    payload = b"x" * 50_000
+    slow, fast = [], []
+    try:
+        for number in range(300):
+            sock = server.connect()
+            if number % 30 == 0:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+                slow.append(Raw(sock))
+            else:
+                fast.append(Raw(sock))
+        publisher = fast[0]
+        counts: dict[int, int] = {}
+        reading = fast[1:]
+
+        def read(raw: Raw) -> None:
+            for _ in range(100):
+                assert raw.receive() == (TEXT, payload)
+                counts[id(raw)] = counts.get(id(raw), 0) + 1
+
+        threads = [threading.Thread(target=read, args=(raw,)) for raw in reading]
+        mine = threading.Thread(target=lambda: [publisher.receive() for _ in range(100)])
+        for thread in (*threads, mine):
+            thread.start()
+        for _ in range(100):
+            publisher.send(TEXT, payload)
+        for thread in (*threads, mine):
+            thread.join(60)
+        assert len(counts) == len(reading)
+        assert set(counts.values()) == {100}
+        # Those who did not read are told why, if they ever look, and are cut off.
+        codes = []
+        for raw in slow:
+            with contextlib.suppress(EOFError, OSError):
+                codes.append(raw.close_code())
+        assert all(code == (1013, "too slow") for code in codes)
+        until = time.monotonic() + 10
+        while json.load(urllib.request.urlopen(f"http://127.0.0.1:{server.port}/healthz"))["clients"] > len(fast):
+            assert time.monotonic() < until
+            time.sleep(0.1)
+    finally:
+        for raw in slow + fast:
+            raw.sock.close()
+    assert "Traceback" not in server.output
+
+
+def test_frames_of_two_senders_are_never_torn(serve: Serve) -> None:
+    """gevent-websocket's C1: a small message inside a large one whose write was under way."""
+    server = serve('[pipelines]\nconnect = ["join all"]\nmessage = ["broadcast all"]\n[server]\nmax_outbox = "64MiB"\n')
+    with server.connect() as first, server.connect() as second, server.connect() as third:
+        reader, large, small = Raw(first), Raw(second), Raw(third)
+        for _ in range(20):
+            large.send(TEXT, b"L" * 600_000)
+            for _ in range(5):
+                small.send(TEXT, b"s")
+        seen = {b"L" * 600_000: 0, b"s": 0}
+        for _ in range(120):
+            seen[reader.receive()[1]] += 1
+        assert list(seen.values()) == [20, 100]
+
+
+FLOODS = {
+    "pings": frame(PING) * 2000,
+    "fragments": frame(TEXT, b"", fin=False) + (frame(0, b"x", fin=False) + frame(0, b"", fin=False)) * 2000,
+    "small messages": frame(TEXT, b"x") * 2000,
+    "large messages": frame(TEXT, b"x" * 100_000) * 4,
+}
+
+
+@pytest.mark.parametrize("kind", FLOODS)
+def test_a_flood_costs_another_client_at_most_100_ms(serve: Serve, kind: str) -> None:
+    server = serve(ECHO)
+    stop = threading.Event()
+
+    def flood() -> None:
+        with server.connect() as sock:
+            sock.settimeout(0.5)
+            raw = Raw(sock)
+            drain = threading.Thread(target=raw.at_end)
+            drain.start()
+            with contextlib.suppress(OSError):
+                while not stop.is_set():
+                    sock.sendall(FLOODS[kind])
+            with contextlib.suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
+            drain.join()
+
+    flooder = threading.Thread(target=flood)
+    with server.connect() as sock:
+        bystander = Raw(sock)
+        flooder.start()
+        waits = []
+        try:
+            until = time.monotonic() + 2
+            while time.monotonic() < until:
+                begin = time.monotonic()
+                bystander.send(TEXT, b"ping")
+                assert bystander.receive() == (TEXT, b"ping")
+                waits.append(time.monotonic() - begin)
+                time.sleep(0.01)
+        finally:
+            stop.set()
+            flooder.join()
+    # The client side of this test shares the machine with the flood: the worst of a hundred waits is its noise.
+    assert sorted(waits)[-2] < 0.1, sorted(waits)[-5:]

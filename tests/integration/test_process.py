@@ -1,0 +1,212 @@
+"""`fws run` as a process: start, signals, draining, bad files."""
+
+from __future__ import annotations
+
+import contextlib
+import resource
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect, unix_connect
+
+from tests.integration.conftest import ROOT, Serve
+from tests.integration.raw import TEXT, Raw
+
+CHATTY = """
+[server]
+drain = "5s"
+[pipelines]
+connect = ["join all"]
+message = ["echo"]
+disconnect = ["log 'gone {client.id}'"]
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_tells_every_client_and_ends_with_0(serve: Serve, number: int) -> None:
+    server = serve(CHATTY)
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(connect(server.url())) for _ in range(30)]
+        server.signal(number)
+        for client in clients:
+            with pytest.raises(ConnectionClosed) as closed:
+                client.recv(timeout=10)
+            assert closed.value.rcvd is not None
+            assert closed.value.rcvd.code == 1001
+    assert server.process.wait(10) == 0
+    assert server.wait_for("stopped")
+    assert len([line for line in server.lines if "info    gone" in line]) == 30
+
+
+def test_what_was_sent_before_the_signal_arrives_before_the_close(serve: Serve) -> None:
+    server = serve(CHATTY)
+    with connect(server.url(), max_size=None) as client:
+        client.send("x" * 500_000)
+        server.wait_for("open")
+        time.sleep(0.3)
+        server.signal(signal.SIGTERM)
+        assert client.recv(timeout=10) == "x" * 500_000
+        with pytest.raises(ConnectionClosed):
+            client.recv(timeout=10)
+    assert server.process.wait(10) == 0
+
+
+def test_a_client_that_does_not_leave_is_cut_off(serve: Serve) -> None:
+    server = serve(CHATTY.replace('"5s"', '"2s"'))
+    with server.connect() as sock:
+        raw = Raw(sock)
+        begin = time.monotonic()
+        server.signal(signal.SIGTERM)
+        assert raw.close_code()[0] == 1001
+        assert server.process.wait(10) == 0
+        assert time.monotonic() - begin < 4
+        assert "gone" in server.wait_for("gone[^\n]*")[0]
+
+
+def test_no_new_clients_while_draining(serve: Serve) -> None:
+    server = serve(CHATTY.replace('"5s"', '"3s"'))
+    with server.connect() as sock:
+        raw = Raw(sock)
+        server.signal(signal.SIGTERM)
+        raw.close_code()
+        with pytest.raises(OSError):  # noqa: PT011  (refused or reset)
+            server.connect().recv(1)
+    server.process.wait(10)
+
+
+def test_a_second_signal_exits_at_once(serve: Serve) -> None:
+    server = serve(CHATTY.replace('"5s"', '"60s"').replace("[server]", '[server]\nclose_timeout = "60s"'))
+    with server.connect() as sock:
+        raw = Raw(sock)
+        server.signal(signal.SIGTERM)
+        raw.close_code()
+        server.signal(signal.SIGTERM)
+        assert server.process.wait(3) == 1
+
+
+def test_a_wrong_file_exits_with_78_and_tells_all_problems(serve: Serve) -> None:
+    server = serve('[pipelines]\nmesage = ["echo"]\nmessage = ["eco", "rate_limit fast"]\n', ready=False)
+    assert server.process.wait(10) == 78
+    server.wait_for("3 problems")
+    assert "did you mean 'message'" in server.output
+    assert "did you mean 'echo'" in server.output
+    assert "test.toml:3:" in server.output
+    assert "Traceback" not in server.output
+
+
+def test_a_missing_file(serve: Serve, tmp_path: Path) -> None:
+    server = serve(tmp_path / "nothing.toml", ready=False)
+    assert server.process.wait(10) == 78
+    assert "Traceback" not in server.output
+
+
+def test_a_port_in_use_is_told_in_a_sentence(serve: Serve) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        server = serve(CHATTY, listen=f"127.0.0.1:{taken.getsockname()[1]}", ready=False)
+        assert server.process.wait(10) == 1
+        assert "another program has the port" in server.wait_for("cannot listen.*")[0]
+        assert "Traceback" not in server.output
+
+
+def test_port_variable_wins_over_the_file(serve: Serve) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    server = serve('[server]\nlisten = "127.0.0.1:1"\n' + CHATTY.replace("[server]\n", ""), listen=None, PORT=str(port))
+    assert server.port == port
+
+
+def test_ipv6_and_unix_sockets(serve: Serve, tmp_path: Path) -> None:
+    server = serve(CHATTY, listen="[::1]:0", ready=False)
+    port = int(server.wait_for(r"open +http://\[::1\]:(\d+)/")[1])
+    with connect(f"ws://[::1]:{port}/") as client:
+        client.send("six")
+        assert client.recv() == "six"
+    path = tmp_path / "fws.sock"
+    unix = serve(CHATTY, listen=f"unix:{path}", ready=False)
+    unix.wait_for("listens +unix:")
+    for _ in range(3):  # gevent-websocket's H6: every client of a Unix socket has the same address
+        with unix_connect(str(path), "ws://localhost/") as client:
+            client.send("local")
+            assert client.recv() == "local"
+    assert unix.stop() == 0
+    assert not path.exists()
+
+
+def test_a_stale_socket_file_is_replaced_and_a_live_one_is_not(serve: Serve, tmp_path: Path) -> None:
+    path = tmp_path / "fws.sock"
+    first = serve(CHATTY, listen=f"unix:{path}", ready=False)
+    first.wait_for("listens")
+    second = serve(CHATTY, listen=f"unix:{path}", ready=False)
+    assert second.process.wait(10) == 1
+    first.process.kill()
+    first.process.wait()
+    third = serve(CHATTY, listen=f"unix:{path}", ready=False)
+    third.wait_for("listens")
+
+
+def test_the_soft_file_limit_is_raised_and_a_low_one_named(tmp_path: Path) -> None:
+    (tmp_path / "a.toml").write_text('[pipelines]\nmessage = ["echo"]\n')
+
+    def limits(soft: int, hard: int) -> str:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "fws", "run", "a.toml", "--listen", "127.0.0.1:0"],
+            cwd=tmp_path,
+            env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard)),
+        )
+        assert process.stdout is not None
+        output = b""
+        while b"open " not in output:
+            line = process.stdout.readline()
+            assert line, output
+            output += line
+        limit = Path(f"/proc/{process.pid}/limits").read_text()
+        process.terminate()
+        output += process.stdout.read()
+        process.wait(10)
+        process.stdout.close()
+        assert f"Max open files            {hard}" in limit
+        return output.decode()
+
+    assert "ulimit -n" in limits(128, 512)
+    assert "ulimit -n" not in limits(256, 8192)
+
+
+def test_a_project_elsewhere_with_filters_of_its_own(serve: Serve) -> None:
+    shout = '''
+from typing import Annotated
+from fws import Filter, Help
+
+
+class Shout(Filter):
+    """Upper-case every text message and mark the end of it."""
+
+    mark: Annotated[str, Help("Text appended to each message.")] = "!"
+
+    def message(self, client, message):
+        return message.upper() + self.mark
+'''
+    server = serve('[pipelines]\nmessage = ["shout mark=?!", "echo"]\n', pipelines={"shout": shout})
+    with connect(server.url()) as client:
+        client.send("hello")
+        assert client.recv() == "HELLO?!"
+
+
+def test_json_log_lines(serve: Serve) -> None:
+    import json
+
+    server = serve(CHATTY, "--log-format", "json", ready=False)
+    line = server.wait_for(r'\{.*listening on.*\}')[0]
+    port = int(json.loads(line)["message"].rpartition(":")[2])
+    with socket.create_connection(("127.0.0.1", port)) as sock:
+        Raw(sock).send(TEXT, b"x")
+    gone = json.loads(server.wait_for(r"\{.*gone.*\}")[0])
+    assert gone["level"] == "info"

@@ -1,0 +1,204 @@
+"""A server without a network: real generations, hubs and clients on recording wires, under clocks that stand still.
+
+harness = build('[pipelines]\nmessage = ["echo"]', tmp_path)
+client = harness.connect("/chat?name=ann")
+harness.client_says(client, "hello")
+assert harness.sent(client) == ["hello"]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from websockets.client import ClientProtocol
+from websockets.frames import Frame, Opcode
+from websockets.protocol import OPEN
+from websockets.uri import parse_uri
+
+from fws.client import Client
+from fws.compiler import load_generation
+from fws.errors import Reject
+from fws.filter import Services
+from fws.hub import Hub
+from fws.protocol.head import HeadReader
+from fws.request import Request
+
+
+class Clock:
+    """Seconds that pass when a test says so."""
+
+    def __init__(self, now: float = 0.0) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        return self.now
+
+    def advance(self, seconds: float) -> None:
+        self.now += seconds
+
+
+class Wire:
+    """A transport that keeps what is written.
+
+    Attributes:
+        written: the bytes so far.
+        full: while True it takes nothing, as a socket does whose peer has stopped reading.
+        ended, aborted, closed: whether FIN was sent, the connection reset, the socket closed.
+    """
+
+    def __init__(self) -> None:
+        self.written = bytearray()
+        self.full = False
+        self.ended = False
+        self.aborted = False
+        self.closed = False
+        self._callback: Callable[[], None] | None = None
+
+    def send(self, data: bytes | memoryview, /) -> int:
+        if self.full:
+            raise BlockingIOError
+        self.written += data
+        return len(data)
+
+    def sendmsg(self, pieces: list[bytes | memoryview], /) -> int:
+        return self.send(b"".join(pieces))
+
+    def when_writable(self, callback: Callable[[], None]) -> None:
+        self._callback = callback
+
+    def stop_writing(self) -> None:
+        self._callback = None
+
+    def drain(self) -> None:
+        """The peer reads again."""
+        self.full = False
+        if self._callback is not None:
+            self._callback()
+
+    def shutdown(self) -> None:
+        self.ended = True
+
+    def receive(self) -> bytes:
+        """Nothing more comes by itself: `run` returns once it has read what it was given."""
+        return b""
+
+    def abort(self) -> None:
+        self.aborted = True
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class Peer:
+    """The other end of a client's connection: the parser and writer of an independent library."""
+
+    def __init__(self) -> None:
+        self.wire = Wire()
+        self.protocol = ClientProtocol(parse_uri("ws://localhost/"), state=OPEN, max_size=None)
+
+    def frame(self, message: str | bytes) -> bytes:
+        """A message as bytes on the wire."""
+        if isinstance(message, str):
+            self.protocol.send_text(message.encode())
+        else:
+            self.protocol.send_binary(message)
+        return b"".join(self.protocol.data_to_send())
+
+    def read(self) -> list[str | bytes]:
+        """The messages that arrived since the last call."""
+        self.protocol.receive_data(bytes(self.wire.written))
+        self.wire.written.clear()
+        frames = [event for event in self.protocol.events_received() if isinstance(event, Frame)]
+        texts = {Opcode.TEXT: lambda data: bytes(data).decode(), Opcode.BINARY: bytes}
+        return [texts[frame.opcode](frame.data) for frame in frames if frame.opcode in texts]
+
+
+class Harness:
+    """A hub with one generation, and the clients that a test connects.
+
+    Attributes:
+        clock: monotonic seconds, from 1000.
+        wall: Unix time, from 2026-01-02 03:04:05 UTC.
+    """
+
+    def __init__(self, file: Path, environ: Mapping[str, str]) -> None:
+        self.clock = Clock(1000.0)
+        self.wall = Clock(1767323045.0)
+        self.generation = load_generation(file, Services(clock=self.clock, wall=self.wall), environ)
+        self.hub = Hub(self.generation)
+        self.peers: dict[Client, Peer] = {}
+
+    def connect(
+        self,
+        target: str = "/",
+        *,
+        headers: Mapping[str, str] | None = None,
+        address: str = "192.0.2.1",
+        identity: dict[str, Any] | None = None,
+    ) -> Client:
+        """A client whose handshake is done. Raises Reject when `connect` refuses it."""
+        lines = [
+            f"GET {target} HTTP/1.1",
+            "Host: localhost",
+            *(f"{k}: {v}" for k, v in (headers or {}).items()),
+            "",
+            "",
+        ]
+        head = HeadReader().feed("\r\n".join(lines).encode())
+        assert head is not None
+        route = self.generation.route(target.partition("?")[0])
+        if route is None:
+            raise Reject(404)
+        endpoint, params = route
+        client = Client(endpoint, Request(head, params, address), self.hub)
+        client.identity = identity
+        client.connect()
+        peer = self.peers[client] = Peer()
+        client.open(peer.wire, None)
+        return client
+
+    def client_says(self, client: Client, *messages: str | bytes) -> None:
+        """Messages arrive from the client, one frame each."""
+        for message in messages:
+            client.run(self.peers[client].frame(message))
+
+    def sent(self, client: Client) -> list[str | bytes]:
+        """The messages that the client got since the last call."""
+        return self.peers[client].read()
+
+    def closed(self, client: Client) -> tuple[int, str] | None:
+        """Code and reason of the Close frame that the client got; None without one."""
+        self.sent(client)
+        received = self.peers[client].protocol.close_rcvd
+        return None if received is None else (received.code, received.reason)
+
+    def leave(self, client: Client) -> None:
+        """The client's connection ends."""
+        client.disconnect()
+
+    @property
+    def faults(self) -> int:
+        """How often a filter raised what it should not."""
+        return self.hub.metrics["filter_faults"]
+
+
+def build(
+    toml: str, tmp_path: Path, *, pipelines: Mapping[str, str] | None = None, environ: Mapping[str, str] | None = None
+) -> Harness:
+    """A harness for a configuration.
+
+    Args:
+        pipelines: source code by module name, as in a project's `pipelines/`.
+        environ: what `${NAME}` is filled from; nothing of the process's own environment.
+
+    Raises:
+        ConfigError: as `load_generation`.
+    """
+    (tmp_path / "pipelines").mkdir(exist_ok=True)
+    for name, source in (pipelines or {}).items():
+        (tmp_path / "pipelines" / f"{name}.py").write_text(source)
+    file = tmp_path / "test.toml"
+    file.write_text(toml)
+    return Harness(file, environ or {})

@@ -1,0 +1,148 @@
+"""A client without a network: what it does about time, closing and compression."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from fws.protocol.frames import PING
+from fws.sweeper import TICK, Sweeper
+from tests.support import Harness, build
+
+CONF = """
+[server]
+ping_interval = "25s"
+ping_timeout = "10s"
+close_timeout = "5s"
+[pipelines]
+message = ["echo"]
+"""
+
+
+@pytest.fixture
+def harness(tmp_path: Path) -> Harness:
+    return build(CONF, tmp_path)
+
+
+def sweep(harness: Harness, seconds: float) -> None:
+    """Time passes, and the sweeper sees it pass."""
+    sweeper = Sweeper(harness.hub)
+    for _ in range(round(seconds / TICK)):
+        harness.clock.advance(TICK)
+        sweeper.sweep(harness.clock.now)
+
+
+def pings(harness: Harness, client: object) -> int:
+    written = bytes(harness.peers[client].wire.written)  # type: ignore[index]
+    return written.count(bytes([0x80 | PING, 0]))
+
+
+PONG = b"\x8a\x80\0\0\0\0"
+
+
+def test_pings_every_25_seconds_as_long_as_they_are_answered(harness: Harness) -> None:
+    client = harness.connect()
+    for number in range(1, 5):
+        sweep(harness, 25)
+        assert pings(harness, client) == number
+        client.run(PONG)
+    assert not harness.peers[client].wire.aborted
+
+
+def test_gone_10_seconds_after_an_unanswered_ping(harness: Harness) -> None:
+    client = harness.connect()
+    sweep(harness, 34.5)
+    assert not harness.peers[client].wire.aborted
+    sweep(harness, 0.5)
+    assert harness.peers[client].wire.aborted
+    assert (client.close_code, harness.hub.metrics["ping_timeouts"]) == (1006, 1)
+
+
+def test_messages_are_no_answer_to_a_ping(harness: Harness) -> None:
+    client = harness.connect()
+    for _ in range(35):
+        sweep(harness, 1)
+        harness.client_says(client, "hello")
+    assert harness.peers[client].wire.aborted
+
+
+def test_one_whose_filters_wait_is_not_taken_for_dead(harness: Harness) -> None:
+    """Nothing is read while a filter runs, so the answer to the ping may be waiting in the socket."""
+    client = harness.connect()
+    client.busy = True
+    sweep(harness, 120)
+    assert not harness.peers[client].wire.aborted
+    client.busy = False
+    sweep(harness, 9)
+    assert not harness.peers[client].wire.aborted
+    client.run(PONG)
+    sweep(harness, 20)
+    assert not harness.peers[client].wire.aborted
+
+
+def test_closing_that_is_stuck_is_ended_in_time(harness: Harness) -> None:
+    client = harness.connect()
+    client.close(4000, "bye")
+    sweep(harness, 4)
+    assert not harness.peers[client].wire.aborted
+    sweep(harness, 1)
+    assert harness.peers[client].wire.aborted
+
+
+def test_after_our_close_the_peer_is_read_but_not_served(harness: Harness) -> None:
+    client = harness.connect()
+    client.close(4000, "bye")
+    harness.client_says(client, "too late")
+    client.run(b"\x89\x80\0\0\0\0")
+    assert harness.closed(client) == (4000, "bye")
+    assert not harness.peers[client].wire.ended
+    client.run(b"\x88\x82\0\0\0\0\x0f\xa0")
+    assert harness.peers[client].wire.ended
+    assert (client.close_code, client.close_reason) == (4000, "bye")
+
+
+@pytest.mark.parametrize("code", [0, 999, 1004, 1005, 1006, 1015, 2000, 5000, -1])
+def test_codes_that_may_not_be_sent(harness: Harness, code: int) -> None:
+    client = harness.connect()
+    with pytest.raises(ValueError, match="may not be sent"):
+        client.close(code)
+    assert harness.closed(client) is None
+
+
+def test_a_reason_that_is_too_long_is_cut_at_a_character(harness: Harness) -> None:
+    client = harness.connect()
+    client.close(4000, "ü" * 100)
+    code, reason = harness.closed(client) or (0, "")
+    assert code == 4000
+    assert reason == "ü" * 61
+
+
+def test_send_says_whether_it_will_be_sent(harness: Harness) -> None:
+    client = harness.connect()
+    assert client.send("x")
+    client.close()
+    assert not client.send("y")
+    assert harness.sent(client) == ["x"]
+
+
+def test_ids_are_distinct_and_hard_to_guess(harness: Harness) -> None:
+    ids = {harness.connect().id for _ in range(100)}
+    assert len(ids) == 100
+    assert all(len(one) >= 12 for one in ids)
+
+
+def test_request_as_filters_see_it(harness: Harness) -> None:
+    client = harness.connect(
+        "/a%20b?x=1&x=2&y=%C3%BC", headers={"Cookie": "a=1; b=2", "User-Agent": "test", "X-Two": "1"}, address="192.0.2.7"
+    )
+    request = client.request
+    assert (request.path, request.address, client.path, client.address) == ("/a b", "192.0.2.7", "/a b", "192.0.2.7")
+    assert request.query == {"x": "1", "y": "ü"}
+    assert request.cookies == {"a": "1", "b": "2"}
+    assert request.headers["user-agent"] == "test"
+    assert harness.connect("/?" + "&".join(f"a{number}" for number in range(101))).request.query == {}
+
+
+def test_time_is_readable(harness: Harness) -> None:
+    assert harness.connect().time() == "2026-01-02T03:04:05.000Z"

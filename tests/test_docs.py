@@ -1,0 +1,148 @@
+"""What the documentation shows is run: TOML is compiled, Python executed, commands carried out, references fresh."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from fws.compiler import load_generation
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
+# Command lines of indented blocks, page by page.
+COMMANDS = [
+    line.strip()
+    for page in PAGES
+    for line in page.read_text().splitlines()
+    if re.match(r"    (make|fws|pip|cd|python|redis-cli|curl) ", line)
+]
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
+
+
+def project(folder: Path, page: Path) -> Path:
+    """A project with this repository's filters, page and examples, and the modules that the page shows."""
+    shutil.copytree(ROOT / "pipelines", folder / "pipelines")
+    (folder / "conf").mkdir()
+    (folder / "conf" / "chat").mkdir()
+    for source in blocks(page, "python"):
+        name = re.match(r"# (pipelines/\w+\.py)\n", source)
+        if name:
+            (folder / name[1]).write_text(source)
+    return folder
+
+
+TOML = [(page, number) for page in PAGES for number in range(len(blocks(page, "toml")))]
+
+
+@pytest.mark.parametrize(("page", "number"), TOML, ids=lambda value: getattr(value, "stem", str(value)))
+def test_toml_blocks_compile(page: Path, number: int, tmp_path: Path) -> None:
+    text = blocks(page, "toml")[number]
+    if "[pipelines]" not in text and "[endpoints" not in text:
+        text += '\n[pipelines]\nmessage = ["echo"]\n'
+    conf = project(tmp_path, page) / "conf" / "block.toml"
+    conf.write_text(text)
+    load_generation(conf, environ={})
+
+
+PYTHON = [(page, number) for page in PAGES for number in range(len(blocks(page, "python")))]
+
+
+@pytest.mark.parametrize(("page", "number"), PYTHON, ids=lambda value: getattr(value, "stem", str(value)))
+def test_python_blocks_run_and_their_tests_pass(page: Path, number: int, tmp_path: Path) -> None:
+    source = blocks(page, "python")[number]
+    folder = project(tmp_path, page)
+    (folder / "block.py").write_text(source)
+    script = "import block; [test() for name, test in vars(block).items() if name.startswith('test_')]"
+    environment = os.environ | {"PYTHONPATH": f"{folder}{os.pathsep}{ROOT}"}
+    done = subprocess.run([sys.executable, "-c", script], cwd=folder, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("conf", sorted((ROOT / "conf").glob("*.toml")), ids=lambda path: path.stem)
+def test_examples_compile_and_say_what_they_show(conf: Path) -> None:
+    assert conf.read_text().startswith("# ")
+    load_generation(conf, environ={})
+
+
+def test_the_readme_shows_the_chat_that_is_shipped() -> None:
+    shown = load_text(blocks(ROOT / "README.md", "toml")[0])
+    assert shown == load_text((ROOT / "conf" / "chat.toml").read_text())
+
+
+def load_text(text: str) -> dict[str, object]:
+    import tomllib
+
+    return tomllib.loads(text)
+
+
+def fws(*arguments: str, cwd: Path = ROOT) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", "fws", *arguments],
+        cwd=cwd,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize(
+    ("page", "arguments"),
+    [("filters.md", ["filters", "--format", "markdown"]), ("settings.md", ["filters", "--settings"])],
+)
+def test_generated_pages_are_fresh(page: str, arguments: list[str], tmp_path: Path) -> None:
+    """`make docs` writes them."""
+    assert (ROOT / "docs" / page).read_text() == fws(*arguments, cwd=tmp_path)
+
+
+def serves(command: list[str], cwd: Path, **environ: str) -> int:
+    """Start a server, see that it is up, end it in order. The exit status."""
+    environment = os.environ | {"FWS_LISTEN": "127.0.0.1:0", "PYTHONPATH": str(ROOT)} | environ
+    environment.pop("PORT", None)
+    process = subprocess.Popen(
+        command, cwd=cwd, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, process_group=0
+    )
+    assert process.stdout is not None
+    with process.stdout:
+        lines = []
+        for line in process.stdout:
+            lines.append(line)
+            if " open " in line:
+                os.killpg(process.pid, signal.SIGTERM)
+        status = process.wait(30)
+    assert any(" open " in line for line in lines), lines
+    return status
+
+
+def test_every_command_of_the_documentation_is_run(tmp_path: Path) -> None:
+    """Each command line of an indented block, in a folder like the reader's."""
+    ran = set()
+    for command in dict.fromkeys(COMMANDS):
+        word, *arguments = command.split()
+        if word == "make":
+            # The targets themselves are what runs this test; here it counts that they are there.
+            subprocess.run(["make", "-n", *arguments], cwd=ROOT, check=True, capture_output=True)
+        elif command in ("pip install .", "cd demo", "fws connect localhost:9000"):
+            pass  # the first is CI's; the last is run against a server in tests/cli/test_connect.py
+        elif command == "fws new demo":
+            fws("new", "demo", cwd=tmp_path)
+        elif command == "fws run conf/app.toml":
+            status = serves([sys.executable, "-m", "fws", *arguments], tmp_path / "demo")
+            assert status == 0
+        else:
+            raise AssertionError(f"nothing runs {command!r}")
+        ran.add(command)
+    assert ran == set(COMMANDS)
+    assert "make run" in ran

@@ -1,0 +1,90 @@
+"""The log: short lines, nothing forged, no floods, and never in the way."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+from collections.abc import Iterator
+
+import pytest
+
+from fws.log import FoldingHandler, Json, Text, escape, shorten
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def log() -> Iterator[tuple[logging.Logger, io.StringIO, Clock, FoldingHandler]]:
+    stream, clock = io.StringIO(), Clock()
+    handler = FoldingHandler(stream, clock)
+    handler.setFormatter(Text())
+    logger = logging.Logger("fws.test", logging.INFO)
+    logger.addHandler(handler)
+    yield logger, stream, clock, handler
+
+
+def test_control_characters_are_escaped() -> None:
+    assert escape("a\nb\x1b[31m\x00\x9b\u202e\u2028") == "a\\nb\\x1b[31m\\x00\\x9b\\u202e\\u2028"
+
+
+@pytest.mark.parametrize("text", ["x" * 1000, "ü" * 1000, "🎉" * 1000])
+def test_lines_have_at_most_300_bytes(text: str, log) -> None:
+    logger, stream, _, _ = log
+    logger.info(text)
+    line = stream.getvalue().rstrip("\n")
+    assert 290 < len(line.encode()) <= 300
+    assert line.endswith("…")
+    assert len(shorten(text).encode()) <= 300
+
+
+@pytest.mark.parametrize("text", ["x" * 1000, '"' * 1000, "\\" * 1000, "🎉\n" * 500])
+def test_json_lines_are_json_of_at_most_300_bytes(text: str) -> None:
+    line = Json().format(logging.LogRecord("fws.test", logging.WARNING, "", 0, text, (), None))
+    assert len(line.encode()) <= 300
+    assert json.loads(line)["level"] == "warning"
+
+
+def test_the_same_line_again_is_counted(log) -> None:
+    logger, stream, clock, handler = log
+    for _ in range(1000):
+        logger.info("again")
+    logger.info("another")
+    assert stream.getvalue().count("again") == 1
+    clock.now = 2.0
+    handler.settle()
+    assert "again (and 999 more times)" in stream.getvalue()
+    logger.info("again")
+    assert len(stream.getvalue().splitlines()) == 4
+
+
+def test_counts_are_not_lost_at_the_end(log) -> None:
+    logger, stream, _, handler = log
+    logger.info("x")
+    logger.info("x")
+    handler.flush()
+    assert "(and 1 more times)" in stream.getvalue()
+
+
+def test_a_full_disk_does_not_hurt(log) -> None:
+    logger, stream, _, handler = log
+    with open("/dev/full", "w") as full:
+        handler._stream = full
+        logger.info("nowhere to go")
+        handler._stream = stream
+        with pytest.raises(OSError, match="No space"):
+            full.close()
+    stream.close()
+    logger.info("a closed stream")
+
+
+def test_a_message_that_cannot_be_formatted_does_not_hurt(log) -> None:
+    logger, stream, _, _ = log
+    logger.info("%d", "text")
+    logger.info("next")
+    assert "next" in stream.getvalue()
