@@ -27,7 +27,7 @@ setup(
         "msgspec>=0.19",
         "click>=8.1",
         "rich>=13",
-        "websockets>=14",  # its compiled unmasking, and the client of `fws connect`
+        "websockets>=15",  # its compiled unmasking, and the client of `fws connect`
         "werkzeug>=3",
     ],
     extras_require={

@@ -73,7 +73,21 @@ def idle_memory(port: int, pid: int) -> float:
     load(port, "connect", "-n", "50", "-P", "/fanout")
     time.sleep(0.5)
     before = resident(pid)
-    command = ["taskset", "-c", "1", str(LOAD), "connect", "-n", str(IDLE), "--hold", "4", "-p", str(port), "-P", "/fanout"]
+    command = [
+        "taskset",
+        "-c",
+        "1",
+        str(LOAD),
+        "connect",
+        "-n",
+        str(IDLE),
+        "--hold",
+        "4",
+        "-p",
+        str(port),
+        "-P",
+        "/fanout",
+    ]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         for line in process.stderr:
@@ -106,7 +120,9 @@ def main() -> None:
                 figures.setdefault(title, {}).setdefault(name, []).append(idle_memory(port, process.pid))
 
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=HERE, capture_output=True, text=True)
-    print(f"commit {commit.stdout.strip()}, {os.cpu_count()} processors, {options.rounds} rounds of {options.seconds:g} s")
+    print(
+        f"commit {commit.stdout.strip()}, {os.cpu_count()} processors, {options.rounds} rounds of {options.seconds:g} s"
+    )
     print(f"{'':42}" + "".join(f"{name:>18}" for name in SERVERS) + f"{'ratio':>8}")
     for title, by_name in figures.items():
         medians = [statistics.median(by_name[name]) for name in SERVERS]

@@ -194,7 +194,7 @@ class Client:
         self.outbox.open(transport)
 
     def run(self, data: bytes) -> None:
-        """Read until the connection ends; the caller then calls `disconnect`. `data` came right behind the handshake."""
+        """Read until the connection ends; `disconnect` is next. `data` came right behind the handshake."""
         transport = self._transport
         assert transport is not None
         budget = Budget()

@@ -24,7 +24,17 @@ from fws.pipeline import Pipeline, Step
 from fws.problem import Path, Problem, did_you_mean
 from fws.protocol.handshake import Origins, parse_origins
 from fws.registry import LookupProblem, Registry
-from fws.stage import Argument, Stage, StageError, Template, bind, parse_stage, parse_value
+from fws.stage import (
+    CLIENT_ATTRIBUTES,
+    Argument,
+    Placeholder,
+    Stage,
+    StageError,
+    Template,
+    bind,
+    parse_stage,
+    parse_value,
+)
 
 # A pipeline is written by hand. Chains in chains can double at each level; this many stages is a mistake.
 MAX_STAGES = 1000
@@ -75,9 +85,7 @@ class _Scope(msgspec.Struct, frozen=True):
 class Compiler:
     """Compiles one configuration; `problems` and `warnings` fill up on the way."""
 
-    def __init__(
-        self, config: Config, registry: Registry, services: Services, environ: Mapping[str, str]
-    ) -> None:
+    def __init__(self, config: Config, registry: Registry, services: Services, environ: Mapping[str, str]) -> None:
         self.problems: list[Problem] = []
         self.warnings: list[Problem] = []
         self._config = config
@@ -85,6 +93,7 @@ class Compiler:
         self._services = services
         self._environ = environ
         self._instances: dict[tuple[Any, ...], tuple[Filter | Filled, str] | None] = {}
+        self._chains: dict[tuple[str, _Scope], list[Step]] = {}
         self._used: set[tuple[str, str]] = set()
         self._reported: set[tuple[Path, int, str]] = set()
 
@@ -94,6 +103,7 @@ class Compiler:
         default = self._default() if config.pipelines else None
         publication = self._pipeline("publication", config.pipelines, ("pipelines",), None, ())
         self._check_unused()
+        self._warn_of_what_does_nothing()
         instances = [found[0] for found in self._instances.values() if found is not None]
         filters = [instance for instance in instances if isinstance(instance, Filter)]
         return Generation(config, self._services, endpoints, default, publication, filters, self.warnings)
@@ -154,7 +164,9 @@ class Compiler:
                 self._problem(Problem(error.message, (*path, index), error.offset, error.hint))
             except LookupProblem as error:
                 offset = len(text) - len(text.lstrip())
-                self._problem(Problem(error.message, (*path, index), offset, error.hint))
+                hint = did_you_mean(stage.name, [*self._config.filters, *self._config.chains])
+                hint = hint if hint.startswith("did") else error.hint
+                self._problem(Problem(error.message, (*path, index), offset, hint))
             if len(steps) > MAX_STAGES:
                 self._problem(Problem(f"a pipeline of more than {MAX_STAGES} stages", (*path, index)))
                 return []
@@ -174,7 +186,11 @@ class Compiler:
             self._no_arguments(stage, f"{name} is a chain: it takes no arguments")
             if name in within:
                 raise StageError(f"the chain {name} contains itself", 0, " -> ".join([*within, name]))
-            return self._steps(self._config.chains[name], ("chains", name), scope, (*within, name))
+            # Once for each scope: chains that name others twice would take twice the time at each level.
+            if (name, scope) not in self._chains:
+                steps = self._steps(self._config.chains[name], ("chains", name), scope, (*within, name))
+                self._chains[name, scope] = steps
+            return self._chains[name, scope]
         key = (scope.endpoint, stage.text)
         return self._step(key, stage, lambda: self._from_stage(stage, path, scope), path, scope)
 
@@ -225,7 +241,7 @@ class Compiler:
                     values[option.name] = _split_list(values[option.name])
                 places[option.name] = (path, given.at)
             elif option.takes == "named":
-                values[option.name] = {str(one.key): self._text(one, scope) for one in given}
+                values[option.name] = {str(one.key): _json_or_text(self._text(one, scope)) for one in given}
                 places[option.name] = (path, given[0].start)
             else:
                 values[option.name] = [self._text(one, scope) for one in given]
@@ -235,9 +251,7 @@ class Compiler:
     def _text(self, argument: Argument, scope: _Scope) -> str | Template:
         return parse_value(argument.value, self._environ, scope.params, argument.at)
 
-    def _from_table(
-        self, name: str, scope: _Scope, within: tuple[str, ...]
-    ) -> tuple[Filter | Filled, str] | None:
+    def _from_table(self, name: str, scope: _Scope, within: tuple[str, ...]) -> tuple[Filter | Filled, str] | None:
         path: Path = ("filters", name)
         if name in within:
             self._problem(Problem(f"the filter {name} contains itself", path, hint=" -> ".join([*within, name])))
@@ -299,7 +313,12 @@ class Compiler:
                 continue
             value = values[option.name]
             where, offset = places[option.name]
-            if next(templates_in(value), None) is not None:
+            if (template := next(templates_in(value), None)) is not None:
+                if option.has_grammar:
+                    # Filled in, `" or true or "` of a path would become part of the condition.
+                    message = f"{name}: {option.name}: no placeholders here, as a client could change what is asked"
+                    self._problem(Problem(message, where, offset, f"use the name: {_named(template)}"))
+                    sound = False
                 templates[option.name] = (option, value)
                 continue
             try:
@@ -314,14 +333,15 @@ class Compiler:
                 message = f"{name} starts with the server, before there is a client to fill a placeholder from"
                 self._problem(Problem(message, *place))
                 return None
-            return Filled(cls, fixed, templates, self._services), _show(values)
+            return Filled(cls, fixed, templates, self._services), _show(options_of(cls), values)
         try:
             instance = cls(**fixed)
         except (ValueError, TypeError) as error:
             self._problem(Problem(f"{name}: {error}", *place))
             return None
         instance.services = self._services
-        return instance, _show({option.name: getattr(instance, option.name) for option in options_of(cls)})
+        shown = {option.name: getattr(instance, option.name) for option in options_of(cls)}
+        return instance, _show(options_of(cls), shown)
 
     def _maker(self, path: Path, scope: _Scope, within: tuple[str, ...]) -> Callable[[Any, Any], Any]:
         """How `msgspec.convert` builds what is fws's own: pipelines of a `switch`, conditions of a `when`."""
@@ -330,7 +350,9 @@ class Compiler:
             if kind is Pipeline:
                 if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
                     raise ValueError("expected a list of stages, each a string")
-                return Pipeline(scope.event or "message", self._steps(value, _find(self._config, path, value), scope, within))
+                return Pipeline(
+                    scope.event or "message", self._steps(value, _find(self._config, path, value), scope, within)
+                )
             return kind.parse(value)
 
         return make
@@ -345,12 +367,40 @@ class Compiler:
                 scope = _Scope("", (), None)
                 self._steps([name], (section, name), scope, ())
 
+    def _warn_of_what_does_nothing(self) -> None:
+        """Sections that are read and kept, but that this version does not act on: silence would look like service."""
+        if self._config.redis.url:
+            self.warnings.append(
+                Problem("[redis] has no effect yet: this version serves one process", ("redis", "url"))
+            )
+        for name, channel in self._config.channels.items():
+            if channel.history:
+                self.warnings.append(Problem("history has no effect yet", ("channels", name, "history")))
+
     def _problem(self, problem: Problem) -> None:
         """A chain is compiled wherever it is used; its problems are told once."""
         key = (problem.path, problem.offset, problem.message)
         if key not in self._reported:
             self._reported.add(key)
             self.problems.append(problem)
+
+
+def _json_or_text(value: str | Template) -> Any:
+    """`n=5` as the number; what is no JSON, and what a placeholder fills in, is text."""
+    if isinstance(value, Template):
+        return value
+    try:
+        return msgspec.json.decode(value)
+    except (ValueError, RecursionError):
+        return value
+
+
+def _named(template: Template) -> str:
+    """How a condition asks for what the template's first placeholder would fill in."""
+    placeholder = next(part for part in template.parts if isinstance(part, Placeholder))
+    if placeholder.attribute:
+        return f"{placeholder.name}.{placeholder.attribute}"
+    return f"{'client' if placeholder.name in CLIENT_ATTRIBUTES else 'params'}.{placeholder.name}"
 
 
 def _split_list(value: str | Template) -> list[Any]:
@@ -376,19 +426,7 @@ def _find(config: Config, path: Path, value: Any) -> Path:
     return path
 
 
-def _show(values: Mapping[str, Any]) -> str:
-    """Options as `name=value`, for `fws check -v`."""
-    shown = []
-    for name, value in values.items():
-        if isinstance(value, Template):
-            text = "".join(str(part) for part in value.parts)
-        elif isinstance(value, dict | list) and value and any(isinstance(item, Pipeline) for item in _items(value)):
-            text = ", ".join(f"[{item}]" for item in _items(value))
-        else:
-            text = str(value)
-        shown.append(f"{name}={text}")
-    return " ".join(shown)
-
-
-def _items(value: dict[str, Any] | list[Any]) -> list[Any]:
-    return list(value.values()) if isinstance(value, dict) else value
+def _show(options: Sequence[Option], values: Mapping[str, Any]) -> str:
+    """Options as they were understood, for `fws check -v`; those that are nothing are left out."""
+    shown = ((option, values.get(option.name)) for option in options)
+    return " ".join(f"{option.name}={option.text_of(value)}" for option, value in shown if value is not None)

@@ -1,4 +1,4 @@
-"""Numbers of the protocol and the limits with their origins. Defaults a user may change stand with their option, not here."""
+"""Numbers of the protocol, and limits with their origins. Defaults that a user may change stand with their option."""
 
 from __future__ import annotations
 

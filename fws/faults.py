@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import traceback
-from pathlib import Path
 
 from fws.errors import FillError
 from fws.metrics import Metrics
@@ -29,21 +27,13 @@ class Faults:
             client: its id; empty where no client is concerned.
         """
         self._metrics.count("filter_faults")
-        where = culprit(error.__traceback__) or "a filter"
         subject = f" for client {client}" if client else ""
         if isinstance(error, FillError):
             # A placeholder without a value is the client's doing or the file's, not a bug with a traceback.
             logger.warning("%s%s: %s", event, subject, error)
             return
-        frames = traceback.extract_tb(error.__traceback__)
-        trail = " < ".join(f"{Path(frame.filename).name}:{frame.lineno}" for frame in reversed(frames[-3:]))
-        logger.error(
-            "%s failed in %s%s: %s: %s (%s)",
-            event,
-            where,
-            subject,
-            type(error).__name__,
-            error,
-            trail,
-            extra={"error": error},
-        )
+        # The place in the filter and the calls from there are the traceback in one line; at the level `debug`
+        # all of it follows.
+        where = culprit(error.__traceback__) or "a filter"
+        name = type(error).__name__
+        logger.error("%s failed in %s%s: %s: %s", event, where, subject, name, error, extra={"error": error})

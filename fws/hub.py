@@ -30,7 +30,9 @@ if TYPE_CHECKING:
 # Members served before others get their turn: at 10 µs each about 2.5 ms.
 SLICE = 256
 # A publication made by a `publication` filter makes another, and so on: longer chains than this are loops.
-MAX_HOPS = 16
+MAX_HOPS = 8
+# Publications that wait because they were made while another was being delivered. More come from a loop as well.
+MAX_NESTED = 1000
 # Channel names come from clients. 200 bytes and no control characters keep them printable and cheap.
 MAX_CHANNEL = 200
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
@@ -39,11 +41,10 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 class Turn:
     """Whose turn it is to deliver to a channel: publications reach all its members in one order."""
 
-    __slots__ = ("lock", "nested", "owner", "users")
+    __slots__ = ("lock", "nested", "users")
 
     def __init__(self) -> None:
         self.lock = Semaphore(1)
-        self.owner: Any = None
         self.users = 0
         self.nested: deque[Publication] = deque()
 
@@ -153,20 +154,19 @@ class Hub:
         me = getcurrent()
         if turn is None:
             turn = self._turns[channel] = Turn()
-        elif turn.owner is me:
-            # Made while delivering to this very channel: after the one that is being delivered.
+        elif me in self._delivering:
+            # Made while delivering: it follows what is being delivered on its channel. Waiting here for a turn,
+            # with another one in hand, two channels that publish to each other would wait for ever.
+            if len(turn.nested) >= MAX_NESTED:
+                raise RecursionError(f"publications make one another: {MAX_NESTED} wait, this one was dropped")
             turn.nested.append(publication)
             return
         turn.users += 1
         try:
             with turn.lock:
-                turn.owner = me
                 turn.nested.append(publication)
-                try:
-                    while turn.nested:
-                        self._deliver_in_turn(turn.nested.popleft(), me)
-                finally:
-                    turn.owner = None
+                while turn.nested:
+                    self._deliver_in_turn(turn.nested.popleft(), me)
         finally:
             turn.users -= 1
             if not turn.users:
@@ -190,10 +190,7 @@ class Hub:
         message, exclude = publication.message, publication.exclude
         frames: dict[int, bytes] = {}
         receivers: Iterable[Client]
-        if publication.channel is None:
-            receivers = list(self.clients.values())
-        else:
-            receivers = self.members(publication.channel)
+        receivers = list(self.clients.values()) if publication.channel is None else self.members(publication.channel)
         served = 0
         for client in receivers:
             served += 1

@@ -41,5 +41,5 @@ def json_bytes(value: Any) -> bytes:
     """`value` as JSON. Raises TypeError for what JSON cannot carry, however it cannot."""
     try:
         return _encode_json(value)
-    except (msgspec.MsgspecError, RecursionError, ValueError, OverflowError) as error:
+    except (msgspec.MsgspecError, TypeError, ValueError, RecursionError, OverflowError) as error:
         raise TypeError(f"JSON cannot carry this {type(value).__name__}: {error}") from None

@@ -52,6 +52,11 @@ class Option(msgspec.Struct, frozen=True):
         return self.default is NODEFAULT
 
     @property
+    def has_grammar(self) -> bool:
+        """Whether its text is read by rules of its own (a condition), so that what a client chooses must stay out."""
+        return hasattr(_bare(self.type), "parse")
+
+    @property
     def kind(self) -> str:
         """The type in words for people: `duration`, `text`, `one of: drop, reply`, `list of text`."""
         if self.unit is not None:
@@ -62,11 +67,19 @@ class Option(msgspec.Struct, frozen=True):
     @property
     def default_text(self) -> str:
         """The default as one would write it in TOML; empty for none."""
-        if self.default is NODEFAULT or self.default is None:
+        if self.default is NODEFAULT or self.default is None or callable(self.default):
             return ""
-        if self.unit is not None:
-            return f'"{self.unit.format(self.default)}"'
-        return msgspec.json.encode(self.default).decode() if not callable(self.default) else ""
+        return self.text_of(self.default)
+
+    def text_of(self, value: Any) -> str:
+        """A value of this option as one would write it in TOML."""
+        if self.unit is not None and isinstance(value, int | float):
+            return f'"{self.unit.format(value)}"'
+        if isinstance(value, list | tuple):
+            return "[" + ", ".join(_text_of(item) for item in value) + "]"
+        if isinstance(value, dict):
+            return "{" + ", ".join(f"{key} = {_text_of(item)}" for key, item in value.items()) + "}"
+        return _text_of(value)
 
     def convert(self, value: Any, make: Callable[[Any, Any], Any] | None = None) -> Any:
         """The option's value of what TOML or a stage holds.
@@ -95,7 +108,7 @@ class Option(msgspec.Struct, frozen=True):
     def _explain(self, value: Any, error: str) -> str:
         cause = error.split(" - at `")[0]
         # An error of `make` arrives here as it is; one of msgspec's own speaks of Python's types.
-        if not cause.startswith(("Expected", "Invalid", "Object")):
+        if not cause.startswith(("Expected", "Invalid", "Object", "Integer")):
             return cause
         limit = ""
         if (match := _LIMIT.match(cause)) is not None:
@@ -116,6 +129,8 @@ def options_of(cls: type) -> tuple[Option, ...]:
     fields = msgspec.structs.fields(cls)
     options = []
     for field in fields:
+        if field.name.startswith("_"):
+            continue
         hint = hints[field.name]
         marks = _marks(hint)
         default = field.default
@@ -154,6 +169,13 @@ def _bare(hint: Any) -> Any:
     while get_origin(hint) is typing.Annotated:
         hint = get_args(hint)[0]
     return hint
+
+
+def _text_of(value: Any) -> str:
+    """Text in quotes, numbers as they are; what fws made of a text (a condition, a pipeline) as that text."""
+    if isinstance(value, bool | int | float):
+        return msgspec.json.encode(value).decode()
+    return msgspec.json.encode(str(value)).decode()
 
 
 _WORDS = {str: "text", int: "a whole number", float: "a number", bool: "true or false", bytes: "bytes", Any: "anything"}

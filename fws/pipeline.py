@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from operator import length_hint
+from os.path import basename
 from types import TracebackType
 from typing import Any
 
@@ -93,12 +94,17 @@ class Pipeline:
 
 
 def culprit(traceback: TracebackType | None) -> str:
-    """Which filter an exception came from, as `module.Class.hook`; empty when no filter is in the traceback."""
-    found = ""
+    """Which filter an exception came from and the way from there: `module.Class.hook (file.py:3 > file.py:9)`.
+
+    Empty when no filter is in the traceback. Of filters in filters (a branch of a `switch`) it is the inner one.
+    """
+    name, trail = "", []
     while traceback is not None:
         frame = traceback.tb_frame
         owner = frame.f_locals.get("self")
         if isinstance(owner, Filter):
-            found = f"{type(owner).__module__}.{type(owner).__qualname__}.{frame.f_code.co_name}"
+            name = f"{type(owner).__module__}.{type(owner).__qualname__}.{frame.f_code.co_name}"
+            trail = []
+        trail.append(f"{basename(frame.f_code.co_filename)}:{traceback.tb_lineno}")
         traceback = traceback.tb_next
-    return found
+    return f"{name} ({' > '.join(trail)})" if name else ""

@@ -51,7 +51,12 @@ class Problem(msgspec.Struct, frozen=True):
             lines += _excerpt(place)
         if self.hint:
             lines.append(f"    {self.hint}")
-        return "\n".join(lines)
+        return "\n".join(map(_printable, lines))
+
+
+def _printable(line: str) -> str:
+    """A file's own words go to a terminal, where control characters would do things; they are shown as escapes."""
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in line)
 
 
 def _excerpt(place: Place, width: int = 100) -> list[str]:

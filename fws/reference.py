@@ -79,7 +79,8 @@ def filter_text(found: Found) -> str:
         lines = []
         for option in options:
             lines.append(f"  {option.name:{width}}{option.kind}{_default_words(option)}")
-            lines.append(_indented(_meaning(option).replace("`", ""), width + 2))
+            if meaning := _meaning(option).replace("`", ""):
+                lines.append(_indented(meaning, width + 2))
         parts.append("Options, in the order of a stage's arguments:\n" + "\n".join(lines))
     return "\n\n".join(parts)
 

@@ -1,4 +1,4 @@
-"""Finds filters by the names that stages use: in the project's `pipelines/`, among the built-in ones, in installed packages.
+"""Finds filters by the names that stages use: in the project's `pipelines/`, built in, in installed packages.
 
 Importing a module makes its filters available; the TOML decides which are used. Modules are imported when a
 stage names them, so a broken file that nothing uses breaks nothing.
@@ -22,6 +22,7 @@ import msgspec
 import fws.filters
 from fws.errors import FwsError
 from fws.filter import Filter, hooks_of, snake_case
+from fws.options import options_of
 from fws.problem import did_you_mean
 
 
@@ -70,8 +71,8 @@ class Folder:
             self._adopt()
         name = f"{self._package}.{module}"
         try:
-            return filters_in(importlib.import_module(name), module)
-        except Exception as error:  # whatever a user's module does at import is a problem of that file
+            return _usable(filters_in(importlib.import_module(name), module))
+        except (Exception, SystemExit) as error:  # whatever a user's module does at import is a problem of that file
             raise LookupProblem(f"{self._path / module}.py does not import: {_reason(error)}") from error
 
     def _adopt(self) -> None:
@@ -100,7 +101,8 @@ class Packages:
                 continue
             try:
                 cls = point.load()
-            except Exception as error:  # as for a project's module
+                _usable({point.name: cls})
+            except (Exception, SystemExit) as error:  # as for a project's module
                 raise LookupProblem(f"the package's filter {point.name} does not import: {_reason(error)}") from error
             if not (inspect.isclass(cls) and issubclass(cls, Filter)):
                 raise LookupProblem(f"the package's entry point {point.name} is no Filter class")
@@ -183,7 +185,15 @@ def filters_in(module: ModuleType, name: str) -> dict[str, type[Filter]]:
     return {f"{name}.{snake_case(cls.__name__)}": cls for cls in classes}
 
 
-def _reason(error: Exception) -> str:
+def _usable(filters: dict[str, type[Filter]]) -> dict[str, type[Filter]]:
+    """The same filters, their options read: an annotation that means nothing is a fault of the module."""
+    for cls in filters.values():
+        if inspect.isclass(cls) and issubclass(cls, Filter):
+            options_of(cls)
+    return filters
+
+
+def _reason(error: BaseException) -> str:
     """Kind, words and place of an import error: the last line that is the module's own."""
     if isinstance(error, SyntaxError):
         return f"{error.msg} (line {error.lineno})"

@@ -44,12 +44,17 @@ class StageError(ValueError):
 
 
 class Argument(msgspec.Struct, frozen=True):
-    """One argument: `key` is None for a positional one; `start` is where it begins, `at` where its value does."""
+    """One argument: `key` is None for a positional one; `start` is where it begins, `at` where its value does.
+
+    `error` is what is wrong with its quotes. It is the last one then, and matters only where the line is not taken as
+    it stands: in `when type in ("a", "b")` the quotes are the condition's.
+    """
 
     key: str | None
     value: str
     start: int
     at: int
+    error: StageError | None = None
 
 
 class Stage(msgspec.Struct, frozen=True):
@@ -90,9 +95,12 @@ def _argument(text: str, start: int) -> tuple[Argument, int]:
     match = _KEY.match(text, start)
     key, at = (match[1], match.end()) if match else (None, start)
     if at < len(text) and text[at] in "\"'":
-        value, position = _quoted(text, at)
-        if position < len(text) and text[position] not in _BLANKS:
-            raise StageError("something follows a closing quote", position, "put a blank after the quote")
+        try:
+            value, position = _quoted(text, at)
+            if position < len(text) and text[position] not in _BLANKS:
+                raise StageError("something follows a closing quote", position, "put a blank after the quote")
+        except StageError as error:
+            return Argument(key, text[at:], start, at, error), len(text)
         return Argument(key, value, start, at), position
     position = at
     while position < len(text) and text[position] not in _BLANKS:
@@ -150,6 +158,9 @@ class Template(msgspec.Struct, frozen=True):
     """A value with placeholders in it."""
 
     parts: tuple[str | Placeholder, ...]
+
+    def __str__(self) -> str:
+        return "".join(str(part) for part in self.parts)
 
     def fill(self, client: Client) -> str:
         """The value for one client. Raises FillError when a placeholder has none."""
@@ -237,6 +248,8 @@ def bind(stage: Stage, options: Sequence[Option]) -> Bound:
         if queue and queue[0].takes == "rest" and (key is None or key not in by_name):
             bound[queue.pop(0).name] = _rest(stage.text, argument.start)
             break
+        if argument.error is not None:
+            raise argument.error
         if key is not None:
             if key in by_name and by_name[key].takes != "named":
                 if key in bound:
@@ -264,12 +277,9 @@ def bind(stage: Stage, options: Sequence[Option]) -> Bound:
 
 def _rest(text: str, start: int) -> Argument:
     """The line from `start` on. Quotes around all of it are taken off; any other quotes belong to it."""
-    rest = text[start:].rstrip(_BLANKS)
-    if rest[:1] in ('"', "'"):
-        try:
-            value, end = _quoted(rest, 0)
-        except StageError:
-            end = -1
-        if end == len(rest):
+    text = text.rstrip(_BLANKS)
+    if text[start] in ('"', "'"):
+        value, end = _quoted(text, start)
+        if end == len(text):
             return Argument(None, value, start, start)
-    return Argument(None, rest, start, start)
+    return Argument(None, text[start:], start, start)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Annotated
 
 import msgspec
 
-_NUMBER = re.compile(r"(\d+(?:\.\d+)?)\s*([A-Za-z]*)\Z")
-_RATE = re.compile(r"(\d+(?:\.\d+)?)\s*/\s*([A-Za-z]+)\Z")
+_NUMBER = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)\Z")
+_RATE = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*/\s*([A-Za-z]+)\Z")
 
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 _BYTES = {"B": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3, "kB": 1000, "KB": 1000, "MB": 1000**2, "GB": 1000**3}
@@ -68,9 +69,9 @@ def format_duration(seconds: float) -> str:
     for unit in ("d", "h", "m"):
         if seconds and seconds % _SECONDS[unit] == 0:
             return f"{int(seconds // _SECONDS[unit])}{unit}"
-    if seconds % 1:
-        return f"{seconds * 1000:g}ms"
-    return f"{int(seconds)}s"
+    if seconds % 1 and seconds * 1000 % 1 == 0:
+        return f"{int(seconds * 1000)}ms"
+    return f"{_plain(seconds)}s"
 
 
 def format_size(size: float) -> str:
@@ -87,7 +88,12 @@ def format_rate(rate: float) -> str:
         number = rate * _SECONDS[unit]
         if abs(number - round(number)) < 1e-9 and round(number):
             return f"{round(number)}/{unit}"
-    return f"{rate:g}/s"
+    return f"{_plain(rate)}/s"
+
+
+def _plain(number: float) -> str:
+    """All digits of a number, without an exponent: what is written can be read again."""
+    return f"{Decimal(repr(number)):f}".removesuffix(".0")
 
 
 Duration = Annotated[float, Unit("duration", "30s", parse_duration, format_duration)]

@@ -134,7 +134,9 @@ def test_ids_are_distinct_and_hard_to_guess(harness: Harness) -> None:
 
 def test_request_as_filters_see_it(harness: Harness) -> None:
     client = harness.connect(
-        "/a%20b?x=1&x=2&y=%C3%BC", headers={"Cookie": "a=1; b=2", "User-Agent": "test", "X-Two": "1"}, address="192.0.2.7"
+        "/a%20b?x=1&x=2&y=%C3%BC",
+        headers={"Cookie": "a=1; b=2", "User-Agent": "test", "X-Two": "1"},
+        address="192.0.2.7",
     )
     request = client.request
     assert (request.path, request.address, client.path, client.address) == ("/a b", "192.0.2.7", "/a b", "192.0.2.7")

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from fws.compiler import load_generation
+from fws.filter import EVENTS
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
@@ -47,6 +48,8 @@ TOML = [(page, number) for page in PAGES for number in range(len(blocks(page, "t
 @pytest.mark.parametrize(("page", "number"), TOML, ids=lambda value: getattr(value, "stem", str(value)))
 def test_toml_blocks_compile(page: Path, number: int, tmp_path: Path) -> None:
     text = blocks(page, "toml")[number]
+    if re.match(rf"({'|'.join(EVENTS)}) *=", text):
+        text = "[pipelines]\n" + text
     if "[pipelines]" not in text and "[endpoints" not in text:
         text += '\n[pipelines]\nmessage = ["echo"]\n'
     conf = project(tmp_path, page) / "conf" / "block.toml"
@@ -100,7 +103,7 @@ def fws(*arguments: str, cwd: Path = ROOT) -> str:
 
 @pytest.mark.parametrize(
     ("page", "arguments"),
-    [("filters.md", ["filters", "--format", "markdown"]), ("settings.md", ["filters", "--settings"])],
+    [("filters.md", ["filters", "--format", "markdown", "--built-in"]), ("settings.md", ["filters", "--settings"])],
 )
 def test_generated_pages_are_fresh(page: str, arguments: list[str], tmp_path: Path) -> None:
     """`make docs` writes them."""

@@ -25,7 +25,11 @@ def test_members_come_and_go(harness: Harness) -> None:
     assert hub.members("all") == [first, second]
     first.join("other")
     first.join("other")
-    assert (hub.members("other"), sorted(hub.channels()), first.channels) == ([first], ["all", "other"], {"all", "other"})
+    assert (hub.members("other"), sorted(hub.channels()), first.channels) == (
+        [first],
+        ["all", "other"],
+        {"all", "other"},
+    )
     first.leave("all")
     first.leave("never joined")
     assert hub.members("all") == [second]
@@ -90,7 +94,11 @@ def test_a_large_channel_lets_others_run_and_keeps_one_order(harness: Harness) -
             turns.append(name)
 
     bystander = []
-    greenlets = [gevent.spawn(publish, "a"), gevent.spawn(publish, "b"), gevent.spawn(lambda: bystander.append(len(turns)))]
+    greenlets = [
+        gevent.spawn(publish, "a"),
+        gevent.spawn(publish, "b"),
+        gevent.spawn(lambda: bystander.append(len(turns))),
+    ]
     gevent.joinall(greenlets, raise_error=True)
     orders = {tuple(harness.sent(client)) for client in clients}
     assert len(orders) == 1
@@ -129,6 +137,52 @@ def test_what_is_published_during_a_delivery_follows_it_at_every_member(tmp_path
     first, second, third = (harness.connect() for _ in range(3))
     harness.hub.publish("all", "question", sender=second.id)
     assert [harness.sent(client) for client in (first, second, third)] == [["question", "answer"]] * 3
+
+
+FORWARDING = '''
+import gevent
+from fws import Filter
+
+
+class Forwarding(Filter):
+    """Publishes to the other channel what arrives on one, after a wait."""
+
+    def publication(self, publication):
+        gevent.sleep(0.001)
+        other = {"all": "two", "two": "all"}[publication.channel]
+        if not publication.message.startswith("forwarded"):
+            self.hub.publish(other, "forwarded " + publication.message)
+
+
+class Doubling(Filter):
+    """Publishes two for one."""
+
+    def publication(self, publication):
+        self.hub.publish(publication.channel, "again")
+        self.hub.publish(publication.channel, "again")
+'''
+
+
+def test_channels_that_forward_to_each_other_do_not_wait_for_ever(tmp_path: Path) -> None:
+    harness = build(PLAIN + 'publication = ["f.forwarding"]\n', tmp_path, pipelines={"f": FORWARDING})
+    one, two = harness.connect(), harness.connect()
+    two.leave("all")
+    two.join("two")
+    greenlets = [gevent.spawn(harness.hub.publish, *what) for what in (("all", "a"), ("two", "b"), ("all", "c"))]
+    gevent.joinall(greenlets, timeout=5, raise_error=True)
+    assert all(greenlet.ready() for greenlet in greenlets)
+    assert sorted(harness.sent(one)) == ["a", "c", "forwarded b"]
+    assert sorted(harness.sent(two)) == ["b", "forwarded a", "forwarded c"]
+    assert not harness.hub._turns
+
+
+def test_publications_that_multiply_are_cut_off(tmp_path: Path) -> None:
+    harness = build(PLAIN + 'publication = ["f.doubling"]\n', tmp_path, pipelines={"f": FORWARDING})
+    client = harness.connect()
+    harness.hub.publish("all", "one")
+    assert len(harness.sent(client)) < 1000
+    assert harness.faults > 0
+    assert not harness.hub._turns
 
 
 def test_a_slow_member_is_closed_with_1013_and_the_others_get_everything(tmp_path: Path) -> None:

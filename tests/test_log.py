@@ -26,7 +26,7 @@ def log() -> Iterator[tuple[logging.Logger, io.StringIO, Clock, FoldingHandler]]
     handler.setFormatter(Text())
     logger = logging.Logger("fws.test", logging.INFO)
     logger.addHandler(handler)
-    yield logger, stream, clock, handler
+    return logger, stream, clock, handler
 
 
 def test_control_characters_are_escaped() -> None:

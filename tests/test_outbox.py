@@ -88,7 +88,7 @@ def test_what_the_socket_does_not_take_waits_in_order() -> None:
 
 
 def test_over_the_limit_the_owner_is_told_and_nothing_is_queued() -> None:
-    outbox, pipe, overflows = opened(room=0, limit=10)
+    outbox, _pipe, overflows = opened(room=0, limit=10)
     assert outbox.write(b"x" * 10)
     assert not outbox.write(b"y")
     assert overflows == ["over"]
@@ -96,7 +96,7 @@ def test_over_the_limit_the_owner_is_told_and_nothing_is_queued() -> None:
 
 
 def test_one_frame_may_be_larger_than_the_limit() -> None:
-    outbox, pipe, overflows = opened(room=0, limit=10)
+    outbox, _pipe, overflows = opened(room=0, limit=10)
     assert outbox.write(b"x" * 50)
     assert not overflows
 

@@ -59,7 +59,7 @@ def test_stages_are_split_as_a_shell_would(text: str, expected: list[tuple[str |
 )
 def test_what_is_no_stage(text: str, message: str, offset: int) -> None:
     with pytest.raises(StageError, match=message) as error:
-        parse_stage(text)
+        bind(parse_stage(text), ())
     assert error.value.offset == offset
 
 
@@ -136,6 +136,11 @@ def test_a_rest_keeps_its_quotes_but_not_those_around_all_of_it() -> None:
     assert bound(Whole, "when \"type == 'chat'\"") == {"condition": "type == 'chat'"}
     assert bound(Whole, "when 'a' == 'b'") == {"condition": "'a' == 'b'"}
     assert bound(Whole, "when condition='a b'") == {"condition": "a b"}
+    assert bound(Whole, "when type in ('a', 'b') and c") == {"condition": "type in ('a', 'b') and c"}
+    assert bound(Whole, "when 'a'in b") == {"condition": "'a'in b"}
+    with pytest.raises(StageError, match="never closed") as error:
+        bound(Whole, "when 'a b")
+    assert error.value.offset == 5
 
 
 def test_any_key_can_be_taken() -> None:
@@ -146,9 +151,9 @@ class Somebody:
     """The part of a client that placeholders read."""
 
     id, address, path, subprotocol = "c1", "10.0.0.1", "/chat/tea", ""
-    params = {"room": "tea"}  # noqa: RUF012
-    identity = {"user": "ann"}  # noqa: RUF012
-    state = {"nick": "Ann", "level": 3}  # noqa: RUF012
+    params = {"room": "tea"}
+    identity = {"user": "ann"}
+    state = {"nick": "Ann", "level": 3}
 
     def time(self) -> str:
         return "2026-01-01T00:00:00.000Z"
@@ -176,7 +181,9 @@ def test_other_braces_are_literal(text: str) -> None:
     assert parse_value(text, {}, ["room"]) == text
 
 
-@pytest.mark.parametrize("text", ["{rom}", "{client.outbox}", "{client.__class__}", "{message.text}", "{params.other}", "{state}"])
+@pytest.mark.parametrize(
+    "text", ["{rom}", "{client.outbox}", "{client.__class__}", "{message.text}", "{params.other}", "{state}"]
+)
 def test_a_placeholder_that_nothing_fills(text: str) -> None:
     with pytest.raises(StageError):
         parse_value(text, {}, ["room"])

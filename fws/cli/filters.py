@@ -27,9 +27,9 @@ from fws.registry import Found, LookupProblem, Registry
 @click.command()
 @click.argument("name", required=False)
 @click.option("--format", type=click.Choice(["text", "markdown", "json"]), default="text", show_default=True)
-@click.option("--no-project", is_flag=True, help="Leave out the filters of the folder pipelines/.")
+@click.option("--built-in", is_flag=True, help="Leave out those of the folder pipelines/.")
 @click.option("--settings", is_flag=True, help="Describe the settings of the TOML file's sections instead.")
-def filters(name: str | None, format: str, no_project: bool, settings: bool) -> None:
+def filters(name: str | None, format: str, built_in: bool, settings: bool) -> None:
     """List the filters that a stage can name, or describe the one called NAME.
 
     They come from the folder pipelines/ here or in the folder above, from fws itself, and from installed packages.
@@ -37,7 +37,7 @@ def filters(name: str | None, format: str, no_project: bool, settings: bool) -> 
     if settings:
         click.echo(settings_markdown(), nl=False)
         return
-    registry = Registry() if no_project else registry_here()
+    registry = Registry() if built_in else registry_here()
     if name is not None:
         try:
             found = registry.find(name)

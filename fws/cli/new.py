@@ -23,7 +23,7 @@ def new(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         if any(folder.iterdir()):
             _fail(f"{_shown(folder)} is not empty: name a new folder")
-        for name, content in _template(files("fws.cli") / "template"):
+        for name, content in template_files(files("fws.cli") / "template"):
             file = folder / name
             file.parent.mkdir(exist_ok=True)
             file.write_bytes(content)
@@ -37,13 +37,13 @@ def new(folder: Path) -> None:
     click.echo("    fws connect localhost:9000")
 
 
-def _template(folder: Traversable, path: str = "") -> Iterator[tuple[str, bytes]]:
+def template_files(folder: Traversable, path: str = "") -> Iterator[tuple[str, bytes]]:
     """The files of the template, each with its path."""
     for entry in folder.iterdir():
         if entry.is_file():
             yield path + entry.name, entry.read_bytes()
         elif entry.name != "__pycache__":  # installers compile whatever ends in .py
-            yield from _template(entry, f"{path}{entry.name}/")
+            yield from template_files(entry, f"{path}{entry.name}/")
 
 
 def _shown(path: str | Path) -> str:

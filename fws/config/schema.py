@@ -152,11 +152,11 @@ class _Reader:
         }
         pipelines = self._pipelines(tree["pipelines"])
         endpoints = self._endpoints(tree["endpoints"], server)
+        chains = self._chains(tree["chains"])
+        filters = self._filters(tree["filters"], chains)
         if not self.problems and not pipelines and not endpoints:
             hint = 'write a section [pipelines] with a line such as message = ["echo"]'
             self._problem("neither [pipelines] nor [endpoints]: the server would accept nobody", (), hint=hint)
-        chains = self._chains(tree["chains"])
-        filters = self._filters(tree["filters"], chains)
         if any(problem.path[:1] in (("chains",), ("filters",)) for problem in self.problems):
             return None
         file = document.source.file

@@ -74,6 +74,8 @@ class Source:
             offset: characters into the value, when it is a string; escapes count as what they stand for.
             key: the place of the key, not of its value.
         """
+        if not path:
+            return Place(self.file)
         entries = self._scan.entries
         found = path
         while found and found not in entries:
@@ -240,5 +242,8 @@ class _Scanner:
 
 def _name(literal: str) -> str:
     if literal[0] == '"' and "\\" in literal:
-        return str(tomllib.loads(f"name = {literal}")["name"])
+        try:
+            return str(tomllib.loads(f"name = {literal}")["name"])
+        except tomllib.TOMLDecodeError:
+            pass
     return literal[1:-1] if literal[0] in ('"', "'") else literal

@@ -20,7 +20,7 @@ class Reply(Filter):
     a table in [filters.NAME] instead: each value in it stays one value.
 
     Example:
-        connect = ["reply Welcome, {client.id}."]
+        connect = ["reply {\\"type\\": \\"welcome\\", \\"id\\": \\"{client.id}\\"}"]
         message = ["reply Nobody listens here.", "drop"]
     """
 

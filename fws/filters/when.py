@@ -24,7 +24,7 @@ class When(Filter):
     or more. Instead of placeholders there are names: `params.room`, not {room}. At most 1000 characters.
 
     Example:
-        message = ["json", "when type == 'chat' and len(text) <= 500", "broadcast"]
+        message = ["json", "when type in ('chat', 'me') and len(text) <= 500", "broadcast"]
     """
 
     condition: Annotated[Condition, Help("What must hold."), Takes("rest")]

@@ -12,6 +12,10 @@ import termios
 import time
 from pathlib import Path
 
+from click.testing import CliRunner
+
+from fws.cli import main
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 # Makes the terminal on standard input the controlling one, so that Ctrl-C is a signal, and becomes the command.
 LEADER = """
@@ -41,6 +45,13 @@ def fws(
         env=environment(**extra),
     )
     return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+def fws_here(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """The same inside this process, for what needs neither a process nor a project: it takes a tenth of the time."""
+    done = CliRunner().invoke(main, list(map(str, arguments)))
+    assert done.exception is None or isinstance(done.exception, SystemExit), done.exc_info
+    return subprocess.CompletedProcess(arguments, done.exit_code, done.stdout, done.stderr)
 
 
 class Terminal:

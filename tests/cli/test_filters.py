@@ -10,7 +10,7 @@ import pytest
 
 from fws.reference import filter_markdown, reference_markdown, settings_markdown
 from fws.registry import Registry
-from tests.cli.command import Terminal, fws
+from tests.cli.command import Terminal, fws, fws_here
 
 LOUD = '''
 from typing import Annotated
@@ -19,7 +19,7 @@ from fws import Filter, Help
 
 
 class Loud(Filter):
-    """Say it [bold]louder[/bold] than anybody would ever expect of a filter whose summary is far too long for a line.
+    """Say it [bold]louder[/bold] than anybody would expect of a filter with so long a summary as this.
 
     Example:
         message = ["loud"]
@@ -46,7 +46,7 @@ def test_a_pipe_gets_one_whole_line_for_each_filter(project: Path) -> None:
     assert lines[0] == "Filters of this project"
     loud = next(line for line in lines if line.startswith("  loud "))
     assert loud.endswith(
-        "Say it [bold]louder[/bold] than anybody would ever expect of a filter whose summary is far too long for a line."
+        "Say it [bold]louder[/bold] than anybody would expect of a filter with so long a summary as this."
     )
     assert re.search(r"\n\nFilters that come with fws\n  broadcast +message, publication +Publish ", done.stdout)
     assert "\x1b" not in done.stdout
@@ -64,7 +64,7 @@ def test_a_terminal_wraps_inside_the_column_and_takes_nobodys_markup(project: Pa
 def test_the_folder_above_counts_too(project: Path) -> None:
     (project / "conf").mkdir()
     assert "  loud " in fws("filters", cwd=project / "conf").stdout
-    assert "  loud " not in fws("filters", "--no-project", cwd=project).stdout
+    assert "  loud " not in fws("filters", "--built-in", cwd=project).stdout
 
 
 def test_one_filter_is_described_by_its_class(project: Path) -> None:
@@ -75,19 +75,20 @@ def test_one_filter_is_described_by_its_class(project: Path) -> None:
 
 
 def test_markdown_and_json(project: Path) -> None:
-    assert fws("filters", "echo", "--format", "markdown").stdout == filter_markdown(Registry().find("echo")) + "\n"
-    assert fws("filters", "--no-project", "--format", "markdown").stdout == reference_markdown(Registry())
+    echo = fws_here("filters", "--built-in", "echo", "--format", "markdown")
+    assert echo.stdout == filter_markdown(Registry().find("echo")) + "\n"
+    assert fws_here("filters", "--built-in", "--format", "markdown").stdout == reference_markdown(Registry())
     listed = json.loads(fws("filters", "--format", "json", cwd=project).stdout)
     assert listed[0] == json.loads(fws("filters", "loud", "--format", "json", cwd=project).stdout)
     assert (listed[0]["origin"], listed[-1]["origin"]) == ("project", "fws")
 
 
 def test_settings_are_a_page() -> None:
-    assert fws("filters", "--settings").stdout == settings_markdown()
+    assert fws_here("filters", "--settings").stdout == settings_markdown()
 
 
 def test_an_unknown_name_is_told_with_the_nearest() -> None:
-    done = fws("filters", "rate_limt")
+    done = fws_here("filters", "--built-in", "rate_limt")
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == "fws: there is no filter 'rate_limt' (did you mean 'rate_limit'?)\n"
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import compileall
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
-from tests.cli.command import environment, fws
+from fws.cli.new import template_files
+from tests.cli.command import ROOT, environment, fws
 
+TEMPLATE = ROOT / "fws" / "cli" / "template"
 FILES = {
     "README.md",
     "Procfile",
@@ -60,19 +64,7 @@ def test_a_file_in_the_way_is_told_in_one_line(tmp_path: Path) -> None:
 
 def test_what_an_installer_compiled_is_not_copied(tmp_path: Path) -> None:
     """`pip install` compiles the template's modules where they lie."""
-    import compileall
-
-    import fws.cli
-
-    template = Path(fws.cli.__file__).parent / "template"
-    cache = template / "pipelines" / "__pycache__"
-    there_before = cache.exists()
-    compileall.compile_file(template / "pipelines" / "hello.py", quiet=1)
-    try:
-        globals()["fws"]("new", "demo", cwd=tmp_path)
-        assert files(tmp_path / "demo") == FILES
-    finally:
-        if not there_before:
-            for file in cache.iterdir():
-                file.unlink()
-            cache.rmdir()
+    shutil.copytree(TEMPLATE, tmp_path / "template", ignore=shutil.ignore_patterns("__pycache__"))
+    compileall.compile_dir(tmp_path / "template", quiet=1)
+    assert (tmp_path / "template" / "pipelines" / "__pycache__").is_dir()
+    assert {path for path, _ in template_files(tmp_path / "template")} == FILES

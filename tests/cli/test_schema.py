@@ -19,7 +19,7 @@ def test_prints_the_schema(tmp_path: Path) -> None:
 def test_knows_the_filters_of_the_project(tmp_path: Path) -> None:
     (tmp_path / "pipelines").mkdir()
     (tmp_path / "pipelines" / "own.py").write_text(
-        "from fws import Filter\n\n\nclass Own(Filter):\n    depth: int\n\n    def message(self, client, message): ...\n"
+        "from fws import Filter\n\nclass Own(Filter):\n    depth: int\n    def message(self, client, message): ...\n"
     )
     table = json.loads(fws("schema", cwd=tmp_path).stdout)["properties"]["filters"]["additionalProperties"]
     own = next(case["then"] for case in table["allOf"] if "own" in case["if"]["properties"]["use"]["enum"])

@@ -18,11 +18,11 @@ def test_the_message_flows_on(tmp_path: Path) -> None:
     assert server.sent(client) == ["got it", "hello"]
 
 
-def test_json_keeps_its_quotes(tmp_path: Path) -> None:
-    server = build("""[pipelines]\nmessage = ['reply {"error":"busy"}', "drop"]""", tmp_path)
+def test_json_keeps_its_quotes_and_blanks(tmp_path: Path) -> None:
+    server = build("""[pipelines]\nmessage = ['reply {"error": "busy now"}', "drop"]""", tmp_path)
     client = server.connect()
     server.client_says(client, "hello")
-    assert server.sent(client) == ['{"error":"busy"}']
+    assert server.sent(client) == ['{"error": "busy now"}']
 
 
 def test_a_table_is_sent_as_json_in_which_placeholders_stay_text(tmp_path: Path) -> None:

@@ -39,6 +39,16 @@ def test_what_a_placeholder_fills_in_is_text_whatever_the_client_made_it(tmp_pat
         assert server.sent(client) == [f'{{"room":{json}}}']
 
 
+def test_a_literal_is_json_where_it_can_be(tmp_path: Path) -> None:
+    server = build(
+        """[pipelines]\nmessage = ["json", "set n=5 ok=true no=null tags=[1,2] five='\\"5\\"' word=lobby", "echo"]""",
+        tmp_path,
+    )
+    client = server.connect()
+    server.client_says(client, "{}")
+    assert server.sent(client) == ['{"n":5,"ok":true,"no":null,"tags":[1,2],"five":"5","word":"lobby"}']
+
+
 def test_a_table_gives_values_of_any_kind(tmp_path: Path) -> None:
     server = build(
         """

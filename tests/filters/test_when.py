@@ -83,9 +83,25 @@ def test_on_disconnect_the_rest_is_left_out(tmp_path: Path) -> None:
     [
         ("when type = 'x'", "compare with '=='"),
         ('when \\"type == 1 or 2\\"', "2 is always true"),
+        ("when \\\"params.room == '{path}'\\\"", "use the name: client.path"),
         ("when", "needs its option 'condition'"),
     ],
 )
 def test_a_mistake_is_told_before_the_server_starts(tmp_path: Path, stage: str, says: str) -> None:
     with pytest.raises(ConfigError, match=says):
         build(f'[pipelines]\nmessage = ["{stage}"]', tmp_path)
+
+
+def test_a_condition_has_quotes_wherever_it_needs_them(tmp_path: Path) -> None:
+    server = build(
+        """[pipelines]\nmessage = ["json", "when type in ('a', 'b') and not 'x' in text", "echo"]""", tmp_path
+    )
+    client = server.connect()
+    server.client_says(client, '{"type":"a","text":""}', '{"type":"b","text":"x"}', '{"type":"c","text":""}')
+    assert server.sent(client) == ['{"type":"a","text":""}']
+
+
+def test_what_a_client_chooses_cannot_become_part_of_a_condition(tmp_path: Path) -> None:
+    # A room named `" or true or "` would open every door.
+    with pytest.raises(ConfigError, match=r"use the name: params\.room"):
+        build("""[endpoints."/{room}"]\nmessage = ['when room == "{room}"', "echo"]""", tmp_path)

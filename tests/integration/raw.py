@@ -10,7 +10,9 @@ import struct
 TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
 
 
-def frame(opcode: int, payload: bytes = b"", *, fin: bool = True, rsv: int = 0, mask: bytes | None = b"\1\2\3\4") -> bytes:
+def frame(
+    opcode: int, payload: bytes = b"", *, fin: bool = True, rsv: int = 0, mask: bytes | None = b"\1\2\3\4"
+) -> bytes:
     """A client frame."""
     head = bytes([fin << 7 | rsv << 4 | opcode])
     flag = 0x80 if mask is not None else 0

@@ -204,7 +204,7 @@ def test_json_log_lines(serve: Serve) -> None:
     import json
 
     server = serve(CHATTY, "--log-format", "json", ready=False)
-    line = server.wait_for(r'\{.*listening on.*\}')[0]
+    line = server.wait_for(r"\{.*listening on.*\}")[0]
     port = int(json.loads(line)["message"].rpartition(":")[2])
     with socket.create_connection(("127.0.0.1", port)) as sock:
         Raw(sock).send(TEXT, b"x")

@@ -1,0 +1,85 @@
+"""`fws check`: all problems of all files, what was understood, and an exit status for scripts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.cli.command import ROOT, fws, fws_here
+
+SOUND = """
+[pipelines]
+message = ["rate_limit 20/s burst=40", "guarded"]
+
+[endpoints."/chat/{room}"]
+connect = ["join {room}"]
+
+[chains]
+guarded = ["max_message 4KiB", "echo"]
+"""
+WRONG = """
+[server]
+ping_interval = "soon"
+
+[pipelines]
+message = ["ecko", "max_message 4XB"]
+mesage = []
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "sound.toml").write_text(SOUND)
+    (tmp_path / "wrong.toml").write_text(WRONG)
+    return tmp_path
+
+
+def test_sound_files_exit_with_0(folder: Path) -> None:
+    done = fws_here("check", "sound.toml", ROOT / "conf" / "echo.toml")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == f"sound.toml: ok\n{ROOT / 'conf' / 'echo.toml'}: ok\n"
+
+
+def test_every_problem_is_told_with_its_place(folder: Path) -> None:
+    done = fws_here("check", "wrong.toml")
+    assert done.returncode == 1
+    places = [line.split(": ")[0] for line in done.stdout.split("\n") if line.startswith("wrong.toml:")]
+    assert places == ["wrong.toml:3:17", "wrong.toml:6:12", "wrong.toml:6:33", "wrong.toml:7:1"]
+    assert "did you mean 'echo'?" in done.stdout
+    assert done.stdout.endswith("\n4 problems\n")
+    assert "Traceback" not in done.stderr
+
+
+def test_one_wrong_file_fails_the_lot_and_hides_no_other(folder: Path) -> None:
+    done = fws_here("check", "wrong.toml", "missing.toml", "sound.toml")
+    assert done.returncode == 1
+    assert "wrong.toml:3:17" in done.stdout
+    assert "missing.toml: " in done.stdout
+    assert done.stdout.endswith("sound.toml: ok\n")
+
+
+def test_verbose_shows_what_was_understood(folder: Path) -> None:
+    lines = fws_here("check", "-v", "sound.toml").stdout.split("\n")
+    paths = [line for line in lines if line.startswith("  ") and line[2] != " "]
+    assert paths == ["  /chat/{room}", "  every other path"]
+    # The endpoint has its own connect and inherits message; the chain is resolved to its filters.
+    assert lines.count("      join {room}") == 1
+    assert lines.count("      echo") == 2
+    assert '        rate="20/s" burst=40 by="client" on_excess="drop"' in lines
+    assert '        channel="{room}"' in lines
+
+
+def test_a_warning_is_told_and_fails_nothing(folder: Path) -> None:
+    (folder / "open.toml").write_text('[server]\norigins = ["*"]\n' + SOUND)
+    done = fws_here("check", "open.toml")
+    assert done.returncode == 0
+    assert "open.toml: warning: " in done.stdout
+    assert done.stdout.endswith("open.toml: ok\n")
+
+
+def test_a_variable_without_value_is_a_problem(folder: Path) -> None:
+    (folder / "variable.toml").write_text('[server]\nlisten = "${WHERE_TO}"\n' + SOUND)
+    assert "the variable WHERE_TO is not set" in fws_here("check", "variable.toml").stdout
+    assert fws("check", "variable.toml", cwd=folder, WHERE_TO="127.0.0.1:0").returncode == 0

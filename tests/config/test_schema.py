@@ -1,0 +1,225 @@
+"""What a file may hold, and what is said of what it may not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pytest
+
+from fws.config import Config, Server, Settings, parse, place_problems, read
+from fws.constants import MAX_FRAGMENTS
+from fws.options import options_of
+from fws.problem import Problem
+
+
+def config_of(text: str, environ: Mapping[str, str] | None = None) -> Config:
+    config, problems = read(parse(text, "dir/conf.toml"), environ or {})
+    assert problems == []
+    assert config is not None
+    return config
+
+
+def problems_of(text: str, environ: Mapping[str, str] | None = None) -> list[Problem]:
+    document = parse(text, "conf.toml")
+    return place_problems(read(document, environ or {})[1], document.source)
+
+
+def only(text: str, environ: Mapping[str, str] | None = None) -> tuple[int, int, str, str]:
+    """Line, column, message and hint of the one problem of a text."""
+    (problem,) = problems_of(text, environ)
+    assert problem.place is not None
+    return problem.place.line, problem.place.column, problem.message, problem.hint
+
+
+ECHO = '[pipelines]\nmessage = ["echo"]\n'
+
+
+def test_a_file_of_one_pipeline_has_all_the_defaults() -> None:
+    config = config_of(ECHO)
+    server = config.server
+    assert (server.listen, server.static) == ("127.0.0.1:9000", "")
+    assert (server.handshake_timeout, server.close_timeout, server.drain) == (10, 5, 30)
+    assert (server.ping_interval, server.ping_timeout) == (25, 10)
+    assert (server.max_message, server.max_outbox, server.max_fragments) == (1024**2, 1024**2, MAX_FRAGMENTS)
+    assert (server.origins, server.subprotocols, server.compression) == ([], [], False)
+    assert config.redis.url == ""
+    assert config.pipelines == {"message": ["echo"]}
+    assert str(config.folder) == "dir"
+
+
+def test_every_part_of_the_grammar_arrives() -> None:
+    config = config_of(
+        """
+        [server]
+        listen = "${LISTEN:-unix:/run/fws}"
+        max_message = "64KiB"
+        compression = true
+        drain = "1500ms"
+        [redis]
+        url = "${REDIS_URL:-}"
+        [pipelines]
+        publication = ["log ${NOT_FILLED_HERE}"]
+        [endpoints."/chat/{room}/{_x9}"]
+        subprotocols = ["v1.${NAME}"]
+        message = ["guard"]
+        [endpoints."/"]
+        compression = false
+        max_message = "1KiB"
+        [chains]
+        guard = ["json"]
+        [filters.by_type]
+        use = "switch"
+        text = "${NOT_FILLED_HERE}"
+        case = { a = ["drop"] }
+        [channels."chat:*"]
+        history = 100
+        """,
+        {"NAME": "chat"},
+    )
+    assert config.server.listen == "unix:/run/fws"
+    assert config.server.drain == 1.5
+    assert config.pipelines == {"publication": ["log ${NOT_FILLED_HERE}"]}
+    chat, root = config.endpoints
+    assert (chat.path, chat.events) == ("/chat/{room}/{_x9}", {"message": ["guard"]})
+    assert chat.settings.subprotocols == ["v1.chat"]
+    assert config.chains == {"guard": ["json"]}
+    assert config.filters["by_type"] == {"use": "switch", "text": "${NOT_FILLED_HERE}", "case": {"a": ["drop"]}}
+    assert config.channels["chat:*"].history == 100
+    # [server] sets for all, an endpoint replaces single ones.
+    assert (chat.settings.max_message, chat.settings.compression) == (65536, True)
+    assert (root.settings.max_message, root.settings.compression) == (1024, False)
+
+
+def test_a_variable_may_hold_any_type_but_no_structure() -> None:
+    text = '[server]\ncompression = "${ON}"\nmax_fragments = "${N}"\nstatic = "${S}"\n' + ECHO
+    config = config_of(text, {"ON": "true", "N": "7", "S": '"]\n[x]'.replace("\n", " ")})
+    assert (config.server.compression, config.server.max_fragments, config.server.static) == (True, 7, '"] [x]')
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "column", "message", "hint"),
+    [
+        ("[sever]\n", 1, 2, "unknown section 'sever'", "did you mean 'server'?"),
+        ("message = ['echo']\n", 1, 1, "unknown key 'message'", "[pipelines]"),
+        ("listen = ':1'\n", 1, 1, "unknown key 'listen'", "[server]"),
+        ("server = 1\n", 1, 1, "expected a section", "[server]"),
+        ("[server]\nlisen = 1\n", 2, 1, "unknown key 'lisen'", "did you mean 'listen'?"),
+        ("[server]\nlisten = 9000\n", 2, 10, "expected text, not 9000", "Where to listen"),
+        ("[server]\nlisten = '9000'\n", 2, 10, "a port alone", "Where to listen"),
+        ("[server]\ncompression = 1\n", 2, 15, "expected true or false, not 1", "permessage-deflate"),
+        ("[server]\ndrain = 30\n", 2, 9, "expected a duration in quotes", "At shutdown"),
+        ("[server]\ndrain = '30'\n", 2, 9, "has no unit", "At shutdown"),
+        ("[server]\ndrain = '0s'\n", 2, 9, "expected duration above 0s, not '0s'", "At shutdown"),
+        ("[server]\ndrain = '-1s'\n", 2, 9, "is not a duration", "At shutdown"),
+        ("[server]\nmax_message = '124B'\n", 2, 15, "expected size of at least 125B", "largest"),
+        ("[server]\nmax_message = '2GiB'\n", 2, 15, "expected size of at most 1GiB", "largest"),
+        ("[server]\nmax_outbox = '0B'\n", 2, 14, "expected size of at least 1B", "slow consumer"),
+        ("[server]\nmax_fragments = 0\n", 2, 17, "expected a whole number of at least 1, not 0", "frames"),
+        ("[server]\nmax_fragments = true\n", 2, 17, "expected a whole number, not True", "frames"),
+        ("[server]\norigins = 'x'\n", 2, 11, "expected list of text", "Pages"),
+        ("[server]\norigins = [1]\n", 2, 11, "expected list of text", "Pages"),
+        ("[server]\nsubprotocols = ['a b']\n", 2, 16, "'a b' is no subprotocol", "offer"),
+        ('[server]\nstatic = "\\u0000"\n', 2, 10, "control characters", "Folder"),
+        ("[server]\nlisten = 'a${X}'\n", 2, 12, "the variable X is not set", "${X:-default}"),
+        ("[server]\norigins = ['a', 'b${X}']\n", 2, 19, "the variable X is not set", "${X:-default}"),
+        ("[server]\nlisten = '${1}'\n", 2, 10, "'${' begins no variable", "${NAME}"),
+        ("[redis]\nurl = 5\n", 2, 7, "expected text, not 5", "address"),
+        ("[redis]\nuri = 'x'\n", 2, 1, "unknown key 'uri'", "did you mean 'url'?"),
+        ("[channels.a]\nhistory = -1\n", 2, 11, "expected a whole number of at least 0, not -1", "Publications"),
+        ("[channels]\na = 1\n", 2, 1, "expected a table", "[channels.a]"),
+        ("[pipelines]\nmesage = []\n", 2, 1, "unknown event 'mesage'", "did you mean 'message'?"),
+        ("[pipelines]\norigins = []\n", 2, 1, "unknown event 'origins'", "[server]"),
+        ("[pipelines]\nmessage = 'echo'\n", 2, 11, "expected a list of stages, each a string", ""),
+        ("[pipelines]\nmessage = ['echo', ' ']\n", 2, 20, "an empty stage", "a filter's name"),
+        ("[pipelines]\nmessage = [1, 2]\n", 2, 12, "expected a stage, which is a string", ""),
+        ("[pipelines]\nmessage = [{use = 'x'}]\n", 2, 12, "expected a stage, which is a string", "[filters.NAME]"),
+        ("[endpoints]\n'/a' = 1\n", 2, 1, "expected a table", '[endpoints."/a"]'),
+        ("[endpoints.chat]\n", 1, 12, "begins with a slash", '"/chat"'),
+        ("[endpoints.'/a']\npublication = []\n", 2, 1, "once per process, not per endpoint", "[pipelines]"),
+        ("[endpoints.'/a']\nlisten = ''\n", 2, 1, "listen is one for the whole server", "[server]"),
+        ("[endpoints.'/a']\norigin = []\n", 2, 1, "unknown key 'origin'", "did you mean 'origins'?"),
+        ("[endpoints.'/a']\nmessage = 1\n", 2, 11, "expected a list of stages", ""),
+        ("[endpoints.'/a']\nmax_message = '1B'\n", 2, 15, "at least 125B", "largest"),
+        ("[endpoints.'/a/x{b}']\n", 1, 12, "'x{b}' is no parameter", "all between two slashes"),
+        ("[endpoints.'/a/{B}']\n", 1, 12, "'{B}' is no parameter", "a-z"),
+        ("[endpoints.'/a/{}']\n", 1, 12, "'{}' is no parameter", "a-z"),
+        ("[endpoints.'/{a}/{a}']\n", 1, 12, "the parameter {a} is there twice", ""),
+        ("[endpoints.'/a?b=1']\n", 1, 12, "no request has this path", "query"),
+        ("[endpoints.'/a%20b']\n", 1, 12, "no request has this path", "themselves"),
+        ("[endpoints.'/{a}/x']\n[endpoints.'/{b}/x']\n", 2, 12, 'the same requests as "/{a}/x"', "one of the two"),
+        ("[chains]\nA = []\n", 2, 1, "'A' cannot be used as a stage", "a-z"),
+        ("[chains]\na = 'echo'\n", 2, 5, "expected a list of stages", ""),
+        ("[chains]\na = ['']\n", 2, 6, "an empty stage", "a filter's name"),
+        ("[filters]\na = 1\n", 2, 1, "expected a table", "[filters.a]"),
+        ("[filters.a]\nkey = 1\n", 1, 10, "[filters.a] has no 'use'", "use ="),
+        ("[filters.a]\nuse = 1\n", 2, 7, "expected a filter's name", ""),
+        ("[filters.'a.b']\nuse = 'x'\n", 1, 10, "'a.b' cannot be used as a stage", "a-z"),
+        ("[chains]\na = []\n[filters.a]\nuse = 'x'\n", 3, 10, "there is a chain 'a' too", "rename"),
+    ],
+)
+def test_each_fault_has_its_place_and_says_what_would_be_right(
+    text: str, line: int, column: int, message: str, hint: str
+) -> None:
+    problems = problems_of(text)
+    first = problems[0]
+    assert first.place is not None
+    assert (first.place.line, first.place.column) == (line, column)
+    assert message in first.message
+    assert hint in first.hint
+
+
+@pytest.mark.parametrize("text", ["", "[pipelines]\n", "[endpoints]\n", "[server]\nlisten = ':1'\n"])
+def test_a_file_that_serves_nobody_is_no_configuration(text: str) -> None:
+    line, column, message, hint = only(text)
+    assert (line, column) == (0, 0)
+    assert "neither [pipelines] nor [endpoints]" in message
+    assert 'message = ["echo"]' in hint
+
+
+def test_all_problems_of_a_file_are_told_at_once_in_its_order() -> None:
+    text = """\
+[pipelines]
+mesage = []
+connect = [5]
+message = ["echo", " ", ""]
+[server]
+drain = "1"
+listen = "${X}"
+[endpoints."a"]
+foo = 1
+[nonsense]
+"""
+    lines = [problem.place.line for problem in problems_of(text) if problem.place]
+    assert lines == [2, 3, 4, 4, 6, 7, 8, 9, 10]
+
+
+def test_a_problem_is_told_once() -> None:
+    source = parse(ECHO, "conf.toml").source
+    problem = Problem("twice", ("pipelines", "message", 0))
+    assert len(place_problems([problem, problem], source)) == 1
+
+
+def test_stages_can_be_checked_beside_a_faulty_setting() -> None:
+    config, problems = read(parse("[server]\ndrain = 1\n[pipelines]\nmessage = ['echo', ' ']\n", "f"), {})
+    assert len(problems) == 2
+    assert config is not None
+    assert config.server.drain == 30
+    assert config.pipelines == {"message": ["echo", " "]}
+
+
+def test_without_sound_chains_and_filters_there_is_no_configuration() -> None:
+    for text in ("chains = 1\n", "[filters.a]\n", "[chains]\na = 1\n"):
+        assert read(parse(text + ECHO, "f"), {})[0] is None
+
+
+@pytest.mark.parametrize("section", [Settings, Server])
+def test_every_option_of_a_section_explains_itself(section: type) -> None:
+    for option in options_of(section):
+        assert option.help.endswith(".")
+        assert not option.required
+
+
+def test_a_number_beyond_all_types_is_refused_without_a_traceback() -> None:
+    """Fault: `repr` of a number with over 4,300 digits raises."""
+    (problem,) = problems_of("[server]\nmax_fragments = '" + "9" * 5000 + "'\n")
+    assert "expected a whole number" in problem.message
