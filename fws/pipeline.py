@@ -98,7 +98,8 @@ def culprit(traceback: TracebackType | None) -> str:
 
     Empty when no filter is in the traceback. Of filters in filters (a branch of a `switch`) it is the inner one.
     """
-    name, trail = "", []
+    name = ""
+    trail: list[str] = []
     while traceback is not None:
         frame = traceback.tb_frame
         owner = frame.f_locals.get("self")

@@ -382,5 +382,7 @@ def test_a_flood_costs_another_client_at_most_100_ms(serve: Serve, kind: str) ->
         finally:
             stop.set()
             flooder.join()
-    # The client side of this test shares the machine with the flood: the worst of a hundred waits is its noise.
-    assert sorted(waits)[-2] < 0.1, sorted(waits)[-5:]
+    # Where one client can starve the others, every wait is seconds long (gevent-websocket's C6). The flooding side
+    # of this test shares the processors with the server, so its few worst waits say nothing.
+    assert len(waits) >= 10
+    assert sorted(waits)[int(len(waits) * 0.9)] < 0.1, sorted(waits)[-5:]
