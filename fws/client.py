@@ -5,12 +5,13 @@ Its greenlet reads, decodes and runs the pipelines, in order; other greenlets se
 
 from __future__ import annotations
 
+import logging
 import secrets
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from gevent import GreenletExit, Timeout
+from gevent import GreenletExit, Timeout, get_hub
 
 from fws.constants import ABNORMAL, NO_STATUS, NORMAL, TRY_AGAIN_LATER, valid_close_code
 from fws.errors import Close, Reject
@@ -28,6 +29,10 @@ if TYPE_CHECKING:
     from fws.request import Request
     from fws.transport import Transport
 
+logger = logging.getLogger("fws")
+
+# The `kind` of a client whose endpoint has a `deliver` pipeline.
+DELIVER = -1
 # How much compressed data is inflated in one go: at deflate's best ratio of 1,030 to 1 this becomes 4 MiB.
 INFLATE_SLICE = 4096
 
@@ -46,14 +51,17 @@ class Client:
 
     __slots__ = (
         "_connected",
+        "_data",
         "_deadline",
         "_decoder",
         "_deferred",
         "_endpoint",
         "_hub",
+        "_message",
         "_next_ping",
         "_pinged",
         "_transport",
+        "_uncork_soon",
         "busy",
         "channels",
         "close_code",
@@ -63,6 +71,7 @@ class Client:
         "filled",
         "id",
         "identity",
+        "kind",
         "outbox",
         "request",
         "state",
@@ -85,7 +94,13 @@ class Client:
         self.outbox = Outbox(endpoint.settings.max_outbox, self._overflow)
         # True while filters run: nothing is read then, so an unanswered ping says nothing.
         self.busy = False
+        # How a publication reaches this client: by its own `deliver` pipeline, or as a frame that others get as well,
+        # plain (0) or compressed with a window of so many bits.
+        self.kind = DELIVER if endpoint.deliver else 0
         self._endpoint = endpoint
+        self._data = endpoint.data or None
+        self._message = endpoint.message
+        self._uncork_soon = get_hub().loop.run_callback
         self._hub = hub
         self._connected = False
         self._deferred: list[Callable[[], object]] = []
@@ -185,6 +200,8 @@ class Client:
         inflater = None
         if agreement is not None:
             self.deflate_bits = agreement.server_bits
+            if self.kind != DELIVER:
+                self.kind = self.deflate_bits
             inflater = Inflater(agreement)
         self._decoder = Decoder(
             self._endpoint.settings.max_message, inflater=inflater, max_fragments=server.max_fragments
@@ -193,8 +210,19 @@ class Client:
         self._next_ping = self._hub.services.clock() + server.ping_interval
         self.outbox.open(transport)
 
+    def live(self, data: bytes) -> None:
+        """The client's greenlet, from the handshake to the end. `data` came right behind the handshake."""
+        try:
+            self.run(data)
+        except Exception as error:  # filters' faults do not come here: this is ours
+            logger.error(
+                "serving client %s failed: %s: %s", self.id, type(error).__name__, error, extra={"error": error}
+            )
+        finally:
+            self.disconnect()
+
     def run(self, data: bytes) -> None:
-        """Read until the connection ends; `disconnect` is next. `data` came right behind the handshake."""
+        """Serve `data` and then what arrives, until the stream ends."""
         transport = self._transport
         assert transport is not None
         budget = Budget()
@@ -209,8 +237,8 @@ class Client:
         """Bytes from the peer, of which nothing may be kept: the buffer is shared."""
         decoder = self._decoder
         assert decoder is not None
-        if self._endpoint.data and not self.closing:
-            flowed = self._flow(self._endpoint.data, bytes(data))
+        if self._data is not None and not self.closing:
+            flowed = self._flow(self._data, bytes(data))
             if flowed is DROP:
                 return
             data = flowed
@@ -222,22 +250,34 @@ class Client:
             self._handle(decoder.feed(data), budget)
 
     def _handle(self, events: list[Any], budget: Budget) -> None:
-        message = self._endpoint.message
+        """Serve what one read brought. The answers to several messages go out together."""
+        if len(events) == 1:
+            self._serve(events[0])
+            return
+        outbox = self.outbox
         for event in events:
-            kind = type(event)
-            if kind is str or kind is bytes:
-                # After our Close what the peer still says is read and ignored (RFC 6455 1.4).
-                if not self.closing:
-                    self._flow(message, event)
-            elif kind is Ping:
-                self.outbox.write(pong(event.payload))
-            elif kind is Pong:
-                self._answered()
-            elif kind is PeerClose:
-                self._peer_closed(event)
-            elif kind is Violation:
-                self._violated(event)
+            if not outbox.corked:
+                outbox.cork()
+                # Should a filter wait, the loop's next callback sends what the ones before it were answered.
+                self._uncork_soon(outbox.uncork)
+            self._serve(event)
             budget.spend()
+        outbox.uncork()
+
+    def _serve(self, event: Any) -> None:
+        kind = type(event)
+        if kind is str or kind is bytes:
+            # After our Close what the peer still says is read and ignored (RFC 6455 1.4).
+            if not self.closing:
+                self._flow(self._message, event)
+        elif kind is Ping:
+            self.outbox.write(pong(event.payload))
+        elif kind is Pong:
+            self._answered()
+        elif kind is PeerClose:
+            self._peer_closed(event)
+        elif kind is Violation:
+            self._violated(event)
 
     def _flow(self, pipeline: Pipeline, value: Any) -> Any:
         """Run one of the client's pipelines. A fault ends the event and nothing else: the client stays."""

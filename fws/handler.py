@@ -13,7 +13,7 @@ from collections.abc import Callable
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from gevent import Timeout, socket
+from gevent import Timeout, socket, spawn_raw
 from gevent.pywsgi import WSGIServer
 from geventwebsocket.handler import WebSocketHandler
 
@@ -203,26 +203,21 @@ class Handler(WebSocketHandler):
         return [f"{refusal.reason}\n".encode()]
 
     def run_websocket(self) -> None:
-        """The 101 is out: take the socket over and stay until the client is gone."""
-        client: Client = self.websocket
-        if self._timeout is not None:
-            self._timeout.close()
-        client_socket, rest = self.socket, self._rest
-        # pywsgi would read from and close a socket that it still has. Handler, head and environ are not needed
-        # any more: a client lives long and its greenlet holds this frame.
-        self.socket = None
-        self._rest = b""
-        self._head = self.headers = None
-        self.environ = {}
+        """The 101 is out: the client takes the socket over, in a greenlet of its own.
+
+        That one begins with an empty stack, and pywsgi's ends here with handler, head and environ: 8 KB for an
+        idle client instead of 12.
+        """
+        client: Client = self.__dict__.pop("websocket")
+        client_socket, self.socket = self.socket, None
         client.open(Transport(client_socket), self._agreement)
-        client.run(rest)
+        spawn_raw(client.live, self._rest)
 
     def run_application(self) -> None:
         """As the library does, but a client whose `connect` passed is ended also when the 101 cannot be sent."""
         try:
             super().run_application()
         finally:
-            # The library takes the mere presence of the attribute for an upgrade.
             client = self.__dict__.pop("websocket", None)
             if client is not None:
                 client.disconnect()

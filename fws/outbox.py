@@ -7,6 +7,8 @@ from collections.abc import Callable
 from itertools import islice
 from typing import Protocol
 
+# Held bytes are worth a call of their own: more saves nothing and delays the first.
+CORK = 64 * 1024
 # Linux takes at most 1,024 pieces in one sendmsg; past a few hundred a larger call gains nothing.
 MAX_PIECES = 256
 
@@ -28,10 +30,11 @@ class Outbox:
     take is queued and written when it can be. A frame that would take the queue over `limit` bytes is not queued:
     `overflow` is called instead. A single frame over the limit is taken when nothing else waits.
 
-    Until `open` the frames are held: what a `connect` pipeline sends must follow the 101.
+    Until `open` the frames are held: what a `connect` pipeline sends must follow the 101. Between `cork` and `uncork`
+    they are held too, to go out in one call.
     """
 
-    __slots__ = ("_ending", "_limit", "_overflow", "_partial", "_queue", "_sealed", "_wire", "size")
+    __slots__ = ("_ending", "_limit", "_overflow", "_partial", "_queue", "_sealed", "_wire", "corked", "size")
 
     def __init__(self, limit: int, overflow: Callable[[], None]) -> None:
         self._limit = limit
@@ -41,12 +44,24 @@ class Outbox:
         self._partial = False  # the first of the queue has been sent in part
         self._sealed = False
         self._ending = False
+        self.corked = False
         self.size = 0
 
     def open(self, wire: Wire) -> None:
         """The handshake is done: write what was held, and from now on directly."""
         self._wire = wire
         self._write_queue()
+
+    def cork(self) -> None:
+        """Hold what is written, if nothing waits already."""
+        if self._queue is None:
+            self._queue = deque()
+            self.corked = True
+
+    def uncork(self) -> None:
+        """Write what was held since `cork`. Safe to call when nothing is."""
+        if self.corked:
+            self._write_queue()
 
     def write(self, frame: bytes) -> bool:
         """Send or queue one frame. False when it will not be sent: the outbox is sealed, or over its limit."""
@@ -68,10 +83,15 @@ class Outbox:
                 self._wire.when_writable(self._write_queue)
             return True
         if self.size + len(frame) > self._limit and self.size:
+            if self.corked:
+                self._write_queue()
+                return self.write(frame)
             self._overflow()
             return False
         self._queue.append(frame)
         self.size += len(frame)
+        if self.corked and self.size > CORK:
+            self._write_queue()
         return True
 
     def seal(self, last: bytes, *, only: bool = False) -> None:
@@ -104,6 +124,7 @@ class Outbox:
         wire, queue = self._wire, self._queue
         if wire is None or queue is None:
             return
+        self.corked = False
         while queue:
             try:
                 sent = wire.sendmsg(list(islice(queue, MAX_PIECES)))

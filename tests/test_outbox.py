@@ -151,6 +151,7 @@ def test_a_broken_connection_swallows_what_is_written() -> None:
         st.one_of(
             st.tuples(st.just("write"), st.integers(1, 40)),
             st.tuples(st.just("room"), st.integers(0, 60)),
+            st.tuples(st.sampled_from(["cork", "uncork"]), st.just(0)),
         ),
         max_size=60,
     )
@@ -159,6 +160,9 @@ def test_the_bytes_on_the_wire_are_whole_frames_in_order(steps: list[tuple[str, 
     outbox, pipe, overflows = opened(room=0, limit=100)
     accepted = b""
     for number, (kind, value) in enumerate(steps):
+        if kind in ("cork", "uncork"):
+            getattr(outbox, kind)()
+            continue
         if kind == "room":
             pipe.make_room(value)
             continue
@@ -171,5 +175,57 @@ def test_the_bytes_on_the_wire_are_whole_frames_in_order(steps: list[tuple[str, 
         assert outbox.size <= 100
     assert accepted.startswith(pipe.taken)
     assert len(accepted) == len(pipe.taken) + outbox.size
+    outbox.uncork()
     pipe.make_room(10**6)
     assert pipe.taken == accepted
+
+
+def test_what_is_written_while_corked_goes_out_in_one_call() -> None:
+    outbox, pipe, _ = opened()
+    outbox.cork()
+    outbox.write(b"one")
+    outbox.write(b"two")
+    assert pipe.calls == 0
+    outbox.uncork()
+    outbox.uncork()
+    outbox.write(b"three")
+    assert (pipe.taken, pipe.calls, outbox.size) == (b"onetwothree", 2, 0)
+
+
+def test_a_cork_holds_neither_much_nor_against_the_limit() -> None:
+    outbox, pipe, overflows = opened(limit=100)
+    outbox.cork()
+    for _ in range(10):
+        assert outbox.write(b"x" * 60)
+    outbox.uncork()
+    assert (len(pipe.taken), overflows) == (600, [])
+    roomy, wide, _ = opened(limit=10**9)
+    roomy.cork()
+    for _ in range(20):
+        roomy.write(b"x" * 10_000)
+    assert len(wide.taken) >= 130_000
+
+
+def test_a_cork_on_a_full_socket_changes_nothing() -> None:
+    outbox, pipe, overflows = opened(room=0, limit=100)
+    outbox.write(b"a" * 60)
+    outbox.cork()
+    outbox.write(b"b" * 30)
+    outbox.uncork()
+    assert (pipe.taken, outbox.size) == (b"", 90)
+    assert not outbox.write(b"c" * 30)
+    assert overflows == ["over"]
+    pipe.make_room(1000)
+    assert pipe.taken == b"a" * 60 + b"b" * 30
+
+
+@pytest.mark.parametrize("last", [lambda outbox: outbox.seal(b"close"), lambda outbox: outbox.discard()])
+def test_the_end_while_corked(last: Callable[[Outbox], None]) -> None:
+    outbox, pipe, _ = opened()
+    outbox.cork()
+    outbox.write(b"answer")
+    last(outbox)
+    outbox.end()
+    outbox.uncork()
+    assert pipe.taken in (b"answerclose", b"")
+    assert pipe.ended

@@ -386,3 +386,29 @@ def test_a_flood_costs_another_client_at_most_100_ms(serve: Serve, kind: str) ->
     # of this test shares the processors with the server, so its few worst waits say nothing.
     assert len(waits) >= 10
     assert sorted(waits)[int(len(waits) * 0.9)] < 0.1, sorted(waits)[-5:]
+
+
+def test_an_answer_does_not_wait_for_a_filter_that_waits_on_the_next_message(serve: Serve) -> None:
+    """The answers to one read go out together, but never later than the first wait."""
+    server = serve(
+        '[pipelines]\nmessage = ["echo", "slow"]\n',
+        pipelines={
+            "slow": """
+import time
+from fws import Filter
+
+
+class Slow(Filter):
+    def message(self, client, message):
+        if message == "wait":
+            time.sleep(2)
+"""
+        },
+    )
+    with server.connect() as sock:
+        raw = Raw(sock)
+        begin = time.monotonic()
+        sock.sendall(frame(TEXT, b"first") + frame(TEXT, b"wait") + frame(TEXT, b"last"))
+        assert [raw.receive()[1] for _ in range(2)] == [b"first", b"wait"]
+        assert time.monotonic() - begin < 1
+        assert raw.receive()[1] == b"last"
