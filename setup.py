@@ -17,7 +17,6 @@ setup(
     license="MIT",
     python_requires=">=3.11",
     packages=find_packages(include=["fws", "fws.*"]),
-    include_package_data=True,
     package_data={"fws": ["py.typed"], "fws.cli": ["template/*", "template/*/*"]},
     install_requires=[
         "gevent>=24.2",

@@ -11,12 +11,12 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from gevent import GreenletExit, Timeout, get_hub
+from gevent import GreenletExit, get_hub, getcurrent, kill
 
-from fws.constants import ABNORMAL, NO_STATUS, NORMAL, TRY_AGAIN_LATER, valid_close_code
-from fws.errors import Close, Reject
+from fws.constants import ABNORMAL, NO_STATUS, NORMAL, TRY_AGAIN_LATER
+from fws.errors import Close, FillError, Reject
 from fws.filter import DROP
-from fws.loop import Budget
+from fws.loop import Budget, Deadline
 from fws.message import frame_of
 from fws.outbox import Outbox
 from fws.protocol.deflate import Agreement, Inflater
@@ -33,6 +33,8 @@ logger = logging.getLogger("fws")
 
 # The `kind` of a client whose endpoint has a `deliver` pipeline.
 DELIVER = -1
+# How much is decoded in one go: tiny fragments of this much take 6 ms.
+SLICE = 16 * 1024
 # How much compressed data is inflated in one go: at deflate's best ratio of 1,030 to 1 this becomes 4 MiB.
 INFLATE_SLICE = 4096
 
@@ -56,6 +58,8 @@ class Client:
         "_decoder",
         "_deferred",
         "_endpoint",
+        "_gone",
+        "_greenlet",
         "_hub",
         "_message",
         "_next_ping",
@@ -103,6 +107,8 @@ class Client:
         self._uncork_soon = get_hub().loop.run_callback
         self._hub = hub
         self._connected = False
+        self._gone = False
+        self._greenlet: Any = None
         self._deferred: list[Callable[[], object]] = []
         self._decoder: Decoder | None = None
         self._transport: Transport | None = None
@@ -154,12 +160,13 @@ class Client:
 
         Raises:
             ValueError: a code that may not be sent.
+            TypeError: a code that is no number, a reason that is no text.
         """
-        if not valid_close_code(code):
-            raise ValueError(f"close code {code} may not be sent: use 1000-1003, 1007-1014 or 3000-4999")
+        end = Close(code, reason)
+        last = close(end.code, end.reason)
         if not self.closing:
             self._begin_close(code, reason)
-            self.outbox.seal(close(code, reason))
+            self.outbox.seal(last)
 
     def join(self, channel: str) -> None:
         """Become a member of a channel, until `leave` or the end. Raises ValueError for an impossible name."""
@@ -170,8 +177,13 @@ class Client:
         self._hub.leave(self, channel)
 
     def defer(self, function: Callable[[], object]) -> None:
-        """Call `function` when the client is gone, the last registered first, before the `disconnect` pipeline."""
+        """Call `function` when the client is gone, the last registered first, before the `disconnect` pipeline.
+
+        For a client that is gone already it is called at once.
+        """
         self._deferred.append(function)
+        if self._gone:
+            self._undo()
 
     # The connection, driven by the handler and the client's own greenlet.
 
@@ -181,18 +193,21 @@ class Client:
         Raises:
             Reject: a filter refused the client, or one failed: access fails closed.
         """
-        self._hub.add(self)
+        self._hub.expect(self)
         try:
             self._endpoint.connect.happen(self)
         except BaseException as error:
             self._undo()
-            if isinstance(error, Reject | GreenletExit | Timeout):
+            if isinstance(error, Reject | GreenletExit | Deadline):
                 raise
             if isinstance(error, Close):
                 raise Reject(403, error.reason) from None
             self._fault("connect", error)
+            if isinstance(error, FillError):
+                raise Reject(403, "The request lacks something that this endpoint needs.") from None
             raise Reject(500, "A filter failed.") from None
         self._connected = True
+        self._hub.admit(self)
 
     def open(self, transport: Transport, agreement: Agreement | None) -> None:
         """The 101 is out: start reading frames, and write what was held."""
@@ -212,9 +227,12 @@ class Client:
 
     def live(self, data: bytes) -> None:
         """The client's greenlet, from the handshake to the end. `data` came right behind the handshake."""
+        self._greenlet = getcurrent()
         try:
             self.run(data)
-        except Exception as error:  # filters' faults do not come here: this is ours
+        except GreenletExit:
+            pass
+        except BaseException as error:  # filters' faults do not come here: this is ours, or a Timeout left running
             logger.error(
                 "serving client %s failed: %s: %s", self.id, type(error).__name__, error, extra={"error": error}
             )
@@ -236,18 +254,24 @@ class Client:
     def _feed(self, data: bytes | memoryview, budget: Budget) -> None:
         """Bytes from the peer, of which nothing may be kept: the buffer is shared."""
         decoder = self._decoder
-        assert decoder is not None
+        if decoder is None:
+            return
         if self._data is not None and not self.closing:
             flowed = self._flow(self._data, bytes(data))
             if flowed is DROP:
                 return
-            data = flowed
-        if self.deflate_bits:
-            data = bytes(data)
-            for start in range(0, len(data), INFLATE_SLICE):
-                self._handle(decoder.feed(data[start : start + INFLATE_SLICE]), budget)
-        else:
+            if not isinstance(flowed, bytes | bytearray | memoryview):
+                self._fault("data", TypeError(f"the data pipeline ended in {type(flowed).__name__}, not in bytes"))
+                return
+            data = bytes(flowed)
+        size = INFLATE_SLICE if self.deflate_bits else SLICE
+        if len(data) <= size:
             self._handle(decoder.feed(data), budget)
+            return
+        data = bytes(data)
+        for start in range(0, len(data), size):
+            self._handle(decoder.feed(data[start : start + size]), budget)
+            budget.spend()
 
     def _handle(self, events: list[Any], budget: Budget) -> None:
         """Serve what one read brought. The answers to several messages go out together."""
@@ -286,7 +310,7 @@ class Client:
             return pipeline.run(self, value)
         except Close as end:
             self.close(end.code, end.reason)
-        except GreenletExit:
+        except (GreenletExit, Deadline):
             raise
         except BaseException as error:  # a filter may raise anything, SystemExit and Timeout included
             self._fault(pipeline.event, error)
@@ -320,13 +344,17 @@ class Client:
         self.closing = True
         self.close_code = code
         self.close_reason = reason
-        self._deadline = self._hub.services.clock() + self._hub.generation.config.server.close_timeout
+        # At least two of the sweeper's rounds, so that the Close frame has time to leave.
+        timeout = max(1.0, self._hub.generation.config.server.close_timeout)
+        self._deadline = self._hub.services.clock() + timeout
 
-    def abort(self) -> None:
-        """End TCP now, without a closing handshake; what waits to be sent is lost."""
+    def kill(self) -> None:
+        """End TCP now, and whatever a filter of this client waits for. `disconnect` still runs."""
         self.closing = True
         if self._transport is not None:
             self._transport.abort()
+        if self._greenlet is not None:
+            kill(self._greenlet)
 
     def tend(self, now: float, tick: float) -> None:
         """Called by the sweeper: ping, notice the dead, end what is stuck in closing.
@@ -362,19 +390,25 @@ class Client:
         """The end, exactly once for each client whose `connect` passed: channels, deferred calls, `disconnect`."""
         self.closing = True
         self.outbox.discard()
+        # Half a message can be large, and a client is freed only when Python looks for cycles.
+        self._decoder = None
         if self._transport is not None:
             self._transport.close()
         if not self._connected:
             return
         self._connected = False
-        self._undo()
+        self._hub.leaving += 1
         try:
+            self._undo()
             self._endpoint.disconnect.happen(self)
         except BaseException as error:  # as in a flow; and the greenlet ends here anyway
             self._fault("disconnect", error)
+        finally:
+            self._hub.leaving -= 1
 
     def _undo(self) -> None:
         """Take back what joined the client to the others, and what filters deferred."""
+        self._gone = True
         self._hub.remove(self)
         while self._deferred:
             try:

@@ -38,6 +38,7 @@ from fws.stage import (
 
 # A pipeline is written by hand. Chains in chains can double at each level; this many stages is a mistake.
 MAX_STAGES = 1000
+MAX_DEPTH = 50
 
 
 def load_generation(
@@ -103,6 +104,7 @@ class Compiler:
         default = self._default() if config.pipelines else None
         publication = self._pipeline("publication", config.pipelines, ("pipelines",), None, ())
         self._check_unused()
+        self._check_static()
         self._warn_of_what_does_nothing()
         instances = [found[0] for found in self._instances.values() if found is not None]
         filters = [instance for instance in instances if isinstance(instance, Filter)]
@@ -186,6 +188,8 @@ class Compiler:
             self._no_arguments(stage, f"{name} is a chain: it takes no arguments")
             if name in within:
                 raise StageError(f"the chain {name} contains itself", 0, " -> ".join([*within, name]))
+            if len(within) >= MAX_DEPTH:
+                raise StageError(f"chains are nested more than {MAX_DEPTH} deep")
             # Once for each scope: chains that name others twice would take twice the time at each level.
             if (name, scope) not in self._chains:
                 steps = self._steps(self._config.chains[name], ("chains", name), scope, (*within, name))
@@ -366,6 +370,12 @@ class Compiler:
                 self.warnings.append(Problem(f"nothing uses {name}", (section, name)))
                 scope = _Scope("", (), None)
                 self._steps([name], (section, name), scope, ())
+
+    def _check_static(self) -> None:
+        static = self._config.server.static
+        if static and not (self._config.folder / static).is_dir():
+            hint = "it is relative to the folder of the TOML file"
+            self._problem(Problem(f"there is no folder {static!r}", ("server", "static"), hint=hint))
 
     def _warn_of_what_does_nothing(self) -> None:
         """Sections that are read and kept, but that this version does not act on: silence would look like service."""

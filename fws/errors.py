@@ -83,6 +83,8 @@ class Close(FwsError):
     """
 
     def __init__(self, code: int = POLICY_VIOLATION, reason: str = "") -> None:
+        if type(code) is not int or not isinstance(reason, str):
+            raise TypeError("Close takes a number and a text: Close(4000, 'why')")
         if not valid_close_code(code):
             raise ValueError(f"close code {code} may not be sent: use 1000-1003, 1007-1014 or 3000-4999")
         super().__init__(f"{code} {reason}".strip())

@@ -18,6 +18,15 @@ if TYPE_CHECKING:
 EVENTS: Final = ("connect", "data", "message", "publication", "deliver", "disconnect")
 # Events in which something flows from filter to filter; the others only happen.
 FLOWING: Final = ("data", "message", "publication", "deliver")
+# What a hook is called with.
+ARGUMENTS: Final = {
+    "connect": ("client",),
+    "data": ("client", "data"),
+    "message": ("client", "message"),
+    "publication": ("publication",),
+    "deliver": ("client", "publication"),
+    "disconnect": ("client",),
+}
 
 
 class Drop(enum.Enum):
@@ -115,6 +124,19 @@ class Filter(msgspec.Struct, dict=True, weakref=True, eq=False):
 def hooks_of(cls: type[Filter]) -> tuple[str, ...]:
     """The events that a filter class serves."""
     return tuple(event for event in EVENTS if inspect.isfunction(getattr(cls, event, None)))
+
+
+def check_hooks(cls: type[Filter]) -> None:
+    """Raise TypeError, with what would be right, for hooks that could only fail when they are called."""
+    for event in hooks_of(cls):
+        method = getattr(cls, event)
+        arguments = ARGUMENTS[event]
+        if inspect.iscoroutinefunction(method):
+            raise TypeError(f"{cls.__name__}.{event} is async: hooks are plain functions, and may wait as they are")
+        try:
+            inspect.signature(method).bind(None, *arguments)
+        except TypeError:
+            raise TypeError(f"{cls.__name__}.{event} takes (self, {', '.join(arguments)})") from None
 
 
 def hook(instance: Filter, event: str) -> Callable[..., Any]:

@@ -19,6 +19,7 @@ from geventwebsocket.handler import WebSocketHandler
 
 from fws.client import Client
 from fws.errors import Refusal
+from fws.loop import Deadline, pause
 from fws.protocol.deflate import Agreement, negotiate
 from fws.protocol.handshake import check, check_origin, choose_subprotocol, response_headers, wants_upgrade
 from fws.protocol.head import Head, HeadReader
@@ -50,6 +51,20 @@ class Listener(WSGIServer):
         self.hub = hub
         self.draining = False
 
+    def do_read(self) -> Any:
+        """Accept a connection. Out of descriptors, say so in a line, and try again in a moment."""
+        try:
+            return super().do_read()
+        except OSError as error:
+            if self.is_fatal_error(error):
+                raise
+            self.hub.metrics.count("accept_failures")
+            logger.error("cannot accept connections: %s", error.strerror)
+            self.stop_accepting()
+            self._timer = self.loop.timer(0.1)
+            self._timer.start(self._start_accepting_if_started)
+            return None
+
 
 class Handler(WebSocketHandler):
     """One connection: HTTP requests until one of them becomes a WebSocket."""
@@ -66,7 +81,7 @@ class Handler(WebSocketHandler):
         super().__init__(sock, address, server, rfile=_NO_BODY)
         self._head: Any = None
         self._rest = b""
-        self._timeout: Timeout | None = None
+        self._timeout: Deadline | None = None
         self._agreement: Agreement | None = None
 
     def handle_one_request(self) -> Any:
@@ -74,7 +89,7 @@ class Handler(WebSocketHandler):
         hub = self.server.hub
         # Absolute, from the accept to the 101: one byte now and then does not extend it. None of this is a
         # socket time-out: a filter in `connect` counts as well.
-        self._timeout = Timeout(hub.generation.config.server.handshake_timeout)
+        self._timeout = Deadline(hub.generation.config.server.handshake_timeout)
         with self._timeout:
             try:
                 head = self._read_head()
@@ -83,24 +98,28 @@ class Handler(WebSocketHandler):
                 self._prepare(head)
                 if not wants_upgrade(head):
                     self._timeout.close()
-                    self._timeout = Timeout(RESPONSE_TIMEOUT)
+                    self._timeout = Deadline(RESPONSE_TIMEOUT)
                     self._timeout.start()
                 self.handle_one_response()
-            except Timeout as timeout:
-                if timeout is not self._timeout:
-                    raise
+            except Deadline:
                 hub.metrics.count("handshake_timeouts")
                 if not self.headers_sent:
                     self._answer(Refusal(408, "The request took too long."))
                 return None
             except Refusal as refusal:
+                self._timeout.close()
                 self._answer(refusal)
                 return None
             except OSError:
                 return None
             finally:
                 self._timeout.close()
-        return None if self.close_connection or self.server.draining else True
+        if self.close_connection or self.server.draining:
+            return None
+        # Reading and writing do not wait while bytes and room are there: a peer that sends request after request
+        # would never let go of the loop.
+        pause()
+        return True
 
     def _read_head(self) -> Head | None:
         """The next request's head; None when the peer leaves before it is complete."""
@@ -142,7 +161,7 @@ class Handler(WebSocketHandler):
                 self.socket.sendall("\r\n".join([*lines, "", ""]).encode("latin-1", "replace") + body)
                 self.socket.shutdown(socket.SHUT_WR)
                 while self.socket.recv(RECEIVE):
-                    pass
+                    pause()
             except OSError:
                 pass
 
@@ -163,7 +182,7 @@ class Handler(WebSocketHandler):
         try:
             accept = check(head)
             if self.server.draining:
-                raise Refusal(503, "The server is going away.", [("Retry-After", "5")])
+                raise _going_away()
             client = self._admit(head)
         except Refusal as refusal:
             return self._refuse(refusal)
@@ -188,11 +207,14 @@ class Handler(WebSocketHandler):
         client = Client(endpoint, Request(head, params, self._address()), hub, subprotocol or "")
         try:
             client.connect()
-        except Timeout as timeout:
-            if timeout is not self._timeout:
-                raise
+        except Deadline:
             hub.metrics.count("handshake_timeouts")
             raise Refusal(503, "The server took too long to decide.") from None
+        if self.server.draining:
+            client.disconnect()
+            raise _going_away()
+        # Many who come at once run a pipeline each.
+        pause()
         return client
 
     def _refuse(self, refusal: Refusal) -> list[bytes]:
@@ -208,10 +230,11 @@ class Handler(WebSocketHandler):
         That one begins with an empty stack, and pywsgi's ends here with handler, head and environ: 8 KB for an
         idle client instead of 12.
         """
-        client: Client = self.__dict__.pop("websocket")
+        client: Client = self.websocket
         client_socket, self.socket = self.socket, None
         client.open(Transport(client_socket), self._agreement)
         spawn_raw(client.live, self._rest)
+        del self.websocket
 
     def run_application(self) -> None:
         """As the library does, but a client whose `connect` passed is ended also when the 101 cannot be sent."""
@@ -265,6 +288,10 @@ class _NoInput:
     @staticmethod
     def _discard() -> None:
         """There is none."""
+
+
+def _going_away() -> Refusal:
+    return Refusal(503, "The server is going away.", [("Retry-After", "5")])
 
 
 def _phrase(status: int) -> str:

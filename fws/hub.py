@@ -18,7 +18,7 @@ from fws.client import DELIVER, Client
 from fws.errors import Close
 from fws.faults import Faults
 from fws.filter import DROP, Services
-from fws.loop import pause
+from fws.loop import Budget, Deadline, overdue, pause
 from fws.message import frame_of
 from fws.metrics import Metrics
 from fws.publication import Publication
@@ -27,8 +27,10 @@ if TYPE_CHECKING:
     from fws.brokers.base import Broker
     from fws.generation import Generation
 
-# Members served before others get their turn: at 10 µs each about 2.5 ms.
-SLICE = 256
+# What is delivered at once, without letting others run: bytes, where a send costs as much as `SEND` bytes more. That
+# is 256 small frames, or two of 1 MiB: two or three milliseconds.
+AT_ONCE = 2 * 1024 * 1024
+SEND = 8 * 1024
 # A publication made by a `publication` filter makes another, and so on: longer chains than this are loops.
 MAX_HOPS = 8
 # Publications that wait because they were made while another was being delivered. More come from a loop as well.
@@ -64,6 +66,10 @@ class Hub:
         self.faults = Faults(self.metrics)
         self.broker: Broker = MemoryBroker(self.deliver)
         self.clients: dict[str, Client] = {}
+        # Clients whose `disconnect` is under way: they are in no list any more, but not done.
+        self.leaving = 0
+        # Those whose `connect` is under way: they may join channels, but are not among the clients yet.
+        self._arriving: dict[str, Client] = {}
         self._channels: dict[str, dict[Client, None]] = {}
         self._turns: dict[str | None, Turn] = {}
         # What each delivering greenlet is delivering, to know a publication that one made while delivering another.
@@ -74,13 +80,25 @@ class Hub:
     def services(self) -> Services:
         return self.generation.services
 
+    @property
+    def busy(self) -> int:
+        """Clients that are here, on their way in, or on their way out: those a drain waits for."""
+        return len(self.clients) + len(self._arriving) + self.leaving
+
     # Membership.
 
-    def add(self, client: Client) -> None:
+    def expect(self, client: Client) -> None:
+        """A client's `connect` begins: it may join channels."""
+        self._arriving[client.id] = client
+
+    def admit(self, client: Client) -> None:
+        """A client's `connect` has passed."""
+        self._arriving.pop(client.id, None)
         self.clients[client.id] = client
 
     def remove(self, client: Client) -> None:
         """Forget a client and its memberships."""
+        self._arriving.pop(client.id, None)
         self.clients.pop(client.id, None)
         for channel in tuple(client.channels):
             self.leave(client, channel)
@@ -88,7 +106,7 @@ class Hub:
     def join(self, client: Client, channel: str) -> None:
         """Make a client a member. Raises ValueError for a name that no channel can have."""
         check_channel(channel)
-        if client.id in self.clients:
+        if client.id in self.clients or client.id in self._arriving:
             self._channels.setdefault(channel, {})[client] = None
             client.channels.add(channel)
 
@@ -137,6 +155,8 @@ class Hub:
                 publication = publication.replace(hops=parent.hops + 1)
         self.metrics.count("publications")
         self.broker.publish(publication)
+        if not self._delivering and overdue():
+            pause()
 
     # Delivery.
 
@@ -147,10 +167,12 @@ class Hub:
         """
         channel = publication.channel
         turn = self._turns.get(channel)
-        receivers = self.clients if channel is None else self._channels.get(channel, ())
-        if turn is None and len(receivers) <= SLICE and not self.generation.waits:
-            self._fan_out(publication)
-            return
+        if turn is None and not self.generation.waits:
+            receivers = self._receivers(channel)
+            plain = frame_of(publication.message)
+            if len(receivers) * (len(plain) + SEND) <= AT_ONCE:
+                self._fan_out(publication, receivers, plain, None)
+                return
         me = getcurrent()
         if turn is None:
             turn = self._turns[channel] = Turn()
@@ -178,32 +200,41 @@ class Hub:
         try:
             flowed = self._guarded("publication", self.generation.publication.publish, publication)
             if isinstance(flowed, Publication):
-                self._fan_out(flowed)
+                self._guarded("publication", self._fan_out_in_turn, flowed)
         finally:
             if outer is None:
                 del self._delivering[me]
             else:
                 self._delivering[me] = outer
 
-    def _fan_out(self, publication: Publication) -> None:
-        """Write the publication's frame into each member's outbox."""
-        receivers = list(self.clients.values()) if publication.channel is None else self.members(publication.channel)
-        excluded = None if publication.exclude is None else self.clients.get(publication.exclude)
-        frames: dict[int, bytes] = {}
-        for start in range(0, len(receivers), SLICE):
-            if start:
-                pause()
-            for client in receivers[start : start + SLICE]:
-                kind = client.kind
+    def _fan_out_in_turn(self, publication: Publication) -> None:
+        budget = Budget()
+        budget.start()
+        receivers = self._receivers(publication.channel)
+        self._fan_out(publication, receivers, frame_of(publication.message), budget)
+
+    def _receivers(self, channel: str | None) -> list[Client]:
+        return list(self.clients.values()) if channel is None else self.members(channel)
+
+    def _fan_out(self, publication: Publication, receivers: list[Client], plain: bytes, budget: Budget | None) -> None:
+        """Write the publication's frame into each receiver's outbox, pausing by the budget if there is one."""
+        exclude = publication.exclude
+        excluded = None if exclude is None else self.clients.get(exclude) or self._arriving.get(exclude)
+        frames = {0: plain}
+        for client in receivers:
+            kind = client.kind
+            if client is excluded:
+                pass
+            elif kind == DELIVER:
+                if not client.closing:
+                    self._deliver_to(client, publication)
+            else:
                 frame = frames.get(kind)
                 if frame is None:
-                    if kind == DELIVER:
-                        if client is not excluded and not client.closing:
-                            self._deliver_to(client, publication)
-                        continue
                     frame = frames[kind] = frame_of(publication.message, kind)
-                if client is not excluded:
-                    client.outbox.write(frame)
+                client.outbox.write(frame)
+            if budget is not None:
+                budget.spend()
 
     def _deliver_to(self, client: Client, publication: Publication) -> None:
         """Run one receiver's `deliver` pipeline and send what is left."""
@@ -219,7 +250,7 @@ class Hub:
         except Close as end:
             if client is not None:
                 client.close(end.code, end.reason)
-        except GreenletExit:
+        except (GreenletExit, Deadline):
             raise
         except BaseException as error:  # a filter may raise anything
             self.faults.report(event, error, client.id if client is not None else "")

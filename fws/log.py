@@ -24,7 +24,9 @@ FOLD = 1.0
 # Distinct lines remembered for folding; beyond that an attacker writes a different line each time anyway.
 MAX_REMEMBERED = 1000
 
-_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+_UNPRINTABLE = re.compile(
+    r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
+)
 
 
 def escape(text: str) -> str:
@@ -71,9 +73,16 @@ class FoldingHandler(logging.Handler):
     Two lines are the same when logger, level and text are.
     """
 
-    def __init__(self, stream: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        stream: TextIO,
+        clock: Callable[[], float] = time.monotonic,
+        ready: Callable[[TextIO], bool] = lambda stream: True,
+    ) -> None:
+        """Write to `stream` while `ready(stream)` says that it takes a line without waiting; other lines are lost."""
         super().__init__()
         self._stream = stream
+        self._ready = ready
         self._clock = clock
         # By line: since when, how often more, and the last record.
         self._seen: dict[tuple[str, int, str], list[Any]] = {}
@@ -82,7 +91,10 @@ class FoldingHandler(logging.Handler):
         try:
             now = self._clock()
             self.settle(now)
-            key = (record.name, record.levelno, record.getMessage())
+            # Cut before anything looks at all of it: the text may be a client's, and a megabyte.
+            text = record.getMessage()[:MAX_LINE]
+            record.msg, record.args = text, ()
+            key = (record.name, record.levelno, text)
             seen = self._seen.get(key)
             if seen is not None:
                 seen[1] += 1
@@ -117,20 +129,23 @@ class FoldingHandler(logging.Handler):
 
     def _write(self, line: str) -> None:
         try:
+            if not self._ready(self._stream):
+                return
             self._stream.write(line + "\n")
             self._stream.flush()
         except (OSError, ValueError, io.UnsupportedOperation):
             pass
 
 
-def set_up(format: str = "text", level: str = "info", stream: TextIO | None = None) -> FoldingHandler:
+def set_up(format: str, level: str, ready: Callable[[TextIO], bool]) -> FoldingHandler:
     """Make the `fws` loggers write to standard error.
 
     Args:
         format: `text` or `json`.
         level: `debug`, `info`, `warning` or `error`.
+        ready: whether the stream takes a line without waiting.
     """
-    handler = FoldingHandler(stream or sys.stderr)
+    handler = FoldingHandler(sys.stderr, ready=ready)
     handler.setFormatter(FORMATS[format]())
     logger = logging.getLogger("fws")
     for old in list(logger.handlers):

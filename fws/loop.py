@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-from time import perf_counter
+from select import POLLOUT
+from time import perf_counter, time
+from typing import TextIO
 
-from gevent import get_hub
+from gevent import Timeout, get_hub
+from gevent.monkey import get_original
 
-# Longest work a greenlet does before it lets others run, in seconds. With two cores' worth of flooders and a bound
-# of 100 ms on anyone's wait, a few milliseconds leave room for a dozen busy clients and cost under 1 % in switches.
+# Longest work a greenlet does before it lets others run, in seconds. With a bound of 100 ms on anyone's wait, a few
+# milliseconds leave room for a dozen busy clients and cost under 1 % in switches.
 BUDGET = 0.004
+
+
+# Longest round of the loop after which a publisher pauses: one message may publish a hundred.
+ROUND = 0.01
+
+
+class Deadline(Timeout):
+    """The server's own limit on a handshake or a response. Not to be taken for a time-out that a filter set."""
 
 
 def pause() -> None:
@@ -19,6 +30,21 @@ def pause() -> None:
     """
     hub = get_hub()
     hub.wait(hub.loop.timer(0.0))
+
+
+def overdue() -> bool:
+    """Whether this round of the loop has lasted longer than `ROUND`, whoever used it up."""
+    return time() - get_hub().loop.now() > ROUND  # type: ignore[no-any-return]
+
+
+def takes_a_line(stream: TextIO) -> bool:
+    """Whether a write of one short line will not wait: POSIX says that a writable pipe has room for 512 bytes.
+
+    A pipe that nobody reads would stop the process. The kernel is asked directly: gevent's own poll would switch.
+    """
+    poll = get_original("select", "poll")()
+    poll.register(stream.fileno(), POLLOUT)
+    return bool(poll.poll(0))
 
 
 class Budget:

@@ -21,7 +21,7 @@ import msgspec
 
 import fws.filters
 from fws.errors import FwsError
-from fws.filter import Filter, hooks_of, snake_case
+from fws.filter import EVENTS, Filter, check_hooks, hooks_of, snake_case
 from fws.options import options_of
 from fws.problem import did_you_mean
 
@@ -64,7 +64,9 @@ class Folder:
         self._path = path
 
     def modules(self) -> list[str]:
-        return sorted(info.name for info in pkgutil.iter_modules([str(self._path)]) if not info.name.startswith("_"))
+        """A file whose name is no word (`my-filter.py`) cannot be named in a stage, and is none."""
+        names = (info.name for info in pkgutil.iter_modules([str(self._path)]))
+        return sorted(name for name in names if name.isidentifier() and not name.startswith("_"))
 
     def load(self, module: str) -> dict[str, type[Filter]]:
         if self._package not in sys.modules or list(sys.modules[self._package].__path__) != [str(self._path)]:
@@ -142,7 +144,7 @@ class Registry:
                 if cls is not None:
                     found.append(Found(plain, cls, origin.label))
         if not found:
-            raise LookupProblem(f"there is no filter {name!r}", self._nearest(plain))
+            raise LookupProblem(f"there is no filter {name!r}", self._without(plain) or self._nearest(plain))
         if len(found) > 1:
             choices = " or ".join(f"{one.origin}:{plain}" for one in found)
             raise LookupProblem(f"{len(found)} filters are named {plain!r}", f"say which: {choices}")
@@ -163,6 +165,18 @@ class Registry:
         if key not in self._loaded:
             self._loaded[key] = origin.load(module) if module in origin.modules() else {}
         return self._loaded[key]
+
+    def _without(self, name: str) -> str:
+        """What is wrong with a project's module that has the name, but no filter; empty when there is none."""
+        for origin in self._origins:
+            if origin.label != "project" or name not in origin.modules():
+                continue
+            filters = self._load(origin, name)
+            if filters:
+                return f"pipelines/{name}.py has several: {', '.join(filters)}"
+            events = ", ".join(EVENTS)
+            return f"pipelines/{name}.py has no class that is a Filter with a method named as an event: {events}"
+        return ""
 
     def _nearest(self, name: str) -> str:
         known = [found.name for found in self.all() if isinstance(found, Found)]
@@ -186,10 +200,11 @@ def filters_in(module: ModuleType, name: str) -> dict[str, type[Filter]]:
 
 
 def _usable(filters: dict[str, type[Filter]]) -> dict[str, type[Filter]]:
-    """The same filters, their options read: an annotation that means nothing is a fault of the module."""
+    """The same filters, their options and hooks looked at: what can only fail later is a fault of the module."""
     for cls in filters.values():
         if inspect.isclass(cls) and issubclass(cls, Filter):
             options_of(cls)
+            check_hooks(cls)
     return filters
 
 

@@ -22,6 +22,7 @@ from fws.generation import Generation
 from fws.handler import Listener
 from fws.hub import Hub
 from fws.log import FoldingHandler
+from fws.pipeline import culprit
 from fws.sweeper import Sweeper
 from fws.web import Web
 
@@ -34,12 +35,14 @@ LOW_FILE_LIMIT = 4096
 DRAIN_SLICE = 100
 # Share of the drain time over which the good-byes are spread; the rest is for closing handshakes and `disconnect`.
 SPREAD = 0.5
+# What is left to `disconnect` pipelines and to filters that stop once the drain time is over, in seconds.
+LAST_WORDS = 1.0
 # Good-byes a second that need no more spreading.
 DRAIN_RATE = 1000
 
 
-class ListenError(FwsError):
-    """The address cannot be listened on."""
+class StartError(FwsError):
+    """The server cannot start: the address is not to be had, or a filter failed."""
 
 
 class Server:
@@ -59,6 +62,7 @@ class Server:
         self._stop = Event()
         self._listener: Listener | None = None
         self._greenlets: list[Any] = []
+        self._handlers: dict[int, Any] = {}
         static = generation.config.server.static
         self._web = Web(
             static=(generation.config.folder / static) if static else None,
@@ -67,25 +71,32 @@ class Server:
         )
 
     def start(self) -> None:
-        """Listen and serve. Raises ListenError when the address is not to be had."""
+        """Listen and serve, and heed SIGTERM and SIGINT from now on. Raises StartError."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self._handlers[number] = gevent.signal_handler(number, self._signalled)
         raise_file_limit()
         listener = listen(self.address)
         self._listener = Listener(listener, self._web, self.hub)
         if isinstance(self.address, Tcp) and self.address.port == 0:
             self.address = Tcp(self.address.host, listener.getsockname()[1])
-        self.generation.start()
+        try:
+            self.generation.start()
+        except BaseException as error:  # a user's filter may raise anything
+            listener.close()
+            self.generation.stop()
+            where = culprit(error.__traceback__) or "a filter"
+            raise StartError(f"{where} failed to start: {type(error).__name__}: {error}") from error
         self._greenlets = [gevent.spawn(Sweeper(self.hub).run), gevent.spawn(self._settle_log)]
         self._listener.start()
 
     def serve_until_signal(self) -> None:
         """Serve until SIGTERM or SIGINT, then drain. A second signal ends the process at once."""
-        handlers = [gevent.signal_handler(number, self._signalled) for number in (signal.SIGTERM, signal.SIGINT)]
-        try:
-            self._stop.wait()
-            self.drain()
-        finally:
-            for handler in handlers:
-                handler.cancel()
+        self._stop.wait()
+        self.drain()
+        for number, handler in self._handlers.items():
+            handler.cancel()
+            # All is done: a second signal now must not turn the exit status into a failure.
+            signal.signal(number, signal.SIG_IGN)
 
     def stop(self) -> None:
         """Make `serve_until_signal` drain and return. From any greenlet."""
@@ -113,25 +124,28 @@ class Server:
             # The socket alone: `stop` would wait for handlers, and they are the clients.
             listener.close()
             if isinstance(self.address, Unix):
-                Path(self.address.path).unlink(missing_ok=True)
+                try:
+                    Path(self.address.path).unlink(missing_ok=True)
+                except OSError as error:
+                    logger.warning("the socket file stays: %s", error)
         spread = min(len(clients) / DRAIN_RATE, limit * SPREAD)
         for start in range(0, len(clients), DRAIN_SLICE):
             for client in clients[start : start + DRAIN_SLICE]:
                 client.close(GOING_AWAY, "the server is going away")
             if start + DRAIN_SLICE < len(clients):
                 gevent.sleep(spread * DRAIN_SLICE / len(clients))
-        while self.hub.clients and clock() < end:
+        while self.hub.busy and clock() < end:
             gevent.sleep(0.02)
-        if self.hub.clients:
-            logger.warning("%d clients did not leave in time", len(self.hub.clients))
+        if self.hub.busy:
+            logger.warning("%d clients did not leave in time", self.hub.busy)
             for client in list(self.hub.clients.values()):
-                client.abort()
-            gevent.sleep(0.1)
-        try:
-            self.generation.stop()
-        except ExceptionGroup as group:
-            for error in group.exceptions:
-                self.hub.faults.report("stop", error)
+                client.kill()
+            until = clock() + LAST_WORDS
+            while self.hub.busy and clock() < until:
+                gevent.sleep(0.02)
+        with gevent.Timeout(LAST_WORDS, False):
+            for failure in self.generation.stop():
+                self.hub.faults.report("stop", failure)
         gevent.killall(self._greenlets, block=False)
         logger.info("stopped")
         if self._log is not None:
@@ -150,7 +164,7 @@ class Server:
 
 
 def listen(address: Tcp | Unix) -> Any:
-    """A listening socket. Raises ListenError that says why not and what to do."""
+    """A listening socket. Raises StartError that says why not and what to do."""
     try:
         if isinstance(address, Unix):
             _remove_stale(address.path)
@@ -174,13 +188,13 @@ def listen(address: Tcp | Unix) -> Any:
             raise
         return listener
     except (OSError, UnicodeError) as error:
-        raise ListenError(f"cannot listen on {address}: {_advice(error)}") from None
+        raise StartError(f"cannot listen on {address}: {_advice(error)}") from None
 
 
 def _advice(error: Exception) -> str:
     number = error.errno if isinstance(error, OSError) else None
     if number == errno.EADDRINUSE:
-        return "another program has the port; stop it, or choose another with --listen"
+        return "another program listens there; stop it, or choose another address with --listen"
     if number == errno.EACCES:
         return "not permitted; ports below 1024 and folders of others need rights that this process has not"
     if isinstance(error, socket.gaierror):

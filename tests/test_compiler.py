@@ -99,6 +99,25 @@ def test_a_module_that_does_not_import_is_a_problem_of_the_file(source: str, sai
     assert "test.toml:2:12" in found
 
 
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("", "has no class that is a Filter"),
+        ("from fws import Filter\nclass A(Filter):\n    def mesage(self, c, m): ...\n", "a method named as an event"),
+        (OWN + "\n\nclass Two(Own): ...\n", "has several: bad.own, bad.two"),
+        (
+            "from fws import Filter\nclass A(Filter):\n    def message(self, m): ...\n",
+            "A.message takes (self, client, message)",
+        ),
+        ("from fws import Filter\nclass A(Filter):\n    async def message(self, c, m): ...\n", "A.message is async"),
+        ("from fws import Filter\nclass A(Filter):\n    x: 'No' = 1\n    def message(self, c, m): ...\n", "NameError"),
+    ],
+)
+def test_a_module_without_a_usable_filter(source: str, said: str, tmp_path: Path) -> None:
+    (found,) = problems('[pipelines]\nmessage = ["bad"]\n', tmp_path, {"bad": source})
+    assert said in found
+
+
 def test_a_broken_module_that_nothing_uses_breaks_nothing(tmp_path: Path) -> None:
     generation = compiled('[pipelines]\nmessage = ["own"]\n', tmp_path, {"own": OWN, "bad": "1 / 0"})
     assert text(generation, "message") == "own"
@@ -174,7 +193,7 @@ def test_a_placeholder_with_a_value_the_option_cannot_take_fails_closed(tmp_path
     harness.connect("/r/5%2Fs")
     with pytest.raises(Reject) as refused:
         harness.connect("/r/fast")
-    assert refused.value.status == 500
+    assert refused.value.status == 403
     assert harness.faults == 1
 
 
@@ -275,6 +294,7 @@ def test_branches_of_a_switch_are_pipelines_with_all_rights(tmp_path: Path) -> N
         ),
         ('[pipelines]\nmessage = ["echo"]\n[chains]\nunused = ["eco"]', "did you mean 'echo'"),
         ('[pipelines]\nmessage = ["echo"]\n[filters.unused]\nuse = "own"\nword = 1', "expected text"),
+        ('[server]\nstatic = "nofolder"\n[pipelines]\nmessage = ["echo"]', "there is no folder 'nofolder'"),
         ('[server]\norigins = ["example.org"]\n[pipelines]\nmessage = ["echo"]', 'write "https://example.org"'),
     ],
 )
@@ -296,6 +316,12 @@ def test_chains_that_double_at_each_level_are_cut_off(tmp_path: Path) -> None:
     chains = "\n".join(f'c{number} = ["c{number + 1}", "c{number + 1}"]' for number in range(40))
     (found,) = problems(f'[pipelines]\nmessage = ["c0"]\n[chains]\n{chains}\nc40 = ["echo"]\n', tmp_path)
     assert "more than 1000 stages" in found
+
+
+def test_chains_that_are_nested_too_deep(tmp_path: Path) -> None:
+    chains = "\n".join(f'c{number} = ["c{number + 1}"]' for number in range(600))
+    found = problems(f'[pipelines]\nmessage = ["c0"]\n[chains]\n{chains}\nc600 = ["echo"]\n', tmp_path)
+    assert all("nested more than 50 deep" in problem for problem in found)
 
 
 def test_warnings_do_not_stop_anybody(tmp_path: Path) -> None:

@@ -122,10 +122,10 @@ def serves(command: list[str], cwd: Path, **environ: str) -> int:
         lines = []
         for line in process.stdout:
             lines.append(line)
-            if " open " in line:
+            if "://127.0.0.1:" in line:
                 os.killpg(process.pid, signal.SIGTERM)
         status = process.wait(30)
-    assert any(" open " in line for line in lines), lines
+    assert any("://127.0.0.1:" in line for line in lines), lines
     return status
 
 

@@ -7,10 +7,12 @@ from pathlib import Path
 import gevent
 import pytest
 
-from fws.hub import MAX_CHANNEL, SLICE, Hub
+from fws.hub import AT_ONCE, MAX_CHANNEL, SEND, Hub
 from fws.publication import Publication
 from tests.support import Harness, build
 
+# Members that are too many to be served at once.
+LARGE = AT_ONCE // SEND + 1
 PLAIN = '[pipelines]\nconnect = ["join all"]\nmessage = ["broadcast all"]\n'
 
 
@@ -35,6 +37,16 @@ def test_members_come_and_go(harness: Harness) -> None:
     assert hub.members("all") == [second]
     harness.leave(first)
     assert (hub.channels(), list(hub.clients.values())) == (["all"], [second])
+
+
+def test_large_frames_are_not_delivered_at_once(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fws.loop.BUDGET", 0.0)
+    clients = [harness.connect() for _ in range(10)]
+    seen: list[int] = []
+    delivery = gevent.spawn(harness.hub.publish, "all", "x" * AT_ONCE)
+    gevent.spawn(lambda: seen.append(sum(1 for client in clients if harness.peers[client].wire.written)))
+    delivery.get()
+    assert 0 < seen[0] < 10
 
 
 def test_one_who_left_cannot_join(harness: Harness) -> None:
@@ -84,8 +96,9 @@ def test_the_same_bytes_go_to_every_member(harness: Harness, monkeypatch: pytest
     assert all(frame is frames[0] for frame in frames)
 
 
-def test_a_large_channel_lets_others_run_and_keeps_one_order(harness: Harness) -> None:
-    clients = [harness.connect() for _ in range(SLICE * 3)]
+def test_a_large_channel_lets_others_run_and_keeps_one_order(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fws.loop.BUDGET", 0.0)
+    clients = [harness.connect() for _ in range(LARGE)]
     turns = []
 
     def publish(name: str) -> None:
@@ -109,8 +122,9 @@ def test_a_large_channel_lets_others_run_and_keeps_one_order(harness: Harness) -
     assert not harness.hub._turns
 
 
-def test_one_who_leaves_during_a_delivery_gets_no_more(harness: Harness) -> None:
-    clients = [harness.connect() for _ in range(SLICE * 2)]
+def test_one_who_leaves_during_a_delivery_gets_no_more(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fws.loop.BUDGET", 0.0)
+    clients = [harness.connect() for _ in range(LARGE)]
     last = clients[-1]
     delivery = gevent.spawn(harness.hub.publish, "all", "x")
     gevent.spawn(harness.leave, last)

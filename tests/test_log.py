@@ -88,3 +88,21 @@ def test_a_message_that_cannot_be_formatted_does_not_hurt(log) -> None:
     logger.info("%d", "text")
     logger.info("next")
     assert "next" in stream.getvalue()
+
+
+def test_a_line_that_would_wait_is_lost(log) -> None:
+    logger, stream, _, handler = log
+    handler._ready = lambda stream: False
+    logger.info("lost")
+    handler._ready = lambda stream: True
+    logger.info("kept")
+    assert "lost" not in stream.getvalue()
+    assert "kept" in stream.getvalue()
+
+
+def test_a_megabyte_is_cut_before_anyone_looks_at_it(log) -> None:
+    """A client's text in an exception held the loop for a second, and its key in the table of lines a megabyte."""
+    logger, stream, _, handler = log
+    logger.error("failed: %s", "\x01" * 1_000_000)
+    assert len(stream.getvalue()) <= 301
+    assert all(len(text) <= 300 for _, _, text in handler._seen)

@@ -95,6 +95,15 @@ def test_over_the_limit_the_owner_is_told_and_nothing_is_queued() -> None:
     assert outbox.size == 10
 
 
+def test_many_small_frames_count_for_what_they_take() -> None:
+    """1 MiB of 3-byte pongs is 14 MiB of memory."""
+    outbox, _pipe, overflows = opened(room=0, limit=10_000)
+    while outbox.write(b"abc"):
+        pass
+    assert overflows == ["over"]
+    assert outbox.size < 1000
+
+
 def test_one_frame_may_be_larger_than_the_limit() -> None:
     outbox, _pipe, overflows = opened(room=0, limit=10)
     assert outbox.write(b"x" * 50)
@@ -207,7 +216,7 @@ def test_a_cork_holds_neither_much_nor_against_the_limit() -> None:
 
 
 def test_a_cork_on_a_full_socket_changes_nothing() -> None:
-    outbox, pipe, overflows = opened(room=0, limit=100)
+    outbox, pipe, overflows = opened(room=0, limit=150)
     outbox.write(b"a" * 60)
     outbox.cork()
     outbox.write(b"b" * 30)

@@ -34,7 +34,9 @@ def new(folder: Path) -> None:
     click.echo(f"{_shown(folder)} is a project now. Serve it, and talk to it from a second terminal:\n")
     step = "" if folder.resolve() == Path.cwd() else f"cd {shlex.quote(_shown(folder))} && "
     click.echo(f"    {step}fws run conf/app.toml")
-    click.echo("    fws connect localhost:9000")
+    click.echo("    fws connect localhost:9000\n")
+    click.echo("Test it:\n")
+    click.echo("    pip install pytest && python -m pytest")
 
 
 def template_files(folder: Traversable, path: str = "") -> Iterator[tuple[str, bytes]]:

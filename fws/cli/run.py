@@ -14,7 +14,8 @@ from fws.config import Tcp, Unix, effective_listen
 from fws.errors import ConfigError
 from fws.generation import Generation
 from fws.log import FORMATS, set_up
-from fws.server import ListenError, Server
+from fws.loop import takes_a_line
+from fws.server import Server, StartError
 
 # sysexits.h: EX_CONFIG. A supervisor can tell a configuration that never works from a crash.
 EXIT_CONFIG = 78
@@ -29,7 +30,7 @@ EXIT_CONFIG = 78
 )
 def run(conf: str, listen: str | None, log_format: str, log_level: str) -> None:
     """Serve the configuration CONF until SIGTERM or SIGINT."""
-    log = set_up(log_format, log_level)
+    log = set_up(log_format, log_level, ready=takes_a_line)
     try:
         generation = load_generation(conf)
     except ConfigError as error:
@@ -43,7 +44,7 @@ def run(conf: str, listen: str | None, log_format: str, log_level: str) -> None:
     server = Server(generation, address, log)
     try:
         server.start()
-    except ListenError as error:
+    except StartError as error:
         click.echo(f"fws: {error}", err=True)
         sys.exit(1)
     if log_format == "text":
@@ -54,15 +55,21 @@ def run(conf: str, listen: str | None, log_format: str, log_level: str) -> None:
 
 
 def banner(generation: Generation, address: Tcp | Unix) -> str:
-    """What a person wants to see first: the address to open, and each pipeline."""
+    """What a person wants to see first: the address to open or connect to, and each pipeline."""
     lines = [f"fws serves {generation.config.file}", ""]
-    lines.append(f"  open      {page_address(address)}" if isinstance(address, Tcp) else f"  listens   {address}")
+    if isinstance(address, Unix):
+        lines.append(f"  listens   {address}")
+    elif generation.config.server.static:
+        lines.append(f"  open      http://{local(address)}/")
+    else:
+        paths = [endpoint.path or "" for endpoint in generation.endpoints]
+        lines.append(f"  connect   ws://{local(address)}{'/' if generation.default is not None else paths[0]}")
     for problem in generation.warnings:
         lines.append(f"  warning   {problem.message}" + (f" ({problem.hint})" if problem.hint else ""))
     return "\n".join([*lines, "", pipelines_of(generation), ""])
 
 
-def page_address(address: Tcp) -> str:
-    """The URL that works in a browser on this machine."""
+def local(address: Tcp) -> str:
+    """Host and port as they work on this machine."""
     host = {"": "localhost", "0.0.0.0": "localhost", "::": "localhost"}.get(address.host, address.host)
-    return f"http://{f'[{host}]' if ':' in host else host}:{address.port}/"
+    return f"{f'[{host}]' if ':' in host else host}:{address.port}"

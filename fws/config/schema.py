@@ -65,13 +65,13 @@ class Server(Settings, frozen=True, kw_only=True):
 class Redis(msgspec.Struct, frozen=True, kw_only=True):
     """The Redis server that connects several processes."""
 
-    url: Annotated[str, Help("Its address, such as redis://host:6379/0; empty: one process, in memory.")] = ""
+    url: Annotated[str, Help("Its address, such as redis://host:6379/0; empty: one process (no effect yet).")] = ""
 
 
 class Channel(msgspec.Struct, frozen=True, kw_only=True):
     """Settings of the channels whose names fit a pattern."""
 
-    history: Annotated[int, Meta(ge=0), Help("Publications kept for clients that come later.")] = 0
+    history: Annotated[int, Meta(ge=0), Help("Publications kept for clients that come later (no effect yet).")] = 0
 
 
 class EndpointTable(msgspec.Struct, frozen=True):

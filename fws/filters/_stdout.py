@@ -6,6 +6,9 @@ import sys
 
 from fws.log import escape
 
+# Of one message: enough to see what it is, little enough that nobody waits for it.
+MAX_SHOWN = 4096
+
 
 def write(title: str, text: str) -> None:
     """Print a title and one line below it, with control characters escaped. A closed output is no fault."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from fws import Filter
 from fws.filters._shown import shown
-from fws.filters._stdout import write
+from fws.filters._stdout import MAX_SHOWN, write
 
 if TYPE_CHECKING:
     from fws.client import Client
@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 class StdoutMessages(Filter):
     """Print the messages that clients send.
 
-    On `message`: a line `--MESSAGE--`, then the message in one line, control characters escaped; it flows on. For
+    On `message`: a line `--MESSAGE--`, then the first 4,096 characters of the message in one line, control characters
+    escaped; it flows on. For
     looking at a protocol, not for production: the server waits while the output is read slowly.
 
     Example:
@@ -23,4 +24,4 @@ class StdoutMessages(Filter):
     """
 
     def message(self, client: Client, message: Any) -> None:
-        write("MESSAGE", shown(message))
+        write("MESSAGE", shown(message, MAX_SHOWN))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from fws import Filter
 from fws.filters._shown import shown
-from fws.filters._stdout import write
+from fws.filters._stdout import MAX_SHOWN, write
 
 if TYPE_CHECKING:
     from fws.client import Client
@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 class StdoutRawdata(Filter):
     """Print the bytes that clients send, as they arrive, before they are parsed as frames.
 
-    On `data`: a line `--RAWDATA--`, then the bytes as Python writes them; they flow on. For looking at a protocol,
+    On `data`: a line `--RAWDATA--`, then the first 4,096 characters of the bytes as Python writes them; they flow on.
+    For looking at a protocol,
     not for production: the server waits while the output is read slowly.
 
     Example:
@@ -23,4 +24,4 @@ class StdoutRawdata(Filter):
     """
 
     def data(self, client: Client, data: bytes) -> None:
-        write("RAWDATA", shown(data))
+        write("RAWDATA", shown(data, MAX_SHOWN))

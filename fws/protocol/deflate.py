@@ -41,6 +41,9 @@ _SEPARATOR = re.compile(r"[ \t,]*+")
 
 _EXTENSION = "permessage-deflate"
 # 8 to 15 "without leading zeros" (RFC 7692 7.1.2): the text itself is looked up, never converted.
+# The windows that the server compresses with. RFC 7692 7.1.2.1 lets it take a smaller one than offered, and a
+# publication is compressed once for each window among its receivers: three times at most, instead of seven.
+_WINDOWS = (9, 12, 15)
 _BITS = {str(bits): bits for bits in range(8, 16)}
 
 _Parameters = list[tuple[str, str | None]]
@@ -136,9 +139,10 @@ def _accept(parameters: _Parameters, client_no_context_takeover: bool) -> Agreem
             if value is not None:
                 return None
         elif name == "server_max_window_bits":
-            server_bits = _BITS.get(value or "", 0)
-            if server_bits < 9:
+            offered_bits = _BITS.get(value or "", 0)
+            if offered_bits < 9:
                 return None
+            server_bits = max(bits for bits in _WINDOWS if bits <= offered_bits)
             answer.append(f"{name}={server_bits}")
         elif name == "client_max_window_bits":
             if value is None:  # the client could be limited; we have no need

@@ -363,7 +363,7 @@ def test_fws_talks_to_fws() -> None:
     command = [sys.executable, "-m", "fws", "run", str(ROOT / "conf" / "echo.toml"), "--listen", "127.0.0.1:0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment()) as server:
         assert server.stdout is not None
-        url = next(found[0] for line in server.stdout if (found := re.search(r"http://\S+", line)))
+        url = next(found[0] for line in server.stdout if (found := re.search(r"ws://\S+", line)))
         try:
             done = fws("connect", url, "--wait", "0.3", stdin="hello\n")
             assert (done.returncode, done.stdout, done.stderr) == (0, "hello\n", "")

@@ -15,6 +15,7 @@ TEMPLATE = ROOT / "fws" / "cli" / "template"
 FILES = {
     "README.md",
     "Procfile",
+    "pytest.ini",
     "requirements.txt",
     "conf/app.toml",
     "pipelines/hello.py",
@@ -29,7 +30,7 @@ def files(folder: Path) -> set[str]:
 def test_a_new_project_is_sound_and_its_test_passes(tmp_path: Path) -> None:
     done = fws("new", "my demo", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.endswith("\n    cd 'my demo' && fws run conf/app.toml\n    fws connect localhost:9000\n")
+    assert "\n    cd 'my demo' && fws run conf/app.toml\n    fws connect localhost:9000\n" in done.stdout
     project = tmp_path / "my demo"
     assert files(project) == FILES
     assert fws("check", "conf/app.toml", cwd=project).stdout == "conf/app.toml: ok\n"

@@ -63,7 +63,7 @@ class Running:
                 self._more.wait(min(left, 0.1))
 
     def ready(self) -> Running:
-        self.port = int(self.wait_for(r"open +http://\S+:(\d+)/")[1])
+        self.port = int(self.wait_for(r"(?:open|connect) +\w+://\S+:(\d+)/")[1])
         self.wait_for(r"(?m)^$")
         return self
 

@@ -340,7 +340,28 @@ def test_frames_of_two_senders_are_never_torn(serve: Serve) -> None:
         assert list(seen.values()) == [20, 100]
 
 
+def flood_of_requests(sock: socket.socket, stop: threading.Event) -> None:
+    """One plain request after the other, answers read: gevent's `recv` and `sendall` never let go by themselves."""
+    requests = b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n" * 500
+
+    def read() -> None:
+        with contextlib.suppress(OSError):
+            while sock.recv(65536):
+                pass
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    with contextlib.suppress(OSError):
+        while not stop.is_set():
+            sock.sendall(requests)
+    with contextlib.suppress(OSError):
+        sock.shutdown(socket.SHUT_RDWR)
+    reader.join()
+
+
 FLOODS = {
+    "requests": b"",
+    "one-byte fragments": frame(TEXT, b"x", fin=False) + frame(0, b"x", fin=False) * 20_000,
     "pings": frame(PING) * 2000,
     "fragments": frame(TEXT, b"", fin=False) + (frame(0, b"x", fin=False) + frame(0, b"", fin=False)) * 2000,
     "small messages": frame(TEXT, b"x") * 2000,
@@ -356,6 +377,9 @@ def test_a_flood_costs_another_client_at_most_100_ms(serve: Serve, kind: str) ->
     def flood() -> None:
         with server.connect() as sock:
             sock.settimeout(0.5)
+            if kind == "requests":
+                flood_of_requests(sock, stop)
+                return
             raw = Raw(sock)
             drain = threading.Thread(target=raw.at_end)
             drain.start()

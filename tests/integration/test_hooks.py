@@ -111,6 +111,35 @@ class Publication(Filter):
                 self.hub.publish("all", "again")
 
 
+class Wrong(Filter):
+    """Ends connections with what is no code or no reason."""
+
+    def message(self, client, message):
+        match message:
+            case "no reason":
+                raise Close(4000, None)
+            case "no number":
+                client.close(4000.0)
+
+    def data(self, client, data):
+        if b"text" in data:
+            return "not bytes"
+
+    def deliver(self, client, publication):
+        if publication.message == "no reason" and publication.sender != client.id:
+            raise Close(4000, {})
+
+
+class Late(Filter):
+    """Takes its time at the end."""
+
+    def disconnect(self, client):
+        import time
+        time.sleep(1)
+        client.defer(lambda: print("deferred late", flush=True))
+        print("late done", flush=True)
+
+
 class Gone(Filter):
     """Says how it ended."""
 
@@ -147,9 +176,19 @@ connect = ["join all"]
 deliver = ["probe.deliver"]
 message = ["broadcast all"]
 
+[endpoints."/wrong"]
+connect = ["join all"]
+deliver = ["probe.wrong"]
+message = ["probe.wrong", "broadcast all"]
+
+[endpoints."/late"]
+connect = []
+message = ["echo"]
+disconnect = ["probe.late"]
+
 [endpoints."/data"]
 connect = []
-data = ["probe.data"]
+data = ["probe.data", "probe.wrong"]
 message = ["echo"]
 """
 
@@ -262,6 +301,79 @@ def test_publications_that_make_one_another_are_cut_off(server: Running) -> None
         assert 1 <= len(received) <= 20
         assert set(received) == {"again"}
     server.wait_for("publication failed .*RecursionError")
+
+
+def test_a_wrong_way_to_close_is_the_filters_fault_and_hurts_nobody_else(server: Running) -> None:
+    with connect(server.url("/wrong")) as sender, connect(server.url("/publish")) as other:
+        sender.send("no reason")
+        sender.send("no number")
+        sender.send("fine")
+        assert sender.recv(timeout=5) == "fine"
+        assert other.recv(timeout=5) == "fine"
+    with connect(server.url("/wrong")) as receiver, connect(server.url("/publish")) as sender:
+        sender.send("no reason")
+        assert sender.recv(timeout=5) == "no reason"
+        sender.send("fine")
+        assert receiver.recv(timeout=5) == "fine"
+    server.wait_for("message failed in pipelines.probe.Wrong.message")
+    server.wait_for("deliver failed in pipelines.probe.Wrong.deliver")
+
+
+def test_a_data_filter_that_returns_no_bytes_is_told_by_name(server: Running) -> None:
+    with server.connect() as sock:
+        raw = Raw(sock, "/data")
+        raw.send(TEXT, b"text", mask=b"\0\0\0\0")
+        time.sleep(0.2)
+        raw.send(TEXT, b"yes", mask=b"\0\0\0\0")
+        assert raw.receive() == (TEXT, b"yes")
+    server.wait_for("data failed .*not in bytes")
+
+
+def test_the_end_of_the_server_waits_for_disconnect_pipelines(server: Running) -> None:
+    with connect(server.url("/late")):
+        server.signal(signal.SIGTERM)
+        assert server.process.wait(10) == 0
+    assert "late done" in server.output
+    assert "deferred late" in server.output
+
+
+def test_a_client_that_waits_in_a_filter_still_gets_its_disconnect(serve: Serve) -> None:
+    server = serve(
+        """
+        [server]
+        drain = "1s"
+        [pipelines]
+        connect = ["slow.slow"]
+        message = ["slow.slow"]
+        disconnect = ["slow.end"]
+        """,
+        pipelines={
+            "slow": """
+import time
+from fws import Filter
+
+
+class Slow(Filter):
+    def connect(self, client):
+        client.defer(lambda: print("undone", flush=True))
+
+    def message(self, client, message):
+        time.sleep(60)
+
+
+class End(Filter):
+    def disconnect(self, client):
+        print("ended", flush=True)
+"""
+        },
+    )
+    with server.connect() as sock:
+        Raw(sock).send(TEXT, b"x")
+        time.sleep(0.3)
+        server.signal(signal.SIGTERM)
+        assert server.process.wait(10) == 0
+    assert "undone" in server.output
+    assert "ended" in server.output
 
 
 def test_a_filter_that_waits_makes_only_its_own_client_wait(server: Running) -> None:

@@ -48,7 +48,6 @@ def test_what_was_sent_before_the_signal_arrives_before_the_close(serve: Serve) 
     server = serve(CHATTY)
     with connect(server.url(), max_size=None) as client:
         client.send("x" * 500_000)
-        server.wait_for("open")
         time.sleep(0.3)
         server.signal(signal.SIGTERM)
         assert client.recv(timeout=10) == "x" * 500_000
@@ -110,7 +109,7 @@ def test_a_port_in_use_is_told_in_a_sentence(serve: Serve) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         server = serve(CHATTY, listen=f"127.0.0.1:{taken.getsockname()[1]}", ready=False)
         assert server.process.wait(10) == 1
-        assert "another program has the port" in server.wait_for("cannot listen.*")[0]
+        assert "another program listens there" in server.wait_for("cannot listen.*")[0]
         assert "Traceback" not in server.output
 
 
@@ -123,7 +122,7 @@ def test_port_variable_wins_over_the_file(serve: Serve) -> None:
 
 def test_ipv6_and_unix_sockets(serve: Serve, tmp_path: Path) -> None:
     server = serve(CHATTY, listen="[::1]:0", ready=False)
-    port = int(server.wait_for(r"open +http://\[::1\]:(\d+)/")[1])
+    port = int(server.wait_for(r"connect +ws://\[::1\]:(\d+)/")[1])
     with connect(f"ws://[::1]:{port}/") as client:
         client.send("six")
         assert client.recv() == "six"
@@ -164,7 +163,7 @@ def test_the_soft_file_limit_is_raised_and_a_low_one_named(tmp_path: Path) -> No
         )
         assert process.stdout is not None
         output = b""
-        while b"open " not in output:
+        while b"connect " not in output:
             line = process.stdout.readline()
             assert line, output
             output += line
@@ -178,6 +177,63 @@ def test_the_soft_file_limit_is_raised_and_a_low_one_named(tmp_path: Path) -> No
 
     assert "ulimit -n" in limits(128, 512)
     assert "ulimit -n" not in limits(256, 8192)
+
+
+def test_out_of_descriptors_is_a_line_in_the_log_and_passes(tmp_path: Path) -> None:
+    (tmp_path / "a.toml").write_text('[pipelines]\nmessage = ["echo"]\n')
+    with subprocess.Popen(
+        [sys.executable, "-m", "fws", "run", "a.toml", "--listen", "127.0.0.1:0"],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", "PYTHONUNBUFFERED": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (40, 40)),
+    ) as process:
+        assert process.stdout is not None
+        port = 0
+        for line in process.stdout:
+            if "connect " in line:
+                port = int(line.rstrip().rstrip("/").rpartition(":")[2])
+                break
+        with contextlib.ExitStack() as stack:
+            for _ in range(60):
+                stack.enter_context(socket.create_connection(("127.0.0.1", port)))
+            time.sleep(0.5)
+        time.sleep(0.5)
+        with connect(f"ws://127.0.0.1:{port}/") as client:
+            client.send("again")
+            assert client.recv(timeout=5) == "again"
+        process.terminate()
+        output = process.stdout.read()
+        assert process.wait(10) == 0
+    assert "cannot accept connections" in output
+    assert "Traceback" not in output
+
+
+def test_a_log_that_nobody_reads_does_not_stop_the_server(tmp_path: Path) -> None:
+    (tmp_path / "a.toml").write_text('[pipelines]\nmessage = ["log {client.id}", "echo"]\n')
+    with subprocess.Popen(
+        [sys.executable, "-m", "fws", "run", "a.toml", "--listen", "127.0.0.1:0"],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        port = 0
+        for line in process.stdout:
+            if "connect " in line:
+                port = int(line.rstrip().rstrip("/").rpartition(":")[2])
+                break
+        with connect(f"ws://127.0.0.1:{port}/") as client:
+            for number in range(1000):
+                client.send(f"{number}" * 20)
+                assert client.recv(timeout=5) == f"{number}" * 20
+        process.terminate()
+        assert process.wait(10) == 0
 
 
 def test_a_project_elsewhere_with_filters_of_its_own(serve: Serve) -> None:
@@ -198,6 +254,23 @@ class Shout(Filter):
     with connect(server.url()) as client:
         client.send("hello")
         assert client.recv() == "HELLO?!"
+
+
+def test_a_filter_that_fails_to_start_is_told_in_a_sentence(serve: Serve) -> None:
+    bad = """
+from fws import Filter
+
+
+class Bad(Filter):
+    def start(self):
+        raise LookupError("no such sensor")
+
+    def message(self, client, message): ...
+"""
+    server = serve('[pipelines]\nmessage = ["bad"]\n', pipelines={"bad": bad}, ready=False)
+    assert server.process.wait(10) == 1
+    assert "no such sensor" in server.wait_for("pipelines.bad.Bad.start .* failed to start.*")[0]
+    assert "Traceback" not in server.output
 
 
 def test_json_log_lines(serve: Serve) -> None:

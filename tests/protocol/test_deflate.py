@@ -46,7 +46,7 @@ class Peer:
         ("permessage-deflate; client_max_window_bits=8", Agreement(BASE + "; client_max_window_bits=8", 15, 8, False)),
         (
             'permessage-deflate ; server_max_window_bits = "1\\0"',
-            Agreement(BASE + "; server_max_window_bits=10", 10, 15, False),
+            Agreement(BASE + "; server_max_window_bits=9", 9, 15, False),
         ),
         ("permessage-deflate; server_no_context_takeover", Agreement(BASE, 15, 15, False)),
         (

@@ -16,7 +16,7 @@ def url():
     command = [sys.executable, "-m", "fws", "run", "conf/app.toml", "--listen", "127.0.0.1:0"]
     with subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.PIPE, text=True) as server:
         # The banner says which port is the free one.
-        address = next((found for line in server.stdout if (found := re.search(r"http://(\S+)/", line))), None)
+        address = next((found for line in server.stdout if (found := re.search(r"ws://(\S+)/", line))), None)
         assert address, "the server did not start"
         yield f"ws://{address[1]}/"
         server.terminate()
