@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from gevent import GreenletExit, get_hub, getcurrent, kill
 
-from fws.constants import ABNORMAL, NO_STATUS, NORMAL, TRY_AGAIN_LATER
+from fws.constants import ABNORMAL, MAX_PARTS, NO_STATUS, NORMAL, TOO_BIG, TRY_AGAIN_LATER
 from fws.errors import Close, FillError, Reject
 from fws.filter import DROP
 from fws.loop import Budget, Deadline
@@ -63,6 +63,7 @@ class Client:
         "_hub",
         "_message",
         "_next_ping",
+        "_parts",
         "_pinged",
         "_transport",
         "_uncork_soon",
@@ -98,6 +99,8 @@ class Client:
         self.outbox = Outbox(endpoint.settings.max_outbox, self._overflow)
         # True while filters run: nothing is read then, so an unanswered ping says nothing.
         self.busy = False
+        # Messages that the one being handled has become so far.
+        self._parts = 0
         # How a publication reaches this client: by its own `deliver` pipeline, or as a frame that others get as well,
         # plain (0) or compressed with a window of so many bits.
         self.kind = DELIVER if endpoint.deliver else 0
@@ -184,6 +187,16 @@ class Client:
         self._deferred.append(function)
         if self._gone:
             self._undo()
+
+    def take_part(self) -> None:
+        """Called by the pipeline for each message that the one being handled becomes.
+
+        Raises:
+            Close: 1009, for more than `MAX_PARTS`.
+        """
+        self._parts += 1
+        if self._parts > MAX_PARTS:
+            raise Close(TOO_BIG, f"one message becomes at most {MAX_PARTS}")
 
     # The connection, driven by the handler and the client's own greenlet.
 
@@ -306,6 +319,7 @@ class Client:
     def _flow(self, pipeline: Pipeline, value: Any) -> Any:
         """Run one of the client's pipelines. A fault ends the event and nothing else: the client stays."""
         self.busy = True
+        self._parts = 0
         try:
             return pipeline.run(self, value)
         except Close as end:

@@ -21,6 +21,10 @@ MAX_FRAGMENTS = 131_072
 # Empty fragments carry nothing; a row of them only burns the processor.
 MAX_EMPTY_FRAGMENTS = 100
 
+# Messages that one message may become, over all lists in lists. Each costs about what a message of its own does: this
+# many hold the loop for 15 to 20 ms.
+MAX_PARTS = 1000
+
 # Request head. Precedents: websockets 128 headers of 8 KiB, HAProxy 101 headers in 16 KiB,
 # Envoy 100 headers in 60 KiB, node 16 KiB.
 MAX_HEADERS = 100

@@ -65,9 +65,12 @@ class Pipeline:
         """Run the last `count` filters for each item by itself."""
         if self.event != "message":
             raise TypeError(f"a filter returned Several in {self.event}: it may flow in message only")
+        if not count:
+            return several
         rest = Pipeline(self.event, self.steps[len(self.steps) - count :])
         left: list[Any] = []
         for item in several.items:
+            client.take_part()
             flowed = rest.run(client, item)
             if type(flowed) is Several:
                 left += flowed.items

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated, Any
 
 from fws import Filter, Help
-from fws.constants import TOO_BIG
+from fws.constants import MAX_PARTS, TOO_BIG
 from fws.filter import Several
 from fws.filters._refusal import Refusing, refuse
 
@@ -19,8 +19,8 @@ class Split(Filter):
     On `message`. The list is the message, or stands in a field of it, whose other fields are left behind. An item
     that is dropped is dropped alone; a fault or a close ends what is left of the list. What is no list, or has no
     such field, flows on as it is. A list that is too long is dropped, or dropped and answered with
-    `{"error": "…"}`, or closes the connection with 1009, as `on_excess` says. A `rate_limit` behind this filter
-    counts items, one before it counts lists.
+    `{"error": "…"}`, or closes the connection with 1009, as `on_excess` says. Whose lists in lists become more than
+    1,000 messages is closed with 1009. A `rate_limit` behind this filter counts items, one before it counts lists.
 
     Example:
         message = ["json", "split", "rate_limit 20/s", "broadcast"]
@@ -31,8 +31,8 @@ class Split(Filter):
     on_excess: Annotated[Refusing, Help("What becomes of a list that is too long.")] = "drop"
 
     def __post_init__(self) -> None:
-        if self.max_items < 1:
-            raise ValueError("max_items: at least 1, or no list ever passes")
+        if not 1 <= self.max_items <= MAX_PARTS:
+            raise ValueError(f"max_items: 1 to {MAX_PARTS}")
 
     def message(self, client: Client, message: Any) -> Any:
         items = message

@@ -72,9 +72,32 @@ def test_a_list_that_is_too_long_is_not_split_at_all(tmp_path: Path) -> None:
     assert server.closed(client) == (1009, "a list has at most 2 items")
 
 
-def test_a_limit_of_nothing_is_a_mistake_in_the_file(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="at least 1"):
-        server_of(tmp_path, "split max_items=0")
+@pytest.mark.parametrize("limit", [0, 1001])
+def test_a_limit_of_nothing_or_of_too_much_is_a_mistake_in_the_file(tmp_path: Path, limit: int) -> None:
+    with pytest.raises(ConfigError, match="1 to 1000"):
+        server_of(tmp_path, f"split max_items={limit}")
+
+
+@pytest.mark.parametrize("stages", [["split items", "split", "reply x"], ["split items", "switch_split"]])
+def test_one_message_becomes_at_most_a_thousand(tmp_path: Path, stages: list[str]) -> None:
+    """Guards against lists in lists: 10 KB that became 10,000 messages, and made everybody wait 140 ms."""
+    tables = """
+[filters.switch_split]
+use = "switch"
+key = "kind"
+default = ["split", "reply x"]
+case = {}
+"""
+    listed = ", ".join(f'"{stage}"' for stage in stages)
+    server = build(f'[pipelines]\nmessage = ["json", {listed}]\n{tables}', tmp_path)
+    client = server.connect()
+    lists = [[0] * 90 for _ in range(10)]
+    server.client_says(client, *[str({"items": lists}).replace("'", '"')] * 3)
+    assert server.sent(client) == ["x"] * 2700
+    assert not client.closing
+    server.client_says(client, str({"items": [*lists, *lists]}).replace("'", '"'))
+    assert server.closed(client) == (1009, "one message becomes at most 1000")
+    assert len(server.sent(client)) < 1000
 
 
 @pytest.mark.parametrize("event", ["data", "deliver"])
