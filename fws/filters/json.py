@@ -30,8 +30,8 @@ class Json(Filter):
     On `message`, text or binary. What an earlier filter made a value of flows on unchanged, and so does the text
     `null`, as a hook that returns nothing changes nothing. Refused is what is no JSON, what is larger than `max_size`,
     holds more than 20,000 lists and objects (brackets in texts count), is nested more than 100 deep, or has numbers no
-    float can hold: as `on_error` says it is dropped, or dropped and answered with `{"error": "…"}`, or the connection is
-    closed with 1007, the code for data that is not what its kind promises (RFC 6455 7.4.1).
+    float can hold: as `on_error` says it is dropped, or dropped and answered with `{"error": "…"}`, or the connection
+    is closed with 1007, the code for data that is not what its kind promises (RFC 6455 7.4.1).
 
     Example:
         message = ["json on_error=reply", "broadcast"]
