@@ -48,7 +48,12 @@ def run(conf: str, listen: str | None, log_format: str, log_level: str) -> None:
         click.echo(f"fws: {error}", err=True)
         sys.exit(1)
     if log_format == "text":
-        click.echo(banner(generation, server.address))
+        try:
+            click.echo(banner(generation, server.address))
+        except OSError as error:  # a full disk must not keep the server from serving
+            logging.getLogger("fws").warning("standard output cannot be written: %s", error.strerror)
+            # Else what Python still holds of the banner would fail once more at the exit, and make its status 120.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     else:
         logging.getLogger("fws").info("listening on %s", server.address)
     server.serve_until_signal()
