@@ -35,7 +35,8 @@ LOW_FILE_LIMIT = 4096
 DRAIN_SLICE = 100
 # Share of the drain time over which the good-byes are spread; the rest is for closing handshakes and `disconnect`.
 SPREAD = 0.5
-# What is left to `disconnect` pipelines and to filters that stop once the drain time is over, in seconds.
+# Who is cut off still has a `disconnect` pipeline, and after it filters stop: each has this many seconds of the drain
+# time at most, and a quarter of a short one.
 LAST_WORDS = 1.0
 # Good-byes a second that need no more spreading.
 DRAIN_RATE = 1000
@@ -116,6 +117,7 @@ class Server:
         limit = self.generation.config.server.drain
         clock = self.generation.services.clock
         end = clock() + limit
+        last_words = min(LAST_WORDS, limit / 4)
         clients = list(self.hub.clients.values())
         logger.info("going away: %d clients to tell, at most %g s", len(clients), limit)
         listener = self._listener
@@ -134,16 +136,15 @@ class Server:
                 client.close(GOING_AWAY, "the server is going away")
             if start + DRAIN_SLICE < len(clients):
                 gevent.sleep(spread * DRAIN_SLICE / len(clients))
-        while self.hub.busy and clock() < end:
+        while self.hub.busy and clock() < end - 2 * last_words:
             gevent.sleep(0.02)
         if self.hub.busy:
             logger.warning("%d clients did not leave in time", self.hub.busy)
             for client in list(self.hub.clients.values()):
                 client.kill()
-            until = clock() + LAST_WORDS
-            while self.hub.busy and clock() < until:
+            while self.hub.busy and clock() < end - last_words:
                 gevent.sleep(0.02)
-        with gevent.Timeout(LAST_WORDS, False):
+        with gevent.Timeout(last_words, False):
             for failure in self.generation.stop():
                 self.hub.faults.report("stop", failure)
         gevent.killall(self._greenlets, block=False)

@@ -68,6 +68,41 @@ def test_a_client_that_does_not_leave_is_cut_off(serve: Serve) -> None:
         assert "gone" in server.wait_for("gone[^\n]*")[0]
 
 
+def test_the_exit_is_within_the_drain_time_even_if_filters_never_end(serve: Serve) -> None:
+    """The last steps came on top of it: a platform that kills after the same time cut them off."""
+    server = serve(
+        '[server]\ndrain = "4s"\n[pipelines]\nmessage = ["stubborn", "echo"]\n',
+        pipelines={
+            "stubborn": """
+import time
+from fws import Filter
+
+
+class Stubborn(Filter):
+    def message(self, client, message):
+        client.send("begun")
+        while True:
+            try:
+                time.sleep(60)
+            except BaseException:
+                pass
+
+    def stop(self):
+        time.sleep(60)
+"""
+        },
+    )
+    with server.connect() as sock:
+        raw = Raw(sock)
+        raw.send(TEXT, b"x")
+        assert raw.receive() == (TEXT, b"begun")
+        begin = time.monotonic()
+        server.signal(signal.SIGTERM)
+        assert server.process.wait(10) == 0
+        # With a little for the interpreter to end.
+        assert time.monotonic() - begin < 4.5
+
+
 def test_no_new_clients_while_draining(serve: Serve) -> None:
     server = serve(CHATTY.replace('"5s"', '"3s"'))
     with server.connect() as sock:
@@ -233,6 +268,29 @@ def test_a_log_that_nobody_reads_does_not_stop_the_server(tmp_path: Path) -> Non
                 client.send(f"{number}" * 20)
                 assert client.recv(timeout=5) == f"{number}" * 20
         process.terminate()
+        assert process.wait(10) == 0
+
+
+def test_a_full_disk_under_the_banner_does_not_stop_the_server(tmp_path: Path) -> None:
+    (tmp_path / "a.toml").write_text('[pipelines]\nmessage = ["echo"]\n')
+    with (
+        Path("/dev/full").open("w") as full,
+        subprocess.Popen(
+            [sys.executable, "-m", "fws", "run", "a.toml", "--listen", f"unix:{tmp_path}/fws.sock"],
+            cwd=tmp_path,
+            env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"},
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as process,
+    ):
+        assert process.stderr is not None
+        assert "standard output cannot be written" in process.stderr.readline()
+        with unix_connect(f"{tmp_path}/fws.sock", "ws://localhost/") as client:
+            client.send("served")
+            assert client.recv(timeout=5) == "served"
+        process.terminate()
+        assert "Traceback" not in process.stderr.read()
         assert process.wait(10) == 0
 
 
