@@ -382,6 +382,8 @@ class Client:
             return
         if self.closing:
             if now + tick >= self._deadline:
+                # A peer that floods leaves megabytes in the socket, which are read before the end is seen.
+                self._decoder = None
                 transport.abort()
         elif self._pinged:
             server = self._hub.generation.config.server

@@ -102,6 +102,16 @@ def test_after_our_close_the_peer_is_read_but_not_served(harness: Harness) -> No
     assert (client.close_code, client.close_reason) == (4000, "bye")
 
 
+def test_after_close_timeout_nothing_more_is_decoded(harness: Harness) -> None:
+    """What a flooding peer had left in the socket was decoded to the last byte, and TCP ended half a second late."""
+    client = harness.connect()
+    client.close(4000, "bye")
+    sweep(harness, 5)
+    assert harness.peers[client].wire.aborted
+    client.run(b"\xff\xff")
+    assert harness.hub.metrics["protocol_errors"] == 0
+
+
 @pytest.mark.parametrize("code", [0, 999, 1004, 1005, 1006, 1015, 2000, 5000, -1])
 def test_codes_that_may_not_be_sent(harness: Harness, code: int) -> None:
     client = harness.connect()
