@@ -56,12 +56,10 @@ def load_generation(
     environ = os.environ if environ is None else environ
     document = load(file)
     config, problems = read(document, environ)
-    generation = None
-    if config is not None:
-        compiler = Compiler(config, Registry(project_of(config.folder)), services or Services(), environ)
-        generation = compiler.generation()
-        problems += compiler.problems
-    if problems or generation is None:
+    compiler = Compiler(config, Registry(project_of(config.folder)), services or Services(), environ)
+    generation = compiler.generation()
+    problems += compiler.problems
+    if problems:
         raise ConfigError(place_problems(problems, document.source))
     return generation
 
@@ -134,16 +132,19 @@ class Compiler:
         return Endpoint(None, settings, self._origins(settings, ("server", "origins")), pipelines)
 
     def _origins(self, settings: Settings, path: Path) -> Origins:
-        try:
-            origins = parse_origins(settings.origins)
-        except ValueError as error:
-            self._problem(Problem(str(error), path))
-            return parse_origins([])
+        sound = []
+        for index, origin in enumerate(settings.origins):
+            try:
+                parse_origins([origin])
+            except ValueError as error:
+                self._problem(Problem(str(error), (*path, index)))
+            else:
+                sound.append(origin)
         if "*" in settings.origins:
             self.warnings.append(
                 Problem("every web page may connect", path, hint='origins = ["*"] turns the origin check off')
             )
-        return origins
+        return parse_origins(sound)
 
     def _pipeline(
         self,
@@ -261,6 +262,8 @@ class Compiler:
             self._problem(Problem(f"the filter {name} contains itself", path, hint=" -> ".join([*within, name])))
             return None
         table = self._config.filters[name]
+        if not table:
+            return None  # at fault, and told
         try:
             cls = self._registry.find(str(table["use"])).cls
         except LookupProblem as error:

@@ -312,6 +312,24 @@ def test_all_problems_at_once_and_in_order(tmp_path: Path) -> None:
     ]
 
 
+def test_stages_are_checked_beside_faulty_sections(tmp_path: Path) -> None:
+    """Fault: a chain or filter at fault hid every problem of the stages; of origins only the first was told."""
+    toml = """\
+    [pipelines]
+    message = ["by_type", "guard", "nope"]
+    [endpoints."/a"]
+    origins = ["example.org", "https://good.example", "https://b/c"]
+    [chains]
+    guard = 1
+    [filters.by_type]
+    key = "type"
+    """
+    found = problems(toml, tmp_path)
+    assert [problem.split(" ")[0] for problem in found] == [
+        f"{tmp_path}/test.toml:{place}:" for place in ("2:36", "4:16", "4:55", "6:13", "7:14")
+    ]
+
+
 def test_chains_that_double_at_each_level_are_cut_off(tmp_path: Path) -> None:
     chains = "\n".join(f'c{number} = ["c{number + 1}", "c{number + 1}"]' for number in range(40))
     (found,) = problems(f'[pipelines]\nmessage = ["c0"]\n[chains]\n{chains}\nc40 = ["echo"]\n', tmp_path)
