@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path as FilePath
-from typing import Any, get_args
+from typing import Any, NamedTuple, get_args
 
 import msgspec
 
@@ -81,6 +81,14 @@ class _Scope(msgspec.Struct, frozen=True):
     event: str | None
 
 
+class _Made(NamedTuple):
+    """What a stage became: its filter, the options that it gives, and all of them as text."""
+
+    instance: Filter | Filled
+    given: Mapping[str, Any]
+    options: str
+
+
 class Compiler:
     """Compiles one configuration; `problems` and `warnings` fill up on the way."""
 
@@ -91,7 +99,7 @@ class Compiler:
         self._registry = registry
         self._services = services
         self._environ = environ
-        self._instances: dict[tuple[Any, ...], tuple[Filter | Filled, str] | None] = {}
+        self._instances: dict[tuple[Any, ...], _Made | None] = {}
         self._chains: dict[tuple[str, _Scope], list[Step]] = {}
         self._used: set[tuple[str, str]] = set()
         self._reported: set[tuple[Path, int, str]] = set()
@@ -104,7 +112,7 @@ class Compiler:
         self._check_unused()
         self._check_static()
         self._warn_of_what_does_nothing()
-        instances = [found[0] for found in self._instances.values() if found is not None]
+        instances = [made.instance for made in self._instances.values() if made is not None]
         filters = [instance for instance in instances if isinstance(instance, Filter)]
         return Generation(config, self._services, endpoints, default, publication, filters, self.warnings)
 
@@ -207,7 +215,7 @@ class Compiler:
         self,
         key: tuple[Any, ...],
         stage: Stage,
-        make: Callable[[], tuple[Filter | Filled, str] | None],
+        make: Callable[[], _Made | None],
         path: Path,
         scope: _Scope,
     ) -> list[Step]:
@@ -217,11 +225,15 @@ class Compiler:
         made = self._instances[key]
         if made is None or scope.event is None:
             return []
-        instance, options = made
+        instance, given, options = made
         cls = instance.cls if isinstance(instance, Filled) else type(instance)
         hooks = hooks_of(cls)
         if scope.event not in hooks:
             raise StageError(f"{stage.name} does not serve {scope.event}", 0, f"it serves {', '.join(hooks)}")
+        try:
+            cls.check_event(scope.event, given)
+        except ValueError as error:
+            raise StageError(f"{stage.name}: {error}") from None
         if isinstance(instance, Filled):
             if scope.event == "publication":
                 raise StageError("there is no client to fill a placeholder from in publication")
@@ -230,7 +242,7 @@ class Compiler:
             method = hook(instance, scope.event)
         return [Step(method, stage.text.strip(), options)]
 
-    def _from_stage(self, stage: Stage, path: Path, scope: _Scope) -> tuple[Filter | Filled, str] | None:
+    def _from_stage(self, stage: Stage, path: Path, scope: _Scope) -> _Made | None:
         cls = self._registry.find(stage.name).cls
         options = options_of(cls)
         bound = bind(stage, options)
@@ -256,7 +268,7 @@ class Compiler:
     def _text(self, argument: Argument, scope: _Scope) -> str | Template:
         return parse_value(argument.value, self._environ, scope.params, argument.at)
 
-    def _from_table(self, name: str, scope: _Scope, within: tuple[str, ...]) -> tuple[Filter | Filled, str] | None:
+    def _from_table(self, name: str, scope: _Scope, within: tuple[str, ...]) -> _Made | None:
         path: Path = ("filters", name)
         if name in within:
             self._problem(Problem(f"the filter {name} contains itself", path, hint=" -> ".join([*within, name])))
@@ -307,7 +319,7 @@ class Compiler:
         place: tuple[Path, int],
         scope: _Scope,
         within: tuple[str, ...],
-    ) -> tuple[Filter | Filled, str] | None:
+    ) -> _Made | None:
         """Convert the options and make the instance; None when a problem was reported."""
         fixed: dict[str, Any] = {}
         templates: dict[str, tuple[Option, Any]] = {}
@@ -340,7 +352,7 @@ class Compiler:
                 message = f"{name} starts with the server, before there is a client to fill a placeholder from"
                 self._problem(Problem(message, *place))
                 return None
-            return Filled(cls, fixed, templates, self._services), _show(options_of(cls), values)
+            return _Made(Filled(cls, fixed, templates, self._services), values, _show(options_of(cls), values))
         try:
             instance = cls(**fixed)
         except (ValueError, TypeError) as error:
@@ -348,7 +360,7 @@ class Compiler:
             return None
         instance.services = self._services
         shown = {option.name: getattr(instance, option.name) for option in options_of(cls)}
-        return instance, _show(options_of(cls), shown)
+        return _Made(instance, fixed, _show(options_of(cls), shown))
 
     def _maker(self, path: Path, scope: _Scope, within: tuple[str, ...]) -> Callable[[Any, Any], Any]:
         """How `msgspec.convert` builds what is fws's own: pipelines of a `switch`, conditions of a `when`."""

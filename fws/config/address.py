@@ -15,7 +15,7 @@ _HOST = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]*[A-Za-z0-9_.])?\Z")
 
 
 class Tcp(msgspec.Struct, frozen=True):
-    """A TCP address. An empty host stands for all interfaces, port 0 for any free port."""
+    """A TCP address. An empty host stands for all IPv4 interfaces, port 0 for any free port."""
 
     host: str
     port: int
@@ -37,8 +37,8 @@ def parse_listen(text: str) -> Tcp | Unix:
     """Read an address to listen on.
 
     Args:
-        text: `host:port`, `[IPv6]:port`, `:port` for all interfaces, or `unix:PATH`. A host alone has port 9000;
-            port 0 is any free one.
+        text: `host:port`, `[IPv6]:port`, `:port` for all IPv4 interfaces, or `unix:PATH`. A host alone has port
+            9000; port 0 is any free one.
 
     Raises:
         ValueError: with a sentence that says what would be right.

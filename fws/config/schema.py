@@ -51,7 +51,11 @@ class Server(Settings, frozen=True, kw_only=True):
     """The whole server: where it listens, and how long it waits for what."""
 
     listen: Annotated[
-        str, Help('Where to listen: "host:port", "[IPv6]:port", ":port" for all interfaces, or "unix:/path".')
+        str,
+        Help(
+            'Where to listen: "host:port" or "[IPv6]:port", ":port" for all IPv4 interfaces, "[::]:port" for those of '
+            'IPv6 too, or "unix:/path".'
+        ),
     ] = f"127.0.0.1:{DEFAULT_PORT}"
     static: Annotated[str, Help("Folder of files for plain HTTP, relative to the TOML file's; empty for none.")] = ""
     handshake_timeout: Annotated[_Seconds, Help("From the accepted connection to the 101, absolute.")] = 10
