@@ -114,7 +114,8 @@ class Compiler:
         self._warn_of_what_does_nothing()
         instances = [made.instance for made in self._instances.values() if made is not None]
         filters = [instance for instance in instances if isinstance(instance, Filter)]
-        return Generation(config, self._services, endpoints, default, publication, filters, self.warnings)
+        warnings = place_problems(self.warnings, config.source)
+        return Generation(config, self._services, endpoints, default, publication, filters, warnings)
 
     def _endpoint(self, table: EndpointTable) -> Endpoint:
         params = tuple(segment[1:-1] for segment in table.path.split("/") if segment[:1] == "{")
@@ -127,7 +128,9 @@ class Compiler:
             stages = table.events if own else self._config.pipelines
             where: Path = ("endpoints", table.path) if own else ("pipelines",)
             pipelines[event] = self._pipeline(event, stages, where, table.path, params)
-        origins = self._origins(table.settings, ("endpoints", table.path, "origins"))
+        # What an endpoint has from [server] is the same list, and at fault there.
+        own = table.settings.origins is not self._config.server.origins
+        origins = self._origins(table.settings, ("endpoints", table.path) if own else ("server",))
         return Endpoint(table.path, table.settings, origins, pipelines)
 
     def _default(self) -> Endpoint:
@@ -137,9 +140,10 @@ class Compiler:
             if event != "publication"
         }
         settings = self._config.server
-        return Endpoint(None, settings, self._origins(settings, ("server", "origins")), pipelines)
+        return Endpoint(None, settings, self._origins(settings, ("server",)), pipelines)
 
-    def _origins(self, settings: Settings, path: Path) -> Origins:
+    def _origins(self, settings: Settings, table: Path) -> Origins:
+        path = (*table, "origins")
         sound = []
         for index, origin in enumerate(settings.origins):
             try:
@@ -382,7 +386,7 @@ class Compiler:
             for name in names:
                 if (section, name) in self._used:
                     continue
-                self.warnings.append(Problem(f"nothing uses {name}", (section, name)))
+                self.warnings.append(Problem(f"nothing uses {name}", (section, name), key=True))
                 scope = _Scope("", (), None)
                 self._steps([name], (section, name), scope, ())
 

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
 # The server events, in the order of a client's life. A filter serves those for which it has a method.
 EVENTS: Final = ("connect", "data", "message", "publication", "deliver", "disconnect")
-# Events in which something flows from filter to filter; the others only happen.
-FLOWING: Final = ("data", "message", "publication", "deliver")
 # What a hook is called with.
 ARGUMENTS: Final = {
     "connect": ("client",),

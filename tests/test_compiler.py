@@ -360,6 +360,15 @@ def test_warnings_do_not_stop_anybody(tmp_path: Path) -> None:
     assert "every web page may connect" in warnings
 
 
+def test_what_endpoints_have_from_the_server_is_told_once_and_there(tmp_path: Path) -> None:
+    """Fault: the fault of [server] was told again of each endpoint, with the place of its header."""
+    endpoints = "[endpoints.'/a']\nmessage = ['echo']\n[endpoints.'/b']\nmessage = ['echo']\n"
+    (found,) = problems(f"[server]\norigins = ['*', 'example.org']\n{endpoints}", tmp_path)
+    assert ":2:17: 'example.org' is not an origin" in found
+    (warning,) = compiled(f"[server]\norigins = ['*']\n{endpoints}", tmp_path).warnings
+    assert ":2:11: every web page may connect" in str(warning)
+
+
 def test_filters_start_and_stop_with_the_server(tmp_path: Path) -> None:
     clockwork = '''
 from fws import Filter

@@ -101,7 +101,9 @@ def _parse_address(text: str) -> Unix | tuple[str, int | None]:
     if not colon:
         host, port = text, ""
     if _is_ipv6(text):
-        raise ValueError(f'{text!r} needs brackets: write "[{text}]" or "[{text}]:{DEFAULT_PORT}"')
+        # `::1:9000` is an address too, but hardly the one that was meant.
+        meant = f"[{host}]:{port}" if _is_ipv6(host) and port.isdecimal() else f"[{text}]:{DEFAULT_PORT}"
+        raise ValueError(f'{text!r} needs brackets: write "[{text}]" or "{meant}"')
     if not colon and host.isdecimal():
         raise ValueError(f'{text!r} is a port alone: write "127.0.0.1:{text}", or ":{text}" for all interfaces')
     if host == "*":
