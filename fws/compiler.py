@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path as FilePath
-from typing import Any, get_args
+from typing import Any, NamedTuple, get_args
 
 import msgspec
 
@@ -56,12 +56,10 @@ def load_generation(
     environ = os.environ if environ is None else environ
     document = load(file)
     config, problems = read(document, environ)
-    generation = None
-    if config is not None:
-        compiler = Compiler(config, Registry(project_of(config.folder)), services or Services(), environ)
-        generation = compiler.generation()
-        problems += compiler.problems
-    if problems or generation is None:
+    compiler = Compiler(config, Registry(project_of(config.folder)), services or Services(), environ)
+    generation = compiler.generation()
+    problems += compiler.problems
+    if problems:
         raise ConfigError(place_problems(problems, document.source))
     return generation
 
@@ -83,6 +81,14 @@ class _Scope(msgspec.Struct, frozen=True):
     event: str | None
 
 
+class _Made(NamedTuple):
+    """What a stage became: its filter, the options that it gives, and all of them as text."""
+
+    instance: Filter | Filled
+    given: Mapping[str, Any]
+    options: str
+
+
 class Compiler:
     """Compiles one configuration; `problems` and `warnings` fill up on the way."""
 
@@ -93,7 +99,7 @@ class Compiler:
         self._registry = registry
         self._services = services
         self._environ = environ
-        self._instances: dict[tuple[Any, ...], tuple[Filter | Filled, str] | None] = {}
+        self._instances: dict[tuple[Any, ...], _Made | None] = {}
         self._chains: dict[tuple[str, _Scope], list[Step]] = {}
         self._used: set[tuple[str, str]] = set()
         self._reported: set[tuple[Path, int, str]] = set()
@@ -106,9 +112,10 @@ class Compiler:
         self._check_unused()
         self._check_static()
         self._warn_of_what_does_nothing()
-        instances = [found[0] for found in self._instances.values() if found is not None]
+        instances = [made.instance for made in self._instances.values() if made is not None]
         filters = [instance for instance in instances if isinstance(instance, Filter)]
-        return Generation(config, self._services, endpoints, default, publication, filters, self.warnings)
+        warnings = place_problems(self.warnings, config.source)
+        return Generation(config, self._services, endpoints, default, publication, filters, warnings)
 
     def _endpoint(self, table: EndpointTable) -> Endpoint:
         params = tuple(segment[1:-1] for segment in table.path.split("/") if segment[:1] == "{")
@@ -121,7 +128,9 @@ class Compiler:
             stages = table.events if own else self._config.pipelines
             where: Path = ("endpoints", table.path) if own else ("pipelines",)
             pipelines[event] = self._pipeline(event, stages, where, table.path, params)
-        origins = self._origins(table.settings, ("endpoints", table.path, "origins"))
+        # What an endpoint has from [server] is the same list, and at fault there.
+        own = table.settings.origins is not self._config.server.origins
+        origins = self._origins(table.settings, ("endpoints", table.path) if own else ("server",))
         return Endpoint(table.path, table.settings, origins, pipelines)
 
     def _default(self) -> Endpoint:
@@ -131,19 +140,23 @@ class Compiler:
             if event != "publication"
         }
         settings = self._config.server
-        return Endpoint(None, settings, self._origins(settings, ("server", "origins")), pipelines)
+        return Endpoint(None, settings, self._origins(settings, ("server",)), pipelines)
 
-    def _origins(self, settings: Settings, path: Path) -> Origins:
-        try:
-            origins = parse_origins(settings.origins)
-        except ValueError as error:
-            self._problem(Problem(str(error), path))
-            return parse_origins([])
+    def _origins(self, settings: Settings, table: Path) -> Origins:
+        path = (*table, "origins")
+        sound = []
+        for index, origin in enumerate(settings.origins):
+            try:
+                parse_origins([origin])
+            except ValueError as error:
+                self._problem(Problem(str(error), (*path, index)))
+            else:
+                sound.append(origin)
         if "*" in settings.origins:
             self.warnings.append(
                 Problem("every web page may connect", path, hint='origins = ["*"] turns the origin check off')
             )
-        return origins
+        return parse_origins(sound)
 
     def _pipeline(
         self,
@@ -206,7 +219,7 @@ class Compiler:
         self,
         key: tuple[Any, ...],
         stage: Stage,
-        make: Callable[[], tuple[Filter | Filled, str] | None],
+        make: Callable[[], _Made | None],
         path: Path,
         scope: _Scope,
     ) -> list[Step]:
@@ -216,11 +229,15 @@ class Compiler:
         made = self._instances[key]
         if made is None or scope.event is None:
             return []
-        instance, options = made
+        instance, given, options = made
         cls = instance.cls if isinstance(instance, Filled) else type(instance)
         hooks = hooks_of(cls)
         if scope.event not in hooks:
             raise StageError(f"{stage.name} does not serve {scope.event}", 0, f"it serves {', '.join(hooks)}")
+        try:
+            cls.check_event(scope.event, given)
+        except ValueError as error:
+            raise StageError(f"{stage.name}: {error}") from None
         if isinstance(instance, Filled):
             if scope.event == "publication":
                 raise StageError("there is no client to fill a placeholder from in publication")
@@ -229,7 +246,7 @@ class Compiler:
             method = hook(instance, scope.event)
         return [Step(method, stage.text.strip(), options)]
 
-    def _from_stage(self, stage: Stage, path: Path, scope: _Scope) -> tuple[Filter | Filled, str] | None:
+    def _from_stage(self, stage: Stage, path: Path, scope: _Scope) -> _Made | None:
         cls = self._registry.find(stage.name).cls
         options = options_of(cls)
         bound = bind(stage, options)
@@ -255,12 +272,14 @@ class Compiler:
     def _text(self, argument: Argument, scope: _Scope) -> str | Template:
         return parse_value(argument.value, self._environ, scope.params, argument.at)
 
-    def _from_table(self, name: str, scope: _Scope, within: tuple[str, ...]) -> tuple[Filter | Filled, str] | None:
+    def _from_table(self, name: str, scope: _Scope, within: tuple[str, ...]) -> _Made | None:
         path: Path = ("filters", name)
         if name in within:
             self._problem(Problem(f"the filter {name} contains itself", path, hint=" -> ".join([*within, name])))
             return None
         table = self._config.filters[name]
+        if not table:
+            return None  # at fault, and told
         try:
             cls = self._registry.find(str(table["use"])).cls
         except LookupProblem as error:
@@ -304,7 +323,7 @@ class Compiler:
         place: tuple[Path, int],
         scope: _Scope,
         within: tuple[str, ...],
-    ) -> tuple[Filter | Filled, str] | None:
+    ) -> _Made | None:
         """Convert the options and make the instance; None when a problem was reported."""
         fixed: dict[str, Any] = {}
         templates: dict[str, tuple[Option, Any]] = {}
@@ -337,7 +356,7 @@ class Compiler:
                 message = f"{name} starts with the server, before there is a client to fill a placeholder from"
                 self._problem(Problem(message, *place))
                 return None
-            return Filled(cls, fixed, templates, self._services), _show(options_of(cls), values)
+            return _Made(Filled(cls, fixed, templates, self._services), values, _show(options_of(cls), values))
         try:
             instance = cls(**fixed)
         except (ValueError, TypeError) as error:
@@ -345,7 +364,7 @@ class Compiler:
             return None
         instance.services = self._services
         shown = {option.name: getattr(instance, option.name) for option in options_of(cls)}
-        return instance, _show(options_of(cls), shown)
+        return _Made(instance, fixed, _show(options_of(cls), shown))
 
     def _maker(self, path: Path, scope: _Scope, within: tuple[str, ...]) -> Callable[[Any, Any], Any]:
         """How `msgspec.convert` builds what is fws's own: pipelines of a `switch`, conditions of a `when`."""
@@ -367,7 +386,7 @@ class Compiler:
             for name in names:
                 if (section, name) in self._used:
                     continue
-                self.warnings.append(Problem(f"nothing uses {name}", (section, name)))
+                self.warnings.append(Problem(f"nothing uses {name}", (section, name), key=True))
                 scope = _Scope("", (), None)
                 self._steps([name], (section, name), scope, ())
 

@@ -34,6 +34,15 @@ _ROOTS: dict[str, Test] = {
     "state": lambda asked: None if asked[0] is None else asked[0].state,
     "params": lambda asked: None if asked[0] is None else asked[0].params,
 }
+# What there is on each event to ask about. Anything else would always be null there.
+_OF_CLIENT = ("client", "identity", "state", "params")
+_THERE = {
+    "connect": _OF_CLIENT,
+    "message": (*_OF_CLIENT, "message"),
+    "publication": ("message", "channel"),
+    "deliver": (*_OF_CLIENT, "message", "channel"),
+    "disconnect": _OF_CLIENT,
+}
 # What people write who know another language, and what it is here.
 _HINTS = {"&&": "write 'and'", "||": "write 'or'", "!": "write 'not'", "=": "compare with '=='"}
 _WORDS = set(keyword.kwlist) - {"and", "or", "not", "in", "is", "None", "True", "False"}
@@ -50,11 +59,12 @@ class Condition:
     false equal no number; `!=` and `not in` are the exact opposites of `==` and `in`.
     """
 
-    __slots__ = ("_test", "_text")
+    __slots__ = ("_names", "_test", "_text")
 
-    def __init__(self, text: str, test: Test) -> None:
+    def __init__(self, text: str, test: Test, names: frozenset[str]) -> None:
         self._text = text
         self._test = test
+        self._names = names
 
     @classmethod
     def parse(cls, text: str) -> Condition:
@@ -67,9 +77,16 @@ class Condition:
             tree = _parse(text.strip())
             if isinstance(tree, ast.Constant) and isinstance(tree.value, str):
                 raise ValueError("this is a text in quotes, which would always hold: remove the quotes")
-            return cls(text.strip(), _asking(tree, 0))
+            return cls(text.strip(), _asking(tree, 0), _names(tree))
         except (RecursionError, MemoryError):
             raise ValueError("the condition is nested too deep") from None
+
+    def check_event(self, event: str) -> None:
+        """Raise ValueError when it asks about what the event does not have, such as a message on `connect`."""
+        there = _THERE[event]
+        for name in sorted(self._names):
+            if (name if name in _ROOTS or name == "client" else "message") not in there:
+                raise ValueError(f"there is no {name!r} on {event}: ask about {', '.join(there)}")
 
     def holds(self, client: Client | None, message: Any, channel: str | None = None) -> bool:
         """Whether it holds. Null, false, 0 and what is empty do not. Never raises, whatever the message is."""
@@ -102,11 +119,16 @@ def _parse(text: str) -> ast.expr:
 def _asking(node: ast.expr, depth: int) -> Test:
     """The test of what must not be constant: the whole, and what `and`, `or` and `not` join."""
     test = _compile(node, depth)
-    nodes = set(ast.walk(node))
-    nodes -= {call.func for call in nodes if isinstance(call, ast.Call)}
-    if all(name.id in _LITERALS for name in nodes if isinstance(name, ast.Name)):
+    if not _names(node):
         raise ValueError(f"{_show(node)} is always {str(bool(test((None,) * 3))).lower()}: compare a field with it")
     return test
+
+
+def _names(node: ast.expr) -> frozenset[str]:
+    """What a condition asks about: fields of the message, `client` and its like."""
+    nodes = set(ast.walk(node))
+    nodes -= {call.func for call in nodes if isinstance(call, ast.Call)}
+    return frozenset(name.id for name in nodes if isinstance(name, ast.Name) and name.id not in _LITERALS)
 
 
 def _compile(node: ast.expr, depth: int) -> Test:

@@ -6,7 +6,7 @@ import enum
 import inspect
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
 # The server events, in the order of a client's life. A filter serves those for which it has a method.
 EVENTS: Final = ("connect", "data", "message", "publication", "deliver", "disconnect")
-# Events in which something flows from filter to filter; the others only happen.
-FLOWING: Final = ("data", "message", "publication", "deliver")
 # What a hook is called with.
 ARGUMENTS: Final = {
     "connect": ("client",),
@@ -111,6 +109,17 @@ class Filter(msgspec.Struct, dict=True, weakref=True, eq=False):
     def hub(self) -> Hub:
         """This process's clients and channels: `self.hub.publish(channel, message)`."""
         return self.services.hub
+
+    @classmethod
+    def check_event(cls, event: str, options: Mapping[str, Any]) -> None:
+        """Called for each event that a stage stands on, before anything starts.
+
+        Args:
+            options: those that the stage gives; a value with placeholders as the file has it.
+
+        Raises:
+            ValueError: the options do not fit the event; says what would be right. It becomes a problem of the file.
+        """
 
     def clock(self) -> float:
         """Monotonic seconds: for time-outs and rates."""

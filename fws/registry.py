@@ -25,6 +25,8 @@ from fws.filter import EVENTS, Filter, check_hooks, hooks_of, snake_case
 from fws.options import options_of
 from fws.problem import did_you_mean
 
+_ENGINE = Path(fws.filters.__path__[0]).parent
+
 
 class LookupProblem(FwsError):
     """A name that gives no filter: unknown, ambiguous, or in a module that does not import."""
@@ -212,6 +214,7 @@ def _reason(error: BaseException) -> str:
     """Kind, words and place of an import error: the last line that is the module's own."""
     if isinstance(error, SyntaxError):
         return f"{error.msg} (line {error.lineno})"
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "importlib" not in frame.filename]
-    place = f" (line {frames[-1].lineno} of {Path(frames[-1].filename).name})" if len(frames) > 1 else ""
+    files = [(Path(frame.filename), frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
+    own = [(file, line) for file, line in files if "importlib" not in str(file) and _ENGINE not in file.parents]
+    place = f" (line {own[-1][1]} of {own[-1][0].name})" if own else ""
     return f"{type(error).__name__}: {error}{place}"

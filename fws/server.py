@@ -202,7 +202,7 @@ def _advice(error: Exception) -> str:
         return "no machine of that name"
     if number == errno.EADDRNOTAVAIL:
         return "no network interface of this machine has that address"
-    return str(error)
+    return getattr(error, "strerror", None) or str(error)
 
 
 def _remove_stale(path: str) -> None:

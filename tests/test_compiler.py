@@ -107,7 +107,7 @@ def test_a_module_that_does_not_import_is_a_problem_of_the_file(source: str, sai
         (OWN + "\n\nclass Two(Own): ...\n", "has several: bad.own, bad.two"),
         (
             "from fws import Filter\nclass A(Filter):\n    def message(self, m): ...\n",
-            "A.message takes (self, client, message)",
+            "A.message takes (self, client, message)\n",  # fault: the line of fws's own check was told
         ),
         ("from fws import Filter\nclass A(Filter):\n    async def message(self, c, m): ...\n", "A.message is async"),
         ("from fws import Filter\nclass A(Filter):\n    x: 'No' = 1\n    def message(self, c, m): ...\n", "NameError"),
@@ -312,6 +312,24 @@ def test_all_problems_at_once_and_in_order(tmp_path: Path) -> None:
     ]
 
 
+def test_stages_are_checked_beside_faulty_sections(tmp_path: Path) -> None:
+    """Fault: a chain or filter at fault hid every problem of the stages; of origins only the first was told."""
+    toml = """\
+    [pipelines]
+    message = ["by_type", "guard", "nope"]
+    [endpoints."/a"]
+    origins = ["example.org", "https://good.example", "https://b/c"]
+    [chains]
+    guard = 1
+    [filters.by_type]
+    key = "type"
+    """
+    found = problems(toml, tmp_path)
+    assert [problem.split(" ")[0] for problem in found] == [
+        f"{tmp_path}/test.toml:{place}:" for place in ("2:36", "4:16", "4:55", "6:13", "7:14")
+    ]
+
+
 def test_chains_that_double_at_each_level_are_cut_off(tmp_path: Path) -> None:
     chains = "\n".join(f'c{number} = ["c{number + 1}", "c{number + 1}"]' for number in range(40))
     (found,) = problems(f'[pipelines]\nmessage = ["c0"]\n[chains]\n{chains}\nc40 = ["echo"]\n', tmp_path)
@@ -340,6 +358,15 @@ def test_warnings_do_not_stop_anybody(tmp_path: Path) -> None:
     warnings = [problem.message for problem in compiled(toml, tmp_path).warnings]
     assert len(warnings) == 4
     assert "every web page may connect" in warnings
+
+
+def test_what_endpoints_have_from_the_server_is_told_once_and_there(tmp_path: Path) -> None:
+    """Fault: the fault of [server] was told again of each endpoint, with the place of its header."""
+    endpoints = "[endpoints.'/a']\nmessage = ['echo']\n[endpoints.'/b']\nmessage = ['echo']\n"
+    (found,) = problems(f"[server]\norigins = ['*', 'example.org']\n{endpoints}", tmp_path)
+    assert ":2:17: 'example.org' is not an origin" in found
+    (warning,) = compiled(f"[server]\norigins = ['*']\n{endpoints}", tmp_path).warnings
+    assert ":2:11: every web page may connect" in str(warning)
 
 
 def test_filters_start_and_stop_with_the_server(tmp_path: Path) -> None:

@@ -47,15 +47,16 @@ function make(tag, className, content = "") {
   return element;
 }
 
-// Chosen by FNV-1a of the id, so that everybody sees a person in the same colour.
-function hue(id) {
+// Chosen by FNV-1a of the name: everybody sees a person in the same colour, also after a new connection, which has a
+// new id.
+function hue(nick) {
   let hash = 2166136261;
-  for (const char of id) hash = Math.imul(hash ^ char.codePointAt(0), 16777619);
+  for (const char of nick) hash = Math.imul(hash ^ char.codePointAt(0), 16777619);
   return HUES[(hash >>> 8) % HUES.length];
 }
 
-function tint(element, id) {
-  element.style.setProperty("--hue", hue(id));
+function tint(element, nick) {
+  element.style.setProperty("--hue", hue(nick));
 }
 
 function avatar(nick) {
@@ -150,13 +151,14 @@ function showMessage(message) {
   article.classList.toggle("own", own);
   article.classList.toggle("continued", continued);
   article.classList.toggle("emoji", isEmoji(body));
-  tint(article, id);
+  tint(article, nick);
 
   const header = make("header", "");
   const time = make("time", "", clock.format(at));
   time.dateTime = at.toISOString();
   header.append(avatar(nick), make("bdi", "nick", nick), time);
-  const words = make("p", "text", body);
+  const words = make("p", "text");
+  words.append(...linked(body));
   words.dir = "auto";
   words.title = moment.format(at);
   article.append(header, words);
@@ -164,6 +166,20 @@ function showMessage(message) {
   append(article, "message");
   last = message.type === "said" ? message : null;
   count(own);
+}
+
+// The full stop behind a link, or the bracket around it, is not the link's; brackets within it are.
+const LINK = /(https?:\/\/(?:\([^\s()<>"]*\)|[^\s()<>"])*(?:\([^\s()<>"]*\)|[^\s()<>"'.,;:!?\]}]))/i;
+
+function linked(body) {
+  return body.split(LINK).map((part, index) => {
+    if (index % 2 === 0) return part;
+    const link = make("a", "", part);
+    link.href = part;
+    link.target = "_blank";
+    link.rel = "noopener noreferrer nofollow";
+    return link;
+  });
 }
 
 function isEmoji(body) {
@@ -210,7 +226,7 @@ function listPeople() {
     const items = ids.slice(0, LISTED).map((id) => {
       const item = make("li", "");
       item.dataset.id = id;
-      tint(item, id);
+      tint(item, people.get(id));
       item.append(avatar(people.get(id)), make("bdi", "", people.get(id)));
       if (id === me.id) item.append(make("small", "", "you"));
       return item;
@@ -220,7 +236,7 @@ function listPeople() {
     for (const element of document.querySelectorAll(".count")) element.textContent = people.size;
     $("me").querySelector("bdi").textContent = me.nick || "not known yet";
     $("me").querySelector(".avatar").textContent = initial(me.nick);
-    tint($("me"), me.id);
+    tint($("me"), me.nick);
   }, 30); // a crowd that joins at once is drawn once
 }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 import click
+from msgspec.structs import replace
 
 from fws.cli.show import pipelines_of, problems_of
 from fws.compiler import load_generation
@@ -25,7 +26,7 @@ def check(conf: tuple[str, ...], verbose: bool) -> None:
             sound = False
             continue
         for problem in generation.warnings:
-            click.echo(f"{file}: warning: {problem}")
+            click.echo(replace(problem, message=f"warning: {problem.message}"))
         click.echo(f"{file}: ok")
         if verbose:
             click.echo(pipelines_of(generation, options=True))

@@ -38,7 +38,9 @@ def _headers(context: click.Context, parameter: click.Parameter, values: tuple[s
 
 @click.command()
 @click.argument("url")
-@click.option("-H", "--header", "headers", multiple=True, callback=_headers, metavar='"NAME: VALUE"')
+@click.option(
+    "-H", "--header", "headers", multiple=True, callback=_headers, metavar='"NAME: VALUE"', help="Send it too."
+)
 @click.option(
     "--subprotocol", "subprotocols", multiple=True, metavar="NAME", help="Offer it; the one liked best first."
 )

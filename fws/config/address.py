@@ -15,7 +15,7 @@ _HOST = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]*[A-Za-z0-9_.])?\Z")
 
 
 class Tcp(msgspec.Struct, frozen=True):
-    """A TCP address. An empty host stands for all interfaces, port 0 for any free port."""
+    """A TCP address. An empty host stands for all IPv4 interfaces, port 0 for any free port."""
 
     host: str
     port: int
@@ -37,8 +37,8 @@ def parse_listen(text: str) -> Tcp | Unix:
     """Read an address to listen on.
 
     Args:
-        text: `host:port`, `[IPv6]:port`, `:port` for all interfaces, or `unix:PATH`. A host alone has port 9000;
-            port 0 is any free one.
+        text: `host:port`, `[IPv6]:port`, `:port` for all IPv4 interfaces, or `unix:PATH`. A host alone has port
+            9000; port 0 is any free one.
 
     Raises:
         ValueError: with a sentence that says what would be right.
@@ -101,7 +101,9 @@ def _parse_address(text: str) -> Unix | tuple[str, int | None]:
     if not colon:
         host, port = text, ""
     if _is_ipv6(text):
-        raise ValueError(f'{text!r} needs brackets: write "[{text}]" or "[{text}]:{DEFAULT_PORT}"')
+        # `::1:9000` is an address too, but hardly the one that was meant.
+        meant = f"[{host}]:{port}" if _is_ipv6(host) and port.isdecimal() else f"[{text}]:{DEFAULT_PORT}"
+        raise ValueError(f'{text!r} needs brackets: write "[{text}]" or "{meant}"')
     if not colon and host.isdecimal():
         raise ValueError(f'{text!r} is a port alone: write "127.0.0.1:{text}", or ":{text}" for all interfaces')
     if host == "*":

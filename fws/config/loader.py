@@ -15,6 +15,7 @@ import os
 import re
 import stat
 import tomllib
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -53,6 +54,8 @@ _ADVICE = {
     "Unescaped '\\' in a string": "write \\\\ for a backslash, or put the text in single quotes",
 }
 
+_TABLE = "give the table a section of its own, such as [filters.NAME], and list it by its name"
+_MIXED = "a list holds values of one kind; stages are strings, each in quotes"
 # What to write instead of what `toml` misreads, by what the statement holds; the first that fits. A test shows
 # the fault behind each.
 _REMEDIES = tuple(
@@ -61,13 +64,12 @@ _REMEDIES = tuple(
         (r'"""|\'\'\'', r'write the text in one line, "…", with \n for its line ends'),
         (r"\A\[|\A[^=]*[\"'\\]", "write the name without escapes and quotes in it"),
         (r"\A[^=]*\.", "put the keys below a section's name, [like.this], instead of joining them by dots"),
-        (r"[=\[,]\s*\{", "give the table a section of its own, such as [filters.NAME], and list it by its name"),
+        (r"[=\[,]\s*\{", _TABLE),
         (r"\\[uU]", "write the character itself instead of its number"),
         (r"=\s*\[", "no comma, quote or backslash at the ends of an item, no bracket in lists of lists"),
         (r"=\s*[^\"']*\d", 'write the number in its plainest form, or the value in quotes, such as "30s"'),
     )
 )
-_MIXED = "a list holds values of one kind; stages are strings, each in quotes"
 _OTHERWISE = "say the same with plainer quotes and fewer escapes"
 
 
@@ -153,6 +155,8 @@ def _syntax_error(source: Source, error: str) -> ConfigError:
     if match is None:
         return _fault(source, error)
     message, line, column = match.groups()
+    # `tomllib` names a section by the tuple of its keys.
+    message = re.sub(r"\(('.*'),?\)", lambda keys: keys[1].replace("', '", "."), message)
     hint = next((advice for start, advice in _ADVICE.items() if message.startswith(start)), "")
     place = source.line(int(line), int(column)) if line else source.at(len(source.text.rstrip()))
     return ConfigError([Problem(f"not TOML: {message[0].lower()}{message[1:]}", hint=hint, place=place)])
@@ -180,7 +184,7 @@ def _check_bounds(source: Source, tree: dict[str, Any]) -> None:
             raise ConfigError([Problem("a whole number of more than 64 bits", path, place=place)])
 
 
-def _leaves(value: Any, path: Path) -> Any:
+def _leaves(value: Any, path: Path) -> Iterator[tuple[Path, Any]]:
     """Every value that holds no others, with its path."""
     if isinstance(value, dict):
         for key, item in value.items():
@@ -251,10 +255,28 @@ def _blame(source: Source) -> ConfigError:
         return _fault(source, cause or "'toml' misreads this")
     start, end, _ = statements[high]
     statement = source.text[start:end]
+    message = cause or "'toml' misreads this"
+    for path, item in _odd_items(tomllib.loads(source.text[:end]), ()):
+        place = source.place(path)
+        if place.line >= source.at(start).line:
+            hint = _TABLE if isinstance(item, dict) else _MIXED
+            return ConfigError([Problem(message, path, hint=hint, place=place)])
     fitting = [remedy for pattern, remedy in _REMEDIES if pattern.search(statement)]
-    if "homogeneous" in (cause or "") and "{" not in statement:
-        fitting = [_MIXED]
-    return _fault(source, cause or "'toml' misreads this", start, [*fitting, _OTHERWISE][0])
+    return _fault(source, message, start, [*fitting, _OTHERWISE][0])
+
+
+def _odd_items(value: Any, path: Path) -> Iterator[tuple[Path, Any]]:
+    """Of each list that mixes kinds, the item that should go, with its path: a table, else the first that differs."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from _odd_items(item, (*path, key))
+    elif isinstance(value, list):
+        odd = [index for index, item in enumerate(value) if type(item) is not type(value[0])]
+        if odd:
+            index = next((index for index, item in enumerate(value) if isinstance(item, dict)), odd[0])
+            yield (*path, index), value[index]
+        for index, item in enumerate(value):
+            yield from _odd_items(item, (*path, index))
 
 
 def _cause(text: str) -> str | None:

@@ -51,7 +51,11 @@ class Server(Settings, frozen=True, kw_only=True):
     """The whole server: where it listens, and how long it waits for what."""
 
     listen: Annotated[
-        str, Help('Where to listen: "host:port", "[IPv6]:port", ":port" for all interfaces, or "unix:/path".')
+        str,
+        Help(
+            'Where to listen: "host:port" or "[IPv6]:port", ":port" for all IPv4 interfaces, "[::]:port" for those of '
+            'IPv6 too, or "unix:/path".'
+        ),
     ] = f"127.0.0.1:{DEFAULT_PORT}"
     static: Annotated[str, Help("Folder of files for plain HTTP, relative to the TOML file's; empty for none.")] = ""
     handshake_timeout: Annotated[_Seconds, Help("From the accepted connection to the 101, absolute.")] = 10
@@ -87,7 +91,7 @@ class Config(msgspec.Struct, frozen=True):
 
     Attributes:
         folder: of the file; what paths in it are relative to.
-        filters: the raw tables; each has `use`, a string.
+        filters: the raw tables; each has `use`, a string, but for those at fault, which are empty.
     """
 
     file: str
@@ -105,7 +109,7 @@ class Config(msgspec.Struct, frozen=True):
 SECTIONS = ("server", "redis", "pipelines", "endpoints", "chains", "filters", "channels")
 
 
-def read(document: Document, environ: Mapping[str, str]) -> tuple[Config | None, list[Problem]]:
+def read(document: Document, environ: Mapping[str, str]) -> tuple[Config, list[Problem]]:
     """Check a file's tree and make a configuration of it.
 
     Args:
@@ -113,7 +117,7 @@ def read(document: Document, environ: Mapping[str, str]) -> tuple[Config | None,
 
     Returns:
         The configuration with what is sound of the file, so that its stages can be checked in the same run, and every
-        problem found. No configuration when chains or filters are at fault: each stage that names one would be too.
+        problem found. A chain or filter at fault keeps its name, so that the stages that name it are not at fault too.
     """
     reader = _Reader(environ)
     return reader.config(document), reader.problems
@@ -141,7 +145,7 @@ class _Reader:
         self.problems: list[Problem] = []
         self._environ = environ
 
-    def config(self, document: Document) -> Config | None:
+    def config(self, document: Document) -> Config:
         tree = {name: self._section(name, document.tree) for name in SECTIONS}
         self._unknown_sections(document.tree)
         server = self._options(Server, tree["server"], ("server",))
@@ -157,8 +161,6 @@ class _Reader:
         if not self.problems and not pipelines and not endpoints:
             hint = 'write a section [pipelines] with a line such as message = ["echo"]'
             self._problem("neither [pipelines] nor [endpoints]: the server would accept nobody", (), hint=hint)
-        if any(problem.path[:1] in (("chains",), ("filters",)) for problem in self.problems):
-            return None
         file = document.source.file
         return Config(
             file=file,
@@ -336,7 +338,7 @@ class _Reader:
         return chains
 
     def _filters(self, section: dict[str, Any], chains: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-        filters = {}
+        filters: dict[str, dict[str, Any]] = {name: {} for name in section}
         for name, table in self._tables(section, "filters"):
             path: Path = ("filters", name)
             self._check_name(name, path)
@@ -348,7 +350,8 @@ class _Reader:
                 self._problem(f"[filters.{name}] has no 'use'", path, hint=hint, key=True)
             elif not isinstance(table["use"], str) or not table["use"].strip():
                 self._problem("expected a filter's name, in quotes", (*path, "use"))
-            filters[name] = table
+            else:
+                filters[name] = table
         return filters
 
     def _check_name(self, name: str, path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from fws import DROP, Filter, Help, Publication, Reject, Takes
@@ -30,8 +31,13 @@ class Publish(Filter):
     value: Annotated[Any, Help("What to publish: text, or any JSON value in a table."), Takes("rest")] = None
     to: Annotated[Literal["all", "others"], Help("Whether the sender gets it too, if it is a member.")] = "all"
 
+    @classmethod
+    def check_event(cls, event: str, options: Mapping[str, Any]) -> None:
+        if event in ("connect", "disconnect") and options.get("value") is None:
+            raise ValueError(f"nothing flows on {event}: give the option 'value', such as publish lobby hello")
+
     def connect(self, client: Client) -> None:
-        if self._publish(self._own(), client.id) is DROP:
+        if self._publish(self.value, client.id) is DROP:
             raise Reject(400, "No channel can have this name.")
 
     def message(self, client: Client, message: Any) -> Any:
@@ -44,12 +50,7 @@ class Publish(Filter):
         return self._publish(message, publication.sender, publication.exclude)
 
     def disconnect(self, client: Client) -> None:
-        self._publish(self._own(), client.id)
-
-    def _own(self) -> Any:
-        if self.value is None:
-            raise ValueError("nothing flows on connect and disconnect: publish needs its option 'value' there")
-        return self.value
+        self._publish(self.value, client.id)
 
     def _publish(self, message: Any, sender: str | None, exclude: str | None = None) -> Any:
         try:

@@ -16,8 +16,8 @@ class StdoutMessages(Filter):
     """Print the messages that clients send.
 
     On `message`: a line `--MESSAGE--`, then the first 4,096 characters of the message in one line, control characters
-    escaped; it flows on. For
-    looking at a protocol, not for production: the server waits while the output is read slowly.
+    escaped; it flows on. For looking at a protocol, not for production: the server waits while the output is read
+    slowly.
 
     Example:
         message = ["stdout_messages"]

@@ -16,8 +16,7 @@ class StdoutRawdata(Filter):
     """Print the bytes that clients send, as they arrive, before they are parsed as frames.
 
     On `data`: a line `--RAWDATA--`, then the first 4,096 characters of the bytes as Python writes them; they flow on.
-    For looking at a protocol,
-    not for production: the server waits while the output is read slowly.
+    For looking at a protocol, not for production: the server waits while the output is read slowly.
 
     Example:
         data = ["stdout_rawdata"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 from fws import DROP, Filter, Help, Publication, Takes
@@ -21,13 +22,18 @@ class When(Filter):
     `false`, `null`, lists of these, and the functions `len`, `lower`, `startswith` and `endswith`. `message`,
     `channel`, `client` (`id`, `address`, `path`, `subprotocol`), `identity`, `state` and `params` are what they say;
     any other name is a field of the message. What is missing is null; what cannot be compared is not equal, nor less
-    or more. Instead of placeholders there are names: `params.room`, not {room}. At most 1000 characters.
+    or more. A name that an event does not have, such as a field of the message on `connect`, is a problem of the file.
+    Instead of placeholders there are names: `params.room`, not {room}. At most 1000 characters.
 
     Example:
         message = ["json", "when type in ('chat', 'me') and len(text) <= 500", "broadcast"]
     """
 
     condition: Annotated[Condition, Help("What must hold."), Takes("rest")]
+
+    @classmethod
+    def check_event(cls, event: str, options: Mapping[str, Any]) -> None:
+        options["condition"].check_event(event)
 
     def connect(self, client: Client) -> Any:
         return self._decide(client, None)

@@ -41,7 +41,7 @@ def test_an_address_is_read(text: str, address: Tcp | Unix) -> None:
         ("localhost: 80", "is no port"),
         ("9000", '":9000" for all interfaces'),
         ("::1", r'"\[::1\]:9000"'),
-        ("::1:9000", "needs brackets"),
+        ("::1:9000", r'or "\[::1\]:9000"'),
         ("[::1", "in brackets"),
         ("[::1]9000", "in brackets"),
         ("[localhost]:9000", "in brackets"),

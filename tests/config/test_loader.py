@@ -80,7 +80,7 @@ def test_what_toml_misreads_is_refused_with_its_place(text: str) -> None:
 def test_a_filter_dropped_in_silence_is_named() -> None:
     problem = fault_of('[pipelines]\nmessage = [\n  {use = "x"},\n  "token",\n]\n')
     assert problem.place is not None
-    assert (problem.place.line, problem.place.column) == (2, 1)
+    assert (problem.place.line, problem.place.column) == (3, 3)
     assert "misreads pipelines.message" in problem.message
     assert "[filters.NAME]" in problem.hint
 
@@ -100,6 +100,17 @@ def test_a_filter_dropped_in_silence_is_named() -> None:
 )
 def test_the_hint_says_what_to_write_instead(text: str, remedy: str) -> None:
     assert remedy in fault_of(text).hint
+
+
+@pytest.mark.parametrize(
+    ("item", "remedy"), [("5", "one kind"), ("{ use = 'x' }", "[filters.NAME]"), ("true", "one kind")]
+)
+def test_a_list_of_several_kinds_has_the_caret_below_the_odd_item(item: str, remedy: str) -> None:
+    """Fault: the place was the list's, and braces in a stage made the hint speak of tables."""
+    problem = fault_of(f'a = ["x", "y"]\n[p]\nm = [\n  "reply {{1}}",\n  {item},\n]\n')
+    assert problem.place is not None
+    assert (problem.place.line, problem.place.column) == (5, 3)
+    assert remedy in problem.hint
 
 
 HONEST = r"""
@@ -197,6 +208,10 @@ def test_slips_of_syntax_have_place_and_advice(text: str, line: int, column: int
     assert (problem.place.line, problem.place.column) == (line, column)
     assert problem.message.startswith("not TOML: ")
     assert hint in problem.hint
+
+
+def test_a_section_that_is_there_twice_is_called_by_its_name() -> None:
+    assert fault_of("[a.b]\n[c]\n[a.b]\n").message == "not TOML: cannot declare 'a.b' twice"
 
 
 def test_a_syntax_error_shows_its_line_with_a_caret() -> None:

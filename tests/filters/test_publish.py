@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from fws.errors import Reject
+from fws.errors import ConfigError, Reject
 from tests.support import build
 
 
@@ -78,14 +78,6 @@ def test_an_impossible_channel_refuses_on_connect_and_ends_the_message(tmp_path:
     assert server.faults == 0
 
 
-def test_where_nothing_flows_and_no_value_is_given_access_fails_closed(tmp_path: Path) -> None:
-    server = build('[pipelines]\nconnect = ["publish lobby"]', tmp_path)
-    with pytest.raises(Reject) as refused:
-        server.connect()
-    assert refused.value.status == 500
-    assert server.faults == 1
-
-
 def test_on_publication_a_copy_goes_to_the_channel_once(tmp_path: Path) -> None:
     server = build(
         '[pipelines]\npublication = ["publish audit"]\n[endpoints."/{room}"]\nconnect = ["join {room}"]', tmp_path
@@ -107,3 +99,12 @@ def test_on_publication_to_others_leaves_the_sender_out(tmp_path: Path) -> None:
     server.client_says(sender, "hello")
     assert server.sent(sender) == []
     assert server.sent(other) == ["hello"]
+
+
+@pytest.mark.parametrize("event", ["connect", "disconnect"])
+@pytest.mark.parametrize("path", ["/a", "/{room}"])
+def test_where_nothing_flows_a_value_is_asked_for_before_anything_starts(event: str, path: str, tmp_path: Path) -> None:
+    """Fault: the check passed it, and every client was answered with 500."""
+    channel = "{room}" if "{" in path else "lobby"
+    with pytest.raises(ConfigError, match=f"nothing flows on {event}: give the option 'value'"):
+        build(f'[endpoints."{path}"]\n{event} = ["publish {channel}"]\n', tmp_path)

@@ -67,6 +67,13 @@ def test_two_tabs_chat_and_survive_a_restart(serve: Serve, browser: Browser) -> 
     say(second, "/me waves")
     expect(first.locator("article.message", has_text="waves")).to_have_count(1)
 
+    say(first, "javascript:alert(1) (see https://example.org/a_(b)?q=1).")
+    link = second.locator("article.message a")
+    expect(link).to_have_count(1)
+    expect(link).to_have_attribute("href", "https://example.org/a_(b)?q=1")
+    expect(link).to_have_attribute("rel", "noopener noreferrer nofollow")
+    colour = second.locator("#people li", has_text="Ann").get_attribute("style")
+
     # What is typed while the server is away stays; the page comes back by itself, under its name.
     first.fill("#text", "not sent yet")
     assert server.stop() == 0
@@ -75,7 +82,7 @@ def test_two_tabs_chat_and_survive_a_restart(serve: Serve, browser: Browser) -> 
     expect(first.locator("#status")).to_have_attribute("data-state", "open", timeout=30_000)
     expect(second.locator("#status")).to_have_attribute("data-state", "open", timeout=30_000)
     assert first.input_value("#text") == "not sent yet"
-    expect(second.locator("#people li", has_text="Ann")).to_have_count(1)
+    expect(second.locator("#people li", has_text="Ann")).to_have_attribute("style", colour or "")
     first.press("#text", "Enter")
     expect(second.locator("article.message", has_text="not sent yet")).to_have_count(1)
 
