@@ -1,45 +1,42 @@
-"""A client: the server's side of one accepted connection, from its `connect` pipeline to its `disconnect`.
-
-Its greenlet reads, decodes and runs the pipelines, in order; other greenlets send to it through the outbox.
-"""
+"""A client: the server's side of one accepted connection, from its `connect` pipeline to its `disconnect`."""
 
 from __future__ import annotations
 
-import logging
 import secrets
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from gevent import GreenletExit, get_hub, getcurrent, kill
+import msgspec
+from gevent import GreenletExit
 
+from fws.channel import DELIVER
+from fws.connection import READ, READ_DEFLATED, Connection
 from fws.constants import ABNORMAL, MAX_PARTS, NO_STATUS, NORMAL, TOO_BIG, TRY_AGAIN_LATER
 from fws.errors import Close, FillError, Reject
 from fws.filter import DROP
-from fws.loop import Budget, Deadline
+from fws.loop import Deadline
 from fws.message import frame_of
 from fws.outbox import Outbox
 from fws.protocol.deflate import Agreement, Inflater
 from fws.protocol.frames import Decoder, PeerClose, Ping, Pong, Violation, close, ping, pong
+from fws.publication import Publication
 
 if TYPE_CHECKING:
     from fws.endpoint import Endpoint
     from fws.hub import Hub
-    from fws.pipeline import Pipeline
     from fws.request import Request
     from fws.transport import Transport
 
-logger = logging.getLogger("fws")
 
-# The `kind` of a client whose endpoint has a `deliver` pipeline.
-DELIVER = -1
-# How much is decoded in one go: tiny fragments of this much take 6 ms.
-SLICE = 16 * 1024
-# How much compressed data is inflated in one go: at deflate's best ratio of 1,030 to 1 this becomes 4 MiB.
-INFLATE_SLICE = 4096
+class _Handed(msgspec.Struct, frozen=True):
+    """A publication that waits for the client's greenlet, and the bytes it takes meanwhile."""
+
+    publication: Publication
+    weight: int
 
 
-class Client:
+class Client(Connection):
     """What filters get as `client`.
 
     Attributes:
@@ -53,37 +50,32 @@ class Client:
 
     __slots__ = (
         "_connected",
-        "_data",
         "_deadline",
-        "_decoder",
         "_deferred",
         "_endpoint",
         "_gone",
-        "_greenlet",
-        "_hub",
+        "_handed",
         "_message",
         "_next_ping",
         "_parts",
         "_pinged",
-        "_transport",
-        "_uncork_soon",
-        "busy",
         "channels",
         "close_code",
         "close_reason",
         "closing",
         "deflate_bits",
         "filled",
-        "id",
         "identity",
         "kind",
-        "outbox",
         "request",
         "state",
         "subprotocol",
     )
 
     def __init__(self, endpoint: Endpoint, request: Request, hub: Hub, subprotocol: str = "") -> None:
+        waits = endpoint.data.waits or endpoint.message.waits or endpoint.deliver.waits
+        outbox = Outbox(endpoint.settings.max_outbox, self._overflow)
+        super().__init__(hub, outbox, filters_data=bool(endpoint.data), waits=waits)
         self.id = secrets.token_urlsafe(9)
         self.request = request
         self.identity: dict[str, Any] | None = None
@@ -96,25 +88,18 @@ class Client:
         self.deflate_bits = 0
         # Instances of filters with placeholders, kept as long as the client is here.
         self.filled: dict[Any, Any] = {}
-        self.outbox = Outbox(endpoint.settings.max_outbox, self._overflow)
-        # True while filters run: nothing is read then, so an unanswered ping says nothing.
-        self.busy = False
+        # Bytes of publications that wait for the client's own greenlet.
+        self._handed = 0
         # Messages that the one being handled has become so far.
         self._parts = 0
         # How a publication reaches this client: by its own `deliver` pipeline, or as a frame that others get as well,
         # plain (0) or compressed with a window of so many bits.
         self.kind = DELIVER if endpoint.deliver else 0
         self._endpoint = endpoint
-        self._data = endpoint.data or None
         self._message = endpoint.message
-        self._uncork_soon = get_hub().loop.run_callback
-        self._hub = hub
         self._connected = False
         self._gone = False
-        self._greenlet: Any = None
         self._deferred: list[Callable[[], object]] = []
-        self._decoder: Decoder | None = None
-        self._transport: Transport | None = None
         self._deadline = 0.0
         self._next_ping = 0.0
         self._pinged = 0.0
@@ -149,11 +134,15 @@ class Client:
     def send(self, message: Any) -> bool:
         """Send one message: text for `str`, binary for `bytes`, JSON text for anything else. Never waits.
 
-        At most once, in the order of the calls. False when the client is already on its way out.
+        At most once, in the order of the calls, after what was published to the client's channels before (where its
+        `deliver` pipeline may wait, what is still in that pipeline comes later). False when the client is already on
+        its way out.
 
         Raises:
             TypeError: a value that JSON cannot carry.
         """
+        if self._hub.pending:
+            self._hub.settle(self)
         return self.outbox.write(frame_of(message, self.deflate_bits))
 
     def close(self, code: int = NORMAL, reason: str = "") -> None:
@@ -168,6 +157,7 @@ class Client:
         end = Close(code, reason)
         last = close(end.code, end.reason)
         if not self.closing:
+            self._hub.settle(self)
             self._begin_close(code, reason)
             self.outbox.seal(last)
 
@@ -198,7 +188,7 @@ class Client:
         if self._parts > MAX_PARTS:
             raise Close(TOO_BIG, f"one message becomes at most {MAX_PARTS}")
 
-    # The connection, driven by the handler and the client's own greenlet.
+    # The connection, driven by the handler and the loop.
 
     def connect(self) -> None:
         """Run the `connect` pipeline. What it sends is held until `open`.
@@ -222,8 +212,8 @@ class Client:
         self._connected = True
         self._hub.admit(self)
 
-    def open(self, transport: Transport, agreement: Agreement | None) -> None:
-        """The 101 is out: start reading frames, and write what was held."""
+    def open(self, transport: Transport, agreement: Agreement | None, data: bytes) -> None:
+        """The 101 is out: write what was held, and read frames, first those in `data`, which came right behind."""
         server = self._hub.generation.config.server
         inflater = None
         if agreement is not None:
@@ -231,82 +221,38 @@ class Client:
             if self.kind != DELIVER:
                 self.kind = self.deflate_bits
             inflater = Inflater(agreement)
-        self._decoder = Decoder(
-            self._endpoint.settings.max_message, inflater=inflater, max_fragments=server.max_fragments
-        )
-        self._transport = transport
+        decoder = Decoder(self._endpoint.settings.max_message, inflater=inflater, max_fragments=server.max_fragments)
         self._next_ping = self._hub.services.clock() + server.ping_interval
         self.outbox.open(transport)
+        self.begin(transport, decoder, READ_DEFLATED if inflater is not None else READ, data)
 
-    def live(self, data: bytes) -> None:
-        """The client's greenlet, from the handshake to the end. `data` came right behind the handshake."""
-        self._greenlet = getcurrent()
+    def filter_data(self, data: bytes) -> bytes:
+        """Run the `data` pipeline. After a Close nothing of it is served, so it does not run."""
+        if self.closing:
+            return data
         try:
-            self.run(data)
-        except GreenletExit:
-            pass
-        except BaseException as error:  # filters' faults do not come here: this is ours, or a Timeout left running
-            logger.error(
-                "serving client %s failed: %s: %s", self.id, type(error).__name__, error, extra={"error": error}
-            )
-        finally:
-            self.disconnect()
+            flowed = self._endpoint.data.run(self, data)
+        except BaseException as error:
+            self._raised("data", error)
+            return b""
+        if flowed is DROP:
+            return b""
+        if not isinstance(flowed, bytes | bytearray | memoryview):
+            self._fault("data", TypeError(f"the data pipeline ended in {type(flowed).__name__}, not in bytes"))
+            return b""
+        return bytes(flowed)
 
-    def run(self, data: bytes) -> None:
-        """Serve `data` and then what arrives, until the stream ends."""
-        transport = self._transport
-        assert transport is not None
-        budget = Budget()
-        budget.start()
-        if data:
-            self._feed(data, budget)
-        while received := transport.receive():
-            budget.start()
-            self._feed(received, budget)
-
-    def _feed(self, data: bytes | memoryview, budget: Budget) -> None:
-        """Bytes from the peer, of which nothing may be kept: the buffer is shared."""
-        decoder = self._decoder
-        if decoder is None:
-            return
-        if self._data is not None and not self.closing:
-            flowed = self._flow(self._data, bytes(data))
-            if flowed is DROP:
-                return
-            if not isinstance(flowed, bytes | bytearray | memoryview):
-                self._fault("data", TypeError(f"the data pipeline ended in {type(flowed).__name__}, not in bytes"))
-                return
-            data = bytes(flowed)
-        size = INFLATE_SLICE if self.deflate_bits else SLICE
-        if len(data) <= size:
-            self._handle(decoder.feed(data), budget)
-            return
-        data = bytes(data)
-        for start in range(0, len(data), size):
-            self._handle(decoder.feed(data[start : start + size]), budget)
-            budget.spend()
-
-    def _handle(self, events: list[Any], budget: Budget) -> None:
-        """Serve what one read brought. The answers to several messages go out together."""
-        if len(events) == 1:
-            self._serve(events[0])
-            return
-        outbox = self.outbox
-        for event in events:
-            if not outbox.corked:
-                outbox.cork()
-                # Should a filter wait, the loop's next callback sends what the ones before it were answered.
-                self._uncork_soon(outbox.uncork)
-            self._serve(event)
-            budget.spend()
-        outbox.uncork()
-
-    def _serve(self, event: Any) -> None:
+    def serve(self, event: Any) -> None:
+        """Serve one event: a message, a control frame, a violation, or a publication for the `deliver` pipeline."""
         kind = type(event)
         if kind is str or kind is bytes:
             # After our Close what the peer still says is read and ignored (RFC 6455 1.4).
             if not self.closing:
-                self._flow(self._message, event)
+                self._parts = 0
+                try:
+                    self._message.run(self, event)
+                except BaseException as error:
+                    self._raised("message", error)
         elif kind is Ping:
             self.outbox.write(pong(event.payload))
         elif kind is Pong:
@@ -315,25 +261,51 @@ class Client:
             self._peer_closed(event)
         elif kind is Violation:
             self._violated(event)
+        elif kind is _Handed:
+            self._handed -= event.weight
+            self._deliver(event.publication)
 
-    def _flow(self, pipeline: Pipeline, value: Any) -> Any:
-        """Run one of the client's pipelines. A fault ends the event and nothing else: the client stays."""
-        self.busy = True
-        self._parts = 0
-        try:
-            return pipeline.run(self, value)
-        except Close as end:
-            self.close(end.code, end.reason)
-        except (GreenletExit, Deadline):
-            raise
-        except BaseException as error:  # a filter may raise anything, SystemExit and Timeout included
-            self._fault(pipeline.event, error)
-        finally:
-            self.busy = False
-        return DROP
+    def _raised(self, event: str, error: BaseException) -> None:
+        """A filter raised: a fault ends the event and nothing else, the client stays."""
+        if isinstance(error, Close):
+            self.close(error.code, error.reason)
+        elif self._waits and isinstance(error, GreenletExit | Deadline):
+            raise error
+        else:  # a filter may raise anything, SystemExit and Timeout included
+            self._fault(event, error)
+
+    def deliver(self, publication: Publication, weight: int) -> None:
+        """Run the `deliver` pipeline for a publication and send what is left. Called by the channel. Never waits.
+
+        A pipeline that may wait runs in the client's own greenlet, so that nobody else waits for it; what is then
+        on its way counts as if it were in the outbox.
+
+        Args:
+            weight: bytes that the publication takes while it waits.
+        """
+        if self.closing:
+            return
+        if not self._waits:
+            self._deliver(publication)
+        elif self._handed + weight > self._endpoint.settings.max_outbox and self._handed:
+            self._overflow()
+        else:
+            self._handed += weight
+            self.hand(_Handed(publication, weight))
+
+    def _deliver(self, publication: Publication) -> None:
+        if self.closing:
+            return
+        flowed = self._hub.delivering(publication, self._endpoint.deliver.run, self)
+        if isinstance(flowed, Publication):
+            try:
+                self.outbox.write(frame_of(flowed.message, self.deflate_bits))
+            except TypeError as error:
+                self._fault("deliver", error)
 
     def _peer_closed(self, event: PeerClose) -> None:
         if not self.closing:
+            self._hub.settle(self)
             self._begin_close(event.code, event.reason)
             self.outbox.seal(close(event.code, event.reason if event.code != NO_STATUS else ""))
         self.outbox.end()
@@ -342,6 +314,7 @@ class Client:
         """Fail the connection (RFC 6455 7.1.7): say why, and do not wait for the peer's Close."""
         self._hub.metrics.count("protocol_errors")
         if not self.closing:
+            self._hub.settle(self)
             self._begin_close(event.code, event.reason)
             self.outbox.seal(close(event.code, event.reason))
         self.outbox.end()
@@ -365,10 +338,7 @@ class Client:
     def kill(self) -> None:
         """End TCP now, and whatever a filter of this client waits for. `disconnect` still runs."""
         self.closing = True
-        if self._transport is not None:
-            self._transport.abort()
-        if self._greenlet is not None:
-            kill(self._greenlet)
+        super().kill()
 
     def tend(self, now: float, tick: float) -> None:
         """Called by the sweeper: ping, notice the dead, end what is stuck in closing.
@@ -406,10 +376,7 @@ class Client:
         """The end, exactly once for each client whose `connect` passed: channels, deferred calls, `disconnect`."""
         self.closing = True
         self.outbox.discard()
-        # Half a message can be large, and a client is freed only when Python looks for cycles.
-        self._decoder = None
-        if self._transport is not None:
-            self._transport.close()
+        self.let_go()
         if not self._connected:
             return
         self._connected = False

@@ -244,7 +244,9 @@ class Compiler:
             method = instance.hook(scope.event)
         else:
             method = hook(instance, scope.event)
-        return [Step(method, stage.text.strip(), options)]
+        # Of a filled filter nobody knows yet what an instance will hold: one that decides it for itself may wait.
+        waits = instance.waits if isinstance(instance, Filter) else cls.waits is not False
+        return [Step(method, stage.text.strip(), options, waits)]
 
     def _from_stage(self, stage: Stage, path: Path, scope: _Scope) -> _Made | None:
         cls = self._registry.find(stage.name).cls

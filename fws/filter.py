@@ -7,7 +7,7 @@ import inspect
 import re
 import time
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import msgspec
 
@@ -91,7 +91,13 @@ class Filter(msgspec.Struct, dict=True, weakref=True, eq=False):
     `DROP`, in `message` also `Several`; it may raise `Close`, and in `connect` `Reject`. One instance serves all
     clients of an endpoint: what belongs to one client is kept in `client.state`. `start()` and `stop()`, where
     defined, run when the server begins and ends to use the filter.
+
+    `waits = False` in the class promises that its hooks never wait: no sleep, no network, no lock. A pipeline all of
+    whose filters promise it runs as soon as a message is read; any other takes a switch to the client's greenlet,
+    and memory for that greenlet's stack. A hook that waits all the same fails, and the log names it.
     """
+
+    waits: ClassVar[bool] = True
 
     @property
     def services(self) -> Services:

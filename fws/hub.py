@@ -1,6 +1,7 @@
-"""The hub: this process's clients, the members of its channels, and the fan-out.
+"""The hub: this process's clients, its channels, and the turns in which they are written to.
 
-It knows no socket: a frame is encoded once per kind of receiver and the same bytes go into each member's outbox.
+It knows no socket and no loop: what is published waits at its channel until `fan_out`, which the hub asks its
+scheduler to call once the loop has read what there was to read.
 """
 
 from __future__ import annotations
@@ -8,47 +9,39 @@ from __future__ import annotations
 import re
 from collections import deque
 from collections.abc import Callable
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from gevent import GreenletExit, getcurrent
-from gevent.lock import Semaphore
+from gevent import GreenletExit, get_hub, getcurrent
 
 from fws.brokers.memory import MemoryBroker
-from fws.client import DELIVER, Client
+from fws.channel import ENTRY, Channel, Entry
 from fws.errors import Close
 from fws.faults import Faults
 from fws.filter import DROP, Services
-from fws.loop import Budget, Deadline, overdue, pause
-from fws.message import frame_of
+from fws.loop import BUDGET, Deadline, Scheduler, pause
+from fws.message import payload_of
 from fws.metrics import Metrics
 from fws.publication import Publication
 
 if TYPE_CHECKING:
     from fws.brokers.base import Broker
+    from fws.client import Client
     from fws.generation import Generation
 
-# What is delivered at once, without letting others run: bytes, where a send costs as much as `SEND` bytes more. That
-# is 256 small frames, or two of 1 MiB: two or three milliseconds.
-AT_ONCE = 2 * 1024 * 1024
-SEND = 8 * 1024
 # A publication made by a `publication` filter makes another, and so on: longer chains than this are loops.
 MAX_HOPS = 8
-# Publications that wait because they were made while another was being delivered. More come from a loop as well.
-MAX_NESTED = 1000
+# Bytes on their way to members. Above the first nobody is read, and publishers with a greenlet of their own wait;
+# above the second what is published is dropped and counted: it comes from one message that makes very many.
+CROWDED = 1024 * 1024
+FULL = 16 * 1024 * 1024
+# What a value that is no text and no bytes is counted for before it is encoded.
+VALUE = 4096
+# So few pending channels are asked one by one whether they have something for a client.
+FEW = 8
 # Channel names come from clients. 200 bytes and no control characters keep them printable and cheap.
 MAX_CHANNEL = 200
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-
-
-class Turn:
-    """Whose turn it is to deliver to a channel: publications reach all its members in one order."""
-
-    __slots__ = ("lock", "nested", "users")
-
-    def __init__(self) -> None:
-        self.lock = Semaphore(1)
-        self.users = 0
-        self.nested: deque[Publication] = deque()
 
 
 class Hub:
@@ -58,21 +51,32 @@ class Hub:
         generation: the pipelines in force.
         broker: where publications go; it hands them to `deliver`.
         clients: all that are connected, by id.
+        pending: channels with something on its way, in the order of their turns.
+        crowded: whether so much is on its way that nothing more should be read.
     """
 
-    def __init__(self, generation: Generation, metrics: Metrics | None = None) -> None:
+    def __init__(
+        self, generation: Generation, metrics: Metrics | None = None, scheduler: Scheduler | None = None
+    ) -> None:
         self.generation = generation
         self.metrics = metrics or Metrics()
+        self.scheduler = scheduler or Scheduler()
         self.faults = Faults(self.metrics)
         self.broker: Broker = MemoryBroker(self.deliver)
         self.clients: dict[str, Client] = {}
         # Clients whose `disconnect` is under way: they are in no list any more, but not done.
         self.leaving = 0
+        self.pending: dict[Channel, None] = {}
+        self.crowded = False
         # Those whose `connect` is under way: they may join channels, but are not among the clients yet.
         self._arriving: dict[str, Client] = {}
-        self._channels: dict[str, dict[Client, None]] = {}
-        self._turns: dict[str | None, Turn] = {}
-        # What each delivering greenlet is delivering, to know a publication that one made while delivering another.
+        self._channels: dict[str, Channel] = {}
+        self._everyone = Channel(None)
+        self._weight = 0
+        self._uncrowded: list[Callable[[], None]] = []
+        # Publications whose channel's `publication` filters are still with earlier ones.
+        self._unfiltered: dict[str | None, deque[Publication]] = {}
+        # What each greenlet is delivering, to know a publication that one made while delivering another.
         self._delivering: dict[Any, Publication] = {}
         generation.services.hub = self
 
@@ -95,11 +99,13 @@ class Hub:
         """A client's `connect` has passed."""
         self._arriving.pop(client.id, None)
         self.clients[client.id] = client
+        self._everyone.join(client)
 
     def remove(self, client: Client) -> None:
         """Forget a client and its memberships."""
         self._arriving.pop(client.id, None)
-        self.clients.pop(client.id, None)
+        if self.clients.pop(client.id, None) is not None:
+            self._everyone.leave(client)
         for channel in tuple(client.channels):
             self.leave(client, channel)
 
@@ -107,20 +113,24 @@ class Hub:
         """Make a client a member. Raises ValueError for a name that no channel can have."""
         check_channel(channel)
         if client.id in self.clients or client.id in self._arriving:
-            self._channels.setdefault(channel, {})[client] = None
+            found = self._channels.get(channel)
+            if found is None:
+                found = self._channels[channel] = Channel(channel)
+            found.join(client)
             client.channels.add(channel)
 
     def leave(self, client: Client, channel: str) -> None:
-        members = self._channels.get(channel)
-        if members is not None and client in members:
-            del members[client]
+        found = self._channels.get(channel)
+        if found is not None and client in found.members:
+            found.leave(client)
             client.channels.discard(channel)
-            if not members:
+            if not found.members:
                 del self._channels[channel]
 
     def members(self, channel: str) -> list[Client]:
         """The local members of a channel, the oldest first."""
-        return list(self._channels.get(channel, ()))
+        found = self._channels.get(channel)
+        return [] if found is None else list(found.members)
 
     def channels(self) -> list[str]:
         """Names of the channels that have local members."""
@@ -131,6 +141,10 @@ class Hub:
     def publish(self, channel: str, message: Any, *, sender: str | None = None, exclude: str | None = None) -> None:
         """Send a message to all members of a channel, on every node. At most once to each, in order per channel.
 
+        Members get it once the loop has read what there is to read, together with what else is published until then;
+        what is sent to a member directly after this call reaches it after the publication. From a greenlet, not
+        from a filter that says it does not wait, the call waits while too much is on its way.
+
         Args:
             sender: id of the client it comes from.
             exclude: id of one client that must not get it.
@@ -139,7 +153,8 @@ class Hub:
             ValueError: a name that no channel can have.
             TypeError: a message that JSON cannot carry.
         """
-        check_channel(channel)
+        if channel not in self._channels:
+            check_channel(channel)
         self._publish(Publication(channel, message, sender, exclude))
 
     def broadcast(self, message: Any, *, sender: str | None = None, exclude: str | None = None) -> None:
@@ -155,96 +170,142 @@ class Hub:
                 publication = publication.replace(hops=parent.hops + 1)
         self.metrics.count("publications")
         self.broker.publish(publication)
-        if not self._delivering and overdue():
-            pause()
+        if self.crowded and not publication.hops:
+            self._wait_while_crowded()
+
+    def _wait_while_crowded(self) -> None:
+        if getcurrent() is not get_hub():
+            while self.crowded:
+                pause()
 
     # Delivery.
 
     def deliver(self, publication: Publication) -> None:
-        """Hand one publication to every local member of its channel. Called by the broker.
+        """Hand one publication to every local member of its channel. Called by the broker. Never waits.
 
         All members of a channel see the same order. A receiver that is too slow is closed, it is never waited for.
-        """
-        channel = publication.channel
-        turn = self._turns.get(channel)
-        if turn is None and not self.generation.waits:
-            receivers = self._receivers(channel)
-            plain = frame_of(publication.message)
-            if len(receivers) * (len(plain) + SEND) <= AT_ONCE:
-                self._fan_out(publication, receivers, plain, None)
-                return
-        me = getcurrent()
-        if turn is None:
-            turn = self._turns[channel] = Turn()
-        elif me in self._delivering:
-            # Made while delivering: it follows what is being delivered on its channel. Waiting here for a turn,
-            # with another one in hand, two channels that publish to each other would wait for ever.
-            if len(turn.nested) >= MAX_NESTED:
-                raise RecursionError(f"publications make one another: {MAX_NESTED} wait, this one was dropped")
-            turn.nested.append(publication)
-            return
-        turn.users += 1
-        try:
-            with turn.lock:
-                turn.nested.append(publication)
-                while turn.nested:
-                    self._deliver_in_turn(turn.nested.popleft(), me)
-        finally:
-            turn.users -= 1
-            if not turn.users:
-                del self._turns[channel]
 
-    def _deliver_in_turn(self, publication: Publication, me: Any) -> None:
+        Raises:
+            TypeError: a message that JSON cannot carry, where no `publication` filter may make another of it.
+        """
+        if self._weight > FULL:
+            self.metrics.count("publications_dropped")
+            return
+        if self.generation.publication:
+            self._filter(publication)
+        else:
+            self._enqueue(publication)
+
+    def _enqueue(self, publication: Publication) -> None:
+        name = publication.channel
+        channel = self._everyone if name is None else self._channels.get(name)
+        if channel is None:
+            payload_of(publication.message)
+            return
+        opcode, payload = payload_of(publication.message)
+        exclude = publication.exclude
+        excluded = None if exclude is None else self.clients.get(exclude) or self._arriving.get(exclude)
+        entry = Entry(publication, opcode, payload, excluded)
+        channel.waiting.append(entry)
+        self._weigh(entry.weight)
+        if not self.pending:
+            self.scheduler.soon(self._fan_out)
+        self.pending[channel] = None
+
+    def _weigh(self, change: int) -> None:
+        self._weight += change
+        if self._weight > CROWDED:
+            self.crowded = True
+        elif self.crowded:
+            self.crowded = False
+            ready, self._uncrowded = self._uncrowded, []
+            for call in ready:
+                self.scheduler.soon(call)
+
+    def when_uncrowded(self, call: Callable[[], None]) -> None:
+        """Call `call` once, from the loop, when reading may go on."""
+        self._uncrowded.append(call)
+
+    def _fan_out(self) -> None:
+        """From the loop: write what is on its way, channel by channel, for one turn's time."""
+        until = perf_counter() + BUDGET
+        try:
+            while self.pending:
+                channel = next(iter(self.pending))
+                weight = channel.fan_out(until)
+                if weight is not None:
+                    self._weigh(-weight)
+                # To the end of the row: a large channel does not hold up small ones.
+                del self.pending[channel]
+                if not channel.idle:
+                    self.pending[channel] = None
+                if perf_counter() > until:
+                    break
+        finally:
+            if self.pending:
+                self.scheduler.later(self._fan_out)
+
+    def settle(self, client: Client) -> None:
+        """Give a client what was published to its channels until now, before something else is sent to it."""
+        if len(self.pending) <= len(client.channels) + FEW:
+            for channel in tuple(self.pending):
+                channel.settle(client)
+            return
+        self._everyone.settle(client)
+        for name in tuple(client.channels):
+            if (found := self._channels.get(name)) is not None:
+                found.settle(client)
+
+    # The `publication` pipeline: once per publication, in order per channel.
+
+    def _filter(self, publication: Publication) -> None:
+        queue = self._unfiltered.get(publication.channel)
+        if queue is not None:
+            # Made by a filter that is with an earlier one, or come while that waits: it follows.
+            queue.append(publication)
+            self._weigh(_weight(publication))
+            return
+        queue = self._unfiltered[publication.channel] = deque((publication,))
+        self._weigh(_weight(publication))
+        if self.generation.publication.waits:
+            self.scheduler.spawn(self._filter_all, publication.channel, queue)
+        else:
+            self._filter_all(publication.channel, queue)
+
+    def _filter_all(self, name: str | None, queue: deque[Publication]) -> None:
+        me = getcurrent()
+        outer = self._delivering.get(me)
+        try:
+            while queue:
+                publication = queue.popleft()
+                self._weigh(-_weight(publication))
+                self._delivering[me] = publication
+                flowed = self.guarded("publication", self.generation.publication.publish, publication)
+                if isinstance(flowed, Publication):
+                    self.guarded("publication", self._enqueue, flowed)
+        finally:
+            del self._unfiltered[name]
+            if outer is None:
+                self._delivering.pop(me, None)
+            else:
+                self._delivering[me] = outer
+
+    def delivering(self, publication: Publication, function: Callable[..., Any], client: Client) -> Any:
+        """Run one receiver's `deliver` pipeline: what its filters publish is known to come from this publication."""
+        me = getcurrent()
         outer = self._delivering.get(me)
         self._delivering[me] = publication
         try:
-            flowed = self._guarded("publication", self.generation.publication.publish, publication)
-            if isinstance(flowed, Publication):
-                self._guarded("publication", self._fan_out_in_turn, flowed)
+            return self.guarded("deliver", function, client, publication)
         finally:
             if outer is None:
                 del self._delivering[me]
             else:
                 self._delivering[me] = outer
 
-    def _fan_out_in_turn(self, publication: Publication) -> None:
-        budget = Budget()
-        budget.start()
-        receivers = self._receivers(publication.channel)
-        self._fan_out(publication, receivers, frame_of(publication.message), budget)
-
-    def _receivers(self, channel: str | None) -> list[Client]:
-        return list(self.clients.values()) if channel is None else self.members(channel)
-
-    def _fan_out(self, publication: Publication, receivers: list[Client], plain: bytes, budget: Budget | None) -> None:
-        """Write the publication's frame into each receiver's outbox, pausing by the budget if there is one."""
-        exclude = publication.exclude
-        excluded = None if exclude is None else self.clients.get(exclude) or self._arriving.get(exclude)
-        frames = {0: plain}
-        for client in receivers:
-            kind = client.kind
-            if client is excluded:
-                pass
-            elif kind == DELIVER:
-                if not client.closing:
-                    self._deliver_to(client, publication)
-            else:
-                frame = frames.get(kind)
-                if frame is None:
-                    frame = frames[kind] = frame_of(publication.message, kind)
-                client.outbox.write(frame)
-            if budget is not None:
-                budget.spend()
-
-    def _deliver_to(self, client: Client, publication: Publication) -> None:
-        """Run one receiver's `deliver` pipeline and send what is left."""
-        flowed = self._guarded("deliver", client.endpoint.deliver.run, client, publication)
-        if isinstance(flowed, Publication):
-            self._guarded("deliver", client.send, flowed.message)
-
-    def _guarded(self, event: str, function: Callable[..., Any], *args: Any) -> Any:
+    def guarded(self, event: str, function: Callable[..., Any], *args: Any) -> Any:
         """A filter's fault ends the event for this receiver and reaches nobody else."""
-        client = args[0] if event == "deliver" and len(args) == 2 else None
+        client = args[0] if event == "deliver" else None
         try:
             return function(*args)
         except Close as end:
@@ -255,6 +316,12 @@ class Hub:
         except BaseException as error:  # a filter may raise anything
             self.faults.report(event, error, client.id if client is not None else "")
         return DROP
+
+
+def _weight(publication: Publication) -> int:
+    """About how many bytes a publication takes that is not encoded yet."""
+    message = publication.message
+    return ENTRY + (len(message) if isinstance(message, str | bytes) else VALUE)
 
 
 def check_channel(name: str) -> None:

@@ -1,21 +1,18 @@
-"""The one thing about gevent's loop that a fair server must know."""
+"""What a fair server must know of gevent's loop."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from select import POLLOUT
-from time import perf_counter, time
-from typing import TextIO
+from time import perf_counter
+from typing import Any, TextIO
 
-from gevent import Timeout, get_hub
+from gevent import Timeout, get_hub, spawn_raw
 from gevent.monkey import get_original
 
-# Longest work a greenlet does before it lets others run, in seconds. With a bound of 100 ms on anyone's wait, a few
+# Longest work done in one go before others have their turn, in seconds. With a bound of 100 ms on anyone's wait, a few
 # milliseconds leave room for a dozen busy clients and cost under 1 % in switches.
 BUDGET = 0.004
-
-
-# Longest round of the loop after which a publisher pauses: one message may publish a hundred.
-ROUND = 0.01
 
 
 class Deadline(Timeout):
@@ -32,9 +29,32 @@ def pause() -> None:
     hub.wait(hub.loop.timer(0.0))
 
 
-def overdue() -> bool:
-    """Whether this round of the loop has lasted longer than `ROUND`, whoever used it up."""
-    return time() - get_hub().loop.now() > ROUND  # type: ignore[no-any-return]
+class Scheduler:
+    """When the loop calls back. What it calls runs in the loop itself and must not wait."""
+
+    __slots__ = ("_calls", "_timer", "soon")
+
+    def __init__(self) -> None:
+        loop = get_hub().loop
+        self.soon: Callable[..., Any] = loop.run_callback
+        """Call before the loop looks at the sockets again."""
+        self._timer = loop.timer(0.0)
+        self._calls: list[Callable[[], None]] = []
+
+    def later(self, call: Callable[[], None]) -> None:
+        """Call after the loop has looked at the sockets, and at who else wants a turn."""
+        if not self._calls:
+            self._timer.start(self._run)
+        self._calls.append(call)
+
+    def _run(self) -> None:
+        calls, self._calls = self._calls, []
+        for call in calls:
+            self.soon(call)  # one that raises must not take the others with it
+
+    def spawn(self, function: Callable[..., Any], *arguments: Any) -> None:
+        """Call in a greenlet of its own, which may wait."""
+        spawn_raw(function, *arguments)
 
 
 def takes_a_line(stream: TextIO) -> bool:

@@ -24,17 +24,29 @@ def frame_of(message: Any, bits: int = 0) -> bytes:
     Raises:
         TypeError: a value that JSON cannot carry.
     """
+    opcode, payload = payload_of(message)
+    return encode(opcode, payload) if not bits else compressed(opcode, payload, bits)
+
+
+def payload_of(message: Any) -> tuple[int, bytes]:
+    """Opcode and payload of a message. Raises TypeError for a value that JSON cannot carry."""
     if type(message) is str:
-        opcode, payload = TEXT, message.encode("utf-8", "replace")
-    elif type(message) is bytes:
-        opcode, payload = BINARY, message
-    elif isinstance(message, bytearray | memoryview):
-        opcode, payload = BINARY, bytes(message)
-    else:
-        opcode, payload = TEXT, json_bytes(message)
-    if bits and len(payload) >= MIN_DEFLATE:
-        return encode(opcode, deflate(payload, bits), rsv1=True)
-    return encode(opcode, payload)
+        try:
+            return TEXT, message.encode()
+        except UnicodeEncodeError:  # a lone surrogate becomes "?"
+            return TEXT, message.encode("utf-8", "replace")
+    if type(message) is bytes:
+        return BINARY, message
+    if isinstance(message, bytearray | memoryview):
+        return BINARY, bytes(message)
+    return TEXT, json_bytes(message)
+
+
+def compressed(opcode: int, payload: bytes, bits: int) -> bytes:
+    """One whole frame, compressed with a window of `bits` where that is worth it."""
+    if len(payload) < MIN_DEFLATE:
+        return encode(opcode, payload)
+    return encode(opcode, deflate(payload, bits), rsv1=True)
 
 
 def json_bytes(value: Any) -> bytes:

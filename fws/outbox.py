@@ -65,8 +65,8 @@ class Outbox:
         if self.corked:
             self._write_queue()
 
-    def write(self, frame: bytes) -> bool:
-        """Send or queue one frame. False when it will not be sent: the outbox is sealed, or over its limit."""
+    def write(self, frame: bytes, several: bool = False) -> bool:
+        """Send or queue one frame, or `several` joined. False when it will not be sent: sealed, or over the limit."""
         if self._sealed:
             return False
         if self._queue is None:
@@ -83,11 +83,13 @@ class Outbox:
                 self._queue = deque((memoryview(frame)[sent:],))
                 self.size = len(frame) - sent
                 self._wire.when_writable(self._write_queue)
+                if several and self.size > self._limit:
+                    self._overflow()
             return True
-        if self.size + OVERHEAD * len(self._queue) + len(frame) > self._limit and self.size:
+        if self.size + OVERHEAD * len(self._queue) + len(frame) > self._limit and (self.size or several):
             if self.corked:
                 self._write_queue()
-                return self.write(frame)
+                return self.write(frame, several)
             self._overflow()
             return False
         self._queue.append(frame)

@@ -17,11 +17,15 @@ Hook = Callable[..., Any]
 
 
 class Step(msgspec.Struct, frozen=True):
-    """One filter of a pipeline: the bound hook, the stage as written, and the options as they were understood."""
+    """One filter of a pipeline: the bound hook, the stage as written, and the options as they were understood.
+
+    `waits` says whether the filter may wait.
+    """
 
     hook: Hook
     text: str
     options: str
+    waits: bool = True
 
 
 class Pipeline:
@@ -29,13 +33,17 @@ class Pipeline:
 
     A hook that returns None leaves what flows as it is; `DROP` ends the pipeline. Exceptions pass through: who
     runs the pipeline knows what they mean for the client.
+
+    Attributes:
+        waits: whether one of its filters may wait. One that does not wait runs in the loop's own callback.
     """
 
-    __slots__ = ("_hooks", "event", "steps")
+    __slots__ = ("_hooks", "event", "steps", "waits")
 
     def __init__(self, event: str, steps: Iterable[Step] = ()) -> None:
         self.event = event
         self.steps = tuple(steps)
+        self.waits = any(step.waits for step in self.steps)
         self._hooks: tuple[Hook, ...] = tuple(step.hook for step in self.steps)
 
     def __bool__(self) -> bool:

@@ -1,7 +1,7 @@
 """A client's TCP connection after the handshake: the raw non-blocking socket and its two watchers.
 
-Nothing waits here but `receive`. gevent's own socket is left behind: of its `send` and `recv` each call costs a
-microsecond more, and two greenlets in its `sendall` tear a frame or raise.
+Nothing waits here. gevent's own socket is left behind: of its `send` and `recv` each call costs a microsecond more,
+and two greenlets in its `sendall` tear a frame or raise.
 """
 
 from __future__ import annotations
@@ -12,30 +12,20 @@ import struct
 from collections.abc import Callable
 from typing import Any
 
-from gevent import get_hub, getcurrent
+from gevent import get_hub
 
 READABLE, WRITABLE = 1, 2
-# One receive buffer for all clients: the decoder has taken what it needs before anyone else runs. Its size bounds
-# how much one client's read can ask of the processor in one turn (21,000 frames, about 20 ms).
-RECEIVE = 128 * 1024
-_buffer = memoryview(bytearray(RECEIVE))
+# One receive buffer for all clients: what it holds is copied out before anyone else reads. A new buffer of this size
+# for each read would cost the allocator half a microsecond.
+MAX_READ = 256 * 1024
+_buffer = memoryview(bytearray(MAX_READ))
 _RESET = struct.pack("ii", 1, 0)
 
 
 class Transport:
     """Owns the socket. `send` and `sendmsg` never wait: they raise BlockingIOError when nothing can be taken."""
 
-    __slots__ = (
-        "_closed",
-        "_io_read",
-        "_io_write",
-        "_reading",
-        "_socket",
-        "_switch",
-        "_waiter",
-        "send",
-        "sendmsg",
-    )
+    __slots__ = ("_closed", "_io_read", "_io_write", "_receive", "_socket", "send", "sendmsg")
 
     def __init__(self, sock: socket.socket) -> None:
         """Take the descriptor out of `sock`, a gevent or standard stream socket, which is unusable afterwards."""
@@ -45,50 +35,40 @@ class Transport:
         if family != socket.AF_UNIX:
             # Small frames must not wait for the acknowledgement of the ones before.
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        hub = get_hub()
-        loop = hub.loop
-        self._switch = hub.switch
-        self._waiter: Any = None
-        self._reading = False
-        self._io_read = loop.io(self._socket.fileno(), READABLE)
+        self._io_read = get_hub().loop.io(self._socket.fileno(), READABLE)
         self._io_write: Any = None
         self._closed = False
+        self._receive = self._socket.recv_into
         self.send = self._socket.send
         self.sendmsg = self._socket.sendmsg
 
-    def receive(self) -> memoryview:
-        """Wait for bytes; empty at the end of the stream, however it ended.
+    def receive(self, most: int) -> bytes | None:
+        """At most so many bytes; empty at the end of the stream, however it ended; None when there are none yet.
 
-        The view is of a buffer that the next `receive` of any client overwrites.
+        Args:
+            most: up to `MAX_READ`.
         """
-        while not self._closed:
-            # The watcher stays on from one read to the next: to start and stop it for each costs 2 µs.
-            if not self._reading:
-                self._reading = True
-                self._io_read.start(self._readable)
-            self._waiter = getcurrent()
-            self._switch()
-            try:
-                count = self._socket.recv_into(_buffer)
-            except BlockingIOError:
-                continue
-            except OSError:
-                break
-            return _buffer[:count]
-        return _buffer[:0]
+        try:
+            return bytes(_buffer[: self._receive(_buffer, most)])
+        except BlockingIOError:
+            return None
+        except OSError:
+            return b""
 
-    def _readable(self) -> None:
-        """In the hub: wake who waits. Nobody does while filters run: then TCP's own flow control takes over."""
-        waiter = self._waiter
-        if waiter is None:
-            self._reading = False
-            self._io_read.stop()
-        else:
-            self._waiter = None
-            waiter.switch()
+    def start_reading(self, callback: Callable[[], None]) -> None:
+        """Call `callback` in the loop whenever there are bytes, or the end of the stream, until `stop_reading`.
+
+        The watcher stays on from one read to the next: to start and stop it for each costs 2 µs.
+        """
+        if not self._closed:
+            self._io_read.start(callback)
+
+    def stop_reading(self) -> None:
+        """Leave bytes where they are: TCP's own flow control takes over."""
+        self._io_read.stop()
 
     def when_writable(self, callback: Callable[[], None]) -> None:
-        """Call `callback` from the hub whenever the socket can take bytes, until `stop_writing`."""
+        """Call `callback` in the loop whenever the socket can take bytes, until `stop_writing`."""
         if not self._closed and self._io_write is None:
             self._io_write = get_hub().loop.io(self._socket.fileno(), WRITABLE)
             self._io_write.start(callback)
@@ -108,7 +88,7 @@ class Transport:
             pass
 
     def abort(self) -> None:
-        """End TCP now, unsent bytes are lost. Whoever is in `receive` gets the end of the stream."""
+        """End TCP now, unsent bytes are lost. Who reads gets the end of the stream."""
         try:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
             self._socket.shutdown(socket.SHUT_RDWR)
@@ -120,7 +100,6 @@ class Transport:
         if self._closed:
             return
         self._closed = True
-        self._waiter = None
         self.stop_writing()
         self._io_read.stop()
         self._io_read.close()

@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import gevent
+from gevent.hub import Waiter
 from websockets.client import ClientProtocol
 from websockets.frames import Frame, Opcode
 from websockets.protocol import OPEN
@@ -55,6 +57,8 @@ class Wire:
         self.aborted = False
         self.closed = False
         self._callback: Callable[[], None] | None = None
+        self._readable: Callable[[], None] | None = None
+        self._arrived = bytearray()
 
     def send(self, data: bytes | memoryview, /) -> int:
         if self.full:
@@ -80,9 +84,27 @@ class Wire:
     def shutdown(self) -> None:
         self.ended = True
 
-    def receive(self) -> bytes:
-        """Nothing more comes by itself: `run` returns once it has read what it was given."""
-        return b""
+    def arrive(self, data: bytes) -> None:
+        """Bytes come from the peer."""
+        self._arrived += data
+
+    def poll(self) -> bool:
+        """As the loop does: call who wants to read, if there is anything to read."""
+        if self._arrived and self._readable is not None:
+            self._readable()
+            return True
+        return False
+
+    def receive(self, most: int) -> bytes | None:
+        data = bytes(self._arrived[:most])
+        del self._arrived[:most]
+        return data or None
+
+    def start_reading(self, callback: Callable[[], None]) -> None:
+        self._readable = callback
+
+    def stop_reading(self) -> None:
+        self._readable = None
 
     def abort(self) -> None:
         self.aborted = True
@@ -115,6 +137,55 @@ class Peer:
         return [texts[frame.opcode](frame.data) for frame in frames if frame.opcode in texts]
 
 
+class Loop:
+    """A scheduler whose turns a test takes one by one. What it calls runs in gevent's hub, as in a server."""
+
+    def __init__(self) -> None:
+        self._soon: list[Callable[[], None]] = []
+        self._later: list[Callable[[], None]] = []
+        self._greenlets: list[Any] = []
+
+    def soon(self, call: Callable[..., None], *arguments: Any) -> None:
+        self._soon.append(lambda: call(*arguments))
+
+    def later(self, call: Callable[[], None]) -> None:
+        self._later.append(call)
+
+    def spawn(self, function: Callable[..., Any], *arguments: Any) -> None:
+        self._greenlets.append(gevent.spawn(function, *arguments))
+
+    def turn(self) -> bool:
+        """Make the calls that are due, and let greenlets run. Whether there was anything to do."""
+        calls, self._soon = self._soon, []
+        for call in calls:
+            in_hub(call)
+        calls, self._later = self._later, []
+        self._soon += calls
+        greenlets, self._greenlets = self._greenlets, []
+        gevent.joinall(greenlets, timeout=5, raise_error=True)
+        return bool(self._soon or greenlets)
+
+
+def in_hub(call: Callable[[], Any]) -> Any:
+    """Call something in gevent's hub, where nothing may wait."""
+    outcome: list[Any] = []
+    waiter = Waiter()
+
+    def run() -> None:
+        try:
+            outcome.append((call(), None))
+        except BaseException as error:
+            outcome.append((None, error))
+        waiter.switch(None)
+
+    gevent.get_hub().loop.run_callback(run)
+    waiter.get()
+    result, error = outcome[0]
+    if error is not None:
+        raise error
+    return result
+
+
 class Harness:
     """A hub with one generation, and the clients that a test connects.
 
@@ -127,7 +198,8 @@ class Harness:
         self.clock = Clock(1000.0)
         self.wall = Clock(1767323045.0)
         self.generation = load_generation(file, Services(clock=self.clock, wall=self.wall), environ)
-        self.hub = Hub(self.generation)
+        self.loop = Loop()
+        self.hub = Hub(self.generation, scheduler=self.loop)  # type: ignore[arg-type]
         self.peers: dict[Client, Peer] = {}
 
     def connect(
@@ -156,16 +228,32 @@ class Harness:
         client.identity = identity
         client.connect()
         peer = self.peers[client] = Peer()
-        client.open(peer.wire, None)
+        client.open(peer.wire, None, b"")
+        self.settle()
         return client
+
+    def settle(self) -> None:
+        """Let the loop turn until there is nothing left to do."""
+        for _ in range(10_000):
+            turned = self.loop.turn()
+            polled = [in_hub(peer.wire.poll) for peer in self.peers.values()]
+            if not turned and not any(polled):
+                return
+        raise AssertionError("the loop does not come to rest")
+
+    def arrive(self, client: Client, data: bytes) -> None:
+        """Bytes come from the client, and the loop turns until all is done."""
+        self.peers[client].wire.arrive(data)
+        self.settle()
 
     def client_says(self, client: Client, *messages: str | bytes) -> None:
         """Messages arrive from the client, one frame each."""
         for message in messages:
-            client.run(self.peers[client].frame(message))
+            self.arrive(client, self.peers[client].frame(message))
 
     def sent(self, client: Client) -> list[str | bytes]:
         """The messages that the client got since the last call."""
+        self.settle()
         return self.peers[client].read()
 
     def closed(self, client: Client) -> tuple[int, str] | None:

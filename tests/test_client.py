@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import gevent
 import pytest
+from gevent.event import Event
 
 from fws.protocol.frames import PING
 from fws.sweeper import TICK, Sweeper
@@ -46,7 +48,7 @@ def test_pings_every_25_seconds_as_long_as_they_are_answered(harness: Harness) -
     for number in range(1, 5):
         sweep(harness, 25)
         assert pings(harness, client) == number
-        client.run(PONG)
+        harness.arrive(client, PONG)
     assert not harness.peers[client].wire.aborted
 
 
@@ -67,16 +69,30 @@ def test_messages_are_no_answer_to_a_ping(harness: Harness) -> None:
     assert harness.peers[client].wire.aborted
 
 
-def test_one_whose_filters_wait_is_not_taken_for_dead(harness: Harness) -> None:
+WAIT = """
+from fws import Filter
+
+
+class Wait(Filter):
+    def message(self, client, message):
+        self.gate.wait()
+"""
+
+
+def test_one_whose_filters_wait_is_not_taken_for_dead(tmp_path: Path) -> None:
     """Nothing is read while a filter runs, so the answer to the ping may be waiting in the socket."""
+    gate = Event()
+    harness = build(CONF.replace("echo", "wait"), tmp_path, pipelines={"wait": WAIT})
+    harness.generation.filters[0].gate = gate
     client = harness.connect()
-    client.busy = True
+    harness.client_says(client, "hello")
     sweep(harness, 120)
     assert not harness.peers[client].wire.aborted
-    client.busy = False
+    gate.set()
+    gevent.sleep(0)
     sweep(harness, 9)
     assert not harness.peers[client].wire.aborted
-    client.run(PONG)
+    harness.arrive(client, PONG)
     sweep(harness, 20)
     assert not harness.peers[client].wire.aborted
 
@@ -94,10 +110,10 @@ def test_after_our_close_the_peer_is_read_but_not_served(harness: Harness) -> No
     client = harness.connect()
     client.close(4000, "bye")
     harness.client_says(client, "too late")
-    client.run(b"\x89\x80\0\0\0\0")
+    harness.arrive(client, b"\x89\x80\0\0\0\0")
     assert harness.closed(client) == (4000, "bye")
     assert not harness.peers[client].wire.ended
-    client.run(b"\x88\x82\0\0\0\0\x0f\xa0")
+    harness.arrive(client, b"\x88\x82\0\0\0\0\x0f\xa0")
     assert harness.peers[client].wire.ended
     assert (client.close_code, client.close_reason) == (4000, "bye")
 

@@ -7,12 +7,15 @@ from pathlib import Path
 import gevent
 import pytest
 
-from fws.hub import AT_ONCE, MAX_CHANNEL, SEND, Hub
+from fws.channel import CHUNK
+from fws.client import Client
+from fws.hub import CROWDED, FULL, MAX_CHANNEL, Hub
+from fws.loop import pause
 from fws.publication import Publication
-from tests.support import Harness, build
+from tests.support import Harness, build, in_hub
 
-# Members that are too many to be served at once.
-LARGE = AT_ONCE // SEND + 1
+# Members that are too many to be served in one turn, where a turn is over at once.
+LARGE = CHUNK + 1
 PLAIN = '[pipelines]\nconnect = ["join all"]\nmessage = ["broadcast all"]\n'
 
 
@@ -39,14 +42,105 @@ def test_members_come_and_go(harness: Harness) -> None:
     assert (hub.channels(), list(hub.clients.values())) == (["all"], [second])
 
 
-def test_large_frames_are_not_delivered_at_once(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fws.loop.BUDGET", 0.0)
+@pytest.fixture
+def short_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each turn of the loop is over as soon as somebody looks at the clock."""
+    monkeypatch.setattr("fws.hub.BUDGET", -1.0)
+
+
+def written(harness: Harness, clients: list[Client]) -> int:
+    """How many clients something has been written to."""
+    return sum(1 for client in clients if harness.peers[client].wire.written)
+
+
+@pytest.mark.usefixtures("short_turns")
+def test_large_frames_are_not_delivered_at_once(harness: Harness) -> None:
     clients = [harness.connect() for _ in range(10)]
-    seen: list[int] = []
-    delivery = gevent.spawn(harness.hub.publish, "all", "x" * AT_ONCE)
-    gevent.spawn(lambda: seen.append(sum(1 for client in clients if harness.peers[client].wire.written)))
-    delivery.get()
-    assert 0 < seen[0] < 10
+    harness.hub.publish("all", "x" * 100_000)
+    harness.loop.turn()
+    assert written(harness, clients) == 1
+    harness.settle()
+    assert written(harness, clients) == 10
+
+
+def test_what_one_turn_publishes_goes_out_in_one_call(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = harness.connect()
+    calls: list[bytes] = []
+    monkeypatch.setattr(harness.peers[client].wire, "send", lambda data: calls.append(data) or len(data))
+    for number in range(5):
+        harness.hub.publish("all", f"{number}")
+    harness.settle()
+    assert calls == [b"\x81\x010\x81\x011\x81\x012\x81\x013\x81\x014"]
+
+
+def test_what_is_sent_directly_follows_what_was_published_before(harness: Harness) -> None:
+    """Publications wait for the end of the turn: a direct message must not overtake them."""
+    client, other = harness.connect(), harness.connect()
+    harness.hub.publish("all", "one")
+    harness.hub.broadcast("two")
+    client.send("three")
+    harness.hub.publish("all", "four")
+    client.close(4000, "bye")
+    harness.hub.publish("all", "five")
+    assert harness.sent(client) == ["one", "two", "three", "four"]
+    assert sorted(harness.sent(other)) == ["five", "four", "one", "two"]
+    assert harness.closed(client) == (4000, "bye")
+
+
+def test_one_who_joins_gets_what_is_published_from_then_on(harness: Harness) -> None:
+    client = harness.connect()
+    client.leave("all")
+    harness.hub.publish("all", "before")
+    client.join("all")
+    harness.hub.publish("all", "between")
+    client.leave("all")
+    harness.hub.publish("all", "after")
+    client.join("all")
+    assert harness.sent(client) == ["between"]
+
+
+def test_nobody_is_read_while_too_much_is_on_its_way(harness: Harness) -> None:
+    client = harness.connect()
+    in_hub(lambda: harness.hub.publish("all", "x" * CROWDED))
+    assert harness.hub.crowded
+    harness.peers[client].wire.arrive(harness.peers[client].frame("hello"))
+    in_hub(harness.peers[client].wire.poll)
+    assert client.busy
+    assert harness.sent(client) == ["x" * CROWDED, "hello"]
+    assert not harness.hub.crowded
+    assert not client.busy
+
+
+def test_a_publisher_with_a_greenlet_waits_while_too_much_is_on_its_way(harness: Harness) -> None:
+    client = harness.connect()
+    done: list[int] = []
+
+    def publish() -> None:
+        for number in range(3):
+            harness.hub.publish("all", "x" * CROWDED)
+            done.append(number)
+
+    publisher = gevent.spawn(publish)
+    gevent.sleep(0)
+    assert done == []
+    while not publisher.ready():
+        harness.settle()
+        pause()
+    assert len(harness.sent(client)) == 3
+
+
+def test_what_is_published_without_end_is_dropped_and_counted(harness: Harness) -> None:
+    """A filter that does not wait cannot be made to: one message that makes very many has its bound here."""
+    client = harness.connect()
+
+    def publish() -> None:
+        for _ in range(2 * FULL // CROWDED):
+            harness.hub.publish("all", "x" * CROWDED)
+
+    in_hub(publish)
+    dropped = harness.hub.metrics["publications_dropped"]
+    assert dropped >= FULL // CROWDED - 1
+    assert len(harness.sent(client)) == 2 * FULL // CROWDED - dropped
 
 
 def test_one_who_left_cannot_join(harness: Harness) -> None:
@@ -90,45 +184,41 @@ def test_the_same_bytes_go_to_every_member(harness: Harness, monkeypatch: pytest
     frames = []
     for _ in range(3):
         client = harness.connect()
-        monkeypatch.setattr(type(client.outbox), "write", lambda _, frame: frames.append(frame))
+        monkeypatch.setattr(type(client.outbox), "write", lambda _, frame, several: frames.append(frame))
     harness.hub.publish("all", "x" * 100)
+    harness.settle()
     assert len(frames) == 3
     assert all(frame is frames[0] for frame in frames)
 
 
-def test_a_large_channel_lets_others_run_and_keeps_one_order(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fws.loop.BUDGET", 0.0)
+@pytest.mark.usefixtures("short_turns")
+def test_a_large_channel_lets_others_run_and_keeps_one_order(harness: Harness) -> None:
     clients = [harness.connect() for _ in range(LARGE)]
-    turns = []
-
-    def publish(name: str) -> None:
-        for number in range(3):
-            harness.hub.publish("all", f"{name}{number}")
-            turns.append(name)
-
-    bystander = []
-    greenlets = [
-        gevent.spawn(publish, "a"),
-        gevent.spawn(publish, "b"),
-        gevent.spawn(lambda: bystander.append(len(turns))),
-    ]
-    gevent.joinall(greenlets, raise_error=True)
-    orders = {tuple(harness.sent(client)) for client in clients}
-    assert len(orders) == 1
-    order = orders.pop()
-    assert sorted(order) == ["a0", "a1", "a2", "b0", "b1", "b2"]
-    assert [said for said in order if str(said).startswith("a")] == ["a0", "a1", "a2"]
-    assert bystander[0] < 6
-    assert not harness.hub._turns
+    small = harness.connect()
+    small.leave("all")
+    small.join("small")
+    harness.hub.publish("all", "a0")
+    harness.hub.publish("small", "quick")
+    harness.loop.turn()
+    assert 0 < written(harness, clients) < LARGE
+    harness.hub.publish("all", "b0")
+    clients[-1].send("direct")
+    harness.loop.turn()
+    assert harness.peers[small].wire.written
+    harness.hub.publish("all", "a1")
+    assert harness.sent(clients[-1]) == ["a0", "b0", "direct", "a1"]
+    assert {tuple(harness.sent(client)) for client in clients[:-1]} == {("a0", "b0", "a1")}
+    assert not harness.hub.pending
 
 
-def test_one_who_leaves_during_a_delivery_gets_no_more(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fws.loop.BUDGET", 0.0)
+@pytest.mark.usefixtures("short_turns")
+def test_one_who_is_gone_during_a_delivery_gets_no_more(harness: Harness) -> None:
     clients = [harness.connect() for _ in range(LARGE)]
     last = clients[-1]
-    delivery = gevent.spawn(harness.hub.publish, "all", "x")
-    gevent.spawn(harness.leave, last)
-    delivery.get()
+    harness.hub.publish("all", "x")
+    harness.loop.turn()
+    harness.leave(last)
+    harness.settle()
     assert harness.peers[last].wire.written == b""
     assert harness.sent(clients[0]) == ["x"]
 
@@ -182,12 +272,11 @@ def test_channels_that_forward_to_each_other_do_not_wait_for_ever(tmp_path: Path
     one, two = harness.connect(), harness.connect()
     two.leave("all")
     two.join("two")
-    greenlets = [gevent.spawn(harness.hub.publish, *what) for what in (("all", "a"), ("two", "b"), ("all", "c"))]
-    gevent.joinall(greenlets, timeout=5, raise_error=True)
-    assert all(greenlet.ready() for greenlet in greenlets)
+    for channel, message in (("all", "a"), ("two", "b"), ("all", "c")):
+        harness.hub.publish(channel, message)
     assert sorted(harness.sent(one)) == ["a", "c", "forwarded b"]
     assert sorted(harness.sent(two)) == ["b", "forwarded a", "forwarded c"]
-    assert not harness.hub._turns
+    assert not harness.hub.pending
 
 
 def test_publications_that_multiply_are_cut_off(tmp_path: Path) -> None:
@@ -196,7 +285,7 @@ def test_publications_that_multiply_are_cut_off(tmp_path: Path) -> None:
     harness.hub.publish("all", "one")
     assert len(harness.sent(client)) < 1000
     assert harness.faults > 0
-    assert not harness.hub._turns
+    assert not harness.hub.pending
 
 
 def test_a_slow_member_is_closed_with_1013_and_the_others_get_everything(tmp_path: Path) -> None:

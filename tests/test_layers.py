@@ -20,7 +20,7 @@ LAYERS = [
         "publication", "metrics", "log", "protocol",
     },
     {"config", "compiler", "generation", "endpoint", "filled", "reference", "brokers"},
-    {"client", "hub", "outbox", "transport", "sweeper", "loop", "faults"},
+    {"client", "connection", "channel", "hub", "outbox", "transport", "sweeper", "loop", "faults"},
     {"handler", "web"},
     {"server"},
     {"cli", "__main__"},
@@ -31,7 +31,7 @@ LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 ONLY_IN = {
     "geventwebsocket": {"handler"},
     "toml": {"config"},
-    "gevent": {"client", "hub", "transport", "sweeper", "loop", "handler", "server", "cli", "__main__"},
+    "gevent": {"client", "connection", "hub", "transport", "sweeper", "loop", "handler", "server", "cli", "__main__"},
     "socket": {"transport"},  # the names of its constants; sockets come from gevent
     "_socket": {"transport"},
 }

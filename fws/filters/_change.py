@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 class Change(Filter):
     """Subclasses define `change(value)`: the new value, None for unchanged, or DROP."""
 
+    waits = False
+
     def change(self, value: Any) -> Any:
         raise NotImplementedError
 

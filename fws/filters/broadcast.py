@@ -23,6 +23,8 @@ class Broadcast(Filter):
         message = ["broadcast lobby to=others"]
     """
 
+    waits = False
+
     channel: Annotated[str, Help("Channel to publish to; without one every client gets it.")] = ""
     to: Annotated[Literal["all", "others"], Help("Whether the sender gets it too, if it is a member.")] = "all"
 

@@ -21,6 +21,8 @@ class Close(Filter):
         message = ["when type == 'bye'", "close 1000 'good bye'"]
     """
 
+    waits = False
+
     code: Annotated[int, Help("1000-1003, 1007-1014, or 3000-4999 for meanings of your own.")] = 1000
     reason: Annotated[str, Help("For the peer; cut at 123 bytes.")] = ""
 

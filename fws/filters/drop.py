@@ -21,6 +21,8 @@ class Drop(Filter):
         message = ["drop"]
     """
 
+    waits = False
+
     def data(self, client: Client, data: bytes) -> Dropped:
         return DROP
 

@@ -19,5 +19,7 @@ class Echo(Filter):
         message = ["echo"]
     """
 
+    waits = False
+
     def message(self, client: Client, message: Any) -> None:
         client.send(message)

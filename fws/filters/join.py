@@ -21,6 +21,8 @@ class Join(Filter):
         connect = ["join lobby"]
     """
 
+    waits = False
+
     channel: Annotated[str, Help("Channel to join.")]
 
     def connect(self, client: Client) -> None:

@@ -37,6 +37,8 @@ class Json(Filter):
         message = ["json on_error=reply", "broadcast"]
     """
 
+    waits = False
+
     max_size: Annotated[Size, Help("Largest message that is decoded.")] = 256 * 1024
     on_error: Annotated[Refusing, Help("What becomes of a message that is no JSON.")] = "drop"
 

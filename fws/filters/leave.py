@@ -25,6 +25,8 @@ class Leave(Filter):
         leave = ["leave lobby"]
     """
 
+    waits = False
+
     channel: Annotated[str, Help("Channel to leave.")]
 
     def message(self, client: Client, message: Any) -> None:

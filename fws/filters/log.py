@@ -26,6 +26,8 @@ class Log(Filter):
         message = ["log level=debug before the limit", "rate_limit 5/s", "log level=debug after it"]
     """
 
+    waits = False
+
     text: Annotated[str, Help("Put before the rest of the line."), Takes("rest")] = ""
     level: Annotated[Literal["debug", "info", "warning", "error"], Help("How loud.")] = "info"
 

@@ -24,6 +24,8 @@ class MaxMessage(Filter):
         message = ["max_message 4KiB on_excess=reply", "echo"]
     """
 
+    waits = False
+
     size: Annotated[Size, Help("Largest message that flows on.")]
     on_excess: Annotated[Refusing, Help("What becomes of a message that is too big.")] = "close"
 

@@ -27,6 +27,8 @@ class Publish(Filter):
         disconnect = ["publish lobby {client.id} has left"]
     """
 
+    waits = False
+
     channel: Annotated[str, Help("Channel to publish to.")]
     value: Annotated[Any, Help("What to publish: text, or any JSON value in a table."), Takes("rest")] = None
     to: Annotated[Literal["all", "others"], Help("Whether the sender gets it too, if it is a member.")] = "all"

@@ -34,6 +34,8 @@ class RateLimit(Filter):
         message = ["rate_limit 20/s burst=40 on_excess=reply", "echo"]
     """
 
+    waits = False
+
     rate: Annotated[Rate, Help("How fast the bucket fills.")]
     burst: Annotated[int | None, Help("Events at once; without it as many as the rate gives in a second, or 1.")] = None
     by: Annotated[Literal["client", "address"], Help("Who has a bucket.")] = "client"

@@ -20,6 +20,8 @@ class Reject(Filter):
         connect = ["reject 503 'Back at noon.'"]
     """
 
+    waits = False
+
     status: Annotated[int, Help("HTTP status, 400 to 599.")] = 403
     reason: Annotated[str, Help("One sentence for the person at the other end; it becomes the body.")] = ""
 

@@ -24,6 +24,8 @@ class Reply(Filter):
         message = ["reply Nobody listens here.", "drop"]
     """
 
+    waits = False
+
     value: Annotated[Any, Help("What to send: text, or any JSON value in a table."), Takes("rest")]
 
     def connect(self, client: Client) -> None:

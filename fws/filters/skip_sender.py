@@ -20,5 +20,7 @@ class SkipSender(Filter):
         deliver = ["skip_sender"]
     """
 
+    waits = False
+
     def deliver(self, client: Client, publication: Publication) -> Any:
         return DROP if publication.sender == client.id else None

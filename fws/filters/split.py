@@ -26,6 +26,8 @@ class Split(Filter):
         message = ["json", "split", "rate_limit 20/s", "broadcast"]
     """
 
+    waits = False
+
     field: Annotated[str, Help("Field that holds the list; without one the message is the list.")] = ""
     max_items: Annotated[int, Help("Longest list that is split.")] = 100
     on_excess: Annotated[Refusing, Help("What becomes of a list that is too long.")] = "drop"

@@ -23,5 +23,7 @@ class StdoutMessages(Filter):
         message = ["stdout_messages"]
     """
 
+    waits = False
+
     def message(self, client: Client, message: Any) -> None:
         write("MESSAGE", shown(message, MAX_SHOWN))

@@ -22,5 +22,7 @@ class StdoutRawdata(Filter):
         data = ["stdout_rawdata"]
     """
 
+    waits = False
+
     def data(self, client: Client, data: bytes) -> None:
         write("RAWDATA", shown(data, MAX_SHOWN))

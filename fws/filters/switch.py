@@ -35,6 +35,12 @@ class Switch(Filter):
     case: Annotated[dict[str, Pipeline], Help("A list of stages for each value.")]
     default: Annotated[Pipeline | None, Help("Stages for every other value.")] = None
 
+    @property
+    def waits(self) -> bool:  # type: ignore[override]
+        """Whether a branch may wait."""
+        branches = [*self.case.values(), *([self.default] if self.default is not None else [])]
+        return any(branch.waits for branch in branches)
+
     def __post_init__(self) -> None:
         self._path = self.key.split(".")
 

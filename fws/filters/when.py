@@ -29,6 +29,8 @@ class When(Filter):
         message = ["json", "when type in ('chat', 'me') and len(text) <= 500", "broadcast"]
     """
 
+    waits = False
+
     condition: Annotated[Condition, Help("What must hold."), Takes("rest")]
 
     @classmethod

@@ -142,6 +142,11 @@ class Decoder:
         self._fin = False
         self._done = False
 
+    @property
+    def left(self) -> int:
+        """Bytes that the frame in progress still lacks; 0 between frames."""
+        return self._left
+
     def feed(self, data: bytes | bytearray | memoryview) -> list[Event]:
         """Read the next bytes of the client.
 
@@ -397,7 +402,7 @@ _SHORT = {
 }
 
 
-def encode(opcode: int, payload: bytes, *, rsv1: bool = False) -> bytes:
+def encode(opcode: int, payload: bytes, rsv1: bool = False) -> bytes:
     """Write one unfragmented frame of a server: never masked (RFC 6455 5.1).
 
     Args:
@@ -405,8 +410,8 @@ def encode(opcode: int, payload: bytes, *, rsv1: bool = False) -> bytes:
         payload: the payload as it goes out; text as UTF-8, compressed if `rsv1`.
         rsv1: whether the payload is compressed (RFC 7692 6.1).
     """
-    first = _FIN | _RSV1 | opcode if rsv1 else _FIN | opcode
     length = len(payload)
+    first = _FIN | _RSV1 | opcode if rsv1 else _FIN | opcode
     if length < 126:
         return _SHORT[first][length] + payload
     if length < 0x10000:

@@ -15,7 +15,7 @@ def test_a_dropped_message_goes_no_further_and_the_next_one_does_not_suffer(tmp_
 def test_dropped_bytes_are_never_parsed(tmp_path: Path) -> None:
     server = build('[pipelines]\ndata = ["drop"]\nmessage = ["echo"]', tmp_path)
     client = server.connect()
-    client.run(b"\xff\xff not a frame")
+    server.arrive(client, b"\xff\xff not a frame")
     assert server.sent(client) == []
     assert server.closed(client) is None
 

@@ -36,8 +36,8 @@ def test_each_event_is_one_line_and_what_flows_flows_on(tmp_path: Path, lines: p
         f"connect {client.id} /here",
         f'message {client.id} {{"a": 1}}',
         'publication everyone {"a": 1}',
-        f'deliver everyone {client.id} {{"a": 1}}',
         f'message {client.id} {{"a":1}}',
+        f'deliver everyone {client.id} {{"a": 1}}',
         f"disconnect {client.id} 1006",
     ]
     assert len(lines.messages) == 7

@@ -1,0 +1,264 @@
+"""A connection: the bytes of one client become events, and these are served one after the other.
+
+The loop's own callback reads and decodes. Where no filter of the endpoint's pipelines may wait, it serves the events
+as well; else the client's greenlet does, made when it is first needed. Meanwhile nothing is read: what the peer goes
+on sending waits in its socket, and in ours.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+from gevent import GreenletExit, get_hub, kill
+from greenlet import greenlet
+
+from fws.loop import BUDGET, pause
+from fws.outbox import Outbox
+from fws.protocol.frames import Decoder
+from fws.transport import MAX_READ
+
+if TYPE_CHECKING:
+    from fws.hub import Hub
+    from fws.transport import Transport
+
+logger = logging.getLogger("fws")
+
+# How much is read in one go, unless a larger frame is under way: tiny frames of this much take 6 ms to decode.
+READ = 16 * 1024
+# How much compressed data is inflated in one go: at deflate's best ratio of 1,030 to 1 this becomes 4 MiB.
+READ_DEFLATED = 4 * 1024
+
+
+class Connection:
+    """Reads one client's socket and serves what arrives, in order, for a bounded time in each turn of the loop.
+
+    A subclass says what serving is: `serve`, `filter_data` and `disconnect`.
+
+    Args:
+        filters_data: whether bytes go through `filter_data` before they are decoded.
+        waits: whether serving may wait, so that it needs a greenlet.
+    """
+
+    __slots__ = (
+        "_backlog",
+        "_decoder",
+        "_ended",
+        "_filters_data",
+        "_greenlet",
+        "_hub",
+        "_parked",
+        "_paused",
+        "_read",
+        "_transport",
+        "_waits",
+        "id",
+        "outbox",
+    )
+
+    def __init__(self, hub: Hub, outbox: Outbox, *, filters_data: bool, waits: bool) -> None:
+        self.id = ""
+        self.outbox = outbox
+        self._hub = hub
+        self._filters_data = filters_data
+        self._waits = waits
+        self._decoder: Decoder | None = None
+        self._transport: Transport | None = None
+        self._read = READ
+        # What has been decoded and not been served, while serving takes longer than a turn; bytes not decoded yet are
+        # at its front, as a memoryview.
+        self._backlog: deque[Any] | None = None
+        self._greenlet: greenlet | None = None
+        self._parked = False
+        self._paused = False
+        self._ended = False
+
+    # For subclasses.
+
+    def serve(self, event: Any) -> None:
+        """One event of the decoder, or what `hand` was given."""
+        raise NotImplementedError
+
+    def filter_data(self, data: bytes) -> bytes:
+        """Bytes as they arrived; what is to be decoded."""
+        raise NotImplementedError
+
+    def disconnect(self) -> None:
+        """The end: called once, in a greenlet."""
+        raise NotImplementedError
+
+    # Reading.
+
+    @property
+    def busy(self) -> bool:
+        """Whether events wait to be served: nothing is read then, so an unanswered ping says nothing."""
+        return self._backlog is not None or self._paused
+
+    def begin(self, transport: Transport, decoder: Decoder, read: int, data: bytes) -> None:
+        """Start reading, `data` first, which came right behind the handshake."""
+        self._transport = transport
+        self._decoder = decoder
+        self._read = read
+        self._hub.scheduler.soon(self._begin, data)
+
+    def _begin(self, data: bytes) -> None:
+        assert self._transport is not None
+        self._transport.start_reading(self._readable)
+        if data:
+            try:
+                self._take(data)
+            except BaseException as error:
+                self._failed(error)
+
+    def _readable(self) -> None:
+        """In the loop: there are bytes, or the end."""
+        transport, decoder = self._transport, self._decoder
+        assert transport is not None
+        if self._backlog is not None or self._hub.crowded:
+            self._pause()
+            return
+        left = decoder.left if decoder is not None else 0
+        read = self._read
+        if left > read and read != READ_DEFLATED:
+            read = min(left, MAX_READ)
+        data = transport.receive(read)
+        if data:
+            try:
+                self._take(data)
+            except BaseException as error:
+                self._failed(error)
+        elif data is not None:
+            transport.stop_reading()
+            self._ended = True
+            self._wake()
+
+    def _failed(self, error: BaseException) -> None:
+        """Filters' faults do not come here: this is ours, or a time-out that a filter left running."""
+        name = type(error).__name__
+        logger.error("serving client %s failed: %s: %s", self.id, name, error, extra={"error": error})
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _pause(self) -> None:
+        """Read nothing until what is decoded has been served, and what is published has been written."""
+        assert self._transport is not None
+        self._transport.stop_reading()
+        self._paused = True
+        if self._backlog is None:
+            self._hub.when_uncrowded(self._resume)
+
+    def _resume(self) -> None:
+        if self._paused and self._transport is not None:
+            self._paused = False
+            self._transport.start_reading(self._readable)
+
+    def _take(self, data: bytes) -> None:
+        """In the loop: serve bytes, or leave them to the greenlet."""
+        if self._waits:
+            self._backlog = deque((memoryview(data),)) if self._filters_data else deque(self._decode(data))
+            if self._backlog:
+                self._wake()
+            else:
+                self._backlog = None
+            return
+        events = self._decode(self.filter_data(data) if self._filters_data else data)
+        if len(events) == 1:
+            self.serve(events[0])
+        elif events:
+            self._serve_in_loop(events)
+
+    def _decode(self, data: bytes) -> list[Any]:
+        return self._decoder.feed(data) if self._decoder is not None and data else []
+
+    # Serving. Answers to the messages of one read go out together.
+
+    def _serve_in_loop(self, events: list[Any]) -> None:
+        outbox = self.outbox
+        outbox.cork()
+        until = perf_counter() + BUDGET
+        for number, event in enumerate(events, 1):
+            self.serve(event)
+            if perf_counter() > until and number < len(events):
+                self._backlog = deque(events[number:])
+                self._hub.scheduler.later(self._go_on)
+                break
+        outbox.uncork()
+
+    def _go_on(self) -> None:
+        """In the loop, after others had their turn."""
+        backlog, self._backlog = self._backlog, None
+        try:
+            self._serve_in_loop(list(backlog or ()))
+        except BaseException as error:
+            self._failed(error)
+        if self._backlog is None:
+            self._resume()
+
+    def hand(self, event: Any) -> None:
+        """Let the client's greenlet serve something that does not come from the peer, when its turn comes."""
+        if self._backlog is None:
+            self._backlog = deque()
+            self._hub.scheduler.soon(self._wake)
+        self._backlog.append(event)
+
+    def _wake(self) -> None:
+        """In the loop: let the client's greenlet go on, or begin."""
+        if self._greenlet is None:
+            self._greenlet = greenlet(self._live, get_hub())
+            self._greenlet.switch()
+        elif self._parked:
+            self._parked = False
+            self._greenlet.switch()
+
+    def _live(self) -> None:
+        """The client's greenlet, until the stream ends."""
+        try:
+            while True:
+                self._serve_backlog()
+                if self._ended:
+                    break
+                self._resume()
+                self._parked = True
+                get_hub().switch()
+        except GreenletExit:
+            pass
+        except BaseException as error:
+            self._failed(error)
+        finally:
+            self._parked = False
+            self.disconnect()
+
+    def _serve_backlog(self) -> None:
+        backlog, outbox = self._backlog, self.outbox
+        until = perf_counter() + BUDGET
+        while backlog:
+            event = backlog.popleft()
+            if type(event) is memoryview:
+                backlog.extendleft(reversed(self._decode(self.filter_data(event.tobytes()))))
+                continue
+            if backlog and not outbox.corked:
+                outbox.cork()
+                # Should a filter wait, the loop's next callback sends what the ones before it were answered.
+                self._hub.scheduler.soon(outbox.uncork)
+            self.serve(event)
+            if perf_counter() > until:
+                pause()
+                until = perf_counter() + BUDGET
+        outbox.uncork()
+        self._backlog = None
+
+    def kill(self) -> None:
+        """End TCP now, and whatever a filter of this client waits for. `disconnect` still runs."""
+        if self._transport is not None:
+            self._transport.abort()
+        if self._greenlet is not None:
+            kill(self._greenlet)
+
+    def let_go(self) -> None:
+        """Give back what the connection holds: half a message can be large."""
+        self._decoder = None
+        self._backlog = None
+        if self._transport is not None:
+            self._transport.close()
