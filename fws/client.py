@@ -62,7 +62,6 @@ class Client(Connection):
         "channels",
         "close_code",
         "close_reason",
-        "closing",
         "deflate_bits",
         "filled",
         "identity",
@@ -84,7 +83,6 @@ class Client(Connection):
         self.subprotocol = subprotocol
         self.close_code = ABNORMAL
         self.close_reason = ""
-        self.closing = False
         self.deflate_bits = 0
         # Instances of filters with placeholders, kept as long as the client is here.
         self.filled: dict[Any, Any] = {}
@@ -351,13 +349,11 @@ class Client(Connection):
         if transport is None:
             return
         if self.closing:
-            if now + tick >= self._deadline:
-                # A peer that floods leaves megabytes in the socket, which are read before the end is seen.
-                self._decoder = None
-                transport.abort()
+            if now + tick >= self._deadline or (self._ended and not self.outbox.waits):
+                self.end()
         elif self._pinged:
             server = self._hub.generation.config.server
-            if self.busy:
+            if self.busy or self.made_progress():
                 self._pinged = now
             elif now - self._pinged >= server.ping_timeout:
                 self._hub.metrics.count("ping_timeouts")
@@ -365,6 +361,7 @@ class Client(Connection):
                 transport.abort()
         elif now >= self._next_ping:
             self._pinged = now
+            self.made_progress()
             self.outbox.write(ping(b""))
 
     def _answered(self) -> None:

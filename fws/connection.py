@@ -48,12 +48,14 @@ class Connection:
         "_ended",
         "_filters_data",
         "_greenlet",
+        "_heard",
         "_hub",
         "_parked",
         "_paused",
         "_read",
         "_transport",
         "_waits",
+        "closing",
         "id",
         "outbox",
     )
@@ -74,6 +76,8 @@ class Connection:
         self._parked = False
         self._paused = False
         self._ended = False
+        self._heard = False
+        self.closing = False
 
     # For subclasses.
 
@@ -120,6 +124,8 @@ class Connection:
             self._pause()
             return
         left = decoder.left if decoder is not None else 0
+        if left:
+            self._heard = True
         read = self._read
         if left > read and read != READ_DEFLATED:
             read = min(left, MAX_READ)
@@ -132,7 +138,9 @@ class Connection:
         elif data is not None:
             transport.stop_reading()
             self._ended = True
-            self._wake()
+            # A peer may end its half of the stream behind its Close and still read ours.
+            if not (self.closing and self.outbox.waits):
+                self._wake()
 
     def _failed(self, error: BaseException) -> None:
         """Filters' faults do not come here: this is ours, or a time-out that a filter left running."""
@@ -248,6 +256,25 @@ class Connection:
                 until = perf_counter() + BUDGET
         outbox.uncork()
         self._backlog = None
+
+    def made_progress(self) -> bool:
+        """Whether bytes of a frame have come, or waiting ones have left, since the last call.
+
+        Inside a frame a peer cannot answer a ping, and behind a full outbox it has not seen it (RFC 6455 5.4).
+        """
+        progress = self._heard or self.outbox.moved
+        self._heard = self.outbox.moved = False
+        return progress
+
+    def end(self) -> None:
+        """The stream is at its end, or is to be: nothing more is read. Called by the sweeper."""
+        self._decoder = None
+        assert self._transport is not None
+        if self._ended:
+            self._hub.scheduler.soon(self._wake)
+        else:
+            # A peer that floods leaves megabytes in the socket, which are read before the end is seen.
+            self._transport.abort()
 
     def kill(self) -> None:
         """End TCP now, and whatever a filter of this client waits for. `disconnect` still runs."""

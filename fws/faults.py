@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 
+from gevent.exceptions import BlockingSwitchOutError
+
 from fws.errors import FillError
 from fws.metrics import Metrics
 from fws.pipeline import culprit
@@ -36,4 +38,7 @@ class Faults:
         # all of it follows.
         where = culprit(error.__traceback__) or "a filter"
         name = type(error).__name__
-        logger.error("%s failed in %s%s: %s: %s", event, where, subject, name, error, extra={"error": error})
+        what = f"{name}: {error}"
+        if isinstance(error, BlockingSwitchOutError):
+            what = "it waits, though its filter promises `waits = False`"
+        logger.error("%s failed in %s%s: %s", event, where, subject, what, extra={"error": error})

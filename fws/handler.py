@@ -83,6 +83,7 @@ class Handler(WebSocketHandler):
         self._rest = b""
         self._timeout: Deadline | None = None
         self._agreement: Agreement | None = None
+        self._refused = False
 
     def handle_one_request(self) -> Any:
         """Read one head, answer it. The result is pywsgi's: True for another request, None for the end."""
@@ -101,6 +102,9 @@ class Handler(WebSocketHandler):
                     self._timeout = Deadline(RESPONSE_TIMEOUT)
                     self._timeout.start()
                 self.handle_one_response()
+                if self._refused:
+                    self._timeout.close()
+                    self._linger()
             except Deadline:
                 hub.metrics.count("handshake_timeouts")
                 if not self.headers_sent:
@@ -150,7 +154,7 @@ class Handler(WebSocketHandler):
     def _answer(self, refusal: Refusal) -> None:
         """Refuse a head that could not be read, and end the connection so that the answer arrives.
 
-        Closed with bytes unread, TCP resets the connection, and the reset can overtake the answer.
+        Closed with bytes unread, TCP resets the connection, and the reset can overtake the answer: hence `_linger`.
         """
         self._count(refusal)
         body = f"{refusal.reason}\n".encode()
@@ -159,6 +163,14 @@ class Handler(WebSocketHandler):
         with Timeout(LINGER, False):
             try:
                 self.socket.sendall("\r\n".join([*lines, "", ""]).encode("latin-1", "replace") + body)
+            except OSError:
+                return
+        self._linger()
+
+    def _linger(self) -> None:
+        """End our half of the stream and read the peer's to its end, for a while."""
+        with Timeout(LINGER, False):
+            try:
                 self.socket.shutdown(socket.SHUT_WR)
                 while self.socket.recv(RECEIVE):
                     pause()
@@ -219,7 +231,7 @@ class Handler(WebSocketHandler):
 
     def _refuse(self, refusal: Refusal) -> list[bytes]:
         """Refuse a request that could be read: pywsgi sends the answer."""
-        self.close_connection = True
+        self.close_connection = self._refused = True
         self._count(refusal)
         self.start_response(f"{refusal.status} {_phrase(refusal.status)}", self._headers_of(refusal))
         return [f"{refusal.reason}\n".encode()]

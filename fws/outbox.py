@@ -36,7 +36,7 @@ class Outbox:
     they are held too, to go out in one call.
     """
 
-    __slots__ = ("_ending", "_limit", "_overflow", "_partial", "_queue", "_sealed", "_wire", "corked", "size")
+    __slots__ = ("_ending", "_limit", "_overflow", "_partial", "_queue", "_sealed", "_wire", "corked", "moved", "size")
 
     def __init__(self, limit: int, overflow: Callable[[], None]) -> None:
         self._limit = limit
@@ -47,7 +47,13 @@ class Outbox:
         self._sealed = False
         self._ending = False
         self.corked = False
+        self.moved = False
         self.size = 0
+
+    @property
+    def waits(self) -> bool:
+        """Whether bytes wait for the peer to take others."""
+        return self.size > 0
 
     def open(self, wire: Wire) -> None:
         """The handshake is done: write what was held, and from now on directly."""
@@ -139,6 +145,7 @@ class Outbox:
                 self.discard()
                 return
             self.size -= sent
+            self.moved = True
             while sent:
                 length = len(queue[0])
                 if sent < length:

@@ -59,6 +59,7 @@ class Wire:
         self._callback: Callable[[], None] | None = None
         self._readable: Callable[[], None] | None = None
         self._arrived = bytearray()
+        self._hung_up = False
 
     def send(self, data: bytes | memoryview, /) -> int:
         if self.full:
@@ -88,9 +89,13 @@ class Wire:
         """Bytes come from the peer."""
         self._arrived += data
 
+    def hang_up(self) -> None:
+        """The peer ends its half of the stream."""
+        self._hung_up = True
+
     def poll(self) -> bool:
         """As the loop does: call who wants to read, if there is anything to read."""
-        if self._arrived and self._readable is not None:
+        if (self._arrived or self._hung_up) and self._readable is not None:
             self._readable()
             return True
         return False
@@ -98,7 +103,7 @@ class Wire:
     def receive(self, most: int) -> bytes | None:
         data = bytes(self._arrived[:most])
         del self._arrived[:most]
-        return data or None
+        return data if data or self._hung_up else None
 
     def start_reading(self, callback: Callable[[], None]) -> None:
         self._readable = callback

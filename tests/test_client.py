@@ -124,7 +124,7 @@ def test_after_close_timeout_nothing_more_is_decoded(harness: Harness) -> None:
     client.close(4000, "bye")
     sweep(harness, 5)
     assert harness.peers[client].wire.aborted
-    client.run(b"\xff\xff")
+    harness.arrive(client, b"\xff\xff")
     assert harness.hub.metrics["protocol_errors"] == 0
 
 
@@ -174,3 +174,32 @@ def test_request_as_filters_see_it(harness: Harness) -> None:
 
 def test_time_is_readable(harness: Harness) -> None:
     assert harness.connect().time() == "2026-01-02T03:04:05.000Z"
+
+
+def test_one_that_is_still_sending_is_not_taken_for_dead(harness: Harness) -> None:
+    """A large frame on a slow link: inside it the peer cannot answer a ping."""
+    client = harness.connect()
+    frame = harness.peers[client].frame("x" * 1000)
+    harness.arrive(client, frame[:10])
+    for byte in range(10, 60):
+        sweep(harness, 1)
+        harness.arrive(client, frame[byte : byte + 1])
+    assert not harness.peers[client].wire.aborted
+    sweep(harness, 36)
+    assert harness.peers[client].wire.aborted
+
+
+def test_what_waits_still_goes_out_when_the_peer_ends_its_half_behind_its_close(harness: Harness) -> None:
+    client = harness.connect()
+    wire = harness.peers[client].wire
+    wire.full = True
+    client.send("late")
+    harness.arrive(client, b"\x88\x82\0\0\0\0\x03\xe8")
+    wire.hang_up()
+    harness.settle()
+    assert not wire.closed
+    wire.drain()
+    assert harness.closed(client) == (1000, "")
+    sweep(harness, 0.5)
+    harness.settle()
+    assert wire.closed

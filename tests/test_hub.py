@@ -306,3 +306,59 @@ def test_publications_are_plain_data(harness: Harness) -> None:
     with pytest.raises(AttributeError):
         publication.message = "z"  # type: ignore[misc]
     assert isinstance(harness.hub, Hub)
+
+
+LYING = """
+import gevent
+from fws import Filter
+
+
+class Lying(Filter):
+    waits = False
+
+    def message(self, client, message):
+        if message == "wait":
+            gevent.sleep(0.001)
+        client.send("went on")
+"""
+
+
+def test_a_filter_that_waits_against_its_promise_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    harness = build('[pipelines]\nmessage = ["lying"]\n', tmp_path, pipelines={"lying": LYING})
+    client = harness.connect()
+    harness.client_says(client, "wait", "go")
+    assert harness.sent(client) == ["went on"]
+    assert harness.faults == 1
+    assert "Lying.message" in caplog.text
+    assert "waits = False" in caplog.text
+
+
+WAITING = """
+import gevent
+from fws import Filter
+
+
+class Waiting(Filter):
+    def deliver(self, client, publication):
+        if client.path == "/slow":
+            gevent.sleep(0.01)
+        return publication.replace(message=publication.message + "!")
+"""
+
+
+def test_a_deliver_pipeline_that_waits_holds_up_its_own_client_alone(tmp_path: Path) -> None:
+    toml = f'[server]\nmax_outbox = "10KiB"\n{PLAIN}deliver = ["waiting"]\n'
+    harness = build(toml, tmp_path, pipelines={"waiting": WAITING})
+    slow, fast = harness.connect("/slow"), harness.connect()
+    for number in range(5):
+        harness.hub.publish("all", f"{number}")
+    assert harness.sent(fast) == ["0!", "1!", "2!", "3!", "4!"]
+    assert harness.sent(slow) == []
+    gevent.sleep(0.1)
+    assert harness.sent(slow) == ["0!", "1!", "2!", "3!", "4!"]
+    for _ in range(30):
+        harness.hub.publish("all", "x" * 1000)
+        harness.settle()
+    assert len(harness.sent(fast)) == 30
+    assert harness.hub.metrics["slow_consumers"] == 1
+    assert harness.closed(slow) == (1013, "too slow")

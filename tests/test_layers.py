@@ -31,7 +31,19 @@ LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 ONLY_IN = {
     "geventwebsocket": {"handler"},
     "toml": {"config"},
-    "gevent": {"client", "connection", "hub", "transport", "sweeper", "loop", "handler", "server", "cli", "__main__"},
+    "gevent": {
+        "client",
+        "connection",
+        "faults",
+        "hub",
+        "transport",
+        "sweeper",
+        "loop",
+        "handler",
+        "server",
+        "cli",
+        "__main__",
+    },
     "socket": {"transport"},  # the names of its constants; sockets come from gevent
     "_socket": {"transport"},
 }
