@@ -12,11 +12,11 @@ $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or later is needed"; exit 1; }
 	@$(PYTHON) -m venv $(VENV) 2>/dev/null || { $(MAKE) -s debian PACKAGES=python3-venv && $(PYTHON) -m venv $(VENV); }
 
-$(VENV)/run.stamp: setup.py fws/__init__.py | $(BIN)/python
+$(VENV)/run.stamp: setup.py fws/__init__.py fws/_native.c | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
 	@touch $@
 
-$(VENV)/test.stamp: setup.py fws/__init__.py | $(BIN)/python
+$(VENV)/test.stamp: setup.py fws/__init__.py fws/_native.c | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test,lint]'
 	@touch $@ $(VENV)/run.stamp
 

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from setuptools import find_packages, setup
+from setuptools import Extension, find_packages, setup
 
 here = Path(__file__).parent
 version = re.search(r'__version__ = "([^"]+)"', (here / "fws" / "__init__.py").read_text()).group(1)
@@ -16,6 +16,8 @@ setup(
     long_description_content_type="text/markdown",
     license="MIT",
     python_requires=">=3.11",
+    # Without a compiler fws is installed without it, and is slower.
+    ext_modules=[Extension("fws._native", ["fws/_native.c"], extra_compile_args=["-O3"], optional=True)],
     packages=find_packages(include=["fws", "fws.*"]),
     package_data={"fws": ["py.typed"], "fws.cli": ["template/*", "template/*/*"]},
     install_requires=[

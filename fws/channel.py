@@ -9,6 +9,7 @@ from __future__ import annotations
 from time import perf_counter
 from typing import TYPE_CHECKING
 
+from fws import native
 from fws.message import compressed
 from fws.protocol.frames import encode
 
@@ -24,6 +25,16 @@ ENTRY = 512
 CHUNK = 16
 # Of frames from this size on, a send takes so long that the clock is looked at after each.
 LARGE = 64 * 1024
+
+
+def _leave_all(receivers: list[Client | None], start: int, stop: int, frame: bytes) -> list[tuple[Client, int]]:
+    """What `send_each` may do at the least: send to nobody."""
+    return [(client, 0) for client in receivers[start:stop] if client is not None]
+
+
+# Sends a frame to those of `receivers[start:stop]` who take it plain and for whom nothing waits, and returns the others
+# with the bytes sent to each.
+send_each = native.send_each or _leave_all
 
 
 class Entry:
@@ -67,7 +78,18 @@ class Channel:
         waiting: published since the present batch began.
     """
 
-    __slots__ = ("_ahead", "_batch", "_frames", "_places", "_position", "_receivers", "members", "name", "waiting")
+    __slots__ = (
+        "_ahead",
+        "_batch",
+        "_frames",
+        "_places",
+        "_position",
+        "_receivers",
+        "_rest",
+        "members",
+        "name",
+        "waiting",
+    )
 
     def __init__(self, name: str | None) -> None:
         self.name = name
@@ -77,8 +99,10 @@ class Channel:
         self._ahead: dict[Client, int] = {}
         self._batch: list[Entry] = []
         self._frames: dict[int, bytes] = {}
-        self._receivers: list[Client] = []
+        self._receivers: list[Client | None] = []
         self._position = 0
+        # Of the receivers before that position those that `send_each` left, with the bytes that they have got.
+        self._rest: dict[Client, int] = {}
         # Of the present batch, by receiver: its place among them, for `settle`; made when first needed.
         self._places: dict[Client, int] | None = None
 
@@ -105,12 +129,14 @@ class Channel:
         """Give one member now what is on its way to it."""
         if self._batch:
             if self._places is None:
-                self._places = {receiver: place for place, receiver in enumerate(self._receivers)}
+                self._places = {client: place for place, client in enumerate(self._receivers) if client is not None}
             place = self._places.get(client, -1)
-            if place >= self._position:
+            if client in self._rest:
+                self._serve(client, self._rest.pop(client))
+            elif place >= self._position:
                 del self._places[client]
-                self._receivers[place] = None  # type: ignore[call-overload]
-                self._write(client, self._batch)
+                self._receivers[place] = None
+                self._serve(client)
         if self.waiting and client in self.members:
             start, end = self._ahead.get(client, 0), len(self.waiting)
             if start < end:
@@ -128,22 +154,15 @@ class Channel:
         """
         if not self._batch:
             self._begin()
-        receivers = self._receivers
-        total = len(receivers)
-        frames = self._frames
-        several = len(self._batch) > 1
-        chunk = CHUNK if len(frames[0]) < LARGE else 1
+        total = len(self._receivers)
+        plain = self._frames[0]
+        chunk = CHUNK if len(plain) < LARGE else 1
         while self._position < total:
-            for client in receivers[self._position : self._position + chunk]:
-                # Before the writing: a filter of `deliver` may send to a client, and so ask what that is still to get.
-                self._position += 1
-                if client is None:
-                    continue
-                frame = frames.get(client.kind)
-                if frame is not None:
-                    client.outbox.write(frame, several)
-                else:
-                    self._serve(client)
+            start = self._position
+            self._position += chunk
+            rest = self._rest = dict(send_each(self._receivers, start, self._position, plain))
+            while rest:
+                self._serve(*rest.popitem())
             if perf_counter() > until and self._position < total:
                 return None
         weight = sum(entry.weight for entry in self._batch)
@@ -161,18 +180,25 @@ class Channel:
                 ahead.setdefault(entry.excluded, 0)
         if ahead:
             # They get a part of the batch: at once, as these are few.
-            self._receivers = [client for client in self._receivers if client not in ahead]
+            self._receivers = [client for client in self.members if client not in ahead]
             for client, start in ahead.items():
                 if client in self.members:
                     self._write(client, self._batch[start:])
 
-    def _serve(self, client: Client) -> None:
-        """Write to a receiver of a kind that has no frame yet, or that has a pipeline of its own."""
-        if client.kind == DELIVER:
+    def _serve(self, client: Client, sent: int = 0) -> None:
+        """Give a receiver its batch, of which it has got so many bytes."""
+        kind = client.kind
+        if kind == DELIVER:
             self._write(client, self._batch)
+            return
+        frame = self._frames.get(kind)
+        if frame is None:
+            frame = self._frames[kind] = _joined(self._batch, kind)
+        several = len(self._batch) > 1
+        if sent:
+            client.outbox.sent(frame, sent, several)
         else:
-            frame = self._frames[client.kind] = _joined(self._batch, client.kind)
-            client.outbox.write(frame, len(self._batch) > 1)
+            client.outbox.write(frame, several)
 
     def _write(self, client: Client, entries: list[Entry]) -> None:
         """Write some entries to one client."""

@@ -171,7 +171,10 @@ class Connection:
             else:
                 self._backlog = None
             return
-        events = self._decode(self.filter_data(data) if self._filters_data else data)
+        if self._filters_data:
+            data = self.filter_data(data)
+        decoder = self._decoder
+        events = decoder.feed(data) if decoder is not None else []
         if len(events) == 1:
             self.serve(events[0])
         elif events:

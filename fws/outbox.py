@@ -16,7 +16,9 @@ MAX_PIECES = 256
 
 
 class Wire(Protocol):
-    """What an outbox needs of a transport."""
+    """What an outbox needs of a transport. `fd` is -1 where bytes may not be sent past it."""
+
+    fd: int
 
     def send(self, data: bytes | memoryview, /) -> int: ...
     def sendmsg(self, pieces: list[bytes | memoryview], /) -> int: ...
@@ -34,9 +36,26 @@ class Outbox:
 
     Until `open` the frames are held: what a `connect` pipeline sends must follow the 101. Between `cork` and `uncork`
     they are held too, to go out in one call.
+
+    Attributes:
+        fd: the descriptor to which a frame may be sent right away, by whoever has many such; -1 when it must go
+            through `write`.
+        size: bytes that wait.
     """
 
-    __slots__ = ("_ending", "_limit", "_overflow", "_partial", "_queue", "_sealed", "_wire", "corked", "moved", "size")
+    __slots__ = (
+        "_ending",
+        "_limit",
+        "_overflow",
+        "_partial",
+        "_queue",
+        "_sealed",
+        "_wire",
+        "corked",
+        "fd",
+        "moved",
+        "size",
+    )
 
     def __init__(self, limit: int, overflow: Callable[[], None]) -> None:
         self._limit = limit
@@ -47,6 +66,7 @@ class Outbox:
         self._sealed = False
         self._ending = False
         self.corked = False
+        self.fd = -1
         self.moved = False
         self.size = 0
 
@@ -65,6 +85,7 @@ class Outbox:
         if self._queue is None:
             self._queue = deque()
             self.corked = True
+            self.fd = -1
 
     def uncork(self) -> None:
         """Write what was held since `cork`. Safe to call when nothing is."""
@@ -85,12 +106,7 @@ class Outbox:
                 self.discard()
                 return False
             if sent != len(frame):
-                self._partial = sent > 0
-                self._queue = deque((memoryview(frame)[sent:],))
-                self.size = len(frame) - sent
-                self._wire.when_writable(self._write_queue)
-                if several and self.size > self._limit:
-                    self._overflow()
+                self.sent(frame, sent, several)
             return True
         if self.size + OVERHEAD * len(self._queue) + len(frame) > self._limit and (self.size or several):
             if self.corked:
@@ -103,6 +119,17 @@ class Outbox:
         if self.corked and self.size > CORK:
             self._write_queue()
         return True
+
+    def sent(self, frame: bytes, count: int, several: bool = False) -> None:
+        """A frame of which `count` bytes have been sent to `fd`: queue the rest."""
+        assert self._wire is not None
+        self._partial = count > 0
+        self._queue = deque((memoryview(frame)[count:],))
+        self.fd = -1
+        self.size = len(frame) - count
+        self._wire.when_writable(self._write_queue)
+        if several and self.size > self._limit:
+            self._overflow()
 
     def seal(self, last: bytes, *, only: bool = False) -> None:
         """Queue the last frame, a Close: nothing is taken after it (RFC 6455 5.5.1).
@@ -122,6 +149,7 @@ class Outbox:
         else:
             self.write(last)
         self._sealed = True
+        self.fd = -1
 
     def end(self) -> None:
         """Send FIN once everything queued is out."""
@@ -157,6 +185,8 @@ class Outbox:
                 sent -= length
         wire.stop_writing()
         self._queue = None
+        if not self._sealed:
+            self.fd = wire.fd
         if self._ending:
             wire.shutdown()
 
@@ -164,6 +194,7 @@ class Outbox:
         """Forget what waits and take nothing more: the connection is over."""
         self._sealed = True
         self._queue = deque()
+        self.fd = -1
         self.size = 0
         if self._wire is not None:
             self._wire.stop_writing()

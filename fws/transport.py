@@ -10,9 +10,12 @@ import _socket
 import socket
 import struct
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from gevent import get_hub
+
+from fws import native
 
 READABLE, WRITABLE = 1, 2
 # One receive buffer for all clients: what it holds is copied out before anyone else reads. A new buffer of this size
@@ -25,7 +28,7 @@ _RESET = struct.pack("ii", 1, 0)
 class Transport:
     """Owns the socket. `send` and `sendmsg` never wait: they raise BlockingIOError when nothing can be taken."""
 
-    __slots__ = ("_closed", "_io_read", "_io_write", "_receive", "_socket", "send", "sendmsg")
+    __slots__ = ("_closed", "_io_read", "_io_write", "_socket", "fd", "receive", "send", "sendmsg")
 
     def __init__(self, sock: socket.socket) -> None:
         """Take the descriptor out of `sock`, a gevent or standard stream socket, which is unusable afterwards."""
@@ -35,21 +38,20 @@ class Transport:
         if family != socket.AF_UNIX:
             # Small frames must not wait for the acknowledgement of the ones before.
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._io_read = get_hub().loop.io(self._socket.fileno(), READABLE)
+        self.fd = self._socket.fileno()
+        self._io_read = get_hub().loop.io(self.fd, READABLE)
         self._io_write: Any = None
         self._closed = False
-        self._receive = self._socket.recv_into
+        self.receive: Callable[[int], bytes | None] = (
+            partial(native.receive, self.fd) if native.receive else self._receive
+        )
+        """At most so many bytes (up to `MAX_READ`); empty at the stream's end, however it ended; None for none yet."""
         self.send = self._socket.send
         self.sendmsg = self._socket.sendmsg
 
-    def receive(self, most: int) -> bytes | None:
-        """At most so many bytes; empty at the end of the stream, however it ended; None when there are none yet.
-
-        Args:
-            most: up to `MAX_READ`.
-        """
+    def _receive(self, most: int) -> bytes | None:
         try:
-            return bytes(_buffer[: self._receive(_buffer, most)])
+            return bytes(_buffer[: self._socket.recv_into(_buffer, most)])
         except BlockingIOError:
             return None
         except OSError:
@@ -70,7 +72,7 @@ class Transport:
     def when_writable(self, callback: Callable[[], None]) -> None:
         """Call `callback` in the loop whenever the socket can take bytes, until `stop_writing`."""
         if not self._closed and self._io_write is None:
-            self._io_write = get_hub().loop.io(self._socket.fileno(), WRITABLE)
+            self._io_write = get_hub().loop.io(self.fd, WRITABLE)
             self._io_write.start(callback)
 
     def stop_writing(self) -> None:

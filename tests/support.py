@@ -44,6 +44,8 @@ class Clock:
 class Wire:
     """A transport that keeps what is written.
 
+    It has no descriptor: what is written goes through the outbox.
+
     Attributes:
         written: the bytes so far.
         full: while True it takes nothing, as a socket does whose peer has stopped reading.
@@ -52,6 +54,7 @@ class Wire:
 
     def __init__(self) -> None:
         self.written = bytearray()
+        self.fd = -1
         self.full = False
         self.ended = False
         self.aborted = False

@@ -17,7 +17,7 @@ LAYERS = [
     {"errors", "problem", "units", "variables", "constants"},
     {
         "filter", "registry", "stage", "options", "pipeline", "condition", "request", "message",
-        "publication", "metrics", "log", "protocol",
+        "publication", "metrics", "log", "native", "protocol",
     },
     {"config", "compiler", "generation", "endpoint", "filled", "reference", "brokers"},
     {"client", "connection", "channel", "hub", "outbox", "transport", "sweeper", "loop", "faults"},

@@ -24,6 +24,7 @@ from fws.constants import (
     valid_close_code,
 )
 from fws.errors import ProtocolError
+from fws.native import decode
 from fws.protocol.deflate import Inflater
 
 # Opcodes, RFC 6455 11.8.
@@ -158,6 +159,7 @@ class Decoder:
         """
         if self._done:
             return []
+        events: list[Event] = []
         # Two slices of bytes are 150 ns cheaper than two of a memoryview, which is more than the copy
         # of an ordinary read costs; and a slice of all bytes is no copy.
         stream = self._rest + data if self._rest else bytes(data)
@@ -165,16 +167,19 @@ class Decoder:
         size = len(stream)
         small = self._small
         position = 0
-        events: list[Event] = []
         try:
             if self._left:
                 position = self._take(stream, 0, events)
             message = self._message
             while size - position >= 2:
+                if decode is not None and message is None:
+                    position = decode(stream, position, self._max_message, events)
+                    if size - position < 2:
+                        break
                 first = stream[position]
                 length = stream[position + 1] - 0x80
                 # The common case: a small message in one frame, and all of it is there.
-                if 0 <= length < small and message is None and _FIN_TEXT <= first <= _FIN_BINARY:
+                if decode is None and 0 <= length < small and message is None and _FIN_TEXT <= first <= _FIN_BINARY:
                     end = position + 6 + length
                     if end <= size:
                         payload = unmask(stream[position + 6 : end], stream[position + 2 : position + 6])

@@ -1,0 +1,22 @@
+"""The compiled loops of `_native.c`, when they were built; None each when not, or when `FWS_PURE` is set.
+
+Who uses one has the same in Python beside it, and the tests run both.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Callable
+from typing import Any
+
+_module: Any = None
+if not os.environ.get("FWS_PURE"):
+    try:
+        _module = importlib.import_module("fws._native")
+    except ImportError:
+        pass
+
+receive: Callable[[int, int], bytes | None] | None = getattr(_module, "receive", None)
+decode: Callable[[bytes, int, int, list[Any]], int] | None = getattr(_module, "decode", None)
+send_each: Callable[[list[Any], int, int, bytes], list[tuple[Any, int]]] | None = getattr(_module, "send_each", None)
