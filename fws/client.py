@@ -221,7 +221,7 @@ class Client(Connection):
             inflater = Inflater(agreement)
         decoder = Decoder(self._endpoint.settings.max_message, inflater=inflater, max_fragments=server.max_fragments)
         self._next_ping = self._hub.services.clock() + server.ping_interval
-        self.outbox.open(transport)
+        self.outbox.open(transport, plain=self.kind == 0)
         self.begin(transport, decoder, READ_DEFLATED if inflater is not None else READ, data)
 
     def filter_data(self, data: bytes) -> bytes:

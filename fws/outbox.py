@@ -38,8 +38,8 @@ class Outbox:
     they are held too, to go out in one call.
 
     Attributes:
-        fd: the descriptor to which a frame may be sent right away, by whoever has many such; -1 when it must go
-            through `write`.
+        fd: the descriptor to which a plain frame may be sent right away, by whoever has many such; -1 when it must
+            go through `write`.
         size: bytes that wait.
     """
 
@@ -48,6 +48,7 @@ class Outbox:
         "_limit",
         "_overflow",
         "_partial",
+        "_plain",
         "_queue",
         "_sealed",
         "_wire",
@@ -62,6 +63,7 @@ class Outbox:
         self._overflow = overflow
         self._wire: Wire | None = None
         self._queue: deque[bytes | memoryview] | None = deque()
+        self._plain = False
         self._partial = False  # the first of the queue has been sent in part
         self._sealed = False
         self._ending = False
@@ -75,9 +77,14 @@ class Outbox:
         """Whether bytes wait for the peer to take others."""
         return self.size > 0
 
-    def open(self, wire: Wire) -> None:
-        """The handshake is done: write what was held, and from now on directly."""
+    def open(self, wire: Wire, *, plain: bool) -> None:
+        """The handshake is done: write what was held, and from now on directly.
+
+        Args:
+            plain: whether every receiver's frame is this one's too: no compression, no `deliver` pipeline.
+        """
         self._wire = wire
+        self._plain = plain
         self._write_queue()
 
     def cork(self) -> None:
@@ -185,7 +192,7 @@ class Outbox:
                 sent -= length
         wire.stop_writing()
         self._queue = None
-        if not self._sealed:
+        if self._plain and not self._sealed:
             self.fd = wire.fd
         if self._ending:
             wire.shutdown()

@@ -56,7 +56,7 @@ def opened(room: int = 10**9, limit: int = 100) -> tuple[Outbox, Pipe, list[str]
     overflows: list[str] = []
     outbox = Outbox(limit, lambda: overflows.append("over"))
     pipe = Pipe(room)
-    outbox.open(pipe)
+    outbox.open(pipe, plain=True)
     return outbox, pipe, overflows
 
 
@@ -71,7 +71,7 @@ def test_what_is_written_before_the_handshake_is_done_waits_for_it() -> None:
     outbox.write(b"one")
     outbox.write(b"two")
     pipe = Pipe()
-    outbox.open(pipe)
+    outbox.open(pipe, plain=True)
     outbox.write(b"three")
     assert pipe.taken == b"onetwothree"
     assert pipe.calls == 2
