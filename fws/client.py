@@ -73,7 +73,7 @@ class Client(Connection):
 
     def __init__(self, endpoint: Endpoint, request: Request, hub: Hub, subprotocol: str = "") -> None:
         waits = endpoint.data.waits or endpoint.message.waits or endpoint.deliver.waits
-        outbox = Outbox(endpoint.settings.max_outbox, self._overflow)
+        outbox = Outbox(endpoint.settings.max_outbox, self)
         super().__init__(hub, outbox, filters_data=bool(endpoint.data), waits=waits)
         self.id = secrets.token_urlsafe(9)
         self.request = request
@@ -286,7 +286,7 @@ class Client(Connection):
         if not self._waits:
             self._deliver(publication)
         elif self._handed + weight > self._endpoint.settings.max_outbox and self._handed:
-            self._overflow()
+            self.overflow()
         else:
             self._handed += weight
             self.hand(_Handed(publication, weight))
@@ -317,7 +317,7 @@ class Client(Connection):
             self.outbox.seal(close(event.code, event.reason))
         self.outbox.end()
 
-    def _overflow(self) -> None:
+    def overflow(self) -> None:
         """The outbox is over its bound: the slow consumer goes, nobody waits for it."""
         if self.closing:
             return

@@ -56,12 +56,14 @@ class Connection:
         "_transport",
         "_waits",
         "closing",
+        "fd",
         "id",
         "outbox",
     )
 
     def __init__(self, hub: Hub, outbox: Outbox, *, filters_data: bool, waits: bool) -> None:
         self.id = ""
+        self.fd = -1
         self.outbox = outbox
         self._hub = hub
         self._filters_data = filters_data
