@@ -1,6 +1,8 @@
 """The chart of docs/performance.md, as SVG: a panel a measure, a bar a server.
 
-python bench/chart.py [bench/results/latest.json] > docs/performance.svg
+    python bench/chart.py [bench/results/latest.json] > docs/performance.svg
+
+`make bench` does that for a full result.
 """
 
 from __future__ import annotations

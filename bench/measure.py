@@ -6,8 +6,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from process import Failed, Running
-from servers import CHANNEL, ECHO
+from servers import CHANNEL, ECHO, LIMITS
 
+# For measures that tell little about the peers, or take long.
+FWS_AND_LIMITS = ("fws", *LIMITS)
 WARM = 0.3  # seconds of load before the measuring begins
 
 
@@ -33,7 +35,7 @@ class Measure:
     path: str
     unit: str = "echoes/s"
     needs: str = ECHO
-    everyone: bool = True  # else fws and the C limits, unless peers are asked for by name
+    who: tuple[str, ...] | None = None  # takes part, unless servers are asked for by name; None: all that can
     quick: bool = False  # one of those of `make bench-quick`
     longer: float = 1.0  # times the usual seconds
     clients: int = 0  # connections at once, where the limit of open files may not allow them

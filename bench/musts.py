@@ -20,12 +20,14 @@ class Must:
     got: Callable[[Result], Figure | None]
     met: Callable[[float], bool]
     unit: str = "×"
+    by_cpu: Callable[[Result], Figure | None] = lambda result: None  # the same by processor time, where that says it
 
 
 @dataclass(frozen=True)
 class Verdict:
     must: Must
     got: Figure | None
+    by_cpu: Figure | None
 
     @property
     def met(self) -> bool | None:
@@ -33,30 +35,49 @@ class Verdict:
 
 
 def judge(result: Result) -> list[Verdict]:
-    return [Verdict(must, must.got(result)) for must in MUSTS]
+    return [Verdict(must, must.got(result), must.by_cpu(result)) for must in MUSTS]
 
 
 def at_least(bound: float) -> Callable[[float], bool]:
     return lambda value: value >= bound
 
 
+def above(bound: float) -> Callable[[float], bool]:
+    return lambda value: value > bound
+
+
 def at_most(bound: float) -> Callable[[float], bool]:
     return lambda value: value <= bound
 
 
-def times(measure: str, peer: str) -> Callable[[Result], Figure | None]:
-    """fws in times of a peer."""
-    return lambda result: result.ratio(measure, "fws", peer)
+def to_peers(measure: str, required: str, name: str, peers: tuple[str, ...], met: Callable[[float], bool]) -> Must:
+    """The rate of fws in times of a peer's, or of the best of several, of those that were measured."""
+
+    def worst(ratio: Callable[[Result, str], Figure | None]) -> Callable[[Result], Figure | None]:
+        def got(result: Result) -> Figure | None:
+            ratios = [figure for peer in peers if (figure := ratio(result, peer))]
+            return min(ratios, key=lambda figure: figure.median, default=None)
+
+        return got
+
+    return Must(
+        name,
+        required,
+        worst(lambda result, peer: result.ratio(measure, "fws", peer)),
+        met,
+        by_cpu=worst(lambda result, peer: cheapness(result, measure, peer)),
+    )
 
 
-def times_the_best(measure: str, peers: tuple[str, ...]) -> Callable[[Result], Figure | None]:
-    """fws in times of the best of several, of those that were measured."""
+def cheapness(result: Result, measure: str, peer: str) -> Figure | None:
+    """How many times as much processor time a peer spends on one unit."""
+    return result.compare(
+        (measure, peer), (measure, "fws"), lambda left, right: left / right, lambda sample: sample.cpu_us
+    )
 
-    def got(result: Result) -> Figure | None:
-        ratios = [ratio for peer in peers if (ratio := result.ratio(measure, "fws", peer))]
-        return min(ratios, key=lambda ratio: ratio.median, default=None)
 
-    return got
+def latency(result: Result) -> Figure | None:
+    return result.ratio("latency-20", "fws", "c-limit")
 
 
 def absolute(measure: str) -> Callable[[Result], Figure | None]:
@@ -81,28 +102,18 @@ def added(measure: str, base: str, stages: int = 1) -> Callable[[Result], Figure
 
 
 MUSTS = (
-    Must("echo, 64 clients, to the C limit", "≥ 0.55 ×", times("echo-64", "c-limit"), at_least(0.55)),
-    Must("echo, 64 clients, to node `ws`", "> 1 ×", times("echo-64", "node-ws"), lambda value: value > 1),
-    Must(
-        "echo, 64 clients, to the best Python server but picows",
-        "> 1 ×",
-        times_the_best("echo-64", PYTHON_SERVERS),
-        lambda value: value > 1,
-    ),
-    Must("echo, 16 in flight on each of 64, to socketify", "≥ 3 ×", times("echo-deep", "socketify"), at_least(3)),
-    Must("echo of 64 KiB, 16 clients, to aiohttp", "≥ 1 ×", times("echo-64k", "aiohttp"), at_least(1)),
-    Must("fan-out 1,000, one at a time, to the C limit", "≥ 0.95 ×", times("fanout-1000", "c-limit"), at_least(0.95)),
-    Must("fan-out 1,000, 64 in flight, to socketify", "≥ 1.3 ×", times("fanout-1000-deep", "socketify"), at_least(1.3)),
+    to_peers("echo-64", "≥ 0.55 ×", "echo, 64 clients, to the C limit", ("c-limit",), at_least(0.55)),
+    to_peers("echo-64", "> 1 ×", "echo, 64 clients, to node `ws`", ("node-ws",), above(1)),
+    to_peers("echo-64", "> 1 ×", "echo, 64 clients, to the best Python server but picows", PYTHON_SERVERS, above(1)),
+    to_peers("echo-deep", "≥ 3 ×", "echo, 16 in flight on each of 64, to socketify", ("socketify",), at_least(3)),
+    to_peers("echo-64k", "≥ 1 ×", "echo of 64 KiB, 16 clients, to aiohttp", ("aiohttp",), at_least(1)),
+    to_peers("fanout-1000", "≥ 0.95 ×", "fan-out 1,000, one at a time, to the C limit", ("c-limit",), at_least(0.95)),
+    to_peers("fanout-1000-deep", "≥ 1.3 ×", "fan-out 1,000, 64 in flight, to socketify", ("socketify",), at_least(1.3)),
     Must("cost of a delivery, 100 to 10,000 members", "within 15 %", flatness, at_most(15), "%"),
     Must("each further filter", "≤ 0.25 µs", added("filters-20", "filters-0", 20), at_most(0.25), "µs"),
     Must("`rate_limit`, `json`, `set` before `broadcast`", "≤ 12 µs", added("usual", "plain"), at_most(12), "µs"),
     Must("idle client", "≤ 10 KiB", absolute("memory"), at_most(10), "KiB"),
     Must("idle CPU, 10,000 clients", "≤ 2 %", absolute("idle"), at_most(2), "%"),
-    Must("handshakes, to gevent-websocket", "≥ 1.5 ×", times("churn", "gevent-websocket"), at_least(1.5)),
-    Must(
-        "p99 to the last of 1,000 at 20 messages/s, to the C limit",
-        "≤ 1.2 ×",
-        times("latency-20", "c-limit"),
-        at_most(1.2),
-    ),
+    to_peers("churn", "≥ 1.5 ×", "handshakes, to gevent-websocket", ("gevent-websocket",), at_least(1.5)),
+    Must("p99 to the last of 1,000 at 20 messages/s, to the C limit", "≤ 1.2 ×", latency, at_most(1.2)),
 )

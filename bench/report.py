@@ -1,7 +1,9 @@
 """A result as Markdown: what was required, then a table a measure.
 
-python bench/report.py [bench/results/latest.json]          prints it
-python bench/report.py FILE --into docs/performance.md      puts it between that page's two marks
+    python bench/report.py [bench/results/latest.json]          prints it
+    python bench/report.py FILE --into docs/performance.md      puts it between that page's two marks
+
+`make bench` does the second for a full result.
 """
 
 from __future__ import annotations
@@ -75,16 +77,17 @@ def about(result: Result) -> Iterator[str]:
 def required(result: Result) -> Iterator[str]:
     yield "### What is required"
     yield ""
-    yield from head("measure", "required", "got", "met")
+    yield from head("measure", "required", "got", "met", "by CPU")
     for verdict in musts.judge(result):
         got = f"{spread(verdict.got)} {verdict.must.unit}" if verdict.got else "not measured"
         answer = {True: "yes", False: "**no**", None: ""}[verdict.met]
-        yield row(verdict.must.measure, verdict.must.required, got, answer)
+        by_cpu = f"{spread(verdict.by_cpu)} ×" if verdict.by_cpu else ""
+        yield row(verdict.must.measure, verdict.must.required, got, answer, by_cpu)
 
 
 def tables(result: Result, subject: Subject, measured: list[Measure]) -> Iterator[str]:
-    """A table for each measure; one for all where fws alone has what is measured."""
-    if {server for measure in measured for server in result.servers(measure.name)} == {"fws"} and len(measured) > 1:
+    """A table for each measure; one for all of what only fws has."""
+    if all(measure.needs == servers.FILTERS for measure in measured):
         yield ""
         yield from one_server(result, measured)
         return

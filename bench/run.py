@@ -91,9 +91,8 @@ class Plan:
         return measure.quick or not options.quick or options.subjects is not None
 
     def _fits(self, measure: Measure, server: Server) -> bool:
-        # fws and the limits take part in everything they can, the others too when they are asked for by name.
-        asked = measure.everyone or server.name in ("fws", *servers.LIMITS) or self._options.peers is not None
-        return measure.needs in server.offers and asked and self.allowed(measure)
+        asked = self._options.peers is not None or measure.who is None or server.name in measure.who
+        return asked and measure.needs in server.offers and self.allowed(measure)
 
     def allowed(self, measure: Measure) -> bool:
         return measure.clients + SPARE_FILES <= self._files

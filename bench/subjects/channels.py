@@ -1,6 +1,6 @@
 """Many channels: a thousand small ones that take turns, so that little can be shared."""
 
-from measure import Measure, Subject
+from measure import FWS_AND_LIMITS, Measure, Subject
 from servers import CHANNEL
 
 SUBJECT = Subject(
@@ -14,7 +14,7 @@ SUBJECT = Subject(
             "/channel/{g}",
             unit="deliveries/s",
             needs=CHANNEL,
-            everyone=False,
+            who=FWS_AND_LIMITS,
             clients=10000,
         ),
     ),

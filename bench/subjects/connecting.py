@@ -1,6 +1,6 @@
 """Connecting: handshakes, alone and with the close that follows."""
 
-from measure import Measure, Subject
+from measure import FWS_AND_LIMITS, Measure, Subject
 from servers import CONNECTION
 
 SUBJECT = Subject(
@@ -22,7 +22,7 @@ SUBJECT = Subject(
             "/fanout",
             unit="handshakes/s",
             needs=CONNECTION,
-            everyone=False,
+            who=FWS_AND_LIMITS,
             clients=2000,
         ),
     ),

@@ -32,6 +32,6 @@ class Idle(Measure):
 SUBJECT = Subject(
     "idle",
     f"Processor time while {CLIENTS:,} clients are connected and answer pings, over one interval of pings.",
-    (Idle("idle", f"{CLIENTS:,} idle clients, pings on", (), "/fanout", everyone=False, clients=CLIENTS),),
+    (Idle("idle", f"{CLIENTS:,} idle clients, pings on", (), "/fanout", who=("fws",), clients=CLIENTS),),
     most_rounds=1,
 )

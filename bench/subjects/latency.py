@@ -1,12 +1,12 @@
 """Latency: messages to 1,000 members at a fixed rate, far from what the server could do."""
 
-from measure import Latency, Subject
+from measure import FWS_AND_LIMITS, Latency, Subject
 
 
 def latency(name: str, rate: int) -> Latency:
     load = ("fanout", "-n", "1000", "-s", "256", "-r", str(rate))
     title = f"1,000 members, 256 B, {rate} messages/s"
-    return Latency(name, title, load, "/fanout", everyone=False, longer=4.0, clients=1000)
+    return Latency(name, title, load, "/fanout", who=FWS_AND_LIMITS, longer=4.0, clients=1000)
 
 
 SUBJECT = Subject(
