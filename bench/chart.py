@@ -67,8 +67,9 @@ def panel(result: Result, measure: Measure, left: int, top: int) -> str:
             values[server] = figure.median
     longest = max(values.values())
     room = PANEL - LABEL - FIGURE
+    subject = next(subject.name for subject in subjects.ALL if measure in subject.measures)
     parts = [
-        f'<text class="title" x="{left}" y="{top + 14}">{escape(measure.title)}</text>',
+        f'<text class="title" x="{left}" y="{top + 14}">{escape(f"{subject}: {measure.title}")}</text>',
         f'<text x="{left}" y="{top + 31}">{escape(unit(measure))}</text>',
     ]
     for place, server in enumerate(sorted(values, key=lambda name: better(measure)(values[name]))):

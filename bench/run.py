@@ -53,17 +53,17 @@ def names(known: dict[str, object], kind: str) -> object:
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="fws beside the C limit and its peers, in one run.")
-    parser.add_argument("--quick", action="store_true", help="one short round of the main figures")
+    parser.add_argument("--quick", action="store_true", help="two short rounds of the main figures")
     parser.add_argument("--subjects", type=names(dict(subjects.BY_NAME), "subject"), help="by name, with commas")
     parser.add_argument("--measures", type=names(dict(subjects.MEASURES), "measure"), help="single ones, by name")
     parser.add_argument("--peers", type=names(dict(servers.BY_NAME), "server"), help="servers, fws among them, by name")
-    parser.add_argument("--rounds", type=int, help="3, or 1 with --quick")
-    parser.add_argument("--seconds", type=float, help="that each measurement takes: 1, or 0.5 with --quick")
+    parser.add_argument("--rounds", type=int, help="3, or 2 with --quick")
+    parser.add_argument("--seconds", type=float, help="that each measurement takes: 0.8, or 0.5 with --quick")
     parser.add_argument("--output", type=Path, help=f"where the result goes; else {LAST.relative_to(ROOT)}")
     parser.add_argument("--publish", action="store_true", help="make it the project's result, with chart and page")
     options = parser.parse_args(arguments)
-    options.rounds = options.rounds or (1 if options.quick else 3)
-    options.seconds = options.seconds or (0.5 if options.quick else 1.0)
+    options.rounds = options.rounds or (2 if options.quick else 3)
+    options.seconds = options.seconds or (0.5 if options.quick else 0.8)
     options.output = options.output or (report.LATEST if options.publish else LAST)
     return options
 
