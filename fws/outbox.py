@@ -89,14 +89,18 @@ class Outbox:
         """Whether bytes wait for the peer to take others."""
         return self.size > 0
 
-    def open(self, wire: Wire, *, plain: bool) -> None:
+    def open(self, wire: Wire, head: bytes = b"", *, plain: bool) -> None:
         """The handshake is done: write what was held, and from now on directly.
 
         Args:
+            head: what goes before all frames.
             plain: whether every receiver's frame is this one's too: no compression, no `deliver` pipeline.
         """
         self._wire = wire
         self._plain = plain
+        if head and self._queue is not None:
+            self._queue.appendleft(head)
+            self.size += len(head)
         self._write_queue()
 
     def cork(self) -> None:
