@@ -27,7 +27,8 @@ REPLY = 2.0
 # Connections that one client opens at most, and the seconds that a caller waits for one of them to be free.
 CONNECTIONS = 32
 FREE = 1.0
-READ = 256 * 1024
+# Bytes read in one go: what a relay can handle in a few milliseconds.
+READ = 64 * 1024
 
 
 class LinkError(FwsError):
@@ -190,7 +191,22 @@ def reason(error: BaseException) -> str:
         return "nothing listens there"
     if isinstance(cause, OSError) and cause.strerror:
         return cause.strerror.lower() if cause.strerror.isascii() else cause.strerror
-    return str(error) or type(error).__name__
+    return told(str(error)) or type(error).__name__
+
+
+_FAILURES = {
+    "NOAUTH": "it asks for a password",
+    "WRONGPASS": "it refuses the password",
+    "LOADING": "it is loading its data",
+    "READONLY": "it is a replica and takes no writes",
+    "MASTERDOWN": "it is a replica and does not reach its master",
+    "BUSY": "a script keeps it busy",
+}
+
+
+def told(failure: str) -> str:
+    """What Redis replied instead of an answer, in a few words."""
+    return _FAILURES.get(failure.partition(" ")[0], f"it replied: {failure[:200]}")
 
 
 def _once() -> Retry:

@@ -208,6 +208,7 @@ class Harness:
         self.generation = load_generation(file, Services(clock=self.clock, wall=self.wall), environ)
         self.loop = Loop()
         self.hub = Hub(self.generation, scheduler=self.loop)  # type: ignore[arg-type]
+        self.hub.start()
         self.peers: dict[Client, Peer] = {}
 
     def connect(

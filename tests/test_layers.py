@@ -22,7 +22,7 @@ LAYERS = [
     },
     {"config", "compiler", "generation", "endpoint", "filled", "reference", "brokers"},
     {"client", "connection", "channel", "hub", "outbox", "transport", "sweeper", "loop", "faults", "link",
-     "brokers.redis", "storages.redis"},
+     "brokers.redis", "brokers.relay", "brokers.sender", "brokers.sentinel", "brokers.cluster", "storages.redis"},
     {"handler", "web"},
     {"server"},
     {"cli", "__main__"},
@@ -42,6 +42,8 @@ ONLY_IN = {
         "sweeper",
         "loop",
         "link",
+        "brokers.relay",
+        "brokers.sender",
         "brokers.redis",
         "storages.redis",
         "handler",
@@ -49,7 +51,7 @@ ONLY_IN = {
         "cli",
         "__main__",
     },
-    "redis": {"link", "brokers.redis", "storages.redis"},
+    "redis": {"link", "storages.redis"},
     "socket": {"transport"},  # the names of its constants; sockets come from gevent
     "_socket": {"transport"},
 }

@@ -89,7 +89,7 @@ def parse_redis(url: str) -> RedisAddress:
     if len(parts) > 1 or (kind == "cluster" and parts not in ([], ["0"])):
         what = "a Cluster has only the database 0" if kind == "cluster" else "after the host stands only the database"
         raise ValueError(f"{what}: write {_EXAMPLES}")
-    db = _number(parts[0], 1_000_000, "a database's number") if parts else 0
+    db = _number(parts[0], 1_000_000, "the database is a number") if parts else 0
     port = SENTINEL_PORT if kind == "sentinel" else REDIS_PORT
     places = tuple(_host(host.strip(), port) for host in hosts.split(","))
     if kind == "one" and len(places) > 1:
@@ -110,10 +110,11 @@ def _host(text: str, default: int) -> tuple[str, int]:
         host, _, port = text.rpartition(":") if ":" in text else (text, "", "")
     if not _HOST.match(host):
         raise ValueError(f"the address of Redis needs a host, such as host:{default}, or [::1]:{default} for IPv6")
-    return host.strip("[]"), _number(port, 65535, "a port") if port else default
+    return host.strip("[]"), _number(port, 65535, "a port is a number from 0 to 65535") if port else default
 
 
-def _number(text: str, most: int, what: str) -> int:
+def _number(text: str, most: int, rule: str) -> int:
+    # The text is not shown: where the host was forgotten it is the password.
     if not re.fullmatch(r"[0-9]{1,7}", text) or int(text) > most:
-        raise ValueError(f"{text!r} is not {what} in the address of Redis: write {_EXAMPLES}")
+        raise ValueError(f"in the address of Redis {rule}: write {_EXAMPLES}")
     return int(text)

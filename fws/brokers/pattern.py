@@ -1,0 +1,29 @@
+"""Redis's glob patterns, as `PSUBSCRIBE` understands them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+_TOKEN = re.compile(rb"\*|\?|\\(.)|\[(\^?)((?:\\.|[^\]])*)\]?|(.)", re.DOTALL)
+
+
+def matcher(pattern: bytes) -> Callable[[bytes], bool]:
+    """A function that tells whether a name matches: `*` is any characters, `?` one, `[a-z]` one of these."""
+    expression = b"".join(_translated(token) for token in _TOKEN.finditer(pattern))
+    found = re.compile(expression + rb"\Z", re.DOTALL).match
+    return lambda name: found(name) is not None
+
+
+def _translated(token: re.Match[bytes]) -> bytes:
+    text = token[0]
+    if text == b"*":
+        return b".*"
+    if text == b"?":
+        return b"."
+    if text.startswith(b"[") and token[3] is not None:
+        members = re.sub(rb"\\(.)|([\[\]\\^&~|])", lambda one: b"\\" + (one[1] or one[2]), token[3], flags=re.DOTALL)
+        if not members:
+            return rb"(?!)" if not token[2] else b"."
+        return b"[" + token[2] + members + b"]"
+    return re.escape(token[1] or text)
