@@ -5,9 +5,9 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
-# Seconds. Redis counts as back 5 s after it is, so nobody sleeps for much longer than a third of that.
+# Seconds. Once Redis is back everybody is within a second, and a node's one attempt a second is nothing to it.
 FIRST = 0.05
-MOST = 2.0
+MOST = 1.0
 
 
 class Backoff:
@@ -22,6 +22,11 @@ class Backoff:
     def __init__(self, spread: Callable[[], float] = random.random) -> None:
         self._attempts = 0
         self._spread = spread
+
+    @property
+    def waited(self) -> bool:
+        """Whether more than one attempt was needed."""
+        return self._attempts > 1
 
     def reset(self) -> None:
         """It was reached: the first attempt after it fails again comes at once."""

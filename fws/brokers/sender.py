@@ -7,7 +7,7 @@ from collections.abc import Callable
 import gevent
 from gevent.event import Event
 
-from fws.brokers.backoff import Backoff
+from fws.brokers.backoff import MOST, Backoff
 from fws.brokers.buffer import Buffer
 from fws.brokers.resp import Failure, Replies, RespError, command
 from fws.brokers.state import State
@@ -18,6 +18,9 @@ from fws.metrics import Metrics
 BATCH = 256 * 1024
 # While Redis answers, more may wait than while it is away: a burst is sent in a moment.
 BURST = 16 * 1024 * 1024
+# Seconds between the return of Redis and the first message: by then the relays of all nodes have subscribed again, and
+# what has waited here is not sent to nobody.
+SETTLE = MOST + 0.5
 # Seconds between two checks of a connection that has nothing to send.
 CHECK = 3.0
 
@@ -103,6 +106,9 @@ class Sender:
     def _serve(self, stream: Stream) -> None:
         replies = Replies(BATCH)
         self._check(stream, replies)
+        if self._backoff.waited:
+            gevent.sleep(SETTLE)
+            self._check(stream, replies)
         self._backoff.reset()
         self._buffer.bound(BURST)
         self._state.up(self)
