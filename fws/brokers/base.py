@@ -33,7 +33,6 @@ class Broker(Protocol):
 
         Raises:
             TypeError: a message that JSON cannot carry.
-            ValueError: a sender or exclude that no client can have as its id.
         """
 
     def subscribe(self, channel: str) -> None:

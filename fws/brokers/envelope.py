@@ -26,7 +26,8 @@ VERSION = b"1"
 MAX_HEADER = 4096
 
 _START = MARKER + VERSION
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+# Control characters, and halves of characters that UTF-8 cannot carry.
+_NO_ID = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 # Characters of a node's and of a client's id; clients' are 12 long.
 MAX_ID = 200
 
@@ -53,11 +54,10 @@ _decode_json = msgspec.json.Decoder().decode
 
 
 def encode(publication: Publication, node: str) -> bytes:
-    """The payload that carries a publication of this node.
+    """The payload that carries a publication of this node. A sender or exclude that can be no id is left out.
 
     Raises:
         TypeError: a message that JSON cannot carry.
-        ValueError: a sender or exclude that cannot be an id.
     """
     message = publication.message
     kind: Literal["text", "binary", "json"]
@@ -68,11 +68,14 @@ def encode(publication: Publication, node: str) -> bytes:
         kind, body = "binary", bytes(message)
     else:
         kind, body = "json", json_bytes(message)
-    for name in (publication.sender, publication.exclude):
-        if name is not None and not (isinstance(name, str) and 0 < len(name) <= MAX_ID and not _CONTROL.search(name)):
-            raise ValueError(f"a client's id has 1 to {MAX_ID} characters and no control characters")
-    header = _Header(node, kind, publication.sender, publication.exclude, publication.hops)
+    header = _Header(node, kind, _id(publication.sender), _id(publication.exclude), publication.hops)
     return b"%b%b\n%b" % (_START, _encode_header(header), body)
+
+
+def _id(name: str | None) -> str | None:
+    if name is not None and isinstance(name, str) and 0 < len(name) <= MAX_ID and not _NO_ID.search(name):
+        return name
+    return None
 
 
 def decode(channel: str | None, payload: bytes, own: str) -> Publication | None:

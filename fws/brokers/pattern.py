@@ -7,6 +7,8 @@ from collections.abc import Callable
 
 _TOKEN = re.compile(rb"\*|\?|\\(.)|\[(\^?)((?:\\.|[^\]])*)\]?|(.)", re.DOTALL)
 
+_MEMBER = re.compile(rb"\\(.)|(.)(?:-(.))?", re.DOTALL)
+
 
 def matcher(pattern: bytes) -> Callable[[bytes], bool]:
     """A function that tells whether a name matches: `*` is any characters, `?` one, `[a-z]` one of these."""
@@ -21,9 +23,14 @@ def _translated(token: re.Match[bytes]) -> bytes:
         return b".*"
     if text == b"?":
         return b"."
-    if text.startswith(b"[") and token[3] is not None:
-        members = re.sub(rb"\\(.)|([\[\]\\^&~|])", lambda one: b"\\" + (one[1] or one[2]), token[3], flags=re.DOTALL)
+    if text.startswith(b"["):
+        # Escapes, ranges and single characters, all by number: nothing in them has a meaning of its own for `re`.
+        members = b"".join(
+            b"\\x%02x-\\x%02x" % tuple(sorted((low[0], (high or low)[0])))
+            for escaped, single, high in _MEMBER.findall(token[3])
+            for low in (escaped or single,)
+        )
         if not members:
-            return rb"(?!)" if not token[2] else b"."
+            return b"." if token[2] else b"(?!)"
         return b"[" + token[2] + members + b"]"
     return re.escape(token[1] or text)
