@@ -16,13 +16,18 @@ import gevent
 from gevent import socket
 from gevent.event import Event
 
+from fws.brokers.base import Broker
+from fws.brokers.memory import MemoryBroker
+from fws.brokers.redis import RedisBroker
 from fws.config import Tcp, Unix
 from fws.constants import GOING_AWAY
 from fws.errors import FwsError
 from fws.generation import Generation
 from fws.handler import Listener
 from fws.hub import Hub
+from fws.link import Link
 from fws.log import FoldingHandler
+from fws.metrics import Metrics
 from fws.pipeline import culprit
 from fws.sweeper import Sweeper
 from fws.web import Web
@@ -39,6 +44,8 @@ SPREAD = 0.5
 # Who is cut off still has a `disconnect` pipeline, and after it filters stop: each has this many seconds of the drain
 # time at most, and a quarter of a short one.
 LAST_WORDS = 1.0
+# Seconds for publications of `disconnect` pipelines on their way to other nodes.
+LAST_PUBLICATIONS = 2.0
 # Good-byes a second that need no more spreading.
 DRAIN_RATE = 1000
 
@@ -59,7 +66,8 @@ class Server:
     def __init__(self, generation: Generation, address: Tcp | Unix, log: FoldingHandler | None = None) -> None:
         self.generation = generation
         self.address = address
-        self.hub = Hub(generation)
+        metrics = Metrics()
+        self.hub = Hub(generation, metrics, broker=broker_of(generation, metrics))
         self._log = log
         self._stop = Event()
         self._listener: Listener | None = None
@@ -81,11 +89,13 @@ class Server:
         self._listener = Listener(listener, self._web, self.hub)
         if isinstance(self.address, Tcp) and self.address.port == 0:
             self.address = Tcp(self.address.host, listener.getsockname()[1])
+        self.hub.start()
         try:
             self.generation.start()
         except BaseException as error:  # a user's filter may raise anything
             listener.close()
             self.generation.stop()
+            self.hub.broker.stop(0)
             where = culprit(error.__traceback__) or "a filter"
             raise StartError(f"{where} failed to start: {type(error).__name__}: {error}") from error
         # What is loaded by now stays: the collector need not look at it again, which is 3 ms of each full pass.
@@ -110,13 +120,19 @@ class Server:
     def health(self) -> dict[str, Any]:
         """What `/healthz` shows."""
         draining = self._listener is not None and self._listener.draining
-        return {"status": "draining" if draining else "ok", "clients": len(self.hub.clients)}
+        clients = len(self.hub.clients)
+        if draining:
+            return {"status": "draining", "clients": clients}
+        if (reason := self.hub.broker.health()) is not None:
+            return {"status": "degraded", "reason": reason, "clients": clients}
+        return {"status": "ok", "clients": clients}
 
     def drain(self) -> None:
         """End in steps, each with its limit, all within `drain` seconds.
 
         1. Accept nobody. 2. Tell every client 1001, spread when they are many. 3. Wait for their closing
-        handshakes and `disconnect` pipelines. 4. Cut off who is left. 5. Stop the filters.
+        handshakes and `disconnect` pipelines. 4. Cut off who is left. 5. Stop the filters. 6. Send what other nodes
+        are to get.
         """
         limit = self.generation.config.server.drain
         clock = self.generation.services.clock
@@ -151,6 +167,8 @@ class Server:
         with gevent.Timeout(last_words, False):
             for failure in self.generation.stop():
                 self.hub.faults.report("stop", failure)
+        # Mostly there is much time left; after stuck filters a little, which is enough for a Redis that answers.
+        self.hub.broker.stop(min(LAST_PUBLICATIONS, max(end - clock(), 0.1)))
         gevent.killall(self._greenlets, block=False)
         logger.info("stopped")
         if self._log is not None:
@@ -166,6 +184,23 @@ class Server:
         while self._log is not None:
             gevent.sleep(1)
             self._log.settle()
+
+
+def broker_of(generation: Generation, metrics: Metrics) -> Broker:
+    """What carries publications: Redis where `[redis] url` names one, else plain calls."""
+    config = generation.config
+    settings = config.redis
+    if not settings.url:
+        return MemoryBroker()
+    return RedisBroker(
+        Link(settings.url, (config.folder / settings.ca) if settings.ca else ""),
+        prefix=settings.prefix,
+        subscribe=settings.subscribe,
+        buffer=settings.buffer,
+        largest=settings.max_message,
+        metrics=metrics,
+        clock=generation.services.clock,
+    )
 
 
 def listen(address: Tcp | Unix) -> Any:
