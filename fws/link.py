@@ -113,7 +113,7 @@ class Link:
         except BaseException:
             connection.disconnect()
             raise
-        return Stream(connection)
+        return Stream(connection, (host, port))
 
     def _options(self) -> dict[str, Any]:
         address = self.address
@@ -139,11 +139,16 @@ class Link:
 
 
 class Stream:
-    """One open connection to Redis: bytes out, bytes in."""
+    """One open connection to Redis: bytes out, bytes in.
 
-    __slots__ = ("_connection", "_socket")
+    Attributes:
+        place: host and port that it was asked for.
+    """
 
-    def __init__(self, connection: Any) -> None:
+    __slots__ = ("_connection", "_socket", "place")
+
+    def __init__(self, connection: Any, place: tuple[str | None, int]) -> None:
+        self.place = place
         self._connection = connection
         # The one private name of redis-py's that is used: its readers wait for whole replies, however large.
         self._socket = connection._sock

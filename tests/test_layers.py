@@ -22,7 +22,7 @@ LAYERS = [
     },
     {"config", "compiler", "generation", "endpoint", "filled", "reference", "brokers"},
     {"client", "connection", "channel", "hub", "outbox", "transport", "sweeper", "loop", "faults", "link",
-     "brokers.redis", "brokers.relay", "brokers.sender", "brokers.sentinel", "brokers.cluster", "storages.redis"},
+     "brokers.redis", "brokers.relay", "brokers.sender", "brokers.sentinel", "brokers.ask", "storages.redis"},
     {"handler", "web"},
     {"server"},
     {"cli", "__main__"},

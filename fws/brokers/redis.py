@@ -9,20 +9,23 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Sequence
 
+import gevent
+
 from fws.brokers.base import Deliver
 from fws.brokers.envelope import decode, encode
 from fws.brokers.interest import Interest
 from fws.brokers.pattern import matcher
 from fws.brokers.relay import Relay
 from fws.brokers.sender import Sender
+from fws.brokers.sentinel import WATCH, Master
 from fws.brokers.state import State
-from fws.link import Link
+from fws.link import Link, LinkError
 from fws.metrics import Metrics
 from fws.publication import Publication, check_channel
 
 
 class RedisBroker:
-    """Carries publications through one Redis.
+    """Carries publications through one Redis, or through the master that Sentinels name.
 
     Args:
         link: how to reach it.
@@ -55,6 +58,9 @@ class RedisBroker:
         self._clock = clock
         self._state = State(str(link), metrics, clock)
         self._interest = Interest(clock, [self._prefix])
+        self._master = Master(link) if link.address.kind == "sentinel" else None
+        self._connect = self._master.connect if self._master is not None else link.stream
+        self._watcher: gevent.Greenlet | None = None
         self._relay: Relay | None = None
         self._sender: Sender | None = None
         self._node = ""
@@ -65,7 +71,7 @@ class RedisBroker:
         self._node = secrets.token_urlsafe(12)
         self._deliver = deliver
         self._relay = Relay(
-            self._link.stream,
+            self._connect,
             self._interest,
             self._names,
             list(self._patterns),
@@ -76,11 +82,15 @@ class RedisBroker:
             self._metrics,
             self._clock,
         )
-        self._sender = Sender(self._link.stream, b"PUBLISH", self._buffer, self._state, self._metrics, self._clock)
+        self._sender = Sender(self._connect, b"PUBLISH", self._buffer, self._state, self._metrics, self._clock)
         self._relay.start()
         self._sender.start()
+        if self._master is not None:
+            self._watcher = gevent.spawn(self._watch, self._master, self._relay, self._sender)
 
     def stop(self, timeout: float) -> None:
+        if self._watcher is not None:
+            self._watcher.kill(block=False)
         if self._relay is not None:
             self._relay.stop()
         if self._sender is not None:
@@ -109,6 +119,17 @@ class RedisBroker:
 
     def health(self) -> str | None:
         return self._state.reason
+
+    def _watch(self, master: Master, relay: Relay, sender: Sender) -> None:
+        """After a failover leave the old master, also one that nobody has told."""
+        while True:
+            gevent.sleep(WATCH)
+            try:
+                place = master.find()
+            except LinkError:
+                continue
+            relay.leave(place)
+            sender.leave(place)
 
     def _take(self, pattern: bytes | None, name: bytes, payload: bytes | None) -> None:
         """One message from Redis."""

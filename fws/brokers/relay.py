@@ -88,16 +88,16 @@ class Relay:
         """The interest has changed. Never waits: the companion tells Redis."""
         self._wake.set()
 
-    def renew(self) -> None:
-        """Connect anew: this Redis is no longer the one to hear."""
-        if self._stream is not None:
+    def leave(self, place: tuple[str, int] | None = None) -> None:
+        """Connect anew, unless this is the place to be."""
+        if self._stream is not None and self._stream.place != place:
             self._stream.close()
 
     def stop(self) -> None:
         self._stopped = True
         if self._greenlet is not None:
             self._greenlet.kill(block=False)
-        self.renew()
+        self.leave()
         self._state.forget(self)
 
     def _run(self) -> None:

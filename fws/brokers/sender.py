@@ -7,6 +7,7 @@ from collections.abc import Callable
 import gevent
 from gevent.event import Event
 
+from fws.brokers.ask import ask
 from fws.brokers.backoff import MOST, Backoff
 from fws.brokers.buffer import Buffer
 from fws.brokers.resp import Failure, Replies, RespError, command
@@ -70,9 +71,9 @@ class Sender:
             self._metrics.count("redis_dropped", dropped)
         self._wake.set()
 
-    def renew(self) -> None:
-        """Connect anew: this Redis is no longer the one to speak to."""
-        if self._stream is not None:
+    def leave(self, place: tuple[str, int] | None = None) -> None:
+        """Connect anew, unless this is the place to be."""
+        if self._stream is not None and self._stream.place != place:
             self._stream.close()
 
     def flush(self, timeout: float) -> None:
@@ -84,7 +85,7 @@ class Sender:
         """End at once. Returns what was not sent."""
         if self._greenlet is not None:
             self._greenlet.kill(block=False)
-        self.renew()
+        self.leave()
         self._state.forget(self)
         return self._buffer.take(BURST * 2)
 
@@ -105,10 +106,11 @@ class Sender:
 
     def _serve(self, stream: Stream) -> None:
         replies = Replies(BATCH)
-        self._check(stream, replies)
+        # A connection that is dead is better found before something is written to it.
+        ask(stream, b"PING")
         if self._backoff.waited:
             gevent.sleep(SETTLE)
-            self._check(stream, replies)
+            ask(stream, b"PING")
         self._backoff.reset()
         self._buffer.bound(BURST)
         self._state.up(self)
@@ -120,17 +122,7 @@ class Sender:
             self._idle.set()
             self._wake.clear()
             if not self._wake.wait(CHECK):
-                self._check(stream, replies)
-
-    def _check(self, stream: Stream, replies: Replies) -> None:
-        """A connection that is dead is better found before something is written to it."""
-        stream.send(command(b"PING"))
-        until = self._clock() + REPLY
-        while not (answers := replies.feed(stream.receive(max(0.001, until - self._clock())))):
-            if self._clock() > until:
-                raise LinkError("it does not answer")
-        if isinstance(answers[0], Failure):
-            raise LinkError(told(answers[0]))
+                ask(stream, b"PING")
 
     def _publish(self, stream: Stream, replies: Replies, items: list[tuple[bytes, bytes]]) -> None:
         answered = 0
