@@ -13,7 +13,7 @@ from gevent import GreenletExit
 from fws.channel import DELIVER
 from fws.connection import READ, READ_DEFLATED, Connection
 from fws.constants import ABNORMAL, MAX_PARTS, NO_STATUS, NORMAL, TOO_BIG, TRY_AGAIN_LATER
-from fws.errors import Close, FillError, Reject
+from fws.errors import Close, FillError, Reject, StorageError
 from fws.filter import DROP
 from fws.loop import Deadline
 from fws.message import frame_of
@@ -206,6 +206,8 @@ class Client(Connection):
             self._fault("connect", error)
             if isinstance(error, FillError):
                 raise Reject(403, "The request lacks something that this endpoint needs.") from None
+            if isinstance(error, StorageError):
+                raise Reject(503, "What decides about access cannot be asked now.") from None
             raise Reject(500, "A filter failed.") from None
         self._connected = True
         self._hub.admit(self)

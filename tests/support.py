@@ -27,6 +27,7 @@ from fws.filter import Services
 from fws.hub import Hub
 from fws.protocol.head import HeadReader
 from fws.request import Request
+from fws.storages.memory import MemoryStorage
 
 
 class Clock:
@@ -210,6 +211,8 @@ class Harness:
         self.loop = Loop()
         self.hub = Hub(self.generation, scheduler=self.loop, broker=broker)  # type: ignore[arg-type]
         self.hub.start()
+        self.storage = MemoryStorage(self.clock)
+        self.generation.services.storage = self.storage
         self.peers: dict[Client, Peer] = {}
 
     def connect(

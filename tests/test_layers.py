@@ -20,7 +20,7 @@ LAYERS = [
         "filter", "registry", "stage", "options", "pipeline", "condition", "request", "message",
         "publication", "metrics", "log", "native", "protocol",
     },
-    {"config", "compiler", "generation", "endpoint", "filled", "reference", "brokers"},
+    {"config", "compiler", "generation", "endpoint", "filled", "reference", "brokers", "storages"},
     {"client", "connection", "channel", "hub", "outbox", "transport", "sweeper", "loop", "faults", "link",
      "brokers.redis", "brokers.relay", "brokers.sender", "brokers.sentinel", "brokers.ask", "storages.redis"},
     {"handler", "web"},
