@@ -194,19 +194,15 @@ frame(PyObject *Py_UNUSED(module), PyObject *message)
     return result;
 }
 
-static PyObject *name_outbox, *name_fd;
+static PyObject *name_fd;
 
-/* The `fd` of the receiver's outbox; -2 with an exception set when there is none. */
+/* The receiver's `fd`; -2 with an exception set when there is none. */
 static long
 descriptor(PyObject *receiver)
 {
-    PyObject *outbox, *fd;
+    PyObject *fd = PyObject_GetAttr(receiver, name_fd);
     long result;
 
-    if (!(outbox = PyObject_GetAttr(receiver, name_outbox)))
-        return -2;
-    fd = PyObject_GetAttr(outbox, name_fd);
-    Py_DECREF(outbox);
     if (!fd)
         return -2;
     result = PyLong_AsLong(fd);
@@ -216,7 +212,7 @@ descriptor(PyObject *receiver)
 
 PyDoc_STRVAR(send_each_doc,
 "send_each(receivers, start, stop, frame)\n--\n\n"
-"Send `frame` to those of `receivers[start:stop]` whose outbox has a descriptor for that.\n\n"
+"Send `frame` to those of `receivers[start:stop]` that have a descriptor for it.\n\n"
 "None among them is passed over. Returns the others, as (receiver, bytes sent): 0 for nothing.");
 
 static PyObject *
@@ -287,9 +283,8 @@ static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, "_native", NULL, 
 PyMODINIT_FUNC
 PyInit__native(void)
 {
-    name_outbox = PyUnicode_InternFromString("outbox");
     name_fd = PyUnicode_InternFromString("fd");
-    if (!name_outbox || !name_fd)
+    if (!name_fd)
         return NULL;
     return PyModule_Create(&definition);
 }

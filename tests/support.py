@@ -278,7 +278,7 @@ class Harness:
         client.identity = identity
         client.connect()
         peer = self.peers[client] = peer or Peer()
-        client.open(peer.wire, peer.agreement, b"")
+        client.open(peer.wire, b"", peer.agreement, b"")
         if settle:
             self.settle()
         return client

@@ -268,7 +268,7 @@ def test_a_descriptor_that_is_none_is_the_end_of_the_stream(pair: tuple[socket.s
 
 def receiver(sock: socket.socket | None) -> Any:
     """What `send_each` sees of a client."""
-    return SimpleNamespace(outbox=SimpleNamespace(fd=-1 if sock is None else sock.fileno()))
+    return SimpleNamespace(fd=-1 if sock is None else sock.fileno())
 
 
 def fill(sock: socket.socket) -> int:
@@ -327,9 +327,9 @@ def test_sending_to_one_who_is_gone_raises_no_signal(pair: tuple[socket.socket, 
 
 
 @needs_it
-def test_a_receiver_without_an_outbox_is_a_fault(pair: tuple[socket.socket, socket.socket]) -> None:
+def test_a_receiver_without_a_descriptor_is_a_fault(pair: tuple[socket.socket, socket.socket]) -> None:
     ours, _ = pair
-    for wrong in (object(), SimpleNamespace(outbox=None), SimpleNamespace(outbox=SimpleNamespace(fd="no"))):
+    for wrong in (object(), SimpleNamespace(fd=None), SimpleNamespace(fd="no")):
         references = sys.getrefcount(wrong)
         with pytest.raises((AttributeError, TypeError)):
             _native.send_each([receiver(ours), receiver(None), wrong], 0, 3, b"frame")
