@@ -20,6 +20,8 @@ START = 60.0
 ANSWER = 1.5
 # A worker that lived for so many seconds is not one that dies at start.
 STEADY = 10.0
+# Seconds before one that dies at start is started again.
+SHORTEST_WAIT = 1.0
 LONGEST_WAIT = 30.0
 # Seconds on top of the drain time, for the interpreter to end.
 GRACE = 1.0
@@ -81,16 +83,23 @@ class Worker:
 
 
 class Slot:
-    """A place for one worker: who has it, who is to have it, who is on the way out, and when the next may start."""
+    """A place for one worker: who has it, who is to have it, who is on the way out, and when the next may start.
 
-    __slots__ = ("due", "failures", "leaving", "number", "successor", "worker")
+    Attributes:
+        failed: whether a worker of it has ever ended unasked.
+        wait: seconds to wait after the next early end.
+        due: when the next may start.
+    """
+
+    __slots__ = ("due", "failed", "leaving", "number", "successor", "wait", "worker")
 
     def __init__(self, number: int) -> None:
         self.number = number
         self.worker: Worker | None = None
         self.successor: Worker | None = None
         self.leaving: list[Worker] = []
-        self.failures = 0
+        self.failed = False
+        self.wait = 0.0
         self.due = 0.0
 
     def all(self) -> list[Worker]:
@@ -99,23 +108,17 @@ class Slot:
     def free(self, worker: Worker | None, now: float) -> float:
         """Its worker has ended, or could not even be started: seconds until the next may start.
 
-        At once after a good life; at once also when it dies young for the first time; else 1 s and doubling to 30.
+        At once after a good life, and when it dies young for the first time; 1 s when it has not even served; twice as
+        long each time, up to 30 s.
         """
         self.worker, self.successor = self.successor, None
-        ready = worker is not None and worker.ready
-        if worker is not None and ready and now - worker.since >= STEADY:
-            self.failures = 0
-            delay = 0.0
-        else:
-            self.failures += 1
-            delay = backoff(self.failures - 1 if ready else self.failures)
+        self.failed = True
+        if worker is not None and worker.ready and now - worker.since >= STEADY:
+            self.wait = 0.0
+        delay = self.wait if worker is not None and worker.ready else max(self.wait, SHORTEST_WAIT)
+        self.wait = min(max(2 * delay, SHORTEST_WAIT), LONGEST_WAIT)
         self.due = now + delay
         return delay
-
-
-def backoff(failures: int) -> float:
-    """Seconds to wait after so many failures in a row: 0, 1, 2, 4, … 30."""
-    return min(LONGEST_WAIT, 2.0 ** min(failures - 1, 10)) if failures else 0.0
 
 
 class Supervisor:
@@ -195,7 +198,7 @@ class Supervisor:
                 self.exit_status = 1 if self._cut_off else 0
                 logger.info("stopped")
             return
-        if not self._has_served and not self._all() and all(slot.failures for slot in self._slots):
+        if not self._has_served and not self._all() and all(slot.failed for slot in self._slots):
             logger.error("no worker could start")
             self.exit_status = 1
             return

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from fws.supervisor import ANSWER, FROZEN, GRACE, START, STEADY, Supervisor, backoff
+from fws.supervisor import ANSWER, FROZEN, GRACE, START, STEADY, Supervisor
 from fws.workers import trail_of
 
 
@@ -144,11 +144,6 @@ def test_a_dead_worker_is_replaced_at_once(exit_status: int) -> None:
     assert world.started[0].exit is None
 
 
-def test_the_waits_double_from_1_to_30_seconds() -> None:
-    assert [backoff(failures) for failures in range(9)] == [0, 1, 2, 4, 8, 16, 30, 30, 30]
-    assert backoff(10_000) == 30
-
-
 def test_one_that_dies_at_start_is_retried_with_longer_waits_while_the_others_live() -> None:
     world = World(2)
     world.started[0].serve()
@@ -184,6 +179,19 @@ def test_one_that_serves_and_dies_young_again_and_again_waits_too() -> None:
             world.passes(0.5)
         waits.append(world.now - died)
     assert waits == [0, 1, 2, 4]
+
+
+def test_one_that_served_and_then_does_not_start_begins_with_a_second() -> None:
+    world = World(1)
+    world.all_serve()
+    world.started[0].exit = -9
+    world.supervisor.tick()
+    world.started[1].exit = 1
+    world.supervisor.tick()
+    world.passes(0.5)
+    assert len(world.started) == 2
+    world.passes(0.5)
+    assert len(world.started) == 3
 
 
 def test_when_no_worker_ever_served_and_each_has_failed_the_supervisor_ends() -> None:
