@@ -61,8 +61,9 @@ def test_two_web_processes_are_one_chat_and_leave_in_order(tmp_path: Path) -> No
 
     def read() -> None:
         assert process.stdout is not None
-        for line in process.stdout:
-            output.extend(line)
+        with process.stdout:
+            for line in process.stdout:
+                output.extend(line)
 
     reader = threading.Thread(target=read)
     reader.start()
