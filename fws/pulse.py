@@ -63,6 +63,8 @@ class Pulse:
         for descriptor in (place.listener, place.report, place.life):
             os.set_inheritable(descriptor, False)
         self._answer(place.report)
+        # It is meant for the supervisor, and sent to all of the same name by some.
+        signal.signal(signal.SIGUSR2, signal.SIG_IGN)
         # A thread of the system's: it does its work when the loop is stuck, too.
         get_original("_thread", "start_new_thread")(self._outlive, (place.life,))
 

@@ -97,6 +97,7 @@ class Server:
             self._handlers[number] = gevent.signal_handler(number, self._signalled)
         pulse = self._pulse
         if pulse is None:
+            self._handlers[signal.SIGUSR2] = gevent.signal_handler(signal.SIGUSR2, self._asked_to_renew)
             raise_file_limit()
             listener = listen(self.address)
         else:
@@ -205,6 +206,9 @@ class Server:
         logger.warning(
             "SIGHUP: a configuration cannot be loaded anew yet; SIGUSR2 to the supervisor renews the workers"
         )
+
+    def _asked_to_renew(self) -> None:
+        logger.warning("SIGUSR2: with one worker there is no supervisor to renew it: restart the server")
 
     def _beat(self, pulse: Pulse) -> None:
         while True:

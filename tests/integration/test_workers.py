@@ -141,6 +141,8 @@ def test_one_worker_is_one_process(serve: Serve) -> None:
     server = serve('[pipelines]\nmessage = ["echo"]\n', "--workers", "1")
     assert not Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children").read_text()
     assert "worker " not in server.output
+    server.signal(signal.SIGUSR2)
+    server.wait_for("with one worker there is no supervisor")
     assert server.stop() == 0
 
 
@@ -395,6 +397,8 @@ def test_renewing_the_workers_refuses_no_connection_and_takes_new_filters(severa
     for thread in threads:
         thread.start()
     try:
+        for pid in old:  # not meant for them, and harmless
+            os.kill(pid, signal.SIGUSR2)
         server.running.signal(signal.SIGUSR2)
         server.running.wait_for("all workers are renewed", 30)
     finally:
