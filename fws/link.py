@@ -15,6 +15,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.cluster import ClusterNode, RedisCluster
 from redis.connection import BlockingConnectionPool, Connection, SSLConnection, UnixDomainSocketConnection
+from redis.crc import key_slot
 from redis.retry import Retry
 from redis.sentinel import Sentinel, SentinelConnectionPool
 
@@ -117,7 +118,7 @@ class Link:
         except BaseException:
             connection.disconnect()
             raise
-        return Stream(connection)
+        return Stream(connection, (host, port))
 
     def _options(self) -> dict[str, Any]:
         address = self.address
@@ -143,11 +144,16 @@ class Link:
 
 
 class Stream:
-    """One open connection to Redis: bytes out, bytes in."""
+    """One open connection to Redis: bytes out, bytes in.
 
-    __slots__ = ("_connection", "_socket")
+    Attributes:
+        place: host and port that it was asked for.
+    """
 
-    def __init__(self, connection: Any) -> None:
+    __slots__ = ("_connection", "_socket", "place")
+
+    def __init__(self, connection: Any, place: tuple[str | None, int]) -> None:
+        self.place = place
         self._connection = connection
         # The one private name of redis-py's that is used: its readers wait for whole replies, however large.
         self._socket = connection._sock
@@ -176,6 +182,12 @@ class Stream:
     def close(self) -> None:
         """End it. Who waits in `send` or `receive` gets a LinkError."""
         self._connection.disconnect()
+
+
+def slot_of(name: bytes) -> int:
+    """The slot of a Cluster that a key or channel belongs to; of a name with `{…}` that part alone counts."""
+    slot: int = key_slot(name)
+    return slot
 
 
 def reason(error: BaseException) -> str:

@@ -7,12 +7,12 @@ from collections.abc import Callable
 import gevent
 from gevent.event import Event
 
+from fws.brokers.ask import ask
 from fws.brokers.backoff import MOST, Backoff
 from fws.brokers.buffer import Buffer
+from fws.brokers.carrier import Setting
 from fws.brokers.resp import Failure, Replies, RespError, command
-from fws.brokers.state import State
 from fws.link import REPLY, LinkError, Stream, told
-from fws.metrics import Metrics
 
 # Bytes of one write. Only one is under way: what is lost at most when Redis goes away, and little enough for 2 s.
 BATCH = 256 * 1024
@@ -31,7 +31,6 @@ class Sender:
     Args:
         connect: gives a stream that has been logged in. Raises LinkError.
         word: `PUBLISH`, or `SPUBLISH` in a Cluster.
-        most: bytes that wait while Redis is away.
         moved: called with what this Redis refuses because another one serves the channel.
     """
 
@@ -39,20 +38,17 @@ class Sender:
         self,
         connect: Callable[[], Stream],
         word: bytes,
-        most: int,
-        state: State,
-        metrics: Metrics,
-        clock: Callable[[], float],
+        setting: Setting,
         moved: Callable[[list[tuple[bytes, bytes]]], None] | None = None,
     ) -> None:
         self._connect = connect
         self._word = word
-        self._most = most
-        self._state = state
-        self._metrics = metrics
-        self._clock = clock
+        self._most = setting.buffer
+        self._state = setting.state
+        self._metrics = setting.metrics
+        self._clock = setting.clock
         self._moved = moved
-        self._buffer = Buffer(most)
+        self._buffer = Buffer(self._most)
         self._backoff = Backoff()
         self._wake = Event()
         self._idle = Event()
@@ -70,9 +66,9 @@ class Sender:
             self._metrics.count("redis_dropped", dropped)
         self._wake.set()
 
-    def renew(self) -> None:
-        """Connect anew: this Redis is no longer the one to speak to."""
-        if self._stream is not None:
+    def leave(self, place: tuple[str, int] | None = None) -> None:
+        """Connect anew, unless this is the place to be."""
+        if self._stream is not None and self._stream.place != place:
             self._stream.close()
 
     def flush(self, timeout: float) -> None:
@@ -84,7 +80,7 @@ class Sender:
         """End at once. Returns what was not sent."""
         if self._greenlet is not None:
             self._greenlet.kill(block=False)
-        self.renew()
+        self.leave()
         self._state.forget(self)
         return self._buffer.take(BURST * 2)
 
@@ -105,10 +101,11 @@ class Sender:
 
     def _serve(self, stream: Stream) -> None:
         replies = Replies(BATCH)
-        self._check(stream, replies)
+        # A connection that is dead is better found before something is written to it.
+        ask(stream, b"PING")
         if self._backoff.waited:
             gevent.sleep(SETTLE)
-            self._check(stream, replies)
+            ask(stream, b"PING")
         self._backoff.reset()
         self._buffer.bound(BURST)
         self._state.up(self)
@@ -120,17 +117,7 @@ class Sender:
             self._idle.set()
             self._wake.clear()
             if not self._wake.wait(CHECK):
-                self._check(stream, replies)
-
-    def _check(self, stream: Stream, replies: Replies) -> None:
-        """A connection that is dead is better found before something is written to it."""
-        stream.send(command(b"PING"))
-        until = self._clock() + REPLY
-        while not (answers := replies.feed(stream.receive(max(0.001, until - self._clock())))):
-            if self._clock() > until:
-                raise LinkError("it does not answer")
-        if isinstance(answers[0], Failure):
-            raise LinkError(told(answers[0]))
+                ask(stream, b"PING")
 
     def _publish(self, stream: Stream, replies: Replies, items: list[tuple[bytes, bytes]]) -> None:
         answered = 0
