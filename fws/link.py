@@ -15,6 +15,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.cluster import ClusterNode, RedisCluster
 from redis.connection import BlockingConnectionPool, Connection, SSLConnection, UnixDomainSocketConnection
+from redis.crc import key_slot
 from redis.retry import Retry
 from redis.sentinel import Sentinel, SentinelConnectionPool
 
@@ -29,6 +30,10 @@ CONNECTIONS = 32
 FREE = 1.0
 # Bytes read in one go: what a relay can handle in a few milliseconds.
 READ = 64 * 1024
+
+
+# What a client's commands raise, for who knows Redis through a link only.
+RedisError = redis.RedisError
 
 
 class LinkError(FwsError):
@@ -177,6 +182,12 @@ class Stream:
     def close(self) -> None:
         """End it. Who waits in `send` or `receive` gets a LinkError."""
         self._connection.disconnect()
+
+
+def slot_of(name: bytes) -> int:
+    """The slot of a Cluster that a key or channel belongs to; of a name with `{…}` that part alone counts."""
+    slot: int = key_slot(name)
+    return slot
 
 
 def reason(error: BaseException) -> str:

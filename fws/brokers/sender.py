@@ -10,10 +10,9 @@ from gevent.event import Event
 from fws.brokers.ask import ask
 from fws.brokers.backoff import MOST, Backoff
 from fws.brokers.buffer import Buffer
+from fws.brokers.carrier import Setting
 from fws.brokers.resp import Failure, Replies, RespError, command
-from fws.brokers.state import State
 from fws.link import REPLY, LinkError, Stream, told
-from fws.metrics import Metrics
 
 # Bytes of one write. Only one is under way: what is lost at most when Redis goes away, and little enough for 2 s.
 BATCH = 256 * 1024
@@ -32,7 +31,6 @@ class Sender:
     Args:
         connect: gives a stream that has been logged in. Raises LinkError.
         word: `PUBLISH`, or `SPUBLISH` in a Cluster.
-        most: bytes that wait while Redis is away.
         moved: called with what this Redis refuses because another one serves the channel.
     """
 
@@ -40,20 +38,17 @@ class Sender:
         self,
         connect: Callable[[], Stream],
         word: bytes,
-        most: int,
-        state: State,
-        metrics: Metrics,
-        clock: Callable[[], float],
+        setting: Setting,
         moved: Callable[[list[tuple[bytes, bytes]]], None] | None = None,
     ) -> None:
         self._connect = connect
         self._word = word
-        self._most = most
-        self._state = state
-        self._metrics = metrics
-        self._clock = clock
+        self._most = setting.buffer
+        self._state = setting.state
+        self._metrics = setting.metrics
+        self._clock = setting.clock
         self._moved = moved
-        self._buffer = Buffer(most)
+        self._buffer = Buffer(self._most)
         self._backoff = Backoff()
         self._wake = Event()
         self._idle = Event()
