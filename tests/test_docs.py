@@ -149,6 +149,12 @@ def test_every_command_of_the_documentation_is_run(tmp_path: Path) -> None:
                 fws(*arguments, REDIS_URL=redis.url)
             finally:
                 redis.kill()
+        elif word == "redis-cli":
+            redis = RedisServer(tmp_path / "redis-cli")
+            try:
+                subprocess.run([word, "-p", str(redis.port), *arguments], check=True, capture_output=True)
+            finally:
+                redis.kill()
         elif command == "fws run conf/app.toml":
             status = serves([sys.executable, "-m", "fws", *arguments], tmp_path / "demo")
             assert status == 0
