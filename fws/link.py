@@ -7,6 +7,7 @@ back, because redis-py's own ways keep a caller of a frozen Redis for a minute.
 from __future__ import annotations
 
 import ssl
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -178,6 +179,17 @@ class Stream:
         if not data:
             raise LinkError("it closed the connection")
         return data
+
+    def when_readable(self, call: Callable[[], None]) -> Callable[[], None]:
+        """Have `call` called when something comes, or the end. Returns what stops it, to be called before `close`."""
+        watcher = gevent.get_hub().loop.io(self._socket.fileno(), 1)
+        watcher.start(call)
+
+        def stop() -> None:
+            watcher.stop()
+            watcher.close()
+
+        return stop
 
     def close(self) -> None:
         """End it. Who waits in `send` or `receive` gets a LinkError."""

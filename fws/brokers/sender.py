@@ -51,8 +51,11 @@ class Sender:
         self._buffer = Buffer(self._most)
         self._backoff = Backoff()
         self._wake = Event()
+        # Set while nothing waits and nothing is under way.
         self._idle = Event()
+        self._idle.set()
         self._stream: Stream | None = None
+        self._leaving = False
         self._greenlet: gevent.Greenlet | None = None
 
     def start(self) -> None:
@@ -67,20 +70,19 @@ class Sender:
         self._wake.set()
 
     def leave(self, place: tuple[str, int] | None = None) -> None:
-        """Connect anew, unless this is the place to be."""
+        """Connect anew, unless this is the place to be. What is being written is given its time."""
         if self._stream is not None and self._stream.place != place:
-            self._stream.close()
+            self._leaving = True
+            self._wake.set()
 
     def flush(self, timeout: float) -> None:
         """Wait until all is sent, at most `timeout` seconds."""
-        if self._buffer or not self._idle.is_set():
-            self._idle.wait(timeout)
+        self._idle.wait(timeout)
 
     def stop(self) -> list[tuple[bytes, bytes]]:
         """End at once. Returns what was not sent."""
         if self._greenlet is not None:
             self._greenlet.kill(block=False)
-        self.leave()
         self._state.forget(self)
         return self._buffer.take(BURST * 2)
 
@@ -89,6 +91,7 @@ class Sender:
             gevent.sleep(self._backoff.next())
             try:
                 self._stream = stream = self._connect()
+                self._leaving = False
                 try:
                     self._serve(stream)
                 finally:
@@ -113,13 +116,21 @@ class Sender:
         self._buffer.bound(BURST)
         self._state.up(self)
         while True:
-            items = self._buffer.take(BATCH)
+            items = [] if self._leaving else self._buffer.take(BATCH)
             if items:
                 self._publish(stream, replies, items)
                 continue
             self._idle.set()
             self._wake.clear()
-            if not self._wake.wait(CHECK):
+            if self._leaving:
+                raise LinkError("another one has taken its place")
+            # An end is noticed while there is nothing to send: what is written after it would be lost.
+            stop = stream.when_readable(self._wake.set)
+            try:
+                self._wake.wait(CHECK)
+            finally:
+                stop()
+            if not self._buffer:
                 ask(stream, b"PING")
 
     def _publish(self, stream: Stream, replies: Replies, items: list[tuple[bytes, bytes]]) -> None:
