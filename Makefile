@@ -61,8 +61,12 @@ docs: $(VENV)/run.stamp  ## generate the reference pages from the code
 	$(BIN)/fws filters --settings > docs/settings.md
 
 .PHONY: bench
-bench: $(VENV)/test.stamp  ## measure echo, fan-out and memory beside gevent-websocket
-	$(BIN)/python bench/compare.py
+bench: $(VENV)/test.stamp  ## measure fws beside the C limit and its peers, ten minutes, and renew docs/performance.md
+	$(BIN)/python bench/run.py --publish
+
+.PHONY: bench-quick
+bench-quick: $(VENV)/test.stamp  ## the main figures of `make bench`, in a minute
+	$(BIN)/python bench/run.py --quick
 
 .PHONY: clean
 clean:  ## remove what the other targets made

@@ -2,6 +2,7 @@
  *
  * receive: bytes from a socket (fws/transport.py).
  * decode: the frames that a read brought (fws/protocol/frames.py). RFC 6455 section 5.2.
+ * frame: a text or bytes as a frame (fws/message.py).
  * send_each: one frame to many sockets (fws/channel.py).
  */
 #define PY_SSIZE_T_CLEAN
@@ -148,34 +149,79 @@ decode(PyObject *module, PyObject *const *args, Py_ssize_t count)
     return PyLong_FromSsize_t(position);
 }
 
-static PyObject *name_outbox, *name_fd, *name_kind;
+PyDoc_STRVAR(frame_doc,
+"frame(message)\n--\n\n"
+"One frame for a str or bytes; None for anything else, and for a str that UTF-8 has no bytes for.");
 
-/* An attribute that holds a number; -2 with an exception set when there is none. */
-static long
-number(PyObject *owner, PyObject *name)
+static PyObject *
+frame(PyObject *module, PyObject *message)
 {
-    PyObject *value = PyObject_GetAttr(owner, name);
+    const char *payload;
+    unsigned char *out, first;
+    Py_ssize_t length, header;
+    PyObject *result;
+
+    if (PyUnicode_CheckExact(message)) {
+        first = FIN_TEXT;
+        if (!(payload = PyUnicode_AsUTF8AndSize(message, &length))) {
+            PyErr_Clear();
+            Py_RETURN_NONE;
+        }
+    } else if (PyBytes_CheckExact(message)) {
+        first = FIN_BINARY;
+        payload = PyBytes_AS_STRING(message);
+        length = PyBytes_GET_SIZE(message);
+    } else {
+        Py_RETURN_NONE;
+    }
+    header = length < 126 ? 2 : length < 0x10000 ? 4 : 10;
+    if (!(result = PyBytes_FromStringAndSize(NULL, header + length)))
+        return NULL;
+    out = (unsigned char *)PyBytes_AS_STRING(result);
+    out[0] = first;
+    if (header == 2) {
+        out[1] = (unsigned char)length;
+    } else if (header == 4) {
+        out[1] = 126;
+        out[2] = (unsigned char)(length >> 8);
+        out[3] = (unsigned char)length;
+    } else {
+        out[1] = 127;
+        for (int at = 0; at < 8; at++)
+            out[2 + at] = (unsigned char)((uint64_t)length >> (56 - 8 * at));
+    }
+    memcpy(out + header, payload, length);
+    return result;
+}
+
+static PyObject *name_fd;
+
+/* The receiver's `fd`; -2 with an exception set when there is none. */
+static long
+descriptor(PyObject *receiver)
+{
+    PyObject *fd = PyObject_GetAttr(receiver, name_fd);
     long result;
 
-    if (!value)
+    if (!fd)
         return -2;
-    result = PyLong_AsLong(value);
-    Py_DECREF(value);
+    result = PyLong_AsLong(fd);
+    Py_DECREF(fd);
     return result == -1 && PyErr_Occurred() ? -2 : result;
 }
 
 PyDoc_STRVAR(send_each_doc,
 "send_each(receivers, start, stop, frame)\n--\n\n"
-"Send `frame` to those of `receivers[start:stop]` that take it plain and for which nothing waits.\n\n"
+"Send `frame` to those of `receivers[start:stop]` that have a descriptor for it.\n\n"
 "None among them is passed over. Returns the others, as (receiver, bytes sent): 0 for nothing.");
 
 static PyObject *
 send_each(PyObject *module, PyObject *const *args, Py_ssize_t count)
 {
-    PyObject *receiver, *outbox, *rest, *pair;
+    PyObject *receiver, *rest, *pair;
     const char *frame;
     Py_ssize_t start, stop, size, sent;
-    long fd, kind;
+    long fd;
     int failed;
 
     if (count != 4 || !PyList_Check(args[0]) || !PyBytes_Check(args[3])) {
@@ -196,25 +242,17 @@ send_each(PyObject *module, PyObject *const *args, Py_ssize_t count)
             continue;
         Py_INCREF(receiver);
         sent = 0;
-        if ((kind = number(receiver, name_kind)) == -2 && PyErr_Occurred())
+        if ((fd = descriptor(receiver)) == -2 && PyErr_Occurred())
             goto error;
-        if (kind == 0) {
-            if (!(outbox = PyObject_GetAttr(receiver, name_outbox)))
-                goto error;
-            fd = number(outbox, name_fd);
-            Py_DECREF(outbox);
-            if (fd == -2 && PyErr_Occurred())
-                goto error;
-            if (fd >= 0) {
-                /* Never waits, so the lock of the interpreter is kept: giving it back costs a tenth of the call. */
-                sent = send((int)fd, frame, size, MSG_DONTWAIT | MSG_NOSIGNAL);
-                if (sent == size) {
-                    Py_DECREF(receiver);
-                    continue;
-                }
-                if (sent < 0)
-                    sent = 0; /* whoever writes next is told why */
+        if (fd >= 0) {
+            /* Never waits, so the lock of the interpreter is kept: giving it back costs a tenth of the call. */
+            sent = send((int)fd, frame, size, MSG_DONTWAIT | MSG_NOSIGNAL);
+            if (sent == size) {
+                Py_DECREF(receiver);
+                continue;
             }
+            if (sent < 0)
+                sent = 0; /* whoever writes next is told why */
         }
         pair = Py_BuildValue("(On)", receiver, sent);
         if (!pair)
@@ -235,6 +273,7 @@ error:
 static PyMethodDef methods[] = {
     {"receive", (PyCFunction)(void (*)(void))receive, METH_FASTCALL, receive_doc},
     {"decode", (PyCFunction)(void (*)(void))decode, METH_FASTCALL, decode_doc},
+    {"frame", frame, METH_O, frame_doc},
     {"send_each", (PyCFunction)(void (*)(void))send_each, METH_FASTCALL, send_each_doc},
     {NULL, NULL, 0, NULL},
 };
@@ -244,10 +283,8 @@ static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, "_native", NULL, 
 PyMODINIT_FUNC
 PyInit__native(void)
 {
-    name_outbox = PyUnicode_InternFromString("outbox");
     name_fd = PyUnicode_InternFromString("fd");
-    name_kind = PyUnicode_InternFromString("kind");
-    if (!name_outbox || !name_fd || !name_kind)
+    if (!name_fd)
         return NULL;
     return PyModule_Create(&definition);
 }

@@ -73,7 +73,7 @@ class Client(Connection):
 
     def __init__(self, endpoint: Endpoint, request: Request, hub: Hub, subprotocol: str = "") -> None:
         waits = endpoint.data.waits or endpoint.message.waits or endpoint.deliver.waits
-        outbox = Outbox(endpoint.settings.max_outbox, self._overflow)
+        outbox = Outbox(endpoint.settings.max_outbox, self)
         super().__init__(hub, outbox, filters_data=bool(endpoint.data), waits=waits)
         self.id = secrets.token_urlsafe(9)
         self.request = request
@@ -210,8 +210,8 @@ class Client(Connection):
         self._connected = True
         self._hub.admit(self)
 
-    def open(self, transport: Transport, agreement: Agreement | None, data: bytes) -> None:
-        """The 101 is out: write what was held, and read frames, first those in `data`, which came right behind."""
+    def open(self, transport: Transport, head: bytes, agreement: Agreement | None, data: bytes) -> None:
+        """Write `head`, the 101, and what was held; read frames, first those in `data`, which came with the request."""
         server = self._hub.generation.config.server
         inflater = None
         if agreement is not None:
@@ -221,7 +221,7 @@ class Client(Connection):
             inflater = Inflater(agreement)
         decoder = Decoder(self._endpoint.settings.max_message, inflater=inflater, max_fragments=server.max_fragments)
         self._next_ping = self._hub.services.clock() + server.ping_interval
-        self.outbox.open(transport)
+        self.outbox.open(transport, head, plain=self.kind == 0)
         self.begin(transport, decoder, READ_DEFLATED if inflater is not None else READ, data)
 
     def filter_data(self, data: bytes) -> bytes:
@@ -286,7 +286,7 @@ class Client(Connection):
         if not self._waits:
             self._deliver(publication)
         elif self._handed + weight > self._endpoint.settings.max_outbox and self._handed:
-            self._overflow()
+            self.overflow()
         else:
             self._handed += weight
             self.hand(_Handed(publication, weight))
@@ -317,7 +317,7 @@ class Client(Connection):
             self.outbox.seal(close(event.code, event.reason))
         self.outbox.end()
 
-    def _overflow(self) -> None:
+    def overflow(self) -> None:
         """The outbox is over its bound: the slow consumer goes, nobody waits for it."""
         if self.closing:
             return
@@ -368,6 +368,11 @@ class Client(Connection):
         if self._pinged:
             self._next_ping = self._pinged + self._hub.generation.config.server.ping_interval
             self._pinged = 0.0
+
+    @property
+    def disconnect_waits(self) -> bool:
+        """Whether the `disconnect` pipeline may wait, or what filters deferred: of that nobody knows."""
+        return self._endpoint.disconnect.waits or bool(self._deferred)
 
     def disconnect(self) -> None:
         """The end, exactly once for each client whose `connect` passed: channels, deferred calls, `disconnect`."""

@@ -56,12 +56,14 @@ class Connection:
         "_transport",
         "_waits",
         "closing",
+        "fd",
         "id",
         "outbox",
     )
 
     def __init__(self, hub: Hub, outbox: Outbox, *, filters_data: bool, waits: bool) -> None:
         self.id = ""
+        self.fd = -1
         self.outbox = outbox
         self._hub = hub
         self._filters_data = filters_data
@@ -90,7 +92,12 @@ class Connection:
         raise NotImplementedError
 
     def disconnect(self) -> None:
-        """The end: called once, in a greenlet."""
+        """The end: called once, in a greenlet if `disconnect_waits`."""
+        raise NotImplementedError
+
+    @property
+    def disconnect_waits(self) -> bool:
+        """Whether `disconnect` may wait."""
         raise NotImplementedError
 
     # Reading.
@@ -217,6 +224,10 @@ class Connection:
     def _wake(self) -> None:
         """In the loop: let the client's greenlet go on, or begin."""
         if self._greenlet is None:
+            if self._ended and self._backlog is None and not self.disconnect_waits:
+                # A greenlet only to say good-bye would cost 15 µs.
+                self.disconnect()
+                return
             self._greenlet = greenlet(self._live, get_hub())
             self._greenlet.switch()
         elif self._parked:

@@ -20,7 +20,7 @@ from geventwebsocket.handler import WebSocketHandler
 
 from fws.client import Client
 from fws.errors import Refusal
-from fws.loop import Deadline, pause
+from fws.loop import Deadline, overdue, pause
 from fws.protocol.deflate import Agreement, negotiate
 from fws.protocol.handshake import check, check_origin, choose_subprotocol, response_headers, wants_upgrade
 from fws.protocol.head import Head, HeadReader
@@ -116,6 +116,7 @@ class Handler(WebSocketHandler):
     """One connection: HTTP requests until one of them becomes a WebSocket."""
 
     server: Listener
+    headers_sent: bool
     environ: dict[str, Any]
     socket: Any
     headers: Any
@@ -130,6 +131,8 @@ class Handler(WebSocketHandler):
         self._timeout: Deadline | None = None
         self._agreement: Agreement | None = None
         self._refused = False
+        self._upgrades = False
+        self._switching = b""
 
     def handle_one_request(self) -> Any:
         """Read one head, answer it. The result is pywsgi's: True for another request, None for the end."""
@@ -143,7 +146,7 @@ class Handler(WebSocketHandler):
                 if head is None:
                     return None
                 self._prepare(head)
-                if not wants_upgrade(head):
+                if not self._upgrades:
                     self._timeout.close()
                     self._timeout = Deadline(RESPONSE_TIMEOUT)
                     self._timeout.start()
@@ -194,7 +197,8 @@ class Handler(WebSocketHandler):
         self.headers = _Headers(head)
         self.application = self.server.application
         self.content_length = 0
-        self.environ = {} if wants_upgrade(head) else self.get_environ()
+        self._upgrades = wants_upgrade(head)
+        self.environ = {} if self._upgrades else self.get_environ()
         self.wsgi_input = _NoInput
 
     def _answer(self, refusal: Refusal) -> None:
@@ -235,7 +239,7 @@ class Handler(WebSocketHandler):
     def upgrade_websocket(self) -> list[bytes] | None:
         """Check the request, route it, run its `connect` pipeline, all before the 101. Refusals are plain HTTP."""
         head = self._head
-        if not wants_upgrade(head):
+        if not self._upgrades:
             return None  # the WSGI application answers
         try:
             accept = check(head)
@@ -272,7 +276,8 @@ class Handler(WebSocketHandler):
             client.disconnect()
             raise _going_away()
         # Many who come at once run a pipeline each.
-        pause()
+        if overdue():
+            pause()
         return client
 
     def _refuse(self, refusal: Refusal) -> list[bytes]:
@@ -282,15 +287,30 @@ class Handler(WebSocketHandler):
         self.start_response(f"{refusal.status} {_phrase(refusal.status)}", self._headers_of(refusal))
         return [f"{refusal.reason}\n".encode()]
 
+    def start_response(self, status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
+        """As pywsgi does, but for a 101: to check, encode and date these few lines of ours would cost 15 µs."""
+        if not status.startswith("101 "):
+            return super().start_response(status, headers, exc_info)
+        self.status, self.code, self.close_connection = status.encode(), 101, True
+        lines = "".join(f"{name}: {value}\r\n" for name, value in headers)
+        self._switching = f"HTTP/1.1 {status}\r\n{lines}\r\n".encode("latin-1")
+        return self.write
+
+    def write(self, data: bytes) -> None:
+        """The library calls it with nothing to send the 101, which goes out with what `connect` sent behind it."""
+        if self.code != 101:
+            super().write(data)
+        self.headers_sent = True
+
     def run_websocket(self) -> None:
-        """The 101 is out: the client takes the socket over. pywsgi's greenlet ends, with handler, head and environ.
+        """The client takes the socket over, the 101 first. pywsgi's greenlet ends, with handler, head and environ.
 
         What may wait from now on, a pipeline, has a greenlet that begins with an empty stack; a client that is idle
         keeps none.
         """
         client: Client = self.websocket
         client_socket, self.socket = self.socket, None
-        client.open(Transport(client_socket), self._agreement, self._rest)
+        client.open(Transport(client_socket), self._switching, self._agreement, self._rest)
         del self.websocket
 
     def run_application(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from select import POLLOUT
-from time import perf_counter
+from time import perf_counter, time
 from typing import Any, TextIO
 
 from gevent import Timeout, get_hub, spawn_raw
@@ -27,6 +27,11 @@ def pause() -> None:
     """
     hub = get_hub()
     hub.wait(hub.loop.timer(0.0))
+
+
+def overdue() -> bool:
+    """Whether this round of the loop has lasted longer than a turn may, whoever used it up."""
+    return time() - get_hub().loop.now() > BUDGET  # type: ignore[no-any-return]
 
 
 class Scheduler:

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from fws import native
 from fws.protocol.deflate import deflate
 from fws.protocol.frames import BINARY, TEXT, encode
 
@@ -24,6 +25,10 @@ def frame_of(message: Any, bits: int = 0) -> bytes:
     Raises:
         TypeError: a value that JSON cannot carry.
     """
+    if not bits and native.frame is not None:
+        frame = native.frame(message)
+        if frame is not None:
+            return frame
     opcode, payload = payload_of(message)
     return encode(opcode, payload) if not bits else compressed(opcode, payload, bits)
 

@@ -19,4 +19,5 @@ if not os.environ.get("FWS_PURE"):
 
 receive: Callable[[int, int], bytes | None] | None = getattr(_module, "receive", None)
 decode: Callable[[bytes, int, int, list[Any]], int] | None = getattr(_module, "decode", None)
+frame: Callable[[Any], bytes | None] | None = getattr(_module, "frame", None)
 send_each: Callable[[list[Any], int, int, bytes], list[tuple[Any, int]]] | None = getattr(_module, "send_each", None)

@@ -27,46 +27,60 @@ class Wire(Protocol):
     def shutdown(self) -> None: ...
 
 
+class Owner(Protocol):
+    """Whose outbox it is.
+
+    Attributes:
+        fd: kept by the outbox: the descriptor to which a plain frame may be sent right away, by whoever has many such;
+            -1 when it must go through `write`. It stands with the owner, as a look at one object more for each
+            delivery is 3 % of it.
+    """
+
+    fd: int
+
+    def overflow(self) -> None:
+        """A frame was not taken, as too much waits."""
+
+
 class Outbox:
     """Takes whole frames and writes them in order, never torn, never waiting.
 
     With nothing queued a frame goes to the socket right away, in one non-blocking `send`; what the socket does not
     take is queued and written when it can be. A frame that would take the queue over `limit` bytes is not queued:
-    `overflow` is called instead. A single frame over the limit is taken when nothing else waits.
+    the owner's `overflow` is called instead. A single frame over the limit is taken when nothing else waits.
 
     Until `open` the frames are held: what a `connect` pipeline sends must follow the 101. Between `cork` and `uncork`
     they are held too, to go out in one call.
 
     Attributes:
-        fd: the descriptor to which a frame may be sent right away, by whoever has many such; -1 when it must go
-            through `write`.
         size: bytes that wait.
     """
 
     __slots__ = (
         "_ending",
         "_limit",
-        "_overflow",
+        "_owner",
         "_partial",
+        "_plain",
         "_queue",
         "_sealed",
         "_wire",
         "corked",
-        "fd",
         "moved",
         "size",
     )
 
-    def __init__(self, limit: int, overflow: Callable[[], None]) -> None:
+    def __init__(self, limit: int, owner: Owner) -> None:
         self._limit = limit
-        self._overflow = overflow
+        self._owner = owner
+        owner.fd = -1
         self._wire: Wire | None = None
         self._queue: deque[bytes | memoryview] | None = deque()
+        self._plain = False
         self._partial = False  # the first of the queue has been sent in part
         self._sealed = False
         self._ending = False
         self.corked = False
-        self.fd = -1
         self.moved = False
         self.size = 0
 
@@ -75,9 +89,18 @@ class Outbox:
         """Whether bytes wait for the peer to take others."""
         return self.size > 0
 
-    def open(self, wire: Wire) -> None:
-        """The handshake is done: write what was held, and from now on directly."""
+    def open(self, wire: Wire, head: bytes = b"", *, plain: bool) -> None:
+        """The handshake is done: write what was held, and from now on directly.
+
+        Args:
+            head: what goes before all frames.
+            plain: whether every receiver's frame is this one's too: no compression, no `deliver` pipeline.
+        """
         self._wire = wire
+        self._plain = plain
+        if head and self._queue is not None:
+            self._queue.appendleft(head)
+            self.size += len(head)
         self._write_queue()
 
     def cork(self) -> None:
@@ -85,7 +108,7 @@ class Outbox:
         if self._queue is None:
             self._queue = deque()
             self.corked = True
-            self.fd = -1
+            self._owner.fd = -1
 
     def uncork(self) -> None:
         """Write what was held since `cork`. Safe to call when nothing is."""
@@ -112,7 +135,7 @@ class Outbox:
             if self.corked:
                 self._write_queue()
                 return self.write(frame, several)
-            self._overflow()
+            self._owner.overflow()
             return False
         self._queue.append(frame)
         self.size += len(frame)
@@ -125,11 +148,11 @@ class Outbox:
         assert self._wire is not None
         self._partial = count > 0
         self._queue = deque((memoryview(frame)[count:],))
-        self.fd = -1
+        self._owner.fd = -1
         self.size = len(frame) - count
         self._wire.when_writable(self._write_queue)
         if several and self.size > self._limit:
-            self._overflow()
+            self._owner.overflow()
 
     def seal(self, last: bytes, *, only: bool = False) -> None:
         """Queue the last frame, a Close: nothing is taken after it (RFC 6455 5.5.1).
@@ -149,7 +172,7 @@ class Outbox:
         else:
             self.write(last)
         self._sealed = True
-        self.fd = -1
+        self._owner.fd = -1
 
     def end(self) -> None:
         """Send FIN once everything queued is out."""
@@ -185,8 +208,8 @@ class Outbox:
                 sent -= length
         wire.stop_writing()
         self._queue = None
-        if not self._sealed:
-            self.fd = wire.fd
+        if self._plain and not self._sealed:
+            self._owner.fd = wire.fd
         if self._ending:
             wire.shutdown()
 
@@ -194,7 +217,7 @@ class Outbox:
         """Forget what waits and take nothing more: the connection is over."""
         self._sealed = True
         self._queue = deque()
-        self.fd = -1
+        self._owner.fd = -1
         self.size = 0
         if self._wire is not None:
             self._wire.stop_writing()

@@ -32,8 +32,8 @@ class Transport:
 
     def __init__(self, sock: socket.socket) -> None:
         """Take the descriptor out of `sock`, a gevent or standard stream socket, which is unusable afterwards."""
-        family, kind, proto = sock.family, sock.type, sock.proto
-        self._socket = _socket.socket(family, kind, proto, fileno=sock.detach())
+        family, proto = sock.family, sock.proto  # `type` asks the kernel
+        self._socket = _socket.socket(family, socket.SOCK_STREAM, proto, fileno=sock.detach())
         self._socket.setblocking(False)
         if family != socket.AF_UNIX:
             # Small frames must not wait for the acknowledgement of the ones before.

@@ -238,7 +238,7 @@ class Harness:
         client.identity = identity
         client.connect()
         peer = self.peers[client] = Peer()
-        client.open(peer.wire, None, b"")
+        client.open(peer.wire, b"", None, b"")
         self.settle()
         return client
 

@@ -11,6 +11,17 @@ from hypothesis import strategies as st
 from fws.outbox import Outbox
 
 
+class Owner:
+    """Notes each overflow."""
+
+    def __init__(self) -> None:
+        self.fd = 0
+        self.overflows: list[str] = []
+
+    def overflow(self) -> None:
+        self.overflows.append("over")
+
+
 class Pipe:
     """A socket that takes `room` bytes, then none until more room is made."""
 
@@ -53,11 +64,11 @@ class Pipe:
 
 
 def opened(room: int = 10**9, limit: int = 100) -> tuple[Outbox, Pipe, list[str]]:
-    overflows: list[str] = []
-    outbox = Outbox(limit, lambda: overflows.append("over"))
+    owner = Owner()
+    outbox = Outbox(limit, owner)
     pipe = Pipe(room)
-    outbox.open(pipe)
-    return outbox, pipe, overflows
+    outbox.open(pipe, plain=True)
+    return outbox, pipe, owner.overflows
 
 
 def test_a_frame_goes_out_at_once_in_one_call() -> None:
@@ -67,11 +78,11 @@ def test_a_frame_goes_out_at_once_in_one_call() -> None:
 
 
 def test_what_is_written_before_the_handshake_is_done_waits_for_it() -> None:
-    outbox = Outbox(100, lambda: None)
+    outbox = Outbox(100, Owner())
     outbox.write(b"one")
     outbox.write(b"two")
     pipe = Pipe()
-    outbox.open(pipe)
+    outbox.open(pipe, plain=True)
     outbox.write(b"three")
     assert pipe.taken == b"onetwothree"
     assert pipe.calls == 2

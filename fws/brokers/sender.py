@@ -106,6 +106,9 @@ class Sender:
         if self._backoff.waited:
             gevent.sleep(SETTLE)
             ask(stream, b"PING")
+        # A Redis that answers a ping may still refuse to publish: it is up when it has taken one.
+        if items := self._buffer.take(1):
+            self._publish(stream, replies, items)
         self._backoff.reset()
         self._buffer.bound(BURST)
         self._state.up(self)

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from fws.link import Link
 from tests.integration.redis_server import RedisServer
 from tests.integration.test_redis_faults import Result, Scene
 
@@ -23,7 +24,14 @@ class Group:
         options = ("--repl-diskless-sync-delay", "0", "--repl-ping-replica-period", "1")
         self.servers = [RedisServer(folder / f"redis{number}", *options) for number in range(2)]
         self.servers[1].say("REPLICAOF", "127.0.0.1", self.servers[0].port)
-        self.sentinels = []
+        self.sentinels: list[RedisServer] = []
+        try:
+            self._watch(folder)
+        except BaseException:
+            self.kill()
+            raise
+
+    def _watch(self, folder: Path) -> None:
         for number in range(3):
             place = folder / f"sentinel{number}"
             place.mkdir()
@@ -115,6 +123,10 @@ def play(name: str, folder: Path) -> Result:
                 scene.wait_until(lambda: connections(old) == 0, 3, "the old master is left")
                 scene.wait_until_heard()
                 assert connections(old) == 0
+            with Link(group.url).client() as client:
+                assert client.set("key", "value")
+            with new.client() as client:
+                assert client.get("key") == b"value"
             scene.end()
             return Result(scene, None, recovered)
         finally:

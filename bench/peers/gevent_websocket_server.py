@@ -1,23 +1,26 @@
-"""The peer: a plain gevent-websocket server, as its documentation would have one write it."""
+"""A plain gevent-websocket server, as its documentation would have one write it, with wsaccel installed."""
 
 import sys
+from collections import defaultdict
 
 from gevent.pywsgi import WSGIServer
 from geventwebsocket.exceptions import WebSocketError
 from geventwebsocket.handler import WebSocketHandler
 
-members = set()
+channels = defaultdict(set)
 
 
 def application(environ, start_response):
     websocket = environ["wsgi.websocket"]
-    echo = environ["PATH_INFO"] == "/echo"
+    path = environ["PATH_INFO"]
+    if path == "/echo":
+        while (message := websocket.receive()) is not None:
+            websocket.send(message)
+        return []
+    members = channels[path]
     members.add(websocket)
     try:
         while (message := websocket.receive()) is not None:
-            if echo:
-                websocket.send(message)
-                continue
             for member in list(members):
                 try:
                     member.send(message)

@@ -1,0 +1,128 @@
+"""The servers that are measured: fws, the C limits, the peers. How each is installed and started."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+HERE = Path(__file__).parent
+BUILD = HERE.parent / "build" / "bench"
+PEERS_PYTHON = BUILD / "peers" / "bin" / "python"
+NODE_MODULES = BUILD / "node" / "node_modules"
+
+# What a measure may need of a server. ECHO: `/echo` answers each message with itself. CHANNEL: any other path is a
+# channel, whose clients get what one of them sends. CONNECTION: it is worth counting handshakes and bytes, which
+# variants of another server share with it. COMPRESSION: permessage-deflate. FILTERS: the endpoints of bench.toml.
+ECHO, CHANNEL, CONNECTION, COMPRESSION, FILTERS = "echo", "channel", "connection", "compression", "filters"
+
+PLAIN = frozenset({ECHO, CHANNEL, CONNECTION})
+
+
+@dataclass(frozen=True)
+class Server:
+    """One server. `{port}` in the command is the port, `{path}` in `url` the path that a measure asks for."""
+
+    name: str
+    about: str
+    command: tuple[str, ...]
+    offers: frozenset[str] = PLAIN
+    python: tuple[str, ...] = ()  # PyPI packages it needs in the peers' environment
+    node: tuple[str, ...] = ()  # npm packages
+    debian: tuple[str, ...] = ()  # Debian packages, and the file that shows that they are there
+    shown_by: str = ""
+    url: str = "{path}"
+    load: tuple[str, ...] = field(default=())  # further arguments of the load generator
+    compressed_url: str = "{path}"
+    compressed_argument: str = "compressed"
+
+    def argv(self, port: int, compressed: bool) -> list[str]:
+        """The command line for this port."""
+        words = [word.replace("{port}", str(port)) for word in self.command]
+        return [*words, self.compressed_argument] if compressed and self.compressed_argument else words
+
+    def path(self, path: str, compressed: bool) -> str:
+        return (self.compressed_url if compressed else self.url).replace("{path}", path)
+
+
+def peer(name: str, about: str, script: str, *arguments: str, **rest: object) -> Server:
+    """A peer that is a Python script."""
+    command = (str(PEERS_PYTHON), str(HERE / "peers" / script), "{port}", *arguments)
+    return Server(name, about, command, **rest)  # type: ignore[arg-type]
+
+
+NODE = ("node", str(HERE / "peers" / "node_ws_server.js"), "{port}")
+LIMIT = (str(BUILD / "wslimit"), "{port}")
+
+ALL = (
+    Server(
+        "fws",
+        "this project: `python -m fws run bench/bench.toml`, default settings",
+        (sys.executable, "-m", "fws", "run", str(HERE / "bench.toml"), "--listen", "127.0.0.1:{port}"),
+        offers=PLAIN | {COMPRESSION, FILTERS},
+        compressed_url="/compressed{path}",
+        compressed_argument="",
+    ),
+    Server("c-limit", "C, epoll, one `send` for each client and message: what the machine can do", LIMIT),
+    Server(
+        "c-coalesce",
+        "the same, but what one `epoll_wait` brought is sent to each client in one `send`",
+        (*LIMIT, "coalesce"),
+        offers=frozenset({CHANNEL}),
+    ),
+    peer(
+        "gevent-websocket",
+        "gevent-websocket with wsaccel",
+        "gevent_websocket_server.py",
+        python=("gevent", "gevent-websocket", "wsaccel"),
+    ),
+    peer(
+        "websockets",
+        "websockets on uvloop",
+        "websockets_server.py",
+        python=("websockets", "uvloop"),
+        offers=PLAIN | {COMPRESSION},
+    ),
+    peer(
+        "aiohttp",
+        "aiohttp on uvloop",
+        "aiohttp_server.py",
+        python=("aiohttp", "uvloop"),
+        offers=PLAIN | {COMPRESSION},
+    ),
+    peer("tornado", "tornado on asyncio", "tornado_server.py", python=("tornado",)),
+    peer("picows", "picows (Cython) on uvloop", "picows_server.py", python=("picows", "uvloop")),
+    peer("socketify", "socketify (uWebSockets, C++)", "socketify_server.py", python=("socketify",)),
+    peer(
+        "engine.io",
+        "python-engineio on gevent",
+        "engineio_server.py",
+        python=("python-engineio", "gevent", "gevent-websocket"),
+        url="/engine.io/?EIO=4&transport=websocket&path={path}",
+        load=("--payload-prefix", "4", "--eio"),
+    ),
+    Server(
+        "node-ws",
+        "node `ws` with bufferutil",
+        NODE,
+        offers=PLAIN | {COMPRESSION},
+        node=("ws", "bufferutil"),
+    ),
+    Server(
+        "node-ws-encoded",
+        "the same, but a broadcast is encoded once, by hand",
+        (*NODE, "encoded"),
+        offers=frozenset({CHANNEL}),
+        node=("ws", "bufferutil"),
+    ),
+    Server(
+        "nchan",
+        "nginx with nchan",
+        ("/usr/sbin/nginx", "-p", "{folder}", "-c", "{folder}/nginx.conf"),
+        offers=frozenset({CHANNEL, CONNECTION}),
+        debian=("nginx-light", "libnginx-mod-nchan"),
+        shown_by="/usr/lib/nginx/modules/ngx_nchan_module.so",
+    ),
+)
+BY_NAME = {server.name: server for server in ALL}
+LIMITS = ("c-limit", "c-coalesce")
