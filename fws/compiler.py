@@ -110,7 +110,7 @@ class Compiler:
         default = self._default() if config.pipelines else None
         publication = self._pipeline("publication", config.pipelines, ("pipelines",), None, ())
         self._check_unused()
-        self._check_static()
+        self._check_files()
         self._warn_of_what_does_nothing()
         instances = [made.instance for made in self._instances.values() if made is not None]
         filters = [instance for instance in instances if isinstance(instance, Filter)]
@@ -392,18 +392,18 @@ class Compiler:
                 scope = _Scope("", (), None)
                 self._steps([name], (section, name), scope, ())
 
-    def _check_static(self) -> None:
+    def _check_files(self) -> None:
         static = self._config.server.static
         if static and not (self._config.folder / static).is_dir():
             hint = "it is relative to the folder of the TOML file"
             self._problem(Problem(f"there is no folder {static!r}", ("server", "static"), hint=hint))
+        ca = self._config.redis.ca
+        if ca and not (self._config.folder / ca).is_file():
+            hint = "it is relative to the folder of the TOML file"
+            self._problem(Problem(f"there is no file {ca!r}", ("redis", "ca"), hint=hint))
 
     def _warn_of_what_does_nothing(self) -> None:
         """Sections that are read and kept, but that this version does not act on: silence would look like service."""
-        if self._config.redis.url:
-            self.warnings.append(
-                Problem("[redis] has no effect yet: this version serves one process", ("redis", "url"))
-            )
         for name, channel in self._config.channels.items():
             if channel.history:
                 self.warnings.append(Problem("history has no effect yet", ("channels", name, "history")))

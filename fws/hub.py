@@ -6,7 +6,6 @@ scheduler to call once the loop has read what there was to read.
 
 from __future__ import annotations
 
-import re
 from collections import deque
 from collections.abc import Callable
 from time import perf_counter
@@ -22,7 +21,7 @@ from fws.filter import DROP, Services
 from fws.loop import BUDGET, Deadline, Scheduler, pause
 from fws.message import payload_of
 from fws.metrics import Metrics
-from fws.publication import Publication
+from fws.publication import Publication, check_channel
 
 if TYPE_CHECKING:
     from fws.brokers.base import Broker
@@ -39,9 +38,6 @@ FULL = 16 * 1024 * 1024
 VALUE = 4096
 # So few pending channels are asked one by one whether they have something for a client.
 FEW = 8
-# Channel names come from clients. 200 bytes and no control characters keep them printable and cheap.
-MAX_CHANNEL = 200
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 class Hub:
@@ -49,20 +45,24 @@ class Hub:
 
     Attributes:
         generation: the pipelines in force.
-        broker: where publications go; it hands them to `deliver`.
+        broker: where publications go; it hands them to `deliver`. In one process it is a plain call.
         clients: all that are connected, by id.
         pending: channels with something on its way, in the order of their turns.
         crowded: whether so much is on its way that nothing more should be read.
     """
 
     def __init__(
-        self, generation: Generation, metrics: Metrics | None = None, scheduler: Scheduler | None = None
+        self,
+        generation: Generation,
+        metrics: Metrics | None = None,
+        scheduler: Scheduler | None = None,
+        broker: Broker | None = None,
     ) -> None:
         self.generation = generation
         self.metrics = metrics or Metrics()
         self.scheduler = scheduler or Scheduler()
         self.faults = Faults(self.metrics)
-        self.broker: Broker = MemoryBroker(self.deliver)
+        self.broker: Broker = broker or MemoryBroker()
         self.clients: dict[str, Client] = {}
         # Clients whose `disconnect` is under way: they are in no list any more, but not done.
         self.leaving = 0
@@ -76,9 +76,16 @@ class Hub:
         self._uncrowded: list[Callable[[], None]] = []
         # Publications whose channel's `publication` filters are still with earlier ones.
         self._unfiltered: dict[str | None, deque[Publication]] = {}
-        # What each greenlet is delivering, to know a publication that one made while delivering another.
-        self._delivering: dict[Any, Publication] = {}
+        # What each greenlet is delivering and at which event, to know a publication made while delivering another.
+        self._delivering: dict[Any, tuple[str, Publication]] = {}
         generation.services.hub = self
+
+    def start(self) -> None:
+        """Begin to carry publications: before it nobody may publish."""
+        self.broker.start(self.deliver, self._is_crowded)
+
+    def _is_crowded(self) -> bool:
+        return self.crowded
 
     @property
     def services(self) -> Services:
@@ -116,6 +123,7 @@ class Hub:
             found = self._channels.get(channel)
             if found is None:
                 found = self._channels[channel] = Channel(channel)
+                self.broker.subscribe(channel)
             found.join(client)
             client.channels.add(channel)
 
@@ -126,6 +134,7 @@ class Hub:
             client.channels.discard(channel)
             if not found.members:
                 del self._channels[channel]
+                self.broker.unsubscribe(channel)
 
     def members(self, channel: str) -> list[Client]:
         """The local members of a channel, the oldest first."""
@@ -140,6 +149,10 @@ class Hub:
 
     def publish(self, channel: str, message: Any, *, sender: str | None = None, exclude: str | None = None) -> None:
         """Send a message to all members of a channel, on every node. At most once to each, in order per channel.
+
+        Of what a `publication` filter publishes about a message that came from another node, nothing is sent: that
+        node runs the same filter and sends it. Of what it publishes about another application's message, which every
+        node gets, each node's part goes to its own members.
 
         Members get it once the loop has read what there is to read, together with what else is published until then;
         what is sent to a member directly after this call reaches it after the publication. From a greenlet, not
@@ -163,11 +176,17 @@ class Hub:
 
     def _publish(self, publication: Publication) -> None:
         if self._delivering:
-            parent = self._delivering.get(getcurrent())
+            event, parent = self._delivering.get(getcurrent(), ("", None))
             if parent is not None:
                 if parent.hops >= MAX_HOPS:
                     raise RecursionError(f"publications make one another: {MAX_HOPS} in a row, the last was dropped")
                 publication = publication.replace(hops=parent.hops + 1)
+                if event == "publication" and parent.origin != "here":
+                    # Every node runs the `publication` pipeline on it, so that this would come from each of them.
+                    if parent.origin == "outside":
+                        self.metrics.count("publications")
+                        self.deliver(publication.replace(origin="outside"))
+                    return
         self.metrics.count("publications")
         self.broker.publish(publication)
         if self.crowded and not publication.hops:
@@ -279,7 +298,7 @@ class Hub:
             while queue:
                 publication = queue.popleft()
                 self._weigh(-_weight(publication))
-                self._delivering[me] = publication
+                self._delivering[me] = "publication", publication
                 flowed = self.guarded("publication", self.generation.publication.publish, publication)
                 if isinstance(flowed, Publication):
                     self.guarded("publication", self._enqueue, flowed)
@@ -294,7 +313,7 @@ class Hub:
         """Run one receiver's `deliver` pipeline: what its filters publish is known to come from this publication."""
         me = getcurrent()
         outer = self._delivering.get(me)
-        self._delivering[me] = publication
+        self._delivering[me] = "deliver", publication
         try:
             return self.guarded("deliver", function, client, publication)
         finally:
@@ -322,11 +341,3 @@ def _weight(publication: Publication) -> int:
     """About how many bytes a publication takes that is not encoded yet."""
     message = publication.message
     return ENTRY + (len(message) if isinstance(message, str | bytes) else VALUE)
-
-
-def check_channel(name: str) -> None:
-    """Raise ValueError unless a channel can have this name: 1 to 200 bytes, no control characters."""
-    if not isinstance(name, str) or not name:
-        raise ValueError("a channel's name is a text that is not empty")
-    if _CONTROL.search(name) or len(name.encode("utf-8", "replace")) > MAX_CHANNEL:
-        raise ValueError(f"a channel's name has at most {MAX_CHANNEL} bytes and no control characters")

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+import re
+from typing import Any, Literal
 
 import msgspec
+
+# Channel names come from clients. 200 bytes and no control characters keep them printable and cheap.
+MAX_CHANNEL = 200
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+
+Origin = Literal["here", "node", "outside"]
 
 
 class Publication(msgspec.Struct, frozen=True):
@@ -16,6 +23,8 @@ class Publication(msgspec.Struct, frozen=True):
         sender: id of the client that sent it, if one did.
         exclude: id of one client that must not get it.
         hops: how many publications led to this one, made while another was being delivered.
+        origin: "here" when it was published on this node, "node" when on another one of this server, "outside" when
+            by another application through Redis.
     """
 
     channel: str | None
@@ -23,7 +32,20 @@ class Publication(msgspec.Struct, frozen=True):
     sender: str | None = None
     exclude: str | None = None
     hops: int = 0
+    origin: Origin = "here"
 
     def replace(self, **changes: Any) -> Publication:
         """A copy with other values: `return publication.replace(message=…)` in a hook."""
         return msgspec.structs.replace(self, **changes)
+
+
+def check_channel(name: str) -> None:
+    """Raise ValueError unless a channel can have this name: 1 to 200 bytes of UTF-8, no control characters."""
+    if not isinstance(name, str) or not name:
+        raise ValueError("a channel's name is a text that is not empty")
+    try:
+        size = len(name.encode())
+    except UnicodeEncodeError:
+        raise ValueError("a channel's name is a text that UTF-8 can carry") from None
+    if size > MAX_CHANNEL or _CONTROL.search(name):
+        raise ValueError(f"a channel's name has at most {MAX_CHANNEL} bytes and no control characters")

@@ -19,6 +19,7 @@ from websockets.frames import Frame, Opcode
 from websockets.protocol import OPEN
 from websockets.uri import parse_uri
 
+from fws.brokers.base import Broker
 from fws.client import Client
 from fws.compiler import load_generation
 from fws.errors import Reject
@@ -202,12 +203,13 @@ class Harness:
         wall: Unix time, from 2026-01-02 03:04:05 UTC.
     """
 
-    def __init__(self, file: Path, environ: Mapping[str, str]) -> None:
+    def __init__(self, file: Path, environ: Mapping[str, str], broker: Broker | None = None) -> None:
         self.clock = Clock(1000.0)
         self.wall = Clock(1767323045.0)
         self.generation = load_generation(file, Services(clock=self.clock, wall=self.wall), environ)
         self.loop = Loop()
-        self.hub = Hub(self.generation, scheduler=self.loop)  # type: ignore[arg-type]
+        self.hub = Hub(self.generation, scheduler=self.loop, broker=broker)  # type: ignore[arg-type]
+        self.hub.start()
         self.peers: dict[Client, Peer] = {}
 
     def connect(
@@ -281,13 +283,19 @@ class Harness:
 
 
 def build(
-    toml: str, tmp_path: Path, *, pipelines: Mapping[str, str] | None = None, environ: Mapping[str, str] | None = None
+    toml: str,
+    tmp_path: Path,
+    *,
+    pipelines: Mapping[str, str] | None = None,
+    environ: Mapping[str, str] | None = None,
+    broker: Broker | None = None,
 ) -> Harness:
     """A harness for a configuration.
 
     Args:
         pipelines: source code by module name, as in a project's `pipelines/`.
         environ: what `${NAME}` is filled from; nothing of the process's own environment.
+        broker: that of one process when None.
 
     Raises:
         ConfigError: as `load_generation`.
@@ -297,4 +305,4 @@ def build(
         (tmp_path / "pipelines" / f"{name}.py").write_text(source)
     file = tmp_path / "test.toml"
     file.write_text(toml)
-    return Harness(file, environ or {})
+    return Harness(file, environ or {}, broker)

@@ -9,9 +9,9 @@ import pytest
 
 from fws.channel import CHUNK
 from fws.client import Client
-from fws.hub import CROWDED, FULL, MAX_CHANNEL, Hub
+from fws.hub import CROWDED, FULL, Hub
 from fws.loop import pause
-from fws.publication import Publication
+from fws.publication import MAX_CHANNEL, Publication
 from tests.support import Harness, build, in_hub
 
 # Members that are too many to be served in one turn, where a turn is over at once.

@@ -4,11 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from fws.publication import Publication
+from fws.brokers.base import Deliver
 
 
 class MemoryBroker:
-    """Exactly once to this process's hub, before `publish` returns."""
+    """There is no other node: everything is delivered exactly once, before `publish` returns."""
 
-    def __init__(self, deliver: Callable[[Publication], None]) -> None:
+    publish: Deliver
+
+    def start(self, deliver: Deliver, crowded: Callable[[], bool]) -> None:
+        # The hub's method itself: a call less for each publication.
         self.publish = deliver
+
+    def stop(self, timeout: float) -> None:
+        pass
+
+    def subscribe(self, channel: str) -> None:
+        pass
+
+    def unsubscribe(self, channel: str) -> None:
+        pass
+
+    def health(self) -> str | None:
+        return None

@@ -8,14 +8,16 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path as FilePath
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
 
 from fws.config.address import DEFAULT_PORT, parse_listen
 from fws.config.loader import Document
+from fws.config.redis import parse_redis
 from fws.config.source import Source
+from fws.config.workers import MAX_WORKERS
 from fws.constants import MAX_FRAGMENTS
 from fws.filter import EVENTS
 from fws.options import Help, Option, options_of
@@ -57,19 +59,49 @@ class Server(Settings, frozen=True, kw_only=True):
             'IPv6 too, or "unix:/path".'
         ),
     ] = f"127.0.0.1:{DEFAULT_PORT}"
+    workers: Annotated[
+        Annotated[int, Meta(ge=1, le=MAX_WORKERS)] | Literal["auto"],
+        Help('Processes that serve, "auto" for one a core; more than one need [redis] url.'),
+    ] = 1
     static: Annotated[str, Help("Folder of files for plain HTTP, relative to the TOML file's; empty for none.")] = ""
     handshake_timeout: Annotated[_Seconds, Help("From the accepted connection to the 101, absolute.")] = 10
     close_timeout: Annotated[_Seconds, Help("For the closing handshake; then TCP ends.")] = 5
     ping_interval: Annotated[_Seconds, Help("Between the pings to a client.")] = 25
     ping_timeout: Annotated[_Seconds, Help("A client that leaves a ping unanswered for this long is gone.")] = 10
-    drain: Annotated[_Seconds, Help("At shutdown, the time that clients have to leave.")] = 30
+    # Platforms kill what is still there 30 s after they asked for the end.
+    drain: Annotated[_Seconds, Help("At shutdown, the time that clients have to leave.")] = 25
     max_fragments: Annotated[int, Meta(ge=1), Help("The most frames that one message may come in.")] = MAX_FRAGMENTS
 
 
 class Redis(msgspec.Struct, frozen=True, kw_only=True):
     """The Redis server that connects several processes."""
 
-    url: Annotated[str, Help("Its address, such as redis://host:6379/0; empty: one process (no effect yet).")] = ""
+    url: Annotated[
+        str,
+        Help(
+            "Its address: redis://, rediss:// (TLS), unix://, redis+sentinel:// or redis+cluster://, such as "
+            "redis://:password@host:6379/0; empty: one process."
+        ),
+    ] = ""
+    ca: Annotated[
+        str,
+        Help("For rediss://, file of the certificates that may sign Redis's, relative to the TOML file's folder."),
+    ] = ""
+    prefix: Annotated[
+        str,
+        Meta(min_length=1, max_length=50),
+        Help("What the names of channels begin with in Redis; fws:lobby for lobby."),
+    ] = "fws:"
+    subscribe: Annotated[
+        list[str],
+        Help("Other applications' channels in Redis, by their own names; with *, ? or [ as patterns, such as orders.*"),
+    ] = []
+    buffer: Annotated[
+        Size, Meta(ge=1), Help("What is published while Redis is away waits up to this size; the oldest is dropped.")
+    ] = 1024**2
+    max_message: Annotated[
+        Size, Meta(ge=1024, le=256 * 1024**2), Help("The largest message that is sent to Redis or taken from it.")
+    ] = 16 * 1024**2
 
 
 class Channel(msgspec.Struct, frozen=True, kw_only=True):
@@ -360,6 +392,16 @@ class _Reader:
             self._problem(f"{name!r} cannot be used as a stage", path, hint=hint, key=True)
 
 
+def _check_names(names: list[str]) -> None:
+    for name in names:
+        _check_redis_name(name)
+
+
+def _check_redis_name(name: str) -> None:
+    if not name or not name.isprintable():
+        raise ValueError(f"{name!r} is no name in Redis here: give one that is not empty and has no control characters")
+
+
 def _check_subprotocols(names: list[str]) -> None:
     for name in names:
         if not _TOKEN.match(name):
@@ -375,5 +417,8 @@ def _check_static(folder: str) -> None:
 _CHECKS: dict[str, Callable[[Any], object]] = {
     "listen": parse_listen,
     "static": _check_static,
+    "prefix": _check_redis_name,
+    "subscribe": _check_names,
+    "url": lambda url: url and parse_redis(url),
     "subprotocols": _check_subprotocols,
 }

@@ -42,6 +42,7 @@ BUILT_IN = [
     "skip_sender",
     "split",
     "stdout_messages",
+    "stdout_publications",
     "stdout_rawdata",
     "switch",
     "text",

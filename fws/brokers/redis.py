@@ -1,0 +1,149 @@
+"""The broker that connects nodes through Redis pub/sub: docs/redis.md has the wire format and what is promised.
+
+A publication goes to this node's hub at once, and to Redis through a sender; the relay gives what other nodes publish
+to the hub. So members on the publisher's node depend on no other process, and see one order.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Sequence
+
+from fws.brokers.base import Deliver
+from fws.brokers.envelope import decode, encode
+from fws.brokers.interest import Interest
+from fws.brokers.pattern import matcher
+from fws.brokers.relay import Relay
+from fws.brokers.sender import Sender
+from fws.brokers.state import State
+from fws.link import Link
+from fws.metrics import Metrics
+from fws.publication import Publication, check_channel
+
+
+class RedisBroker:
+    """Carries publications through one Redis.
+
+    Args:
+        link: how to reach it.
+        prefix: of the names of Redis channels: a channel `lobby` is `fws:lobby` there, everyone is `fws:`.
+        subscribe: other applications' channels, by their own names; with `*`, `?` or `[` as patterns.
+        buffer: bytes of publications that wait while Redis is away.
+        largest: bytes of an envelope; larger ones are neither sent nor taken.
+        clock: monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        link: Link,
+        *,
+        prefix: str,
+        subscribe: Sequence[str],
+        buffer: int,
+        largest: int,
+        metrics: Metrics,
+        clock: Callable[[], float],
+    ) -> None:
+        self._link = link
+        self._prefix = prefix.encode()
+        names = list(dict.fromkeys(name.encode() for name in subscribe))
+        self._patterns = {name: matcher(name) for name in names if any(c in name for c in b"*?[\\")}
+        self._names = [name for name in names if name not in self._patterns]
+        self._buffer = buffer
+        self._largest = largest
+        self._metrics = metrics
+        self._clock = clock
+        self._state = State(str(link), metrics, clock)
+        self._interest = Interest(clock, [self._prefix])
+        self._relay: Relay | None = None
+        self._sender: Sender | None = None
+        self._node = ""
+        self._deliver: Deliver = _nowhere
+
+    def start(self, deliver: Deliver, crowded: Callable[[], bool]) -> None:
+        # Made here and not before: forked processes are nodes of their own.
+        self._node = secrets.token_urlsafe(12)
+        self._deliver = deliver
+        self._relay = Relay(
+            self._link.stream,
+            self._interest,
+            self._names,
+            list(self._patterns),
+            self._take,
+            crowded,
+            self._largest,
+            self._state,
+            self._metrics,
+            self._clock,
+        )
+        self._sender = Sender(self._link.stream, b"PUBLISH", self._buffer, self._state, self._metrics, self._clock)
+        self._relay.start()
+        self._sender.start()
+
+    def stop(self, timeout: float) -> None:
+        if self._relay is not None:
+            self._relay.stop()
+        if self._sender is not None:
+            self._sender.flush(timeout)
+            self._metrics.count("redis_dropped", len(self._sender.stop()))
+
+    def publish(self, publication: Publication) -> None:
+        # First of all: what other nodes cannot have must not reach this one alone.
+        payload = encode(publication, self._node)
+        self._deliver(publication)
+        if len(payload) > self._largest:
+            self._metrics.count("redis_oversized")
+        elif self._sender is not None:
+            self._sender.send(self._prefix + (publication.channel or "").encode(), payload)
+
+    def subscribe(self, channel: str) -> None:
+        # No lock: between the question whether this is the first member and this change nothing waits.
+        self._interest.add(self._prefix + channel.encode())
+        if self._relay is not None:
+            self._relay.changed()
+
+    def unsubscribe(self, channel: str) -> None:
+        self._interest.discard(self._prefix + channel.encode())
+        if self._relay is not None:
+            self._relay.changed()
+
+    def health(self) -> str | None:
+        return self._state.reason
+
+    def _take(self, pattern: bytes | None, name: bytes, payload: bytes | None) -> None:
+        """One message from Redis."""
+        if pattern is not None and self._has_otherwise(pattern, name):
+            return
+        if payload is None:
+            self._metrics.count("redis_oversized")
+            return
+        try:
+            if not name.startswith(self._prefix):
+                # Another server's envelope is outside too: its node is none of ours.
+                publication = decode(name.decode("utf-8", "replace"), payload, "")
+                publication = publication and publication.replace(origin="outside", hops=0)
+            else:
+                channel = name[len(self._prefix) :].decode() or None
+                if channel is not None:
+                    check_channel(channel)
+                publication = decode(channel, payload, self._node)
+        except ValueError:  # EnvelopeError and UnicodeDecodeError are, too
+            self._metrics.count("redis_malformed")
+            return
+        if publication is not None:
+            self._deliver(publication)
+
+    def _has_otherwise(self, pattern: bytes, name: bytes) -> bool:
+        """Whether a message that comes for a pattern comes for a name or an earlier pattern as well."""
+        if name.startswith(self._prefix) or name in self._names:
+            return True
+        for earlier, matches in self._patterns.items():
+            if earlier == pattern:
+                return False
+            if matches(name):
+                return True
+        return False
+
+
+def _nowhere(publication: Publication) -> None:
+    """Before the start there is no hub."""

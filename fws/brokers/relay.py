@@ -1,0 +1,194 @@
+"""The relay: the greenlet that reads what Redis pushes and gives it to the hub, and its companion that asks for it.
+
+redis-py's own pub/sub is not used: it sends a ping but asks for no answer, so a frozen Redis is never noticed, it gives
+up after a few attempts, and it keeps whole what it cannot use.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import gevent
+from gevent.event import Event
+
+from fws.brokers.backoff import Backoff
+from fws.brokers.interest import Interest
+from fws.brokers.resp import Failure, Replies, RespError, command, commands
+from fws.brokers.state import State
+from fws.link import LinkError, Stream, told
+from fws.loop import Budget, pause
+from fws.metrics import Metrics
+
+logger = logging.getLogger("fws.redis")
+
+# Seconds between two pings, and without a byte from Redis until it counts as dead: noticed within 10 s.
+PING = 3.0
+SILENCE = 6.0
+
+# Called with the pattern (None for a channel subscribed by its name), the channel, and the payload (None: too large).
+Take = Callable[[bytes | None, bytes, bytes | None], None]
+
+
+class Relay:
+    """Hears one Redis, and connects again for ever.
+
+    Args:
+        connect: gives a stream that has been logged in. Raises LinkError.
+        interest: names to be subscribed; with `sharded` as a Cluster's sharded channels.
+        plain: further names, always subscribed as ordinary channels.
+        patterns: always subscribed.
+        take: called for each message, in order.
+        crowded: whether nothing more should be read now.
+        largest: bytes; a larger message is given to `take` as None.
+        moved: called when this Redis says that it no longer serves a sharded channel.
+    """
+
+    def __init__(
+        self,
+        connect: Callable[[], Stream],
+        interest: Interest,
+        plain: Sequence[bytes],
+        patterns: Sequence[bytes],
+        take: Take,
+        crowded: Callable[[], bool],
+        largest: int,
+        state: State,
+        metrics: Metrics,
+        clock: Callable[[], float],
+        moved: Callable[[], None] | None = None,
+    ) -> None:
+        self._connect = connect
+        self.interest = interest
+        self._plain = plain
+        self._patterns = patterns
+        self._take = take
+        self._crowded = crowded
+        self._largest = largest
+        self._state = state
+        self._metrics = metrics
+        self._clock = clock
+        self._moved = moved
+        self._subscribe, self._unsubscribe = (
+            (b"SUBSCRIBE", b"UNSUBSCRIBE") if moved is None else (b"SSUBSCRIBE", b"SUNSUBSCRIBE")
+        )
+        self._backoff = Backoff()
+        self._wake = Event()
+        self._stream: Stream | None = None
+        self._up = False
+        self._stopped = False
+        self._greenlet: gevent.Greenlet | None = None
+
+    def start(self) -> None:
+        self._state.expect(self)
+        self._greenlet = gevent.spawn(self._run)
+
+    def changed(self) -> None:
+        """The interest has changed. Never waits: the companion tells Redis."""
+        self._wake.set()
+
+    def renew(self) -> None:
+        """Connect anew: this Redis is no longer the one to hear."""
+        if self._stream is not None:
+            self._stream.close()
+
+    def stop(self) -> None:
+        self._stopped = True
+        if self._greenlet is not None:
+            self._greenlet.kill(block=False)
+        self.renew()
+        self._state.forget(self)
+
+    def _run(self) -> None:
+        while not self._stopped:
+            gevent.sleep(self._backoff.next())
+            try:
+                self._stream = stream = self._connect()
+                companion = gevent.spawn(self._ask, stream)
+                try:
+                    self._read(stream)
+                finally:
+                    self._stream = None
+                    companion.kill(block=False)
+                    stream.close()
+                    if self._up:
+                        self._up = False
+                        # What other nodes publish from now on does not come here, and nobody knows how much it is.
+                        self._metrics.count("redis_gaps")
+            except (LinkError, RespError) as error:
+                self._state.down(self, str(error))
+            except gevent.GreenletExit:
+                # Raised by a filter, it ends what the filter did, not the relay.
+                if self._stopped:
+                    raise
+                self._state.down(self, "a filter raised GreenletExit")
+
+    def _ask(self, stream: Stream) -> None:
+        """Tell Redis what is wanted, and ping it. The only one that writes to the stream."""
+        self.interest.renew()
+        pinged = 0.0
+        try:
+            # In this order: the answer to the first ping says that all is subscribed.
+            stream.send(commands(b"SUBSCRIBE", self._plain) + commands(b"PSUBSCRIBE", self._patterns))
+            while True:
+                self._wake.clear()
+                new, gone = self.interest.changes()
+                data = commands(self._subscribe, new) + commands(self._unsubscribe, gone)
+                if self._clock() - pinged >= PING:
+                    pinged = self._clock()
+                    data += command(b"PING")
+                if data:
+                    stream.send(data)
+                wait = pinged + PING - self._clock()
+                change = self.interest.wait()
+                self._wake.wait(max(0.0, wait if change is None else min(wait, change)))
+        except LinkError:
+            stream.close()
+
+    def _read(self, stream: Stream) -> None:
+        replies = Replies(self._largest)
+        heard = self._clock()
+        budget = Budget()
+        while True:
+            data = stream.receive(1.0)
+            if not data:
+                if self._clock() - heard > SILENCE:
+                    raise LinkError("it does not answer")
+                continue
+            heard = self._clock()
+            budget.start()
+            for reply in replies.feed(data):
+                self._heed(reply)
+                while self._crowded():
+                    pause()
+                budget.spend()
+
+    def _heed(self, reply: Any) -> None:
+        if isinstance(reply, Failure):
+            raise LinkError(told(reply))
+        if not isinstance(reply, list):
+            # A Cluster's node of which nothing is subscribed answers a ping so.
+            reply = [reply]
+        match reply:
+            case [b"message" | b"smessage", bytes(channel), payload]:
+                self._guarded(None, channel, payload)
+            case [b"pmessage", bytes(pattern), bytes(channel), payload]:
+                self._guarded(pattern, channel, payload)
+            case [b"pong" | b"PONG", *_]:
+                if not self._up:
+                    self._up = True
+                    self._backoff.reset()
+                    self._state.up(self)
+            case [b"sunsubscribe", bytes(channel), *_] if channel in self.interest and self._moved is not None:
+                self._moved()
+
+    def _guarded(self, pattern: bytes | None, channel: bytes, payload: bytes | None) -> None:
+        self._metrics.count("redis_received")
+        try:
+            self._take(pattern, channel, payload)
+        except Exception as error:
+            self._metrics.count("redis_faults")
+            logger.error(
+                "a message from Redis was lost here: %s: %s", type(error).__name__, error, extra={"error": error}
+            )

@@ -1,0 +1,120 @@
+"""Where Redis is: the URL in `[redis] url`, read and checked, and shown without its password."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import unquote
+
+import msgspec
+
+REDIS_PORT = 6379
+SENTINEL_PORT = 26379
+
+_SCHEMES = {
+    "redis": "one",
+    "rediss": "one",
+    "unix": "one",
+    "redis+sentinel": "sentinel",
+    "redis+cluster": "cluster",
+}
+_EXAMPLES = (
+    "redis://host:6379/0, rediss://host:6379/0 (TLS), unix:///run/redis.sock, "
+    "redis+sentinel://host:26379,host2:26379/service/0 or redis+cluster://host:6379,host2:6379"
+)
+_HOST = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]*[A-Za-z0-9_.])?\Z|\[[0-9A-Fa-f:.]+\]\Z")
+
+
+class RedisAddress(msgspec.Struct, frozen=True):
+    """One Redis, the Sentinels that know it, or nodes of a Cluster. As text it has no password.
+
+    Attributes:
+        kind: "one", "sentinel" or "cluster".
+        hosts: host and port of the server, of the Sentinels, or of some nodes; none for a UNIX socket.
+        path: of the UNIX socket.
+        service: the name that the Sentinels know it by.
+        tls: whether TLS is spoken.
+    """
+
+    kind: str
+    scheme: str
+    hosts: tuple[tuple[str, int], ...] = ()
+    path: str = ""
+    service: str = ""
+    db: int = 0
+    username: str | None = None
+    password: str | None = None
+
+    @property
+    def tls(self) -> bool:
+        return self.scheme == "rediss"
+
+    def __str__(self) -> str:
+        if self.path:
+            return f"unix://{self.path}"
+        hosts = ",".join(f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in self.hosts)
+        return f"{self.scheme}://{hosts}" + (f"/{self.service}" if self.service else "")
+
+    # A struct's own shows every field, and a traceback or a debugger would show the password.
+    __repr__ = __str__
+
+
+def parse_redis(url: str) -> RedisAddress:
+    """Read the address of Redis. User and password stand before the host, `user:password@`, percent-encoded.
+
+    Raises:
+        ValueError: with a sentence that says what would be right. It never has the password.
+    """
+    scheme, found, rest = url.strip().partition("://")
+    if not found or scheme not in _SCHEMES:
+        raise ValueError(f"this is no address of Redis: write {_EXAMPLES}")
+    # A password may have a "/" and even an "@" that were not encoded; hosts and service names have neither.
+    credentials, _, place = rest.rpartition("@")
+    username, password = _credentials(credentials)
+    if "?" in place or "#" in place:
+        raise ValueError("the address of Redis takes no options after '?' or '#': they stand in [redis]")
+    if scheme == "unix":
+        if not place.startswith("/") or "\0" in place:
+            raise ValueError("a UNIX socket needs the whole path of its file, such as unix:///run/redis.sock")
+        return RedisAddress("one", scheme, path=unquote(place), username=username, password=password)
+    kind = _SCHEMES[scheme]
+    hosts, _, path = place.partition("/")
+    parts = path.removesuffix("/").split("/") if path.removesuffix("/") else []
+    service = ""
+    if kind == "sentinel":
+        if not 1 <= len(parts) <= 2:
+            raise ValueError(
+                "Sentinel needs the name of its service, such as redis+sentinel://host:26379,host2:26379/mymaster/0"
+            )
+        service = unquote(parts.pop(0))
+    if len(parts) > 1 or (kind == "cluster" and parts not in ([], ["0"])):
+        what = "a Cluster has only the database 0" if kind == "cluster" else "after the host stands only the database"
+        raise ValueError(f"{what}: write {_EXAMPLES}")
+    db = _number(parts[0], 1_000_000, "the database is a number") if parts else 0
+    port = SENTINEL_PORT if kind == "sentinel" else REDIS_PORT
+    places = tuple(_host(host.strip(), port) for host in hosts.split(","))
+    if kind == "one" and len(places) > 1:
+        raise ValueError(f"{scheme}:// names one host; several are a Sentinel's or a Cluster's: write {_EXAMPLES}")
+    return RedisAddress(kind, scheme, places, service=service, db=db, username=username, password=password)
+
+
+def _credentials(text: str) -> tuple[str | None, str | None]:
+    if not text:
+        return None, None
+    username, _, password = text.partition(":")
+    return unquote(username) or None, unquote(password) or None
+
+
+def _host(text: str, default: int) -> tuple[str, int]:
+    host, port = text, ""
+    if not text.endswith("]"):
+        host, _, port = text.rpartition(":") if ":" in text else (text, "", "")
+    if not _HOST.match(host):
+        raise ValueError(f"the address of Redis needs a host, such as host:{default}, or [::1]:{default} for IPv6")
+    return host.strip("[]"), _number(port, 65535, "a port is a number from 0 to 65535") if port else default
+
+
+def _number(text: str, most: int, rule: str) -> int:
+    # The text is not shown: where the host was forgotten it is the password.
+    if not re.fullmatch(r"[0-9]{1,7}", text) or int(text) > most:
+        raise ValueError(f"in the address of Redis {rule}: write {_EXAMPLES}")
+    return int(text)

@@ -1,0 +1,59 @@
+"""Nodes in one process: a broker that carries envelopes from hub to hub, without Redis."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from fws.brokers.base import Deliver
+from fws.brokers.envelope import decode, encode
+from fws.publication import Publication
+
+
+class Bus:
+    """Carries payloads by channel to all nodes, when a test says so."""
+
+    def __init__(self) -> None:
+        self.nodes: list[BusBroker] = []
+        self.waiting: list[tuple[str | None, bytes]] = []
+
+    def turn(self) -> int:
+        """Carry what waits. Returns how much that was."""
+        waiting, self.waiting = self.waiting, []
+        for channel, payload in waiting:
+            for node in self.nodes:
+                node.take(channel, payload)
+        return len(waiting)
+
+
+class BusBroker:
+    """One node's broker."""
+
+    def __init__(self, bus: Bus) -> None:
+        self._bus = bus
+        self._name = f"node{len(bus.nodes)}"
+        self.channels: set[str | None] = {None}
+        bus.nodes.append(self)
+
+    def start(self, deliver: Deliver, crowded: Callable[[], bool]) -> None:
+        self._deliver = deliver
+
+    def stop(self, timeout: float) -> None:
+        pass
+
+    def publish(self, publication: Publication) -> None:
+        payload = encode(publication, self._name)
+        self._deliver(publication)
+        self._bus.waiting.append((publication.channel, payload))
+
+    def take(self, channel: str | None, payload: bytes) -> None:
+        if channel in self.channels and (publication := decode(channel, payload, self._name)) is not None:
+            self._deliver(publication)
+
+    def subscribe(self, channel: str) -> None:
+        self.channels.add(channel)
+
+    def unsubscribe(self, channel: str) -> None:
+        self.channels.discard(channel)
+
+    def health(self) -> str | None:
+        return None

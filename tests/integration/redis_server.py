@@ -1,0 +1,86 @@
+"""A private Redis on a free port, and what may happen to it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import redis
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class RedisServer:
+    """A `redis-server` process; ended by its pid."""
+
+    def __init__(self, folder: Path, *options: str, start: bool = True, program: str = "redis-server") -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder = folder
+        self.port = free_port()
+        self.options = options
+        self.password: str | None = None
+        self._program = program
+        self.process: subprocess.Popen[bytes] | None = None
+        if start:
+            self.start()
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    def start(self, *options: str, wait: bool = True) -> None:
+        base = ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder), "--save", ""]
+        if self._program == "redis-server":
+            base += ["--enable-debug-command", "yes"]
+        self.process = subprocess.Popen(
+            [self._program, *base, *self.options, *options],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        if wait:
+            self.wait()
+
+    def wait(self) -> None:
+        until = time.monotonic() + 10
+        while True:
+            try:
+                self.say("PING")
+                return
+            except redis.RedisError:
+                assert time.monotonic() < until, "redis-server does not answer"
+                time.sleep(0.02)
+
+    def client(self, **options: Any) -> redis.Redis:
+        defaults = {"password": self.password, "socket_timeout": 10, "protocol": 2}
+        return redis.Redis(port=self.port, **(defaults | options))
+
+    def say(self, *words: Any) -> Any:
+        """One command, over a connection of its own."""
+        with self.client() as client:
+            return client.execute_command(*words)
+
+    def signal(self, number: int) -> None:
+        assert self.process is not None
+        os.kill(self.process.pid, number)
+
+    def kill(self) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.process.kill()
+            self.process.wait(10)
+
+    def freeze(self) -> None:
+        self.signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        self.signal(signal.SIGCONT)
