@@ -25,11 +25,13 @@ from fws.protocol.deflate import Agreement, negotiate
 from fws.protocol.handshake import check, check_origin, choose_subprotocol, response_headers, wants_upgrade
 from fws.protocol.head import Head, HeadReader
 from fws.request import Request
-from fws.transport import Transport
+from fws.tls import identity_of, reason_of
+from fws.transport import TlsTransport, Transport, end_tls
 
 if TYPE_CHECKING:
     from fws.board import Seat
     from fws.hub import Hub
+    from fws.tls import Keeper
 
 logger = logging.getLogger("fws.http")
 
@@ -51,6 +53,7 @@ class Listener(WSGIServer):
 
     Args:
         seat: of a worker that shares its listening socket with others.
+        tls: what makes handshakes; None for no TLS.
 
     Attributes:
         draining: whether upgrades are refused.
@@ -60,11 +63,19 @@ class Listener(WSGIServer):
     # The machine's own name would be looked up in the DNS, for an environ that no filter sees.
     base_env = {**WSGIServer.base_env, "SERVER_NAME": "fws"}
 
-    def __init__(self, listener: Any, application: Callable[..., Any], hub: Hub, seat: Seat | None = None) -> None:
+    def __init__(
+        self,
+        listener: Any,
+        application: Callable[..., Any],
+        hub: Hub,
+        seat: Seat | None = None,
+        tls: Keeper | None = None,
+    ) -> None:
         # With others at the same socket gevent takes one connection in each turn, not a hundred.
-        environ = {"wsgi.multiprocess": seat is not None}
+        environ = {"wsgi.multiprocess": seat is not None, "wsgi.url_scheme": "http" if tls is None else "https"}
         super().__init__(listener, application, handler_class=Handler, log=None, error_log=logger, environ=environ)
         self.hub = hub
+        self.tls = tls
         self.draining = False
         self.arriving = 0
         self._seat = seat
@@ -133,6 +144,7 @@ class Handler(WebSocketHandler):
         self._refused = False
         self._upgrades = False
         self._switching = b""
+        self._secure = False
 
     def handle_one_request(self) -> Any:
         """Read one head, answer it. The result is pywsgi's: True for another request, None for the end."""
@@ -142,6 +154,8 @@ class Handler(WebSocketHandler):
         self._timeout = Deadline(hub.generation.config.server.handshake_timeout)
         with self._timeout:
             try:
+                if self.server.tls is not None and not self._secure and not self._shake(self.server.tls):
+                    return None
                 head = self._read_head()
                 if head is None:
                     return None
@@ -156,7 +170,7 @@ class Handler(WebSocketHandler):
                     self._linger()
             except Deadline:
                 hub.metrics.count("handshake_timeouts")
-                if not self.headers_sent:
+                if not self.headers_sent and self._secure == (self.server.tls is not None):
                     self._answer(Refusal(408, "The request took too long."))
                 return None
             except Refusal as refusal:
@@ -168,11 +182,28 @@ class Handler(WebSocketHandler):
             finally:
                 self._timeout.close()
         if self.close_connection or self.server.draining:
+            self._end_tls()
             return None
         # Reading and writing do not wait while bytes and room are there: a peer that sends request after request
         # would never let go of the loop.
         pause()
         return True
+
+    def _shake(self, tls: Keeper) -> bool:
+        """Do the TLS handshake. What does not speak TLS is closed, with no more than a debug line."""
+        try:
+            self.socket = tls.shake(self.socket)
+        except OSError as error:
+            self.server.hub.metrics.count("tls_failures")
+            logger.debug("no TLS with %s: %s", self._address(), reason_of(error))
+            return False
+        self._secure = True
+        return True
+
+    def _end_tls(self) -> None:
+        inner = getattr(self.socket, "_sslobj", None)
+        if inner is not None:
+            end_tls(inner)
 
     def _read_head(self) -> Head | None:
         """The next request's head; None when the peer leaves before it is complete."""
@@ -219,6 +250,7 @@ class Handler(WebSocketHandler):
 
     def _linger(self) -> None:
         """End our half of the stream and read the peer's to its end, for a while."""
+        self._end_tls()
         with Timeout(LINGER, False):
             try:
                 self.socket.shutdown(socket.SHUT_WR)
@@ -261,12 +293,14 @@ class Handler(WebSocketHandler):
         if route is None:
             raise Refusal(404, "There is no endpoint at this path.")
         endpoint, params = route
-        check_origin(head, endpoint.origins, secure=self.server.ssl_enabled)
+        check_origin(head, endpoint.origins, secure=self._secure)
         subprotocol = choose_subprotocol(head, endpoint.settings.subprotocols)
         offers = head.get("sec-websocket-extensions")
         if endpoint.settings.compression and offers is not None:
             self._agreement = negotiate(offers)
         client = Client(endpoint, Request(head, params, self._address()), hub, subprotocol or "")
+        if self._secure:
+            client.identity = identity_of(self.socket)
         try:
             client.connect()
         except Deadline:
@@ -310,7 +344,8 @@ class Handler(WebSocketHandler):
         """
         client: Client = self.websocket
         client_socket, self.socket = self.socket, None
-        client.open(Transport(client_socket), self._switching, self._agreement, self._rest)
+        transport = TlsTransport(client_socket) if self._secure else Transport(client_socket)
+        client.open(transport, self._switching, self._agreement, self._rest)
         del self.websocket
 
     def run_application(self) -> None:

@@ -32,6 +32,7 @@ from fws.metrics import Metrics
 from fws.pipeline import culprit
 from fws.pulse import ORPHAN_DRAIN, Pulse
 from fws.sweeper import Sweeper
+from fws.tls import LOOK, Keeper
 from fws.web import Web
 
 logger = logging.getLogger("fws")
@@ -66,6 +67,7 @@ class Server:
         address: where to listen.
         log: whose folded lines are settled now and then.
         pulse: of a worker, which shares its listening socket with others.
+        tls: what makes TLS handshakes; None for no TLS.
     """
 
     def __init__(
@@ -74,6 +76,7 @@ class Server:
         address: Tcp | Unix,
         log: FoldingHandler | None = None,
         pulse: Pulse | None = None,
+        tls: Keeper | None = None,
     ) -> None:
         self.generation = generation
         self.address = address
@@ -81,6 +84,7 @@ class Server:
         self.hub = Hub(generation, metrics, broker=broker_of(generation, metrics))
         self._log = log
         self._pulse = pulse
+        self._tls = tls
         self._stop = Event()
         self._listener: Listener | None = None
         self._greenlets: list[Any] = []
@@ -96,15 +100,16 @@ class Server:
         """Listen and serve, and heed SIGTERM and SIGINT from now on. Raises StartError."""
         for number in (signal.SIGTERM, signal.SIGINT):
             self._handlers[number] = gevent.signal_handler(number, self._signalled)
+        self._handlers[signal.SIGHUP] = gevent.signal_handler(signal.SIGHUP, self._hung_up)
         pulse = self._pulse
         if pulse is None:
             raise_file_limit()
             listener = listen(self.address)
         else:
-            self._handlers[signal.SIGHUP] = gevent.signal_handler(signal.SIGHUP, self._hung_up)
             listener = pulse.listener()
             self._greenlets.append(gevent.spawn(self._beat, pulse))
-        self._listener = Listener(listener, self._web, self.hub, pulse.seat if pulse is not None else None)
+        seat = pulse.seat if pulse is not None else None
+        self._listener = Listener(listener, self._web, self.hub, seat, self._tls)
         self.address = bound(self.address, listener)
         self.hub.start()
         try:
@@ -119,6 +124,8 @@ class Server:
         gc.collect()
         gc.freeze()
         self._greenlets += [gevent.spawn(Sweeper(self.hub).run), gevent.spawn(self._settle_log)]
+        if self._tls is not None:
+            self._greenlets.append(gevent.spawn(self._look_at_certificates, self._tls))
         self._listener.start()
         if pulse is not None:
             pulse.seat.beat(0)
@@ -206,9 +213,12 @@ class Server:
         self._stop.set()
 
     def _hung_up(self) -> None:
-        logger.warning(
-            "SIGHUP: a configuration cannot be loaded anew yet; SIGUSR2 to the supervisor renews the workers"
-        )
+        if self._tls is not None:
+            self._tls.reload()
+        else:
+            logger.warning(
+                "SIGHUP: a configuration cannot be loaded anew yet; SIGUSR2 to the supervisor renews the workers"
+            )
 
     def _beat(self, pulse: Pulse) -> None:
         while True:
@@ -216,6 +226,11 @@ class Server:
             serves = listener is not None and listener.started and not self._stop.is_set()
             pulse.seat.beat(listener.connections if serves and listener is not None else None)
             gevent.sleep(BEAT)
+
+    def _look_at_certificates(self, tls: Keeper) -> None:
+        while True:
+            gevent.sleep(LOOK)
+            tls.look()
 
     def _settle_log(self) -> None:
         while self._log is not None:

@@ -56,6 +56,7 @@ class Wire:
     def __init__(self) -> None:
         self.written = bytearray()
         self.fd = -1
+        self.waits = False
         self.full = False
         self.ended = False
         self.aborted = False

@@ -73,6 +73,20 @@ class Server(Settings, frozen=True, kw_only=True):
     max_fragments: Annotated[int, Meta(ge=1), Help("The most frames that one message may come in.")] = MAX_FRAGMENTS
 
 
+class Tls(msgspec.Struct, frozen=True, kw_only=True):
+    """TLS at the door. Files are relative to the TOML file's folder; changed ones are loaded for new connections."""
+
+    cert: Annotated[str, Meta(min_length=1), Help("File of the certificate with those between it and the root (PEM).")]
+    key: Annotated[str, Help("File of its key, not encrypted (PEM); empty when it is in that of the certificate.")] = ""
+    client_ca: Annotated[
+        str,
+        Help(
+            "File of those who may sign clients' certificates; clients without one are refused. Empty: none is asked."
+        ),
+    ] = ""
+    min_version: Annotated[Literal["1.2", "1.3"], Help("The oldest version of TLS that is spoken.")] = "1.2"
+
+
 class Redis(msgspec.Struct, frozen=True, kw_only=True):
     """The Redis server that connects several processes."""
 
@@ -129,6 +143,7 @@ class Config(msgspec.Struct, frozen=True):
     file: str
     folder: FilePath
     server: Server
+    tls: Tls | None
     redis: Redis
     channels: dict[str, Channel]
     pipelines: dict[str, list[str]]
@@ -178,8 +193,9 @@ class _Reader:
         self._environ = environ
 
     def config(self, document: Document) -> Config:
-        tree = {name: self._section(name, document.tree) for name in SECTIONS}
+        tree = {name: dict(self._section(name, document.tree)) for name in SECTIONS}
         self._unknown_sections(document.tree)
+        tls = self._tls(tree["server"].pop("tls", None))
         server = self._options(Server, tree["server"], ("server",))
         redis = self._options(Redis, tree["redis"], ("redis",))
         channels = {
@@ -198,6 +214,7 @@ class _Reader:
             file=file,
             folder=FilePath(file).parent,
             server=Server(**server),
+            tls=tls,
             redis=Redis(**redis),
             channels=channels,
             pipelines=pipelines,
@@ -250,6 +267,18 @@ class _Reader:
             else:
                 self._option(known[key], value, (*path, key), values)
         return values
+
+    def _tls(self, table: Any) -> Tls | None:
+        path: Path = ("server", "tls")
+        if table is None:
+            return None
+        if not isinstance(table, dict):
+            self._problem("expected a table", path, hint="write [server.tls] and its keys below", key=True)
+            return None
+        values = self._options(Tls, table, path)
+        if "cert" not in table:
+            self._problem("[server.tls] has no 'cert'", path, hint='name the file: cert = "cert.pem"', key=True)
+        return Tls(**values) if "cert" in values else None
 
     def _unknown_key(self, key: str, known: Iterable[str], path: Path) -> None:
         self._problem(f"unknown key {key!r}", (*path, key), hint=did_you_mean(key, known), key=True)
