@@ -24,6 +24,7 @@ from fws.loop import Deadline, overdue, pause
 from fws.protocol.deflate import Agreement, negotiate
 from fws.protocol.handshake import check, check_origin, choose_subprotocol, response_headers, wants_upgrade
 from fws.protocol.head import Head, HeadReader
+from fws.protocol.proxy import ProxyError, Source, forwarded, header_end, normal, parse_networks, parse_proxy
 from fws.request import Request
 from fws.tls import identity_of, reason_of
 from fws.transport import TlsTransport, Transport, end_tls
@@ -76,6 +77,9 @@ class Listener(WSGIServer):
         super().__init__(listener, application, handler_class=Handler, log=None, error_log=logger, environ=environ)
         self.hub = hub
         self.tls = tls
+        config = hub.generation.config.server
+        self.trusted = parse_networks(config.trusted_proxies)
+        self.proxy_protocol = config.proxy_protocol
         self.draining = False
         self.arriving = 0
         self._seat = seat
@@ -144,6 +148,9 @@ class Handler(WebSocketHandler):
         self._refused = False
         self._upgrades = False
         self._switching = b""
+        # Where the connection comes from, and the request that is being answered: a proxy's are those of many.
+        self._peer = self._source = Source(normal(str(address[0])) if isinstance(address, tuple) else "")
+        self._arrived = False
         self._secure = False
 
     def handle_one_request(self) -> Any:
@@ -154,11 +161,12 @@ class Handler(WebSocketHandler):
         self._timeout = Deadline(hub.generation.config.server.handshake_timeout)
         with self._timeout:
             try:
-                if self.server.tls is not None and not self._secure and not self._shake(self.server.tls):
+                if not self._arrived and not self._arrive():
                     return None
                 head = self._read_head()
                 if head is None:
                     return None
+                self._source = forwarded(head, self._peer, self.server.trusted)
                 self._prepare(head)
                 if not self._upgrades:
                     self._timeout.close()
@@ -170,7 +178,7 @@ class Handler(WebSocketHandler):
                     self._linger()
             except Deadline:
                 hub.metrics.count("handshake_timeouts")
-                if not self.headers_sent and self._secure == (self.server.tls is not None):
+                if not self.headers_sent and self._arrived:
                     self._answer(Refusal(408, "The request took too long."))
                 return None
             except Refusal as refusal:
@@ -188,6 +196,35 @@ class Handler(WebSocketHandler):
         # would never let go of the loop.
         pause()
         return True
+
+    def _arrive(self) -> bool:
+        """What comes before the first request: a trusted proxy's word about its client, and TLS."""
+        server = self.server
+        if server.proxy_protocol and self._peer.address in server.trusted:
+            try:
+                source = parse_proxy(self._read_proxy_header())
+            except ProxyError as error:
+                server.hub.metrics.count("proxy_errors")
+                logger.warning("the proxy %s sent %s", self._peer.address or "at the UNIX socket", error)
+                return False
+            if source is not None:
+                self._peer = self._source = source
+        if server.tls is not None and not self._shake(server.tls):
+            return False
+        self._arrived = True
+        return True
+
+    def _read_proxy_header(self) -> bytes:
+        """To its last byte and no further: what follows may be TLS."""
+        header = b""
+        end = None
+        while end is None:
+            ahead = self.socket.recv(RECEIVE, socket.MSG_PEEK)
+            if not ahead:
+                raise ProxyError("no PROXY header")
+            end = header_end(header + ahead)
+            header += self.socket.recv(len(ahead) if end is None else end - len(header))
+        return header
 
     def _shake(self, tls: Keeper) -> bool:
         """Do the TLS handshake. What does not speak TLS is closed, with no more than a debug line."""
@@ -293,7 +330,9 @@ class Handler(WebSocketHandler):
         if route is None:
             raise Refusal(404, "There is no endpoint at this path.")
         endpoint, params = route
-        check_origin(head, endpoint.origins, secure=self._secure)
+        source = self._source
+        secure = self._secure if source.secure is None else source.secure
+        check_origin(head, endpoint.origins, secure=secure, host=source.host)
         subprotocol = choose_subprotocol(head, endpoint.settings.subprotocols)
         offers = head.get("sec-websocket-extensions")
         if endpoint.settings.compression and offers is not None:
@@ -372,8 +411,7 @@ class Handler(WebSocketHandler):
             logger.debug("%s %s %s", self._address(), self.requestline, self.code)
 
     def _address(self) -> str:
-        address = self.client_address
-        return str(address[0]) if isinstance(address, tuple) else ""
+        return self._source.address
 
 
 class _Headers:

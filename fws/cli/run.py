@@ -17,7 +17,7 @@ from fws.generation import Generation
 from fws.log import FORMATS, set_up
 from fws.loop import takes_a_line
 from fws.pulse import pulse_of
-from fws.server import Server, StartError, bound, raise_file_limit, remove_socket_file
+from fws.server import Server, StartError, address_of, bound, given_listener, raise_file_limit, remove_socket_file
 from fws.server import listen as open_listener
 from fws.tls import Keeper, TlsError
 from fws.workers import supervise
@@ -84,7 +84,8 @@ def run(
         elif count > 1:
             sys.exit(_supervise(generation, address, count, serving))
         else:
-            server = Server(generation, address, log, tls=tls)
+            given = given_listener(os.environ)
+            server = Server(generation, address if given is None else address_of(given), log, tls=tls, given=given)
             server.start()
             serving(server.address)
             server.serve_until_signal()
@@ -107,10 +108,13 @@ def cores() -> int:
 def _supervise(generation: Generation, address: Tcp | Unix, count: int, serving: Callable[[Tcp | Unix], None]) -> int:
     """Keep several workers on one address. The exit status. Raises StartError."""
     raise_file_limit()
-    listener = open_listener(address)
+    settings = generation.config.server
+    given = given_listener(os.environ)
+    if given is not None:
+        return supervise(given, count, settings.drain, lambda: serving(address_of(given)))
+    listener = open_listener(address, settings.socket_mode, settings.socket_owner)
     try:
-        drain = generation.config.server.drain
-        return supervise(listener, count, drain, lambda: serving(bound(address, listener)))
+        return supervise(listener, count, settings.drain, lambda: serving(bound(address, listener)))
     finally:
         remove_socket_file(address)
 
