@@ -400,10 +400,13 @@ class Compiler:
         if static and not (self._config.folder / static).is_dir():
             hint = "it is relative to the folder of the TOML file"
             self._problem(Problem(f"there is no folder {static!r}", ("server", "static"), hint=hint))
-        ca = self._config.redis.ca
-        if ca and not (self._config.folder / ca).is_file():
-            hint = "it is relative to the folder of the TOML file"
-            self._problem(Problem(f"there is no file {ca!r}", ("redis", "ca"), hint=hint))
+        files: dict[Path, str] = {("redis", "ca"): self._config.redis.ca}
+        if (tls := self._config.tls) is not None:
+            files |= {("server", "tls", name): getattr(tls, name) for name in ("cert", "key", "client_ca")}
+        for path, file in files.items():
+            if file and not (self._config.folder / file).is_file():
+                hint = "it is relative to the folder of the TOML file"
+                self._problem(Problem(f"there is no file {file!r}", path, hint=hint))
 
     def _warn_of_what_does_nothing(self) -> None:
         """Sections that are read and kept, but that this version does not act on: silence would look like service."""

@@ -24,12 +24,15 @@ from fws.loop import Deadline, overdue, pause
 from fws.protocol.deflate import Agreement, negotiate
 from fws.protocol.handshake import check, check_origin, choose_subprotocol, response_headers, wants_upgrade
 from fws.protocol.head import Head, HeadReader
+from fws.protocol.proxy import ProxyError, Source, forwarded, header_end, normal, parse_networks, parse_proxy
 from fws.request import Request
-from fws.transport import Transport
+from fws.tls import identity_of, reason_of
+from fws.transport import TlsTransport, Transport, end_tls
 
 if TYPE_CHECKING:
     from fws.board import Seat
     from fws.hub import Hub
+    from fws.tls import Keeper
 
 logger = logging.getLogger("fws.http")
 
@@ -51,6 +54,7 @@ class Listener(WSGIServer):
 
     Args:
         seat: of a worker that shares its listening socket with others.
+        tls: what makes handshakes; None for no TLS.
 
     Attributes:
         draining: whether upgrades are refused.
@@ -60,11 +64,22 @@ class Listener(WSGIServer):
     # The machine's own name would be looked up in the DNS, for an environ that no filter sees.
     base_env = {**WSGIServer.base_env, "SERVER_NAME": "fws"}
 
-    def __init__(self, listener: Any, application: Callable[..., Any], hub: Hub, seat: Seat | None = None) -> None:
+    def __init__(
+        self,
+        listener: Any,
+        application: Callable[..., Any],
+        hub: Hub,
+        seat: Seat | None = None,
+        tls: Keeper | None = None,
+    ) -> None:
         # With others at the same socket gevent takes one connection in each turn, not a hundred.
-        environ = {"wsgi.multiprocess": seat is not None}
+        environ = {"wsgi.multiprocess": seat is not None, "wsgi.url_scheme": "http" if tls is None else "https"}
         super().__init__(listener, application, handler_class=Handler, log=None, error_log=logger, environ=environ)
         self.hub = hub
+        self.tls = tls
+        config = hub.generation.config.server
+        self.trusted = parse_networks(config.trusted_proxies)
+        self.proxy_protocol = config.proxy_protocol
         self.draining = False
         self.arriving = 0
         self._seat = seat
@@ -133,6 +148,10 @@ class Handler(WebSocketHandler):
         self._refused = False
         self._upgrades = False
         self._switching = b""
+        # Where the connection comes from, and the request that is being answered: a proxy's are those of many.
+        self._peer = self._source = Source(normal(str(address[0])) if isinstance(address, tuple) else "")
+        self._arrived = False
+        self._secure = False
 
     def handle_one_request(self) -> Any:
         """Read one head, answer it. The result is pywsgi's: True for another request, None for the end."""
@@ -142,9 +161,12 @@ class Handler(WebSocketHandler):
         self._timeout = Deadline(hub.generation.config.server.handshake_timeout)
         with self._timeout:
             try:
+                if not self._arrived and not self._arrive():
+                    return None
                 head = self._read_head()
                 if head is None:
                     return None
+                self._source = forwarded(head, self._peer, self.server.trusted)
                 self._prepare(head)
                 if not self._upgrades:
                     self._timeout.close()
@@ -156,7 +178,7 @@ class Handler(WebSocketHandler):
                     self._linger()
             except Deadline:
                 hub.metrics.count("handshake_timeouts")
-                if not self.headers_sent:
+                if not self.headers_sent and self._arrived:
                     self._answer(Refusal(408, "The request took too long."))
                 return None
             except Refusal as refusal:
@@ -168,11 +190,57 @@ class Handler(WebSocketHandler):
             finally:
                 self._timeout.close()
         if self.close_connection or self.server.draining:
+            self._end_tls()
             return None
         # Reading and writing do not wait while bytes and room are there: a peer that sends request after request
         # would never let go of the loop.
         pause()
         return True
+
+    def _arrive(self) -> bool:
+        """What comes before the first request: a trusted proxy's word about its client, and TLS."""
+        server = self.server
+        if server.proxy_protocol and self._peer.address in server.trusted:
+            try:
+                source = parse_proxy(self._read_proxy_header())
+            except ProxyError as error:
+                server.hub.metrics.count("proxy_errors")
+                logger.warning("the proxy %s sent %s", self._peer.address or "at the UNIX socket", error)
+                return False
+            if source is not None:
+                self._peer = self._source = source
+        if server.tls is not None and not self._shake(server.tls):
+            return False
+        self._arrived = True
+        return True
+
+    def _read_proxy_header(self) -> bytes:
+        """To its last byte and no further: what follows may be TLS."""
+        header = b""
+        end = None
+        while end is None:
+            ahead = self.socket.recv(RECEIVE, socket.MSG_PEEK)
+            if not ahead:
+                raise ProxyError("no PROXY header")
+            end = header_end(header + ahead)
+            header += self.socket.recv(len(ahead) if end is None else end - len(header))
+        return header
+
+    def _shake(self, tls: Keeper) -> bool:
+        """Do the TLS handshake. What does not speak TLS is closed, with no more than a debug line."""
+        try:
+            self.socket = tls.shake(self.socket)
+        except OSError as error:
+            self.server.hub.metrics.count("tls_failures")
+            logger.debug("no TLS with %s: %s", self._address(), reason_of(error))
+            return False
+        self._secure = True
+        return True
+
+    def _end_tls(self) -> None:
+        inner = getattr(self.socket, "_sslobj", None)
+        if inner is not None:
+            end_tls(inner)
 
     def _read_head(self) -> Head | None:
         """The next request's head; None when the peer leaves before it is complete."""
@@ -219,6 +287,7 @@ class Handler(WebSocketHandler):
 
     def _linger(self) -> None:
         """End our half of the stream and read the peer's to its end, for a while."""
+        self._end_tls()
         with Timeout(LINGER, False):
             try:
                 self.socket.shutdown(socket.SHUT_WR)
@@ -261,12 +330,16 @@ class Handler(WebSocketHandler):
         if route is None:
             raise Refusal(404, "There is no endpoint at this path.")
         endpoint, params = route
-        check_origin(head, endpoint.origins, secure=self.server.ssl_enabled)
+        source = self._source
+        secure = self._secure if source.secure is None else source.secure
+        check_origin(head, endpoint.origins, secure=secure, host=source.host)
         subprotocol = choose_subprotocol(head, endpoint.settings.subprotocols)
         offers = head.get("sec-websocket-extensions")
         if endpoint.settings.compression and offers is not None:
             self._agreement = negotiate(offers)
         client = Client(endpoint, Request(head, params, self._address()), hub, subprotocol or "")
+        if self._secure:
+            client.identity = identity_of(self.socket)
         try:
             client.connect()
         except Deadline:
@@ -310,7 +383,8 @@ class Handler(WebSocketHandler):
         """
         client: Client = self.websocket
         client_socket, self.socket = self.socket, None
-        client.open(Transport(client_socket), self._switching, self._agreement, self._rest)
+        transport = TlsTransport(client_socket) if self._secure else Transport(client_socket)
+        client.open(transport, self._switching, self._agreement, self._rest)
         del self.websocket
 
     def run_application(self) -> None:
@@ -337,8 +411,7 @@ class Handler(WebSocketHandler):
             logger.debug("%s %s %s", self._address(), self.requestline, self.code)
 
     def _address(self) -> str:
-        address = self.client_address
-        return str(address[0]) if isinstance(address, tuple) else ""
+        return self._source.address
 
 
 class _Headers:

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import msgspec
 
-from fws.config.schema import Channel, Redis, Server, Settings
+from fws.config.schema import Channel, Redis, Server, Settings, Tls
 from fws.filter import EVENTS, hooks_of
 from fws.options import Option, options_of
 from fws.pipeline import Pipeline
@@ -199,6 +199,7 @@ def settings_markdown() -> str:
             'In `[server]` for every path, in `[endpoints."/path"]` for one.',
             shared,
         ),
+        ("[server.tls]", "Certificate and key; without this section there is no TLS.", options_of(Tls)),
         ("[redis]", "What several processes share.", options_of(Redis)),
         ('[channels."pattern"]', "Settings of the channels that a pattern matches.", options_of(Channel)),
     ]
@@ -237,7 +238,10 @@ def json_schema(registry: Registry) -> dict[str, Any]:
         "title": "fws configuration",
         **_object(
             {
-                "server": _object(_options(options_of(Server)), "The process, and the settings of every path."),
+                "server": _object(
+                    {**_options(options_of(Server)), "tls": _required(Tls, "Certificate and key of TLS.")},
+                    "The process, and the settings of every path.",
+                ),
                 "redis": _object(_options(options_of(Redis)), "What several processes share."),
                 "channels": {
                     "description": "Settings of channels, by pattern.",
@@ -300,6 +304,12 @@ def _object(properties: dict[str, Any], description: str = "") -> dict[str, Any]
     """A table that refuses other keys."""
     described = {"description": description} if description else {}
     return {**described, "type": "object", "properties": properties, "additionalProperties": False}
+
+
+def _required(cls: type, description: str) -> dict[str, Any]:
+    """A table some of whose keys must be there."""
+    options = options_of(cls)
+    return {**_object(_options(options), description), "required": [o.name for o in options if o.required]}
 
 
 def _options(options: Sequence[Option]) -> dict[str, Any]:

@@ -61,6 +61,7 @@ class Wire:
     def __init__(self) -> None:
         self.written = bytearray()
         self.fd = -1
+        self.waits = False
         self.room = math.inf
         self.ended = False
         self.aborted = False

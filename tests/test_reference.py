@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fws import Duration, Filter, Help, Size, Takes
-from fws.config import Channel, Redis, Server, Settings, parse, read
+from fws.config import Channel, Redis, Server, Settings, Tls, parse, read
 from fws.filter import EVENTS, hooks_of
 from fws.options import options_of
 from fws.pipeline import Pipeline
@@ -161,7 +161,7 @@ def test_the_page_lists_each_filter_under_each_event_it_serves() -> None:
 
 def test_the_page_of_settings_has_every_setting_once() -> None:
     page = settings_markdown()
-    wanted = [option.name for cls in (Server, Redis, Channel) for option in options_of(cls)]
+    wanted = [option.name for cls in (Server, Tls, Redis, Channel) for option in options_of(cls)]
     assert sorted(re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)) == sorted(wanted)
     assert page.index("## [server]\n") < page.index("`ping_interval`") < page.index("`max_message`")
     assert '| `ping_interval` | duration | `"25s"` |' in page

@@ -9,6 +9,7 @@ from fws.config.schema import (
     Redis,
     Server,
     Settings,
+    Tls,
     place_problems,
     read,
 )
@@ -25,6 +26,7 @@ __all__ = [
     "Settings",
     "Source",
     "Tcp",
+    "Tls",
     "Unix",
     "effective_listen",
     "effective_workers",

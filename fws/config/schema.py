@@ -22,6 +22,7 @@ from fws.constants import MAX_FRAGMENTS
 from fws.filter import EVENTS
 from fws.options import Help, Option, options_of
 from fws.problem import Path, Problem, did_you_mean, dotted
+from fws.protocol.proxy import parse_networks
 from fws.units import Duration, Size
 from fws.variables import VariableError, fill_variables
 
@@ -63,6 +64,22 @@ class Server(Settings, frozen=True, kw_only=True):
         Annotated[int, Meta(ge=1, le=MAX_WORKERS)] | Literal["auto"],
         Help('Processes that serve, "auto" for one a core; more than one need [redis] url.'),
     ] = 1
+    socket_mode: Annotated[
+        str, Help('Rights on the file of a UNIX socket, in octal, such as "660"; empty: as the umask says.')
+    ] = ""
+    socket_owner: Annotated[str, Help('Owner of that file, "user", "user:group" or ":group"; empty: who runs fws.')] = (
+        ""
+    )
+    trusted_proxies: Annotated[
+        list[str],
+        Help(
+            'Networks of the proxies in front, such as "10.0.0.0/8"; "unix:" for who comes over a UNIX socket. From '
+            "them alone X-Forwarded-For, -Proto and -Host are believed."
+        ),
+    ] = []
+    proxy_protocol: Annotated[
+        bool, Help("Trusted proxies begin each connection with a PROXY protocol header, version 1 or 2.")
+    ] = False
     static: Annotated[str, Help("Folder of files for plain HTTP, relative to the TOML file's; empty for none.")] = ""
     handshake_timeout: Annotated[_Seconds, Help("From the accepted connection to the 101, absolute.")] = 10
     close_timeout: Annotated[_Seconds, Help("For the closing handshake; then TCP ends.")] = 5
@@ -71,6 +88,20 @@ class Server(Settings, frozen=True, kw_only=True):
     # Platforms kill what is still there 30 s after they asked for the end.
     drain: Annotated[_Seconds, Help("At shutdown, the time that clients have to leave.")] = 25
     max_fragments: Annotated[int, Meta(ge=1), Help("The most frames that one message may come in.")] = MAX_FRAGMENTS
+
+
+class Tls(msgspec.Struct, frozen=True, kw_only=True):
+    """TLS at the door. Files are relative to the TOML file's folder; changed ones are loaded for new connections."""
+
+    cert: Annotated[str, Meta(min_length=1), Help("File of the certificate with those between it and the root (PEM).")]
+    key: Annotated[str, Help("File of its key, not encrypted (PEM); empty when it is in that of the certificate.")] = ""
+    client_ca: Annotated[
+        str,
+        Help(
+            "File of those who may sign clients' certificates; clients without one are refused. Empty: none is asked."
+        ),
+    ] = ""
+    min_version: Annotated[Literal["1.2", "1.3"], Help("The oldest version of TLS that is spoken.")] = "1.2"
 
 
 class Redis(msgspec.Struct, frozen=True, kw_only=True):
@@ -129,6 +160,7 @@ class Config(msgspec.Struct, frozen=True):
     file: str
     folder: FilePath
     server: Server
+    tls: Tls | None
     redis: Redis
     channels: dict[str, Channel]
     pipelines: dict[str, list[str]]
@@ -178,9 +210,14 @@ class _Reader:
         self._environ = environ
 
     def config(self, document: Document) -> Config:
-        tree = {name: self._section(name, document.tree) for name in SECTIONS}
+        tree = {name: dict(self._section(name, document.tree)) for name in SECTIONS}
         self._unknown_sections(document.tree)
+        tls = self._tls(tree["server"].pop("tls", None))
         server = self._options(Server, tree["server"], ("server",))
+        if server.get("proxy_protocol") and not server.get("trusted_proxies"):
+            hint = 'name who may use it, such as trusted_proxies = ["10.0.0.0/8"]'
+            path: Path = ("server", "proxy_protocol")
+            self._problem("the PROXY protocol is believed of trusted proxies only, and there are none", path, hint=hint)
         redis = self._options(Redis, tree["redis"], ("redis",))
         channels = {
             name: Channel(**self._options(Channel, table, ("channels", name)))
@@ -198,6 +235,7 @@ class _Reader:
             file=file,
             folder=FilePath(file).parent,
             server=Server(**server),
+            tls=tls,
             redis=Redis(**redis),
             channels=channels,
             pipelines=pipelines,
@@ -250,6 +288,18 @@ class _Reader:
             else:
                 self._option(known[key], value, (*path, key), values)
         return values
+
+    def _tls(self, table: Any) -> Tls | None:
+        path: Path = ("server", "tls")
+        if table is None:
+            return None
+        if not isinstance(table, dict):
+            self._problem("expected a table", path, hint="write [server.tls] and its keys below", key=True)
+            return None
+        values = self._options(Tls, table, path)
+        if "cert" not in table:
+            self._problem("[server.tls] has no 'cert'", path, hint='name the file: cert = "cert.pem"', key=True)
+        return Tls(**values) if "cert" in values else None
 
     def _unknown_key(self, key: str, known: Iterable[str], path: Path) -> None:
         self._problem(f"unknown key {key!r}", (*path, key), hint=did_you_mean(key, known), key=True)
@@ -413,9 +463,22 @@ def _check_static(folder: str) -> None:
         raise ValueError("a folder's name has no control characters")
 
 
+def _check_mode(mode: str) -> None:
+    if mode and not re.fullmatch("0?[0-7]{3}", mode):
+        raise ValueError(f'{mode!r} is no mode: write three octal digits, such as "660"')
+
+
+def _check_owner(owner: str) -> None:
+    if owner and not re.fullmatch(r"[^\s:]+(?::[^\s:]+)?|:[^\s:]+", owner):
+        raise ValueError(f'{owner!r} is no owner: write "user", "user:group" or ":group"')
+
+
 # What a type alone cannot say of an option.
 _CHECKS: dict[str, Callable[[Any], object]] = {
     "listen": parse_listen,
+    "socket_mode": _check_mode,
+    "socket_owner": _check_owner,
+    "trusted_proxies": parse_networks,
     "static": _check_static,
     "prefix": _check_redis_name,
     "subscribe": _check_names,
