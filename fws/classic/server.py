@@ -35,6 +35,7 @@ from fws.errors import ConfigError, FwsError
 from fws.log import set_up
 from fws.loop import takes_a_line
 from fws.server import Server
+from fws.tls import Keeper
 
 __all__ = [
     "DefaultStorageObject",
@@ -135,7 +136,9 @@ class Reactor:
         log = set_up("text", "info", ready=takes_a_line)
         try:
             generation = generation_of(parse(self._toml(), "the classic server"), {})
-            server = self._server = Server(generation, Tcp("", self._options.port), log)
+            settings = generation.config.tls
+            tls = Keeper(settings, Path()) if settings is not None else None
+            server = self._server = Server(generation, Tcp("", self._options.port), log, tls=tls)
             share(server.hub, self._shared)
             server.start()
         except (ConfigError, FwsError) as error:

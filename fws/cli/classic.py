@@ -20,8 +20,10 @@ def classic(arguments: tuple[str, ...]) -> None:
     parser.prog = "fws classic"
     options = parser.parse_args(list(arguments))
     if options.config:
-        options = parser.parse_args(server.config_deserializer(options.config))
-        options.config = None
+        try:
+            options = parser.parse_args(server.config_deserializer(options.config))
+        except (OSError, ValueError) as error:
+            raise click.ClickException(f"{options.config}: {error}") from None
     extra = {}
     defaults = list(FILTERS)
     if options.redis:
@@ -33,5 +35,8 @@ def classic(arguments: tuple[str, ...]) -> None:
         defaults.append("fws.classic.filters.broadcast_pubsub")
     if options.filters is None:
         options.filters = defaults
-    server.build_reactor(options, **extra)
+    try:
+        server.build_reactor(options, **extra)
+    except ImportError as error:
+        raise click.ClickException(str(error)) from None
     server.reactor.run()
