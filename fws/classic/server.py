@@ -144,7 +144,7 @@ class Reactor:
         except (ConfigError, FwsError) as error:
             raise SystemExit(str(error)) from None
         scheme = "wss" if self._options.key else "ws"
-        print(f"serving {scheme}://localhost:{getattr(server.address, 'port', 0)}/", flush=True)
+        print(f"serving {scheme}://127.0.0.1:{getattr(server.address, 'port', 0)}/", flush=True)
         server.serve_until_signal()
 
     def stop(self) -> None:

@@ -25,6 +25,7 @@ from tests.support import Harness, build
 BUILT_IN = [
     "broadcast",
     "broadcast_by_token",
+    "classic",
     "close",
     "count",
     "dedupe",
@@ -90,6 +91,7 @@ STAGES = [
     "count messages into=n",
     "dedupe a",
     "broadcast_by_token",
+    "classic",
 ]
 
 HOSTILE = f"""
