@@ -13,7 +13,7 @@ from gevent import GreenletExit
 from fws.channel import DELIVER
 from fws.connection import READ, READ_DEFLATED, Connection
 from fws.constants import ABNORMAL, MAX_PARTS, NO_STATUS, NORMAL, TOO_BIG, TRY_AGAIN_LATER
-from fws.errors import Close, FillError, Reject
+from fws.errors import Close, FillError, Reject, StorageError
 from fws.filter import DROP
 from fws.loop import Deadline
 from fws.message import frame_of
@@ -73,7 +73,7 @@ class Client(Connection):
 
     def __init__(self, endpoint: Endpoint, request: Request, hub: Hub, subprotocol: str = "") -> None:
         waits = endpoint.data.waits or endpoint.message.waits or endpoint.deliver.waits
-        outbox = Outbox(endpoint.settings.max_outbox, self)
+        outbox = Outbox(endpoint.bounds.max_outbox, self)
         super().__init__(hub, outbox, filters_data=bool(endpoint.data), waits=waits)
         self.id = secrets.token_urlsafe(9)
         self.request = request
@@ -206,21 +206,23 @@ class Client(Connection):
             self._fault("connect", error)
             if isinstance(error, FillError):
                 raise Reject(403, "The request lacks something that this endpoint needs.") from None
+            if isinstance(error, StorageError):
+                raise Reject(503, "What decides about access cannot be asked now.") from None
             raise Reject(500, "A filter failed.") from None
         self._connected = True
         self._hub.admit(self)
 
     def open(self, transport: Transport, head: bytes, agreement: Agreement | None, data: bytes) -> None:
         """Write `head`, the 101, and what was held; read frames, first those in `data`, which came with the request."""
-        server = self._hub.generation.config.server
+        limits = self._hub.generation.config.limits
         inflater = None
         if agreement is not None:
             self.deflate_bits = agreement.server_bits
             if self.kind != DELIVER:
                 self.kind = self.deflate_bits
             inflater = Inflater(agreement)
-        decoder = Decoder(self._endpoint.settings.max_message, inflater=inflater, max_fragments=server.max_fragments)
-        self._next_ping = self._hub.services.clock() + server.ping_interval
+        decoder = Decoder(self._endpoint.bounds.max_message, inflater=inflater, max_fragments=limits.max_fragments)
+        self._next_ping = self._hub.services.clock() + limits.ping_interval
         self.outbox.open(transport, head, plain=self.kind == 0)
         self.begin(transport, decoder, READ_DEFLATED if inflater is not None else READ, data)
 
@@ -285,7 +287,7 @@ class Client(Connection):
             return
         if not self._waits:
             self._deliver(publication)
-        elif self._handed + weight > self._endpoint.settings.max_outbox and self._handed:
+        elif self._handed + weight > self._endpoint.bounds.max_outbox and self._handed:
             self.overflow()
         else:
             self._handed += weight
@@ -330,7 +332,7 @@ class Client(Connection):
         self.close_code = code
         self.close_reason = reason
         # At least two of the sweeper's rounds, so that the Close frame has time to leave.
-        timeout = max(1.0, self._hub.generation.config.server.close_timeout)
+        timeout = max(1.0, self._hub.generation.config.limits.close_timeout)
         self._deadline = self._hub.services.clock() + timeout
 
     def kill(self) -> None:
@@ -352,10 +354,10 @@ class Client(Connection):
             if now + tick >= self._deadline or (self._ended and not self.outbox.waits):
                 self.end()
         elif self._pinged:
-            server = self._hub.generation.config.server
+            limits = self._hub.generation.config.limits
             if self.busy or self.made_progress():
                 self._pinged = now
-            elif now - self._pinged >= server.ping_timeout:
+            elif now - self._pinged >= limits.ping_timeout:
                 self._hub.metrics.count("ping_timeouts")
                 self._begin_close(ABNORMAL, "no answer to a ping")
                 transport.abort()
@@ -366,7 +368,7 @@ class Client(Connection):
 
     def _answered(self) -> None:
         if self._pinged:
-            self._next_ping = self._pinged + self._hub.generation.config.server.ping_interval
+            self._next_ping = self._pinged + self._hub.generation.config.limits.ping_interval
             self._pinged = 0.0
 
     @property

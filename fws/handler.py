@@ -158,7 +158,7 @@ class Handler(WebSocketHandler):
         hub = self.server.hub
         # Absolute, from the accept to the 101: one byte now and then does not extend it. None of this is a
         # socket time-out: a filter in `connect` counts as well.
-        self._timeout = Deadline(hub.generation.config.server.handshake_timeout)
+        self._timeout = Deadline(hub.generation.config.limits.handshake_timeout)
         with self._timeout:
             try:
                 if not self._arrived and not self._arrive():

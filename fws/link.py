@@ -7,6 +7,7 @@ back, because redis-py's own ways keep a caller of a frozen Redis for a minute.
 from __future__ import annotations
 
 import ssl
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.cluster import ClusterNode, RedisCluster
 from redis.connection import BlockingConnectionPool, Connection, SSLConnection, UnixDomainSocketConnection
+from redis.crc import key_slot
 from redis.retry import Retry
 from redis.sentinel import Sentinel, SentinelConnectionPool
 
@@ -117,7 +119,7 @@ class Link:
         except BaseException:
             connection.disconnect()
             raise
-        return Stream(connection)
+        return Stream(connection, (host, port))
 
     def _options(self) -> dict[str, Any]:
         address = self.address
@@ -143,11 +145,16 @@ class Link:
 
 
 class Stream:
-    """One open connection to Redis: bytes out, bytes in."""
+    """One open connection to Redis: bytes out, bytes in.
 
-    __slots__ = ("_connection", "_socket")
+    Attributes:
+        place: host and port that it was asked for.
+    """
 
-    def __init__(self, connection: Any) -> None:
+    __slots__ = ("_connection", "_socket", "place")
+
+    def __init__(self, connection: Any, place: tuple[str | None, int]) -> None:
+        self.place = place
         self._connection = connection
         # The one private name of redis-py's that is used: its readers wait for whole replies, however large.
         self._socket = connection._sock
@@ -173,9 +180,26 @@ class Stream:
             raise LinkError("it closed the connection")
         return data
 
+    def when_readable(self, call: Callable[[], None]) -> Callable[[], None]:
+        """Have `call` called when something comes, or the end. Returns what stops it, to be called before `close`."""
+        watcher = gevent.get_hub().loop.io(self._socket.fileno(), 1)
+        watcher.start(call)
+
+        def stop() -> None:
+            watcher.stop()
+            watcher.close()
+
+        return stop
+
     def close(self) -> None:
         """End it. Who waits in `send` or `receive` gets a LinkError."""
         self._connection.disconnect()
+
+
+def slot_of(name: bytes) -> int:
+    """The slot of a Cluster that a key or channel belongs to; of a name with `{…}` that part alone counts."""
+    slot: int = key_slot(name)
+    return slot
 
 
 def reason(error: BaseException) -> str:

@@ -1,4 +1,5 @@
-"""The pulse of a worker: how its supervisor knows that it lives, where it is stuck, and it that the supervisor lives.
+"""The pulse of a worker: how its supervisor knows that it lives and where it is stuck, and how it learns that the
+supervisor is dead.
 
 A worker is a fresh process. What it has of its supervisor stands in the variable `FWS_WORKER`: its number, and the
 descriptors of the listening socket, of the board, of a pipe for what it reports, and of one that nobody writes to and
@@ -63,6 +64,8 @@ class Pulse:
         for descriptor in (place.listener, place.report, place.life):
             os.set_inheritable(descriptor, False)
         self._answer(place.report)
+        # It is meant for the supervisor, and sent to all of the same name by some.
+        signal.signal(signal.SIGUSR2, signal.SIG_IGN)
         # A thread of the system's: it does its work when the loop is stuck, too.
         get_original("_thread", "start_new_thread")(self._outlive, (place.life,))
 

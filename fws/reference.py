@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import msgspec
 
+from fws.config.limits import Bounds, Limits
 from fws.config.schema import Channel, Redis, Server, Settings, Tls
 from fws.filter import EVENTS, hooks_of
 from fws.options import Option, options_of
@@ -69,7 +70,7 @@ def filter_text(found: Found) -> str:
     """The reference of one filter in plain lines, none of them cut or wrapped."""
     doc, options = doc_of(found.cls), options_of(found.cls)
     parts = [f"{found.name}: {doc.summary}" if doc.summary else found.name]
-    parts.append(f"Serves {', '.join(hooks_of(found.cls))}. Origin: {found.origin}.")
+    parts.append(f"Serves {', '.join(hooks_of(found.cls))}.{_promise(found)} Origin: {found.origin}.")
     if doc.body:
         parts.append(doc.body)
     if doc.example:
@@ -83,6 +84,11 @@ def filter_text(found: Found) -> str:
                 lines.append(_indented(meaning, width + 2))
         parts.append("Options, in the order of a stage's arguments:\n" + "\n".join(lines))
     return "\n\n".join(parts)
+
+
+def _promise(found: Found) -> str:
+    """Of a `switch` or `when` the branches decide."""
+    return " Never waits." if found.cls.waits is False else ""
 
 
 def _indented(text: str, width: int) -> str:
@@ -109,6 +115,7 @@ def filter_json(found: Found) -> dict[str, Any]:
         "description": doc.body,
         "example": doc.example,
         "events": list(hooks_of(found.cls)),
+        "waits": found.cls.waits is not False,
         "options": [
             {
                 "name": option.name,
@@ -135,7 +142,11 @@ def filter_markdown(found: Found, name: str = "") -> str:
         name: the heading, when it is not the filter's name.
     """
     doc = doc_of(found.cls)
-    parts = [f"### {name or found.name}", doc.summary, f"Serves {', '.join(f'`{e}`' for e in hooks_of(found.cls))}."]
+    parts = [
+        f"### {name or found.name}",
+        doc.summary,
+        f"Serves {', '.join(f'`{e}`' for e in hooks_of(found.cls))}.{_promise(found)}",
+    ]
     parts.append(doc.body)
     if doc.example:
         parts.append(f"```toml\n{doc.example}\n```")
@@ -176,18 +187,18 @@ def _anchor(heading: str) -> str:
 
 def settings_markdown() -> str:
     """The page of all settings that are no filter's options."""
-    shared = options_of(Settings)
-    names = {option.name for option in shared}
     sections: list[tuple[str, str, Sequence[Option]]] = [
-        (
-            "[server]",
-            "Where the process listens, how long it waits.",
-            [option for option in options_of(Server) if option.name not in names],
-        ),
+        ("[server]", "Where the process listens, and what is in front of it.", _own(Server, Settings)),
         (
             "[server] and [endpoints.…]",
             'In `[server]` for every path, in `[endpoints."/path"]` for one.',
-            shared,
+            options_of(Settings),
+        ),
+        ("[limits]", "For each process. None can be switched off by zero: a limit is a number.", _own(Limits, Bounds)),
+        (
+            "[limits] and [endpoints.…]",
+            'In `[limits]` for every path, in `[endpoints."/path"]` for one.',
+            options_of(Bounds),
         ),
         ("[server.tls]", "Certificate and key; without this section there is no TLS.", options_of(Tls)),
         ("[redis]", "What several processes share.", options_of(Redis)),
@@ -197,6 +208,12 @@ def settings_markdown() -> str:
     for title, text, options in sections:
         parts += [f"## {title}", text, _table([(option, option.help) for option in options])]
     return "\n\n".join(parts) + "\n"
+
+
+def _own(cls: type, shared: type) -> list[Option]:
+    """The options of a section that no endpoint has."""
+    names = {option.name for option in options_of(shared)}
+    return [option for option in options_of(cls) if option.name not in names]
 
 
 # The names of chains and filters, and quantities, as the loader reads them; a test compares the two.
@@ -220,7 +237,7 @@ def json_schema(registry: Registry) -> dict[str, Any]:
     """
     filters = named(found for found in registry.all() if isinstance(found, Found))
     events = {event: _ref("pipeline", EVENT_HELP[event]) for event in EVENTS}
-    endpoint = _options(options_of(Settings)) | {
+    endpoint = _options([*options_of(Settings), *options_of(Bounds)]) | {
         event: schema for event, schema in events.items() if event != "publication"
     }
     return {
@@ -232,6 +249,7 @@ def json_schema(registry: Registry) -> dict[str, Any]:
                     {**_options(options_of(Server)), "tls": _required(Tls, "Certificate and key of TLS.")},
                     "The process, and the settings of every path.",
                 ),
+                "limits": _object(_options(options_of(Limits)), "How much of what there may be."),
                 "redis": _object(_options(options_of(Redis)), "What several processes share."),
                 "channels": {
                     "description": "Settings of channels, by pattern.",

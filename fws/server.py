@@ -34,6 +34,9 @@ from fws.log import FoldingHandler
 from fws.metrics import Metrics
 from fws.pipeline import culprit
 from fws.pulse import ORPHAN_DRAIN, Pulse
+from fws.storages.base import Storage
+from fws.storages.memory import MemoryStorage
+from fws.storages.redis import RedisStorage
 from fws.sweeper import Sweeper
 from fws.tls import LOOK, Keeper
 from fws.web import Web
@@ -89,6 +92,7 @@ class Server:
         self.address = address
         metrics = Metrics()
         self.hub = Hub(generation, metrics, broker=broker_of(generation, metrics))
+        generation.services.storage = storage_of(generation)
         self._log = log
         self._pulse = pulse
         self._tls = tls
@@ -111,6 +115,7 @@ class Server:
         self._handlers[signal.SIGHUP] = gevent.signal_handler(signal.SIGHUP, self._hung_up)
         pulse = self._pulse
         if pulse is None:
+            self._handlers[signal.SIGUSR2] = gevent.signal_handler(signal.SIGUSR2, self._asked_to_renew)
             raise_file_limit()
             settings = self.generation.config.server
             listener = self._given or listen(self.address, settings.socket_mode, settings.socket_owner)
@@ -229,6 +234,9 @@ class Server:
                 "SIGHUP: a configuration cannot be loaded anew yet; SIGUSR2 to the supervisor renews the workers"
             )
 
+    def _asked_to_renew(self) -> None:
+        logger.warning("SIGUSR2: with one worker there is no supervisor to renew it: restart the server")
+
     def _beat(self, pulse: Pulse) -> None:
         while True:
             listener = self._listener
@@ -247,14 +255,29 @@ class Server:
             self._log.settle()
 
 
-def broker_of(generation: Generation, metrics: Metrics) -> Broker:
-    """What carries publications: Redis where `[redis] url` names one, else plain calls."""
+def link_of(generation: Generation) -> Link | None:
+    """The way to the Redis that `[redis] url` names, if it does."""
     config = generation.config
     settings = config.redis
-    if not settings.url:
+    return Link(settings.url, (config.folder / settings.ca) if settings.ca else "") if settings.url else None
+
+
+def storage_of(generation: Generation) -> Storage:
+    """Where filters keep what they share: Redis where there is one, else this process."""
+    link = link_of(generation)
+    if link is None:
+        return MemoryStorage(generation.services.clock)
+    return RedisStorage(link, generation.config.redis.prefix)
+
+
+def broker_of(generation: Generation, metrics: Metrics) -> Broker:
+    """What carries publications: Redis where `[redis] url` names one, else plain calls."""
+    link = link_of(generation)
+    if link is None:
         return MemoryBroker()
+    settings = generation.config.redis
     return RedisBroker(
-        Link(settings.url, (config.folder / settings.ca) if settings.ca else ""),
+        link,
         prefix=settings.prefix,
         subscribe=settings.subscribe,
         buffer=settings.buffer,

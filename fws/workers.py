@@ -43,12 +43,12 @@ class Launcher:
 
     Args:
         listener: the socket.
-        count: how many workers there are; for a while there may be twice as many.
+        count: how many workers there are to be.
     """
 
     def __init__(self, listener: Any, count: int) -> None:
         self._listener = listener
-        # A row more for each, and one: a successor serves while the old worker leaves.
+        # More than there can be workers, with those that are renewed.
         self._rows = list(range(2 * count + 1))
         self._board_file = _memory()
         self._board = Board(self._board_file, len(self._rows))

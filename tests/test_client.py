@@ -13,7 +13,7 @@ from fws.sweeper import TICK, Sweeper
 from tests.support import Harness, build
 
 CONF = """
-[server]
+[limits]
 ping_interval = "25s"
 ping_timeout = "10s"
 close_timeout = "5s"

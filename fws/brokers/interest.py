@@ -48,6 +48,18 @@ class Interest:
             del self._wanted[name]
             self._leaving[name] = self._clock() + LINGER
 
+    def forget(self, name: bytes) -> None:
+        """Want it no more, at once, and tell nobody: it is no longer heard here."""
+        self._wanted.pop(name, None)
+        self._leaving.pop(name, None)
+        self._asked.discard(name)
+
+    def lost(self, name: bytes) -> None:
+        """Redis has ended this subscription by itself."""
+        self._asked.discard(name)
+        if name in self._wanted:
+            self._new[name] = None
+
     def renew(self) -> None:
         """There is a new connection, which has been asked for nothing."""
         self._asked.clear()

@@ -10,11 +10,11 @@ import secrets
 from collections.abc import Callable, Sequence
 
 from fws.brokers.base import Deliver
+from fws.brokers.carrier import Carrier, Setting
+from fws.brokers.cluster import Cluster
 from fws.brokers.envelope import decode, encode
-from fws.brokers.interest import Interest
 from fws.brokers.pattern import matcher
-from fws.brokers.relay import Relay
-from fws.brokers.sender import Sender
+from fws.brokers.single import Single
 from fws.brokers.state import State
 from fws.link import Link
 from fws.metrics import Metrics
@@ -22,7 +22,7 @@ from fws.publication import Publication, check_channel
 
 
 class RedisBroker:
-    """Carries publications through one Redis.
+    """Carries publications through Redis: one server, the master that Sentinels name, or a Cluster.
 
     Args:
         link: how to reach it.
@@ -44,19 +44,16 @@ class RedisBroker:
         metrics: Metrics,
         clock: Callable[[], float],
     ) -> None:
-        self._link = link
         self._prefix = prefix.encode()
         names = list(dict.fromkeys(name.encode() for name in subscribe))
         self._patterns = {name: matcher(name) for name in names if any(c in name for c in b"*?[\\")}
         self._names = [name for name in names if name not in self._patterns]
-        self._buffer = buffer
         self._largest = largest
         self._metrics = metrics
-        self._clock = clock
         self._state = State(str(link), metrics, clock)
-        self._interest = Interest(clock, [self._prefix])
-        self._relay: Relay | None = None
-        self._sender: Sender | None = None
+        setting = Setting(self._prefix, self._names, list(self._patterns), buffer, largest, self._state, metrics, clock)
+        kind = Cluster if link.address.kind == "cluster" else Single
+        self._carrier: Carrier = kind(link, setting)
         self._node = ""
         self._deliver: Deliver = _nowhere
 
@@ -64,28 +61,10 @@ class RedisBroker:
         # Made here and not before: forked processes are nodes of their own.
         self._node = secrets.token_urlsafe(12)
         self._deliver = deliver
-        self._relay = Relay(
-            self._link.stream,
-            self._interest,
-            self._names,
-            list(self._patterns),
-            self._take,
-            crowded,
-            self._largest,
-            self._state,
-            self._metrics,
-            self._clock,
-        )
-        self._sender = Sender(self._link.stream, b"PUBLISH", self._buffer, self._state, self._metrics, self._clock)
-        self._relay.start()
-        self._sender.start()
+        self._carrier.start(self._take, crowded)
 
     def stop(self, timeout: float) -> None:
-        if self._relay is not None:
-            self._relay.stop()
-        if self._sender is not None:
-            self._sender.flush(timeout)
-            self._metrics.count("redis_dropped", len(self._sender.stop()))
+        self._carrier.stop(timeout)
 
     def publish(self, publication: Publication) -> None:
         # First of all: what other nodes cannot have must not reach this one alone.
@@ -93,19 +72,15 @@ class RedisBroker:
         self._deliver(publication)
         if len(payload) > self._largest:
             self._metrics.count("redis_oversized")
-        elif self._sender is not None:
-            self._sender.send(self._prefix + (publication.channel or "").encode(), payload)
+        else:
+            self._carrier.send(self._prefix + (publication.channel or "").encode(), payload)
 
     def subscribe(self, channel: str) -> None:
         # No lock: between the question whether this is the first member and this change nothing waits.
-        self._interest.add(self._prefix + channel.encode())
-        if self._relay is not None:
-            self._relay.changed()
+        self._carrier.add(self._prefix + channel.encode())
 
     def unsubscribe(self, channel: str) -> None:
-        self._interest.discard(self._prefix + channel.encode())
-        if self._relay is not None:
-            self._relay.changed()
+        self._carrier.discard(self._prefix + channel.encode())
 
     def health(self) -> str | None:
         return self._state.reason

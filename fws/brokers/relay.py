@@ -14,21 +14,17 @@ import gevent
 from gevent.event import Event
 
 from fws.brokers.backoff import Backoff
+from fws.brokers.carrier import Setting, Take
 from fws.brokers.interest import Interest
 from fws.brokers.resp import Failure, Replies, RespError, command, commands
-from fws.brokers.state import State
 from fws.link import LinkError, Stream, told
 from fws.loop import Budget, pause
-from fws.metrics import Metrics
 
 logger = logging.getLogger("fws.redis")
 
 # Seconds between two pings, and without a byte from Redis until it counts as dead: noticed within 10 s.
 PING = 3.0
 SILENCE = 6.0
-
-# Called with the pattern (None for a channel subscribed by its name), the channel, and the payload (None: too large).
-Take = Callable[[bytes | None, bytes, bytes | None], None]
 
 
 class Relay:
@@ -37,42 +33,37 @@ class Relay:
     Args:
         connect: gives a stream that has been logged in. Raises LinkError.
         interest: names to be subscribed; with `sharded` as a Cluster's sharded channels.
-        plain: further names, always subscribed as ordinary channels.
-        patterns: always subscribed.
         take: called for each message, in order.
         crowded: whether nothing more should be read now.
-        largest: bytes; a larger message is given to `take` as None.
-        moved: called when this Redis says that it no longer serves a sharded channel.
+        names, patterns: further channels, always subscribed as ordinary ones.
+        moved: called when this Redis says that another one serves a channel.
     """
 
     def __init__(
         self,
         connect: Callable[[], Stream],
         interest: Interest,
-        plain: Sequence[bytes],
-        patterns: Sequence[bytes],
+        setting: Setting,
         take: Take,
         crowded: Callable[[], bool],
-        largest: int,
-        state: State,
-        metrics: Metrics,
-        clock: Callable[[], float],
+        names: Sequence[bytes] = (),
+        patterns: Sequence[bytes] = (),
+        *,
+        sharded: bool = False,
         moved: Callable[[], None] | None = None,
     ) -> None:
         self._connect = connect
-        self.interest = interest
-        self._plain = plain
+        self._interest = interest
+        self._names = names
         self._patterns = patterns
         self._take = take
         self._crowded = crowded
-        self._largest = largest
-        self._state = state
-        self._metrics = metrics
-        self._clock = clock
+        self._largest = setting.largest
+        self._state = setting.state
+        self._metrics = setting.metrics
+        self._clock = setting.clock
+        self._sharded = sharded
         self._moved = moved
-        self._subscribe, self._unsubscribe = (
-            (b"SUBSCRIBE", b"UNSUBSCRIBE") if moved is None else (b"SSUBSCRIBE", b"SUNSUBSCRIBE")
-        )
         self._backoff = Backoff()
         self._wake = Event()
         self._stream: Stream | None = None
@@ -88,16 +79,16 @@ class Relay:
         """The interest has changed. Never waits: the companion tells Redis."""
         self._wake.set()
 
-    def renew(self) -> None:
-        """Connect anew: this Redis is no longer the one to hear."""
-        if self._stream is not None:
+    def leave(self, place: tuple[str, int] | None = None) -> None:
+        """Connect anew, unless this is the place to be."""
+        if self._stream is not None and self._stream.place != place:
             self._stream.close()
 
     def stop(self) -> None:
         self._stopped = True
         if self._greenlet is not None:
             self._greenlet.kill(block=False)
-        self.renew()
+        self.leave()
         self._state.forget(self)
 
     def _run(self) -> None:
@@ -126,22 +117,26 @@ class Relay:
 
     def _ask(self, stream: Stream) -> None:
         """Tell Redis what is wanted, and ping it. The only one that writes to the stream."""
-        self.interest.renew()
+        self._interest.renew()
         pinged = 0.0
         try:
             # In this order: the answer to the first ping says that all is subscribed.
-            stream.send(commands(b"SUBSCRIBE", self._plain) + commands(b"PSUBSCRIBE", self._patterns))
+            stream.send(commands(b"SUBSCRIBE", self._names) + commands(b"PSUBSCRIBE", self._patterns))
             while True:
                 self._wake.clear()
-                new, gone = self.interest.changes()
-                data = commands(self._subscribe, new) + commands(self._unsubscribe, gone)
+                new, gone = self._interest.changes()
+                if self._sharded:
+                    # One by one: the slots of two names may be served by two nodes.
+                    data = commands(b"SSUBSCRIBE", new, 1) + commands(b"SUNSUBSCRIBE", gone, 1)
+                else:
+                    data = commands(b"SUBSCRIBE", new) + commands(b"UNSUBSCRIBE", gone)
                 if self._clock() - pinged >= PING:
                     pinged = self._clock()
                     data += command(b"PING")
                 if data:
                     stream.send(data)
                 wait = pinged + PING - self._clock()
-                change = self.interest.wait()
+                change = self._interest.wait()
                 self._wake.wait(max(0.0, wait if change is None else min(wait, change)))
         except LinkError:
             stream.close()
@@ -166,6 +161,8 @@ class Relay:
 
     def _heed(self, reply: Any) -> None:
         if isinstance(reply, Failure):
+            if self._moved is not None:
+                self._moved()
             raise LinkError(told(reply))
         if not isinstance(reply, list):
             # A Cluster's node of which nothing is subscribed answers a ping so.
@@ -180,7 +177,10 @@ class Relay:
                     self._up = True
                     self._backoff.reset()
                     self._state.up(self)
-            case [b"sunsubscribe", bytes(channel), *_] if channel in self.interest and self._moved is not None:
+            case [b"sunsubscribe", bytes(channel), *_] if channel in self._interest and self._moved is not None:
+                # Nobody asked for it: the slot has moved.
+                self._metrics.count("redis_gaps")
+                self._interest.lost(channel)
                 self._moved()
 
     def _guarded(self, pattern: bytes | None, channel: bytes, payload: bytes | None) -> None:

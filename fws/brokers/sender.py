@@ -7,12 +7,12 @@ from collections.abc import Callable
 import gevent
 from gevent.event import Event
 
+from fws.brokers.ask import ask
 from fws.brokers.backoff import MOST, Backoff
 from fws.brokers.buffer import Buffer
+from fws.brokers.carrier import Setting
 from fws.brokers.resp import Failure, Replies, RespError, command
-from fws.brokers.state import State
 from fws.link import REPLY, LinkError, Stream, told
-from fws.metrics import Metrics
 
 # Bytes of one write. Only one is under way: what is lost at most when Redis goes away, and little enough for 2 s.
 BATCH = 256 * 1024
@@ -31,7 +31,6 @@ class Sender:
     Args:
         connect: gives a stream that has been logged in. Raises LinkError.
         word: `PUBLISH`, or `SPUBLISH` in a Cluster.
-        most: bytes that wait while Redis is away.
         moved: called with what this Redis refuses because another one serves the channel.
     """
 
@@ -39,24 +38,24 @@ class Sender:
         self,
         connect: Callable[[], Stream],
         word: bytes,
-        most: int,
-        state: State,
-        metrics: Metrics,
-        clock: Callable[[], float],
+        setting: Setting,
         moved: Callable[[list[tuple[bytes, bytes]]], None] | None = None,
     ) -> None:
         self._connect = connect
         self._word = word
-        self._most = most
-        self._state = state
-        self._metrics = metrics
-        self._clock = clock
+        self._most = setting.buffer
+        self._state = setting.state
+        self._metrics = setting.metrics
+        self._clock = setting.clock
         self._moved = moved
-        self._buffer = Buffer(most)
+        self._buffer = Buffer(self._most)
         self._backoff = Backoff()
         self._wake = Event()
+        # Set while nothing waits and nothing is under way.
         self._idle = Event()
+        self._idle.set()
         self._stream: Stream | None = None
+        self._leaving = False
         self._greenlet: gevent.Greenlet | None = None
 
     def start(self) -> None:
@@ -70,21 +69,20 @@ class Sender:
             self._metrics.count("redis_dropped", dropped)
         self._wake.set()
 
-    def renew(self) -> None:
-        """Connect anew: this Redis is no longer the one to speak to."""
-        if self._stream is not None:
-            self._stream.close()
+    def leave(self, place: tuple[str, int] | None = None) -> None:
+        """Connect anew, unless this is the place to be. What is being written is given its time."""
+        if self._stream is not None and self._stream.place != place:
+            self._leaving = True
+            self._wake.set()
 
     def flush(self, timeout: float) -> None:
         """Wait until all is sent, at most `timeout` seconds."""
-        if self._buffer or not self._idle.is_set():
-            self._idle.wait(timeout)
+        self._idle.wait(timeout)
 
     def stop(self) -> list[tuple[bytes, bytes]]:
         """End at once. Returns what was not sent."""
         if self._greenlet is not None:
             self._greenlet.kill(block=False)
-        self.renew()
         self._state.forget(self)
         return self._buffer.take(BURST * 2)
 
@@ -93,6 +91,7 @@ class Sender:
             gevent.sleep(self._backoff.next())
             try:
                 self._stream = stream = self._connect()
+                self._leaving = False
                 try:
                     self._serve(stream)
                 finally:
@@ -105,32 +104,34 @@ class Sender:
 
     def _serve(self, stream: Stream) -> None:
         replies = Replies(BATCH)
-        self._check(stream, replies)
+        # A connection that is dead is better found before something is written to it.
+        ask(stream, b"PING")
         if self._backoff.waited:
             gevent.sleep(SETTLE)
-            self._check(stream, replies)
+            ask(stream, b"PING")
+        # A Redis that answers a ping may still refuse to publish: it is up when it has taken one.
+        if items := self._buffer.take(1):
+            self._publish(stream, replies, items)
         self._backoff.reset()
         self._buffer.bound(BURST)
         self._state.up(self)
         while True:
-            items = self._buffer.take(BATCH)
+            items = [] if self._leaving else self._buffer.take(BATCH)
             if items:
                 self._publish(stream, replies, items)
                 continue
             self._idle.set()
             self._wake.clear()
-            if not self._wake.wait(CHECK):
-                self._check(stream, replies)
-
-    def _check(self, stream: Stream, replies: Replies) -> None:
-        """A connection that is dead is better found before something is written to it."""
-        stream.send(command(b"PING"))
-        until = self._clock() + REPLY
-        while not (answers := replies.feed(stream.receive(max(0.001, until - self._clock())))):
-            if self._clock() > until:
-                raise LinkError("it does not answer")
-        if isinstance(answers[0], Failure):
-            raise LinkError(told(answers[0]))
+            if self._leaving:
+                raise LinkError("another one has taken its place")
+            # An end is noticed while there is nothing to send: what is written after it would be lost.
+            stop = stream.when_readable(self._wake.set)
+            try:
+                self._wake.wait(CHECK)
+            finally:
+                stop()
+            if not self._buffer:
+                ask(stream, b"PING")
 
     def _publish(self, stream: Stream, replies: Replies, items: list[tuple[bytes, bytes]]) -> None:
         answered = 0

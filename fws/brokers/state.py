@@ -34,6 +34,7 @@ class State:
         self._reasons: dict[object, str] = {}
         self._reached = False
         self._since: float | None = None
+        # The counters when it was last up: what is lost is counted before anybody knows that it is away.
         self._before: dict[str, int] = {}
 
     @property
@@ -56,7 +57,6 @@ class State:
         self._reasons[part] = reason
         if self._since is None:
             self._since = self._clock()
-            self._before = self._metrics.all()
             self._metrics.count("redis_outages")
             logger.warning(
                 "Redis %s is away: %s; clients here go on, what they publish for other nodes waits", self._name, reason
@@ -78,3 +78,4 @@ class State:
         elif not self._reached:
             logger.info("Redis %s is reached", self._name)
         self._reached = True
+        self._before = self._metrics.all()

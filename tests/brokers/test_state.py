@@ -20,13 +20,13 @@ def test_one_line_for_each_change_of_state(caplog: pytest.LogCaptureFixture) -> 
     assert caplog.messages == []
     state.up("sender")
     assert state.reason is None
+    metrics.count("redis_unconfirmed", 1)  # counted before anybody knows that it is away
     state.down("relay", "it does not answer")
     state.down("sender", "it does not answer")
     state.down("sender", "nothing listens there")
     assert state.reason == "Redis redis://h:1: it does not answer"
     clock.advance(12.3)
     metrics.count("redis_dropped", 4)
-    metrics.count("redis_unconfirmed", 1)
     state.up("relay")
     state.up("sender")
     state.up("sender")

@@ -24,12 +24,16 @@ from tests.support import Harness, build
 
 BUILT_IN = [
     "broadcast",
+    "broadcast_by_token",
     "close",
+    "count",
+    "dedupe",
     "drop",
     "echo",
     "join",
     "json",
     "leave",
+    "load",
     "log",
     "max_message",
     "omit",
@@ -44,6 +48,7 @@ BUILT_IN = [
     "stdout_messages",
     "stdout_publications",
     "stdout_rawdata",
+    "store",
     "switch",
     "text",
     "when",
@@ -79,6 +84,12 @@ STAGES = [
     "by_a",
     "split",
     "split a max_items=2 on_excess=reply",
+    "store said",
+    "store fields field=a value=b",
+    "load said into=a of=set",
+    "count messages into=n",
+    "dedupe a",
+    "broadcast_by_token",
 ]
 
 HOSTILE = f"""

@@ -23,13 +23,12 @@ def free_port() -> int:
 class RedisServer:
     """A `redis-server` process; ended by its pid."""
 
-    def __init__(self, folder: Path, *options: str, start: bool = True, program: str = "redis-server") -> None:
+    def __init__(self, folder: Path, *options: str, start: bool = True) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.port = free_port()
         self.options = options
         self.password: str | None = None
-        self._program = program
         self.process: subprocess.Popen[bytes] | None = None
         if start:
             self.start()
@@ -39,17 +38,19 @@ class RedisServer:
         return f"redis://127.0.0.1:{self.port}/0"
 
     def start(self, *options: str, wait: bool = True) -> None:
-        base = ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder), "--save", ""]
-        if self._program == "redis-server":
-            base += ["--enable-debug-command", "yes"]
         self.process = subprocess.Popen(
-            [self._program, *base, *self.options, *options],
+            self.command(*options),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
         if wait:
             self.wait()
+
+    def command(self, *options: str) -> list[str]:
+        """The words of the command that starts it."""
+        place = ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder), "--save", ""]
+        return ["redis-server", *place, "--enable-debug-command", "yes", *self.options, *options]
 
     def wait(self) -> None:
         until = time.monotonic() + 10

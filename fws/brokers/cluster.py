@@ -1,0 +1,203 @@
+"""A Redis Cluster: sharded pub/sub, each channel at the node that serves its slot, followed when it moves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import gevent
+from gevent.event import Event
+
+from fws.brokers.ask import ask
+from fws.brokers.backoff import Backoff
+from fws.brokers.buffer import Buffer
+from fws.brokers.carrier import Setting, Take
+from fws.brokers.interest import Interest
+from fws.brokers.relay import Relay
+from fws.brokers.sender import Sender
+from fws.link import Link, LinkError, Stream, slot_of
+
+SLOTS = 16384
+# Seconds between two looks at who serves what: while all is well, while it is not, and at the least.
+CALM = 5.0
+TROUBLED = 0.5
+LEAST = 0.1
+
+Place = tuple[str, int]
+
+
+class _Shard(NamedTuple):
+    """One master of the Cluster."""
+
+    interest: Interest
+    relay: Relay
+    sender: Sender
+
+
+class Cluster:
+    """A relay and a sender for each master, and one greenlet that follows the slots."""
+
+    def __init__(self, link: Link, setting: Setting) -> None:
+        self._link = link
+        self._setting = setting
+        self._wanted: dict[bytes, None] = {setting.everyone: None}
+        self._known: list[Place] = list(link.address.hosts)
+        self._places: list[Place | None] = [None] * SLOTS
+        self._shards: dict[Place, _Shard] = {}
+        # What is published while nobody is known to serve its slot.
+        self._homeless = Buffer(setting.buffer)
+        self._changed = Event()
+        self._follower: gevent.Greenlet | None = None
+        self._ear: Relay | None = None
+
+    def start(self, take: Take, crowded: Callable[[], bool]) -> None:
+        self._take = take
+        self._crowded = crowded
+        setting = self._setting
+        setting.state.expect(self)
+        self._follower = gevent.spawn(self._follow)
+        if setting.names or setting.patterns:
+            # Ordinary channels are heard at any node.
+            nothing = Interest(setting.clock)
+            self._ear = Relay(self._any, nothing, setting, take, crowded, setting.names, setting.patterns)
+            self._ear.start()
+
+    def stop(self, timeout: float) -> None:
+        if self._follower is not None:
+            self._follower.kill(block=False)
+        if self._ear is not None:
+            self._ear.stop()
+        until = self._setting.clock() + timeout
+        for shard in self._shards.values():
+            shard.relay.stop()
+            shard.sender.flush(max(0.0, until - self._setting.clock()))
+        left = sum(len(shard.sender.stop()) for shard in self._shards.values())
+        self._setting.metrics.count("redis_dropped", left + len(self._homeless))
+
+    def send(self, name: bytes, payload: bytes) -> None:
+        shard = self._shard(name)
+        if shard is not None and not self._homeless:
+            shard.sender.send(name, payload)
+        elif dropped := self._homeless.append(name, payload):
+            self._setting.metrics.count("redis_dropped", dropped)
+
+    def add(self, name: bytes) -> None:
+        self._wanted[name] = None
+        if (shard := self._shard(name)) is not None:
+            shard.interest.add(name)
+            shard.relay.changed()
+
+    def discard(self, name: bytes) -> None:
+        self._wanted.pop(name, None)
+        if (shard := self._shard(name)) is not None:
+            shard.interest.discard(name)
+            shard.relay.changed()
+
+    def _shard(self, name: bytes) -> _Shard | None:
+        place = self._places[slot_of(name)]
+        return None if place is None else self._shards.get(place)
+
+    # Following.
+
+    def _follow(self) -> None:
+        backoff = Backoff()
+        state = self._setting.state
+        while True:
+            self._changed.clear()
+            try:
+                self._settle(self._find())
+            except LinkError as error:
+                state.down(self, str(error))
+                gevent.sleep(max(LEAST, backoff.next()))
+                continue
+            backoff.reset()
+            state.up(self)
+            gevent.sleep(LEAST)
+            self._changed.wait(CALM if state.reason is None else TROUBLED)
+
+    def _find(self) -> list[Place | None]:
+        """Who serves each slot, as the first node says that answers and is in the Cluster."""
+        why = LinkError("no node answers")
+        for host, port in tuple(self._known):
+            try:
+                stream = self._link.stream(host, port)
+                try:
+                    ranges = ask(stream, b"CLUSTER", b"SLOTS")
+                finally:
+                    stream.close()
+            except LinkError as error:
+                why = error
+                continue
+            if places := _places(ranges, host):
+                # It is asked first next time, and those it named before those of the address.
+                found = dict.fromkeys([(host, port), *(place for place in places if place), *self._link.address.hosts])
+                self._known = list(found)
+                return places
+            why = LinkError("its nodes are no Cluster yet")
+        raise why
+
+    def _settle(self, places: list[Place | None]) -> None:
+        masters = dict.fromkeys(place for place in places if place is not None)
+        for place in masters:
+            if place not in self._shards:
+                self._shards[place] = self._begin(place)
+        gone = [place for place in self._shards if place not in masters]
+        self._places = places
+        for place in gone:
+            shard = self._shards.pop(place)
+            shard.relay.stop()
+            self._homeless.put_back(shard.sender.stop())
+        for name in self._wanted:
+            serving = self._shard(name)
+            for shard in self._shards.values():
+                if shard is serving:
+                    shard.interest.add(name)
+                else:
+                    shard.interest.forget(name)
+        for shard in self._shards.values():
+            shard.relay.changed()
+        for name, payload in self._homeless.take(self._homeless.size):
+            self.send(name, payload)
+
+    def _begin(self, place: Place) -> _Shard:
+        setting = self._setting
+        connect = partial(self._link.stream, *place)
+        interest = Interest(setting.clock)
+        relay = Relay(connect, interest, setting, self._take, self._crowded, sharded=True, moved=self._moved)
+        sender = Sender(connect, b"SPUBLISH", setting, self._refused)
+        relay.start()
+        sender.start()
+        return _Shard(interest, relay, sender)
+
+    def _moved(self) -> None:
+        """A relay was told that its node serves something no longer."""
+        self._changed.set()
+
+    def _refused(self, items: list[tuple[bytes, bytes]]) -> None:
+        """A sender's node does not serve these, so they were not published."""
+        if dropped := self._homeless.put_back(items):
+            self._setting.metrics.count("redis_dropped", dropped)
+        self._changed.set()
+
+    def _any(self) -> Stream:
+        why = LinkError("no node answers")
+        for host, port in tuple(self._known):
+            try:
+                return self._link.stream(host, port)
+            except LinkError as error:
+                why = error
+        raise why
+
+
+def _places(ranges: Any, asked: str) -> list[Place | None]:
+    """The master of each slot, of what CLUSTER SLOTS replies; empty when no slot has one."""
+    places: list[Place | None] = [None] * SLOTS
+    try:
+        for first, last, (host, port, *_), *_ in ranges:
+            # A node that does not know its own address is where it was asked.
+            place = (host.decode() if host else asked, port)
+            places[first : last + 1] = [place] * (last + 1 - first)
+    except (TypeError, ValueError, AttributeError):
+        raise LinkError("its nodes do not say who serves what") from None
+    return places if any(places) else []
