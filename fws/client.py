@@ -12,7 +12,7 @@ from gevent import GreenletExit
 
 from fws.channel import DELIVER
 from fws.connection import READ, READ_DEFLATED, Connection
-from fws.constants import ABNORMAL, MAX_PARTS, NO_STATUS, NORMAL, TOO_BIG, TRY_AGAIN_LATER
+from fws.constants import ABNORMAL, MAX_PARTS, NO_STATUS, NORMAL, POLICY_VIOLATION, TOO_BIG, TRY_AGAIN_LATER
 from fws.errors import Close, FillError, Reject, StorageError
 from fws.filter import DROP
 from fws.loop import Deadline
@@ -59,6 +59,8 @@ class Client(Connection):
         "_next_ping",
         "_parts",
         "_pinged",
+        "_said",
+        "_spoke",
         "channels",
         "close_code",
         "close_reason",
@@ -101,6 +103,9 @@ class Client(Connection):
         self._deadline = 0.0
         self._next_ping = 0.0
         self._pinged = 0.0
+        # Whether it has sent a message since the sweeper last looked, and when the sweeper last saw that.
+        self._said = False
+        self._spoke = 0.0
 
     def __repr__(self) -> str:
         return f"<Client {self.id} {self.path}>"
@@ -222,7 +227,8 @@ class Client(Connection):
                 self.kind = self.deflate_bits
             inflater = Inflater(agreement)
         decoder = Decoder(self._endpoint.bounds.max_message, inflater=inflater, max_fragments=limits.max_fragments)
-        self._next_ping = self._hub.services.clock() + limits.ping_interval
+        self._spoke = self._hub.services.clock()
+        self._next_ping = self._spoke + limits.ping_interval
         self.outbox.open(transport, head, plain=self.kind == 0)
         self.begin(transport, decoder, READ_DEFLATED if inflater is not None else READ, data)
 
@@ -248,6 +254,7 @@ class Client(Connection):
         if kind is str or kind is bytes:
             # After our Close what the peer still says is read and ignored (RFC 6455 1.4).
             if not self.closing:
+                self._said = True
                 self._parts = 0
                 try:
                     self._message.run(self, event)
@@ -353,8 +360,16 @@ class Client(Connection):
         if self.closing:
             if now + tick >= self._deadline or (self._ended and not self.outbox.waits):
                 self.end()
-        elif self._pinged:
-            limits = self._hub.generation.config.limits
+            return
+        limits = self._hub.generation.config.limits
+        if limits.idle_timeout is not None:
+            if self._said or self.busy:
+                self._said, self._spoke = False, now
+            elif now - self._spoke >= limits.idle_timeout:
+                self._hub.metrics.count("idle_timeouts")
+                self.close(POLICY_VIOLATION, "no message for too long")
+                return
+        if self._pinged:
             if self.busy or self.made_progress():
                 self._pinged = now
             elif now - self._pinged >= limits.ping_timeout:
