@@ -134,7 +134,7 @@ class Compiler:
         # What an endpoint has from [server] is the same list, and at fault there.
         own = table.settings.origins is not self._config.server.origins
         origins = self._origins(table.settings, ("endpoints", table.path) if own else ("server",))
-        return Endpoint(table.path, table.settings, origins, pipelines)
+        return Endpoint(table.path, table.settings, table.bounds, origins, pipelines)
 
     def _default(self) -> Endpoint:
         pipelines = {
@@ -143,7 +143,7 @@ class Compiler:
             if event != "publication"
         }
         settings = self._config.server
-        return Endpoint(None, settings, self._origins(settings, ("server",)), pipelines)
+        return Endpoint(None, settings, self._config.limits, self._origins(settings, ("server",)), pipelines)
 
     def _origins(self, settings: Settings, table: Path) -> Origins:
         path = (*table, "origins")

@@ -20,6 +20,7 @@ from geventwebsocket.handler import WebSocketHandler
 
 from fws.client import Client
 from fws.errors import Refusal
+from fws.gate import RETRY, Ticket
 from fws.loop import Deadline, overdue, pause
 from fws.protocol.deflate import Agreement, negotiate
 from fws.protocol.handshake import check, check_origin, choose_subprotocol, response_headers, wants_upgrade
@@ -45,14 +46,41 @@ LINGER = 1.0
 # still waits.
 PATIENCE = 0.02
 EAGER = 0.005
+# When all places are taken, so many at a time are told so, and have so many seconds to ask. Who comes meanwhile waits
+# in the listening socket.
+REFUSED = 16
+REFUSED_TIMEOUT = 2.0
+FULL_PAUSE = 0.05
 # No request has a body here (the head reader refuses them), so all share one empty stream.
 _NO_BODY = io.BytesIO()
+
+
+class Arrival:
+    """An accepted connection.
+
+    Attributes:
+        address: the peer's.
+        ticket: what it counts for at the gate; None where that is not known yet, or the client has it.
+        refusal: what its first request is answered with; None when it may come in.
+    """
+
+    __slots__ = ("address", "refusal", "ticket")
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        self.ticket: Ticket | None = None
+        self.refusal: Refusal | None = None
+
+    def leave(self) -> None:
+        if self.ticket is not None:
+            self.ticket.leave()
 
 
 class Listener(WSGIServer):
     """gevent's server with what its handlers need to know.
 
     Args:
+        capacity: connections that there may be.
         seat: of a worker that shares its listening socket with others.
         tls: what makes handshakes; None for no TLS.
 
@@ -69,6 +97,7 @@ class Listener(WSGIServer):
         listener: Any,
         application: Callable[..., Any],
         hub: Hub,
+        capacity: int,
         seat: Seat | None = None,
         tls: Keeper | None = None,
     ) -> None:
@@ -82,6 +111,8 @@ class Listener(WSGIServer):
         self.proxy_protocol = config.proxy_protocol
         self.draining = False
         self.arriving = 0
+        self._capacity = capacity
+        self._refused = 0
         self._seat = seat
         self._eager_until = 0.0
 
@@ -90,36 +121,69 @@ class Listener(WSGIServer):
         """Those that are open."""
         return self.arriving + len(self.hub.clients)
 
-    def handle(self, sock: Any, address: Any) -> None:
+    def handle(self, sock: Any, arrival: Arrival) -> None:
         try:
-            super().handle(sock, address)
+            Handler(sock, arrival, self).handle()
         finally:
-            self.arriving -= 1
+            arrival.leave()
+            if arrival.refusal is None:
+                self.arriving -= 1
+            else:
+                self._refused -= 1
 
     def do_read(self) -> Any:
         """Accept a connection. Out of descriptors, say so in a line, and try again in a moment."""
         seat = self._seat
         if seat is not None and time.monotonic() > self._eager_until and seat.is_ahead(self.connections):
-            self.stop_accepting()
-            self._timer = self.loop.timer(PATIENCE)
-            self._timer.start(self._accept_eagerly)
+            self._rest(PATIENCE, self._accept_eagerly)
+            return None
+        if self.connections >= self._capacity and self._refused >= REFUSED:
+            self._rest(FULL_PAUSE)
             return None
         try:
             accepted = super().do_read()
-            if accepted:
-                self.arriving += 1
-                if seat is not None:
-                    seat.beat(self.connections)
-            return accepted
         except OSError as error:
             if self.is_fatal_error(error):
                 raise
             self.hub.metrics.count("accept_failures")
             logger.error("cannot accept connections: %s", error.strerror)
-            self.stop_accepting()
-            self._timer = self.loop.timer(0.1)
-            self._timer.start(self._start_accepting_if_started)
+            self._rest(0.1)
             return None
+        if not accepted:
+            return None
+        sock, address = accepted
+        arrival = self._admit(normal(str(address[0])) if isinstance(address, tuple) else "")
+        if arrival is None:
+            sock.close()
+            return None
+        if seat is not None:
+            seat.beat(self.connections)
+        return sock, arrival
+
+    def _admit(self, address: str) -> Arrival | None:
+        """Whether a connection may come in, or is to be told why not; None for neither."""
+        arrival = Arrival(address)
+        try:
+            if self.connections >= self._capacity:
+                self.hub.metrics.count("clients_over_limit")
+                logger.warning("there are %d connections, and no place for more", self._capacity)
+                raise Refusal(503, "The server is full.", [RETRY])
+            if address not in self.trusted:
+                arrival.ticket = self.hub.gate.enter(address)
+        except Refusal as refusal:
+            if self._refused >= REFUSED:
+                return None
+            arrival.refusal = refusal
+            self._refused += 1
+        else:
+            self.arriving += 1
+        return arrival
+
+    def _rest(self, seconds: float, then: Callable[[], None] | None = None) -> None:
+        """Accept nobody for a while."""
+        self.stop_accepting()
+        self._timer = self.loop.timer(seconds)
+        self._timer.start(then or self._start_accepting_if_started)
 
     def _accept_eagerly(self) -> None:
         """The others have had their time: who still waits is accepted by whoever comes first."""
@@ -138,9 +202,10 @@ class Handler(WebSocketHandler):
     # The library's own property builds one that takes the application's log handlers away.
     logger = logger
 
-    def __init__(self, sock: Any, address: Any, server: Listener) -> None:
+    def __init__(self, sock: Any, arrival: Arrival, server: Listener) -> None:
         # With a stream of its own (4.6 KB a client) the library would read ahead of our head reader.
-        super().__init__(sock, address, server, rfile=_NO_BODY)
+        super().__init__(sock, arrival.address, server, rfile=_NO_BODY)
+        self._arrival = arrival
         self._head: Any = None
         self._rest = b""
         self._timeout: Deadline | None = None
@@ -149,7 +214,7 @@ class Handler(WebSocketHandler):
         self._upgrades = False
         self._switching = b""
         # Where the connection comes from, and the request that is being answered: a proxy's are those of many.
-        self._peer = self._source = Source(normal(str(address[0])) if isinstance(address, tuple) else "")
+        self._peer = self._source = Source(arrival.address)
         self._arrived = False
         self._secure = False
 
@@ -158,7 +223,9 @@ class Handler(WebSocketHandler):
         hub = self.server.hub
         # Absolute, from the accept to the 101: one byte now and then does not extend it. None of this is a
         # socket time-out: a filter in `connect` counts as well.
-        self._timeout = Deadline(hub.generation.config.server.handshake_timeout)
+        limit = hub.generation.config.limits.handshake_timeout
+        refusal = self._arrival.refusal
+        self._timeout = Deadline(limit if refusal is None else min(limit, REFUSED_TIMEOUT))
         with self._timeout:
             try:
                 if not self._arrived and not self._arrive():
@@ -166,6 +233,8 @@ class Handler(WebSocketHandler):
                 head = self._read_head()
                 if head is None:
                     return None
+                if refusal is not None:
+                    raise refusal
                 self._source = forwarded(head, self._peer, self.server.trusted)
                 self._prepare(head)
                 if not self._upgrades:
@@ -244,7 +313,8 @@ class Handler(WebSocketHandler):
 
     def _read_head(self) -> Head | None:
         """The next request's head; None when the peer leaves before it is complete."""
-        reader = HeadReader()
+        limits = self.server.hub.generation.config.limits
+        reader = HeadReader(limits.max_head, limits.max_head_line, limits.max_headers)
         data = self._rest
         while True:
             head = reader.feed(data) if data else None
@@ -330,7 +400,11 @@ class Handler(WebSocketHandler):
         if route is None:
             raise Refusal(404, "There is no endpoint at this path.")
         endpoint, params = route
-        source = self._source
+        source, gate = self._source, hub.gate
+        if self._arrival.ticket is None:
+            self._arrival.ticket = gate.enter(source.address)
+        ticket = self._arrival.ticket
+        gate.check_logins(source.address)
         secure = self._secure if source.secure is None else source.secure
         check_origin(head, endpoint.origins, secure=secure, host=source.host)
         subprotocol = choose_subprotocol(head, endpoint.settings.subprotocols)
@@ -345,6 +419,16 @@ class Handler(WebSocketHandler):
         except Deadline:
             hub.metrics.count("handshake_timeouts")
             raise Refusal(503, "The server took too long to decide.") from None
+        except Refusal as refusal:
+            if refusal.status == 401:
+                gate.login_failed(source.address)
+            raise
+        if client.identity is not None:
+            try:
+                ticket.claim(str(client.identity.get("user") or ""))
+            except Refusal:
+                client.disconnect()
+                raise
         if self.server.draining:
             client.disconnect()
             raise _going_away()
@@ -383,7 +467,8 @@ class Handler(WebSocketHandler):
         """
         client: Client = self.websocket
         client_socket, self.socket = self.socket, None
-        transport = TlsTransport(client_socket) if self._secure else Transport(client_socket)
+        transport = (TlsTransport if self._secure else Transport)(client_socket, self._arrival.ticket)
+        self._arrival.ticket = None
         client.open(transport, self._switching, self._agreement, self._rest)
         del self.websocket
 

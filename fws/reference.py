@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import msgspec
 
+from fws.config.limits import Bounds, Limits
 from fws.config.schema import Channel, Redis, Server, Settings, Tls
 from fws.filter import EVENTS, hooks_of
 from fws.options import Option, options_of
@@ -186,18 +187,18 @@ def _anchor(heading: str) -> str:
 
 def settings_markdown() -> str:
     """The page of all settings that are no filter's options."""
-    shared = options_of(Settings)
-    names = {option.name for option in shared}
     sections: list[tuple[str, str, Sequence[Option]]] = [
-        (
-            "[server]",
-            "Where the process listens, how long it waits.",
-            [option for option in options_of(Server) if option.name not in names],
-        ),
+        ("[server]", "Where the process listens, and what is in front of it.", _own(Server, Settings)),
         (
             "[server] and [endpoints.…]",
             'In `[server]` for every path, in `[endpoints."/path"]` for one.',
-            shared,
+            options_of(Settings),
+        ),
+        ("[limits]", "For each process. None can be switched off by zero: a limit is a number.", _own(Limits, Bounds)),
+        (
+            "[limits] and [endpoints.…]",
+            'In `[limits]` for every path, in `[endpoints."/path"]` for one.',
+            options_of(Bounds),
         ),
         ("[server.tls]", "Certificate and key; without this section there is no TLS.", options_of(Tls)),
         ("[redis]", "What several processes share.", options_of(Redis)),
@@ -207,6 +208,12 @@ def settings_markdown() -> str:
     for title, text, options in sections:
         parts += [f"## {title}", text, _table([(option, option.help) for option in options])]
     return "\n\n".join(parts) + "\n"
+
+
+def _own(cls: type, shared: type) -> list[Option]:
+    """The options of a section that no endpoint has."""
+    names = {option.name for option in options_of(shared)}
+    return [option for option in options_of(cls) if option.name not in names]
 
 
 # The names of chains and filters, and quantities, as the loader reads them; a test compares the two.
@@ -230,7 +237,7 @@ def json_schema(registry: Registry) -> dict[str, Any]:
     """
     filters = named(found for found in registry.all() if isinstance(found, Found))
     events = {event: _ref("pipeline", EVENT_HELP[event]) for event in EVENTS}
-    endpoint = _options(options_of(Settings)) | {
+    endpoint = _options([*options_of(Settings), *options_of(Bounds)]) | {
         event: schema for event, schema in events.items() if event != "publication"
     }
     return {
@@ -242,6 +249,7 @@ def json_schema(registry: Registry) -> dict[str, Any]:
                     {**_options(options_of(Server)), "tls": _required(Tls, "Certificate and key of TLS.")},
                     "The process, and the settings of every path.",
                 ),
+                "limits": _object(_options(options_of(Limits)), "How much of what there may be."),
                 "redis": _object(_options(options_of(Redis)), "What several processes share."),
                 "channels": {
                     "description": "Settings of channels, by pattern.",

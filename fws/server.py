@@ -48,6 +48,8 @@ BACKLOG = 1024
 FIRST_GIVEN = 3
 # Below this many descriptors a public server runs out of them before it runs out of anything else.
 LOW_FILE_LIMIT = 4096
+# Descriptors that no connection gets; 16 of them are for those who are told that there is no place.
+RESERVE = 128
 # Clients told to go in one go. They come back at once, elsewhere: a thousand at a time is what one takes in a second.
 DRAIN_SLICE = 100
 # Share of the drain time over which the good-byes are spread; the rest is for closing handshakes and `disconnect`.
@@ -123,7 +125,8 @@ class Server:
             listener = pulse.listener()
             self._greenlets.append(gevent.spawn(self._beat, pulse))
         seat = pulse.seat if pulse is not None else None
-        self._listener = Listener(listener, self._web, self.hub, seat, self._tls)
+        capacity = capacity_of(self.generation.config.limits.clients)
+        self._listener = Listener(listener, self._web, self.hub, capacity, seat, self._tls)
         self.address = bound(self.address, listener)
         self.hub.start()
         try:
@@ -414,6 +417,15 @@ def _remove_stale(path: str) -> None:
             os.unlink(path)
             return
     raise OSError(errno.EADDRINUSE, "in use")
+
+
+def capacity_of(clients: int) -> int:
+    """How many connections there may be: `clients`, and no more than leaves descriptors for Redis, files and the log.
+
+    The reserve is a quarter of a low limit on open files, `RESERVE` of any other.
+    """
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return clients if limit == resource.RLIM_INFINITY else max(1, min(clients, limit - min(RESERVE, limit // 4)))
 
 
 def raise_file_limit() -> None:

@@ -16,6 +16,7 @@ from typing import Any
 from gevent import get_hub, ssl
 
 from fws import native
+from fws.gate import Ticket
 
 READABLE, WRITABLE = 1, 2
 # One receive buffer for all clients: what it holds is copied out before anyone else reads. A new buffer of this size
@@ -35,10 +36,15 @@ class Transport:
         fd: the descriptor, for who reads or writes past the transport; -1 where bytes may not go past it.
     """
 
-    __slots__ = ("_closed", "_io_read", "_io_write", "_socket", "fd", "receive", "send", "sendmsg")
+    __slots__ = ("_closed", "_io_read", "_io_write", "_socket", "_ticket", "fd", "receive", "send", "sendmsg")
 
-    def __init__(self, sock: socket.socket) -> None:
-        """Take the descriptor out of `sock`, a gevent or standard stream socket, which is unusable afterwards."""
+    def __init__(self, sock: socket.socket, ticket: Ticket | None = None) -> None:
+        """Take the descriptor out of `sock`, a gevent or standard stream socket, which is unusable afterwards.
+
+        Args:
+            ticket: given back when the connection is closed.
+        """
+        self._ticket = ticket
         family, proto = sock.family, sock.proto  # `type` asks the kernel
         self._socket = _socket.socket(family, socket.SOCK_STREAM, proto, fileno=sock.detach())
         self._socket.setblocking(False)
@@ -122,6 +128,8 @@ class Transport:
         self.stop_reading()
         self._io_read.close()
         self._socket.close()
+        if self._ticket is not None:
+            self._ticket.leave()
 
 
 class TlsTransport(Transport):
@@ -146,7 +154,7 @@ class TlsTransport(Transport):
         "_wanted",
     )
 
-    def __init__(self, sock: ssl.SSLSocket) -> None:
+    def __init__(self, sock: ssl.SSLSocket, ticket: Ticket | None = None) -> None:
         """Take TLS and the descriptor out of gevent's socket, whose handshake is done."""
         # gevent gives them no public names. OpenSSL's object refers to its Python socket, and only weakly.
         self._tls, self._kept = sock._sslobj, sock._sock
@@ -158,7 +166,7 @@ class TlsTransport(Transport):
         self._ended = False
         self._ending = False
         self._finished = False
-        super().__init__(sock)
+        super().__init__(sock, ticket)
 
     def _choose(self) -> None:
         self.fd = -1

@@ -22,7 +22,7 @@ LAYERS = [
     },
     {"config", "compiler", "generation", "endpoint", "filled", "reference", "brokers", "storages",
      "classic"},
-    {"client", "connection", "channel", "hub", "outbox", "transport", "tls", "sweeper", "loop", "faults", "link",
+    {"client", "connection", "channel", "hub", "gate", "outbox", "transport", "tls", "sweeper", "loop", "faults", "link",
      "classic.redis_storage", "brokers.redis", "brokers.relay", "brokers.sender", "brokers.sentinel",
      "brokers.ask", "brokers.single", "brokers.cluster", "storages.redis"},
     {"handler", "web"},

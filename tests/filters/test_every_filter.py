@@ -91,7 +91,6 @@ STAGES = [
     "count messages into=n",
     "dedupe a",
     "broadcast_by_token",
-    "classic",
 ]
 
 HOSTILE = f"""

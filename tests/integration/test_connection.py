@@ -127,7 +127,7 @@ def test_the_peers_close_code_is_echoed(serve: Serve, code: int) -> None:
 def test_tcp_ends_within_close_timeout_whatever_the_peer_does(serve: Serve) -> None:
     server = serve(
         """
-        [server]
+        [limits]
         close_timeout = "1s"
         [pipelines]
         message = ["close 4001 'server says bye'"]
@@ -214,7 +214,7 @@ def test_a_deflate_bomb_is_stopped_at_the_message_limit(serve: Serve) -> None:
 
 
 def test_a_handshake_that_dawdles_is_ended(serve: Serve) -> None:
-    server = serve('[server]\nhandshake_timeout = "1s"\n' + ECHO)
+    server = serve('[limits]\nhandshake_timeout = "1s"\n' + ECHO)
     begin = time.monotonic()
     with server.connect() as sock:
         got = b""
@@ -231,7 +231,7 @@ def test_a_handshake_that_dawdles_is_ended(serve: Serve) -> None:
 def test_pings_and_the_end_of_who_does_not_answer(serve: Serve) -> None:
     server = serve(
         """
-        [server]
+        [limits]
         ping_interval = "1s"
         ping_timeout = "1s"
         [pipelines]
@@ -276,7 +276,7 @@ def test_hundreds_of_clients_and_slow_readers_among_them(serve: Serve) -> None:
     """One slow reader must not cost the others anything (gevent-websocket's C5)."""
     server = serve(
         """
-        [server]
+        [limits]
         max_outbox = "256KiB"
         close_timeout = "1s"
         [pipelines]
@@ -331,7 +331,7 @@ def test_hundreds_of_clients_and_slow_readers_among_them(serve: Serve) -> None:
 
 def test_frames_of_two_senders_are_never_torn(serve: Serve) -> None:
     """gevent-websocket's C1: a small message inside a large one whose write was under way."""
-    server = serve('[pipelines]\nconnect = ["join all"]\nmessage = ["broadcast all"]\n[server]\nmax_outbox = "64MiB"\n')
+    server = serve('[pipelines]\nconnect = ["join all"]\nmessage = ["broadcast all"]\n[limits]\nmax_outbox = "64MiB"\n')
     with server.connect() as first, server.connect() as second, server.connect() as third:
         reader, large, small = Raw(first), Raw(second), Raw(third)
         for _ in range(20):

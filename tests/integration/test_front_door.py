@@ -73,7 +73,7 @@ def test_what_is_ambiguous_gets_one_refusal_and_the_end(serve: Serve) -> None:
 
 
 def test_a_slow_head_gets_408(serve: Serve) -> None:
-    server = serve('[server]\nhandshake_timeout = "1s"\n' + ADDRESS)
+    server = serve('[limits]\nhandshake_timeout = "1s"\n' + ADDRESS)
     with server.connect() as sock:
         begin = time.monotonic()
         sock.sendall(GET)

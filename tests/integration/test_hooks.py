@@ -155,7 +155,7 @@ class Failing(Filter):
 '''
 
 CONF = """
-[server]
+[limits]
 ping_interval = "1s"
 ping_timeout = "1s"
 close_timeout = "1s"

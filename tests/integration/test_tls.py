@@ -116,7 +116,7 @@ def test_what_is_no_tls_is_closed_with_a_short_line_at_most(serve: Serve) -> Non
 
 @pytest.mark.parametrize("tls", [True], indirect=True)
 def test_a_hello_that_dawdles_is_ended_in_the_time_of_the_handshake(serve: Serve) -> None:
-    server = serve('[server]\nhandshake_timeout = "1s"\n' + ECHO)
+    server = serve('[limits]\nhandshake_timeout = "1s"\n' + ECHO)
     begin = time.monotonic()
     with server.connect_tcp() as silent, server.connect_tcp() as half, server.connect() as shaken:
         half.sendall(b"\x16\x03\x01\x02\x00\x01")
@@ -168,7 +168,7 @@ def test_no_record_is_torn_when_a_slow_reader_gets_large_and_small_frames(
     # Publishers hear nothing: OpenSSL's objects are not for two threads.
     server = serve(
         """
-        [server]
+        [limits]
         max_outbox = "64MiB"
         [endpoints."/say"]
         message = ["publish all"]
