@@ -39,6 +39,7 @@ from fws.storages.memory import MemoryStorage
 from fws.storages.redis import RedisStorage
 from fws.sweeper import Sweeper
 from fws.tls import LOOK, Keeper
+from fws.watchdog import Watchdog
 from fws.web import Web
 
 logger = logging.getLogger("fws")
@@ -101,6 +102,7 @@ class Server:
         self._given = given
         self._stop = Event()
         self._listener: Listener | None = None
+        self._watchdog: Watchdog | None = None
         self._greenlets: list[Any] = []
         self._handlers: dict[int, Any] = {}
         static = generation.config.server.static
@@ -143,6 +145,9 @@ class Server:
         self._greenlets += [gevent.spawn(Sweeper(self.hub).run), gevent.spawn(self._settle_log)]
         if self._tls is not None:
             self._greenlets.append(gevent.spawn(self._look_at_certificates, self._tls))
+        max_block = self.generation.config.limits.max_block
+        self._watchdog = Watchdog(max_block, self.hub.metrics, self._tell_of_block)
+        self._watchdog.start()
         self._listener.start()
         if pulse is not None:
             pulse.seat.beat(0)
@@ -218,6 +223,8 @@ class Server:
         # Mostly there is much time left; after stuck filters a little, which is enough for a Redis that answers.
         self.hub.broker.stop(min(LAST_PUBLICATIONS, max(end - clock(), 0.1)))
         gevent.killall(self._greenlets, block=False)
+        if self._watchdog is not None:
+            self._watchdog.stop()
         logger.info("stopped")
         if self._log is not None:
             self._log.flush()
@@ -251,6 +258,10 @@ class Server:
         while True:
             gevent.sleep(LOOK)
             tls.look()
+
+    def _tell_of_block(self, line: str) -> None:
+        if self._log is not None:
+            self._log.write_past(logging.WARNING, logger.name, line)
 
     def _settle_log(self) -> None:
         while self._log is not None:

@@ -63,11 +63,15 @@ class Limits(Bounds, frozen=True, kw_only=True):
         Help("Networks to which the limits per address do not apply: one's own, which are mostly proxies' (none: [])."),
     ] = msgspec.field(default_factory=OWN_NETWORKS.copy)
     messages: Annotated[
-        Rate, Help("Messages of one client, control frames too; one that sends more is read no faster than that.")
-    ] = 10_000.0
+        Rate,
+        Help(
+            "Messages of one client, control frames too; one that sends more is read no faster than that. The default "
+            "only keeps one from taking a whole core: a chat needs 20/s."
+        ),
+    ] = 100_000.0
     bytes: Annotated[
         Size, Meta(ge=1), Help("Bytes a second of one client; one that sends more is read no faster than that.")
-    ] = 64 * 1024**2
+    ] = 256 * 1024**2
     max_fragments: Annotated[
         _Count, Help("The most frames that one message may come in (ws: 131,072; Autobahn needs 65,537).")
     ] = MAX_FRAGMENTS
