@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, get_args
 
 import msgspec
 
-from fws.config import Config, EndpointTable, Settings, load, place_problems, read
+from fws.config import Config, Document, EndpointTable, Settings, load, place_problems, read
 from fws.endpoint import Endpoint
 from fws.errors import ConfigError
 from fws.filled import Filled, templates_in
@@ -53,8 +53,11 @@ def load_generation(
     Raises:
         ConfigError: with every problem found, each with its place.
     """
-    environ = os.environ if environ is None else environ
-    document = load(file)
+    return generation_of(load(file), os.environ if environ is None else environ, services)
+
+
+def generation_of(document: Document, environ: Mapping[str, str], services: Services | None = None) -> Generation:
+    """Check and compile a TOML document. Arguments and errors are those of `load_generation`."""
     config, problems = read(document, environ)
     compiler = Compiler(config, Registry(project_of(config.folder)), services or Services(), environ)
     generation = compiler.generation()
