@@ -20,7 +20,7 @@ from fws.pipeline import whereabouts
 # Signs of life in the time of `max_block`, so that what is longer is seen while it lasts.
 LOOKS = 2
 # Seconds later than asked for that a sleep may end. One that ends later still was held up itself: by C code that keeps
-# Python's lock, or because the machine has no time for the process. In the first case the loop's thread was at work.
+# Python's lock, or because the machine has no time for the process. Of that time counts what the loop's thread worked.
 LATE = 0.05
 # What is still held when it is told is told again after so many times as long.
 AGAIN = 10
@@ -66,12 +66,12 @@ class Watchdog:
             told = 0.0
             while not self._over:
                 late, worked = self._wait()
-                if late > LATE and worked < late / 2:
-                    asked_at += late  # the machine's doing
-                elif late >= self._max_block and not told:
-                    # It kept Python's lock, perhaps from a moment after the sign: whoever did has just let go.
-                    told = late
-                    self._report(late, kept=True)
+                if late > LATE:
+                    asked_at += max(0.0, late - worked)
+                    if worked >= self._max_block and not told:
+                        # It kept Python's lock, perhaps from a moment after the sign: whoever did has just let go.
+                        told = worked
+                        self._report(worked, kept=True)
                 if self._answered == self._asked:
                     break
                 held = time.monotonic() - asked_at
