@@ -26,9 +26,12 @@ debian:
 	@test "$$(id -u)" = 0 || { echo "missing: $(PACKAGES); install it, or run this as root"; exit 1; }
 	@export DEBIAN_FRONTEND=noninteractive; apt-get update -qq && apt-get install -y -qq --no-install-recommends $(PACKAGES) >/dev/null
 
-.PHONY: browser
-browser:
-	@command -v chromium >/dev/null || $(MAKE) -s debian PACKAGES="chromium fonts-noto-color-emoji"
+# What the tests run beside fws: a browser, Redis with its Sentinel, and the proxies of docs/deploy.md.
+.PHONY: programs
+programs:
+	@PATH=$$PATH:/usr/sbin; for pair in chromium:fonts-noto-color-emoji redis-server: redis-sentinel: nginx: haproxy:; do \
+	  command -v $${pair%%:*} >/dev/null || echo $${pair%%:*} $${pair#*:}; \
+	done | xargs -r sh -c '$(MAKE) -s debian PACKAGES="$$*"' -
 
 .PHONY: install
 install: $(VENV)/run.stamp  ## make the virtual environment in .venv
@@ -38,7 +41,7 @@ run: install  ## serve conf/chat.toml (another: make run CONF=conf/echo.toml)
 	$(BIN)/fws run $(CONF)
 
 .PHONY: test
-test: $(VENV)/test.stamp browser  ## run all tests, installing what they need
+test: $(VENV)/test.stamp programs  ## run all tests, installing what they need
 	$(BIN)/python -m pytest
 
 .PHONY: lint

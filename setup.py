@@ -38,6 +38,7 @@ setup(
             "h11>=0.14",
             "websocket-client>=1.8",
             "playwright>=1.40",
+            "honcho>=1.1",
         ],
         "lint": ["ruff>=0.6", "mypy>=1.11", "types-toml"],
     },

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import logging
+import time
 from collections.abc import Callable
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,7 @@ from fws.request import Request
 from fws.transport import Transport
 
 if TYPE_CHECKING:
+    from fws.board import Seat
     from fws.hub import Hub
 
 logger = logging.getLogger("fws.http")
@@ -36,25 +38,64 @@ RECEIVE = 16 * 1024
 RESPONSE_TIMEOUT = 60.0
 # How long a refused peer may take to read the answer and stop sending.
 LINGER = 1.0
+# Seconds that a worker with more connections than another leaves a new one to that, and for which it then takes who
+# still waits.
+PATIENCE = 0.02
+EAGER = 0.005
 # No request has a body here (the head reader refuses them), so all share one empty stream.
 _NO_BODY = io.BytesIO()
 
 
 class Listener(WSGIServer):
-    """gevent's server with what its handlers need to know."""
+    """gevent's server with what its handlers need to know.
+
+    Args:
+        seat: of a worker that shares its listening socket with others.
+
+    Attributes:
+        draining: whether upgrades are refused.
+        arriving: connections that are no clients, or not yet.
+    """
 
     # The machine's own name would be looked up in the DNS, for an environ that no filter sees.
     base_env = {**WSGIServer.base_env, "SERVER_NAME": "fws"}
 
-    def __init__(self, listener: Any, application: Callable[..., Any], hub: Hub) -> None:
-        super().__init__(listener, application, handler_class=Handler, log=None, error_log=logger)
+    def __init__(self, listener: Any, application: Callable[..., Any], hub: Hub, seat: Seat | None = None) -> None:
+        # With others at the same socket gevent takes one connection in each turn, not a hundred.
+        environ = {"wsgi.multiprocess": seat is not None}
+        super().__init__(listener, application, handler_class=Handler, log=None, error_log=logger, environ=environ)
         self.hub = hub
         self.draining = False
+        self.arriving = 0
+        self._seat = seat
+        self._eager_until = 0.0
+
+    @property
+    def connections(self) -> int:
+        """Those that are open."""
+        return self.arriving + len(self.hub.clients)
+
+    def handle(self, sock: Any, address: Any) -> None:
+        try:
+            super().handle(sock, address)
+        finally:
+            self.arriving -= 1
 
     def do_read(self) -> Any:
         """Accept a connection. Out of descriptors, say so in a line, and try again in a moment."""
+        seat = self._seat
+        if seat is not None and time.monotonic() > self._eager_until and seat.is_ahead(self.connections):
+            self.stop_accepting()
+            self._timer = self.loop.timer(PATIENCE)
+            self._timer.start(self._accept_eagerly)
+            return None
         try:
-            return super().do_read()
+            accepted = super().do_read()
+            if accepted:
+                self.arriving += 1
+                if seat is not None:
+                    seat.beat(self.connections)
+            return accepted
         except OSError as error:
             if self.is_fatal_error(error):
                 raise
@@ -64,6 +105,11 @@ class Listener(WSGIServer):
             self._timer = self.loop.timer(0.1)
             self._timer.start(self._start_accepting_if_started)
             return None
+
+    def _accept_eagerly(self) -> None:
+        """The others have had their time: who still waits is accepted by whoever comes first."""
+        self._eager_until = time.monotonic() + EAGER
+        self._start_accepting_if_started()
 
 
 class Handler(WebSocketHandler):

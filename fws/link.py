@@ -33,6 +33,10 @@ FREE = 1.0
 READ = 64 * 1024
 
 
+# What a client's commands raise, for who knows Redis through a link only.
+RedisError = redis.RedisError
+
+
 class LinkError(FwsError):
     """Redis is not to be had, or no more. Says why in a few words, never with a password."""
 

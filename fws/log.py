@@ -42,21 +42,31 @@ def shorten(text: str, limit: int = MAX_LINE) -> str:
 
 
 class Text(logging.Formatter):
-    """`22:13:11 warning fws.http  the message`."""
+    """`22:13:11 warning the message`, and `22:13:11 warning [2] the message` of worker 2."""
+
+    def __init__(self, worker: int = 0) -> None:
+        super().__init__()
+        self._worker = f"[{worker}] " if worker else ""
 
     def format(self, record: logging.LogRecord) -> str:
         clock = time.strftime("%H:%M:%S", time.localtime(record.created))
-        return shorten(escape(f"{clock} {record.levelname.lower():7} {record.getMessage()}"))
+        return shorten(escape(f"{clock} {record.levelname.lower():7} {self._worker}{record.getMessage()}"))
 
 
 class Json(logging.Formatter):
-    """One JSON object a line: time, level, logger, message."""
+    """One JSON object a line: time, level, logger, the number of the worker if there are several, message."""
+
+    def __init__(self, worker: int = 0) -> None:
+        super().__init__()
+        self._worker = worker
 
     def format(self, record: logging.LogRecord) -> str:
         when = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         line: dict[str, Any] = {"time": when, "level": record.levelname.lower(), "logger": record.name}
-        # The other fields take about 90 bytes.
-        line["message"] = shorten(escape(record.getMessage()), MAX_LINE - 100)
+        if self._worker:
+            line["worker"] = self._worker
+        # The other fields take about 100 bytes.
+        line["message"] = shorten(escape(record.getMessage()), MAX_LINE - 110)
         encoded = msgspec.json.encode(line).decode()
         while len(encoded.encode()) > MAX_LINE and line["message"]:  # what JSON escapes grows
             line["message"] = shorten(line["message"], max(4, len(line["message"].encode()) * 2 // 3))
@@ -64,7 +74,7 @@ class Json(logging.Formatter):
         return encoded
 
 
-FORMATS: dict[str, type[logging.Formatter]] = {"text": Text, "json": Json}
+FORMATS: dict[str, type[Text | Json]] = {"text": Text, "json": Json}
 
 
 class FoldingHandler(logging.Handler):
@@ -137,16 +147,17 @@ class FoldingHandler(logging.Handler):
             pass
 
 
-def set_up(format: str, level: str, ready: Callable[[TextIO], bool]) -> FoldingHandler:
+def set_up(format: str, level: str, ready: Callable[[TextIO], bool], worker: int = 0) -> FoldingHandler:
     """Make the `fws` loggers write to standard error.
 
     Args:
         format: `text` or `json`.
         level: `debug`, `info`, `warning` or `error`.
         ready: whether the stream takes a line without waiting.
+        worker: the number that its lines show; 0 for none.
     """
     handler = FoldingHandler(sys.stderr, ready=ready)
-    handler.setFormatter(FORMATS[format]())
+    handler.setFormatter(FORMATS[format](worker))
     logger = logging.getLogger("fws")
     for old in list(logger.handlers):
         logger.removeHandler(old)

@@ -16,6 +16,7 @@ import gevent
 from gevent import socket
 from gevent.event import Event
 
+from fws.board import BEAT
 from fws.brokers.base import Broker
 from fws.brokers.memory import MemoryBroker
 from fws.brokers.redis import RedisBroker
@@ -29,6 +30,7 @@ from fws.link import Link
 from fws.log import FoldingHandler
 from fws.metrics import Metrics
 from fws.pipeline import culprit
+from fws.pulse import ORPHAN_DRAIN, Pulse
 from fws.sweeper import Sweeper
 from fws.web import Web
 
@@ -46,6 +48,8 @@ SPREAD = 0.5
 LAST_WORDS = 1.0
 # Seconds for publications of `disconnect` pipelines on their way to other nodes.
 LAST_PUBLICATIONS = 2.0
+# Seconds that a worker gives connections that it has accepted to become clients, when it leaves and others stay.
+ARRIVE = 1.0
 # Good-byes a second that need no more spreading.
 DRAIN_RATE = 1000
 
@@ -61,14 +65,22 @@ class Server:
         generation: what to serve.
         address: where to listen.
         log: whose folded lines are settled now and then.
+        pulse: of a worker, which shares its listening socket with others.
     """
 
-    def __init__(self, generation: Generation, address: Tcp | Unix, log: FoldingHandler | None = None) -> None:
+    def __init__(
+        self,
+        generation: Generation,
+        address: Tcp | Unix,
+        log: FoldingHandler | None = None,
+        pulse: Pulse | None = None,
+    ) -> None:
         self.generation = generation
         self.address = address
         metrics = Metrics()
         self.hub = Hub(generation, metrics, broker=broker_of(generation, metrics))
         self._log = log
+        self._pulse = pulse
         self._stop = Event()
         self._listener: Listener | None = None
         self._greenlets: list[Any] = []
@@ -84,11 +96,17 @@ class Server:
         """Listen and serve, and heed SIGTERM and SIGINT from now on. Raises StartError."""
         for number in (signal.SIGTERM, signal.SIGINT):
             self._handlers[number] = gevent.signal_handler(number, self._signalled)
-        raise_file_limit()
-        listener = listen(self.address)
-        self._listener = Listener(listener, self._web, self.hub)
-        if isinstance(self.address, Tcp) and self.address.port == 0:
-            self.address = Tcp(self.address.host, listener.getsockname()[1])
+        pulse = self._pulse
+        if pulse is None:
+            self._handlers[signal.SIGUSR2] = gevent.signal_handler(signal.SIGUSR2, self._asked_to_renew)
+            raise_file_limit()
+            listener = listen(self.address)
+        else:
+            self._handlers[signal.SIGHUP] = gevent.signal_handler(signal.SIGHUP, self._hung_up)
+            listener = pulse.listener()
+            self._greenlets.append(gevent.spawn(self._beat, pulse))
+        self._listener = Listener(listener, self._web, self.hub, pulse.seat if pulse is not None else None)
+        self.address = bound(self.address, listener)
         self.hub.start()
         try:
             self.generation.start()
@@ -101,8 +119,10 @@ class Server:
         # What is loaded by now stays: the collector need not look at it again, which is 3 ms of each full pass.
         gc.collect()
         gc.freeze()
-        self._greenlets = [gevent.spawn(Sweeper(self.hub).run), gevent.spawn(self._settle_log)]
+        self._greenlets += [gevent.spawn(Sweeper(self.hub).run), gevent.spawn(self._settle_log)]
         self._listener.start()
+        if pulse is not None:
+            pulse.seat.beat(0)
 
     def serve_until_signal(self) -> None:
         """Serve until SIGTERM or SIGINT, then drain. A second signal ends the process at once."""
@@ -135,21 +155,26 @@ class Server:
         are to get.
         """
         limit = self.generation.config.server.drain
+        if self._pulse is not None and self._pulse.orphaned:
+            logger.error("the supervisor is gone")
+            limit = min(limit, ORPHAN_DRAIN)
         clock = self.generation.services.clock
         end = clock() + limit
         last_words = min(LAST_WORDS, limit / 4)
-        clients = list(self.hub.clients.values())
-        logger.info("going away: %d clients to tell, at most %g s", len(clients), limit)
         listener = self._listener
         if listener is not None:
-            listener.draining = True
             # The socket alone: `stop` would wait for handlers, and they are the clients.
             listener.close()
-            if isinstance(self.address, Unix):
-                try:
-                    Path(self.address.path).unlink(missing_ok=True)
-                except OSError as error:
-                    logger.warning("the socket file stays: %s", error)
+            if self._pulse is not None:
+                self._pulse.seat.beat(None)
+                # Others go on serving, so nobody is refused: who has been accepted here becomes a client first.
+                while listener.arriving and clock() < end - limit + min(ARRIVE, limit / 4):
+                    gevent.sleep(0.02)
+            listener.draining = True
+        clients = list(self.hub.clients.values())
+        logger.info("going away: %d clients to tell, at most %g s", len(clients), limit)
+        if self._pulse is None:
+            remove_socket_file(self.address)
         spread = min(len(clients) / DRAIN_RATE, limit * SPREAD)
         for start in range(0, len(clients), DRAIN_SLICE):
             for client in clients[start : start + DRAIN_SLICE]:
@@ -175,10 +200,26 @@ class Server:
             self._log.flush()
 
     def _signalled(self) -> None:
-        if self._stop.is_set():
+        # Platforms send SIGTERM to all processes, and then a worker has it from its supervisor as well.
+        if self._stop.is_set() and self._pulse is None:
             logger.warning("a second signal: ending at once")
             os._exit(1)
         self._stop.set()
+
+    def _hung_up(self) -> None:
+        logger.warning(
+            "SIGHUP: a configuration cannot be loaded anew yet; SIGUSR2 to the supervisor renews the workers"
+        )
+
+    def _asked_to_renew(self) -> None:
+        logger.warning("SIGUSR2: with one worker there is no supervisor to renew it: restart the server")
+
+    def _beat(self, pulse: Pulse) -> None:
+        while True:
+            listener = self._listener
+            serves = listener is not None and listener.started and not self._stop.is_set()
+            pulse.seat.beat(listener.connections if serves and listener is not None else None)
+            gevent.sleep(BEAT)
 
     def _settle_log(self) -> None:
         while self._log is not None:
@@ -229,6 +270,22 @@ def listen(address: Tcp | Unix) -> Any:
         return listener
     except (OSError, UnicodeError) as error:
         raise StartError(f"cannot listen on {address}: {_advice(error)}") from None
+
+
+def remove_socket_file(address: Tcp | Unix) -> None:
+    """Nobody listens there any more. Of a TCP address there is no file."""
+    if isinstance(address, Unix):
+        try:
+            Path(address.path).unlink(missing_ok=True)
+        except OSError as error:
+            logger.warning("the socket file stays: %s", error)
+
+
+def bound(address: Tcp | Unix, listener: Any) -> Tcp | Unix:
+    """The address with the port that port 0 became."""
+    if isinstance(address, Tcp) and address.port == 0:
+        return Tcp(address.host, listener.getsockname()[1])
+    return address
 
 
 def _advice(error: Exception) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -14,6 +15,7 @@ import pytest
 
 from fws.compiler import load_generation
 from fws.filter import EVENTS
+from tests.integration.redis_server import RedisServer
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
@@ -88,11 +90,11 @@ def load_text(text: str) -> dict[str, object]:
     return tomllib.loads(text)
 
 
-def fws(*arguments: str, cwd: Path = ROOT) -> str:
+def fws(*arguments: str, cwd: Path = ROOT, **environ: str) -> str:
     done = subprocess.run(
         [sys.executable, "-m", "fws", *arguments],
         cwd=cwd,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        env=os.environ | {"PYTHONPATH": str(ROOT)} | environ,
         capture_output=True,
         text=True,
         timeout=60,
@@ -133,7 +135,7 @@ def test_every_command_of_the_documentation_is_run(tmp_path: Path) -> None:
     """Each command line of an indented block, in a folder like the reader's."""
     ran = set()
     for command in dict.fromkeys(COMMANDS):
-        word, *arguments = command.split()
+        word, *arguments = shlex.split(command)
         if word == "make":
             # The targets themselves are what runs this test; here it counts that they are there.
             subprocess.run(["make", "-n", *arguments], cwd=ROOT, check=True, capture_output=True)
@@ -141,6 +143,12 @@ def test_every_command_of_the_documentation_is_run(tmp_path: Path) -> None:
             pass  # the first is CI's; the last is run against a server in tests/cli/test_connect.py
         elif command == "fws new demo":
             fws("new", "demo", cwd=tmp_path)
+        elif command.startswith("fws publish "):
+            redis = RedisServer(tmp_path / "redis")
+            try:
+                fws(*arguments, REDIS_URL=redis.url)
+            finally:
+                redis.kill()
         elif command == "fws run conf/app.toml":
             status = serves([sys.executable, "-m", "fws", *arguments], tmp_path / "demo")
             assert status == 0

@@ -18,14 +18,14 @@ LAYERS = [
     {"errors", "problem", "units", "variables", "constants"},
     {
         "filter", "registry", "stage", "options", "pipeline", "condition", "request", "message",
-        "publication", "metrics", "log", "native", "protocol",
+        "publication", "metrics", "log", "native", "protocol", "board",
     },
     {"config", "compiler", "generation", "endpoint", "filled", "reference", "brokers"},
     {"client", "connection", "channel", "hub", "outbox", "transport", "sweeper", "loop", "faults", "link",
      "brokers.redis", "brokers.relay", "brokers.sender", "brokers.sentinel",
      "brokers.ask", "brokers.single", "brokers.cluster", "storages.redis"},
     {"handler", "web"},
-    {"server"},
+    {"server", "pulse", "supervisor", "workers"},
     {"cli", "__main__"},
 ]  # fmt: skip
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
@@ -50,6 +50,8 @@ ONLY_IN = {
         "storages.redis",
         "handler",
         "server",
+        "pulse",
+        "workers",
         "cli",
         "__main__",
     },

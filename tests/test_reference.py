@@ -302,7 +302,7 @@ def test_the_schema_offers_each_filter_and_describes_each_setting() -> None:
     use, _ = SCHEMA["properties"]["filters"]["additionalProperties"]["properties"]["use"]["anyOf"]
     assert {"rate_limit", "chat.commands"} < set(use["enum"])
     server = SCHEMA["properties"]["server"]["properties"]
-    assert server["drain"]["default"] == "30s"
+    assert server["drain"]["default"] == "25s"
     assert all(setting["description"] for setting in server.values())
     endpoint = SCHEMA["properties"]["endpoints"]["patternProperties"]["^/"]["properties"]
     assert set(endpoint) == {option.name for option in options_of(Settings)} | set(EVENTS) - {"publication"}

@@ -9,6 +9,7 @@ from fws.cli.check import check
 from fws.cli.connect import connect
 from fws.cli.filters import filters
 from fws.cli.new import new
+from fws.cli.publish import publish
 from fws.cli.run import run
 from fws.cli.schema import schema
 
@@ -19,5 +20,5 @@ def main() -> None:
     """Filtered WebSocket: a server whose behaviour is a pipeline of filters, declared in a TOML file."""
 
 
-for command in (run, check, filters, new, connect, schema):
+for command in (run, check, filters, new, connect, publish, schema):
     main.add_command(command)

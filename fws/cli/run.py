@@ -5,58 +5,114 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from collections.abc import Callable
 
 import click
 
 from fws.cli.show import pipelines_of, problems_of
 from fws.compiler import load_generation
-from fws.config import Tcp, Unix, effective_listen
+from fws.config import Tcp, Unix, effective_listen, effective_workers
 from fws.errors import ConfigError
 from fws.generation import Generation
 from fws.log import FORMATS, set_up
 from fws.loop import takes_a_line
-from fws.server import Server, StartError
+from fws.pulse import pulse_of
+from fws.server import Server, StartError, bound, raise_file_limit, remove_socket_file
+from fws.server import listen as open_listener
+from fws.workers import supervise
+
+logger = logging.getLogger("fws")
 
 # sysexits.h: EX_CONFIG. A supervisor can tell a configuration that never works from a crash.
 EXIT_CONFIG = 78
+NO_REDIS = (
+    "{} workers need Redis to reach one another's clients: set [redis] url, such as redis://localhost:6379/0, "
+    "or serve with one, --workers 1"
+)
 
 
 @click.command()
 @click.argument("conf", type=click.Path())
 @click.option("--listen", metavar="ADDRESS", help="HOST, HOST:PORT, [IPv6]:PORT or unix:PATH, in place of the file's.")
+@click.option("--workers", metavar="N", help="Processes that serve, auto for one a core, in place of the file's.")
 @click.option("--log-format", type=click.Choice(list(FORMATS)), default="text", show_default=True)
 @click.option(
     "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info", show_default=True
 )
-def run(conf: str, listen: str | None, log_format: str, log_level: str) -> None:
+def run(conf: str, listen: str | None, workers: str | None, log_format: str, log_level: str) -> None:
     """Serve the configuration CONF until SIGTERM or SIGINT."""
-    log = set_up(log_format, log_level, ready=takes_a_line)
+    pulse = pulse_of(os.environ)
+    log = set_up(log_format, log_level, ready=takes_a_line, worker=pulse.number if pulse is not None else 0)
     try:
         generation = load_generation(conf)
     except ConfigError as error:
         click.echo(problems_of(error), err=True)
         sys.exit(EXIT_CONFIG)
+    config = generation.config
+    environ = os.environ
     try:
-        address = effective_listen(generation.config.server.listen, flag=listen, port_variable=os.environ.get("PORT"))
+        address = effective_listen(config.server.listen, flag=listen, port_variable=environ.get("PORT"))
+        count = effective_workers(
+            config.server.workers, flag=workers, variable=environ.get("WEB_CONCURRENCY"), cores=cores()
+        )
+        if count > 1 and not config.redis.url:
+            raise ValueError(NO_REDIS.format(count))
     except ValueError as error:
         click.echo(f"fws: {error}", err=True)
         sys.exit(EXIT_CONFIG)
-    server = Server(generation, address, log)
+
+    def serving(at: Tcp | Unix) -> None:
+        _announce(generation, at, log_format)
+
     try:
-        server.start()
+        if pulse is not None:
+            server = Server(generation, address, log, pulse)
+            server.start()
+            server.serve_until_signal()
+        elif count > 1:
+            sys.exit(_supervise(generation, address, count, serving))
+        else:
+            server = Server(generation, address, log)
+            server.start()
+            serving(server.address)
+            server.serve_until_signal()
     except StartError as error:
-        click.echo(f"fws: {error}", err=True)
+        if pulse is not None:  # with its number
+            logger.error("%s", error)
+        else:
+            click.echo(f"fws: {error}", err=True)
         sys.exit(1)
-    if log_format == "text":
-        try:
-            click.echo(banner(generation, server.address))
-        except OSError as error:  # a full disk must not keep the server from serving
-            logging.getLogger("fws").warning("standard output cannot be written: %s", error.strerror)
-            # Else what Python still holds of the banner would fail once more at the exit, and make its status 120.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    else:
-        logging.getLogger("fws").info("listening on %s", server.address)
-    server.serve_until_signal()
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not everywhere
+        return os.cpu_count() or 1
+
+
+def _supervise(generation: Generation, address: Tcp | Unix, count: int, serving: Callable[[Tcp | Unix], None]) -> int:
+    """Keep several workers on one address. The exit status. Raises StartError."""
+    raise_file_limit()
+    listener = open_listener(address)
+    try:
+        drain = generation.config.server.drain
+        return supervise(listener, count, drain, lambda: serving(bound(address, listener)))
+    finally:
+        remove_socket_file(address)
+
+
+def _announce(generation: Generation, address: Tcp | Unix, log_format: str) -> None:
+    if log_format != "text":
+        logger.info("listening on %s", address)
+        return
+    try:
+        click.echo(banner(generation, address))
+    except OSError as error:  # a full disk must not keep the server from serving
+        logger.warning("standard output cannot be written: %s", error.strerror)
+        # Else what Python still holds of the banner would fail once more at the exit, and make its status 120.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def banner(generation: Generation, address: Tcp | Unix) -> str:

@@ -13,6 +13,7 @@ from fws.config.schema import (
     read,
 )
 from fws.config.source import Source
+from fws.config.workers import effective_workers
 
 __all__ = [
     "Channel",
@@ -26,6 +27,7 @@ __all__ = [
     "Tcp",
     "Unix",
     "effective_listen",
+    "effective_workers",
     "load",
     "parse",
     "parse_listen",

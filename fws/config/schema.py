@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path as FilePath
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
@@ -17,6 +17,7 @@ from fws.config.address import DEFAULT_PORT, parse_listen
 from fws.config.loader import Document
 from fws.config.redis import parse_redis
 from fws.config.source import Source
+from fws.config.workers import MAX_WORKERS
 from fws.constants import MAX_FRAGMENTS
 from fws.filter import EVENTS
 from fws.options import Help, Option, options_of
@@ -58,12 +59,17 @@ class Server(Settings, frozen=True, kw_only=True):
             'IPv6 too, or "unix:/path".'
         ),
     ] = f"127.0.0.1:{DEFAULT_PORT}"
+    workers: Annotated[
+        Annotated[int, Meta(ge=1, le=MAX_WORKERS)] | Literal["auto"],
+        Help('Processes that serve, "auto" for one a core; more than one need [redis] url.'),
+    ] = 1
     static: Annotated[str, Help("Folder of files for plain HTTP, relative to the TOML file's; empty for none.")] = ""
     handshake_timeout: Annotated[_Seconds, Help("From the accepted connection to the 101, absolute.")] = 10
     close_timeout: Annotated[_Seconds, Help("For the closing handshake; then TCP ends.")] = 5
     ping_interval: Annotated[_Seconds, Help("Between the pings to a client.")] = 25
     ping_timeout: Annotated[_Seconds, Help("A client that leaves a ping unanswered for this long is gone.")] = 10
-    drain: Annotated[_Seconds, Help("At shutdown, the time that clients have to leave.")] = 30
+    # Platforms kill what is still there 30 s after they asked for the end.
+    drain: Annotated[_Seconds, Help("At shutdown, the time that clients have to leave.")] = 25
     max_fragments: Annotated[int, Meta(ge=1), Help("The most frames that one message may come in.")] = MAX_FRAGMENTS
 
 

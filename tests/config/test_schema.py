@@ -37,7 +37,7 @@ def test_a_file_of_one_pipeline_has_all_the_defaults() -> None:
     config = config_of(ECHO)
     server = config.server
     assert (server.listen, server.static) == ("127.0.0.1:9000", "")
-    assert (server.handshake_timeout, server.close_timeout, server.drain) == (10, 5, 30)
+    assert (server.handshake_timeout, server.close_timeout, server.drain) == (10, 5, 25)
     assert (server.ping_interval, server.ping_timeout) == (25, 10)
     assert (server.max_message, server.max_outbox, server.max_fragments) == (1024**2, 1024**2, MAX_FRAGMENTS)
     assert (server.origins, server.subprotocols, server.compression) == ([], [], False)
@@ -201,7 +201,7 @@ def test_a_problem_is_told_once() -> None:
 def test_stages_can_be_checked_beside_a_faulty_setting() -> None:
     config, problems = read(parse("[server]\ndrain = 1\n[pipelines]\nmessage = ['echo', ' ']\n", "f"), {})
     assert len(problems) == 2
-    assert config.server.drain == 30
+    assert config.server.drain == 25
     assert config.pipelines == {"message": ["echo", " "]}
 
 

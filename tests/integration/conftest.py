@@ -21,10 +21,13 @@ ROOT = Path(__file__).parents[2]
 class Running:
     """A server process. `output` grows as it prints."""
 
-    def __init__(self, arguments: list[str], folder: Path, environ: dict[str, str]) -> None:
-        environment = {key: value for key, value in os.environ.items() if key not in ("PORT", "FWS_LISTEN")}
+    def __init__(
+        self, arguments: list[str], folder: Path, environ: dict[str, str], program: tuple[str, ...] = ("-m", "fws")
+    ) -> None:
+        unset = ("PORT", "FWS_LISTEN", "REDIS_URL", "WEB_CONCURRENCY")
+        environment = {key: value for key, value in os.environ.items() if key not in unset}
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "fws", *arguments],
+            [sys.executable, *program, *arguments],
             cwd=folder,
             env=environment | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"} | environ,
             stdin=subprocess.DEVNULL,
@@ -109,6 +112,7 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
         pipelines: dict[str, str] | None = None,
         listen: str | None = "127.0.0.1:0",
         ready: bool = True,
+        program: tuple[str, ...] = ("-m", "fws"),
         **environ: str,
     ) -> Running:
         if isinstance(toml, Path):
@@ -121,7 +125,7 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
                 (tmp_path / "pipelines").mkdir(exist_ok=True)
                 (tmp_path / "pipelines" / f"{name}.py").write_text(source)
         address = [] if listen is None else ["--listen", listen]
-        running = Running(["run", str(conf), *address, *arguments], tmp_path, environ)
+        running = Running(["run", str(conf), *address, *arguments], tmp_path, environ, program)
         servers.append(running)
         return running.ready() if ready else running
 

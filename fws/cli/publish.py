@@ -1,0 +1,70 @@
+"""`fws publish`: publish to a channel of running servers, through their Redis."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+
+import click
+
+from fws.cli.run import EXIT_CONFIG
+from fws.cli.show import problems_of
+from fws.config import Config, load, place_problems, read
+from fws.errors import ConfigError
+from fws.link import Link, RedisError, reason
+from fws.publication import check_channel
+
+
+@click.command()
+@click.argument("conf", type=click.Path())
+@click.argument("channel")
+@click.argument("message", required=False)
+def publish(conf: str, channel: str, message: str | None) -> None:
+    """Publish MESSAGE to the members of CHANNEL on every server with the [redis] section of CONF.
+
+    Without MESSAGE each line of standard input is one, published as soon as it is read. A message is text; bytes that
+    are not UTF-8 arrive as a binary message. It arrives as another application's: at most once, and nobody is its
+    sender.
+    """
+    try:
+        config = _config(conf)
+        if not config.redis.url:
+            raise ValueError("there is nothing to publish through: set [redis] url, such as redis://localhost:6379/0")
+        check_channel(channel)
+    except ConfigError as error:
+        click.echo(problems_of(error), err=True)
+        sys.exit(EXIT_CONFIG)
+    except ValueError as error:
+        click.echo(f"fws: {error}", err=True)
+        sys.exit(EXIT_CONFIG)
+    redis = config.redis
+    link = Link(redis.url, config.folder / redis.ca if redis.ca else "")
+    name = f"{redis.prefix}{channel}"
+    published = 0
+    try:
+        client = link.client()
+        for payload in _lines() if message is None else [os.fsencode(message)]:
+            if len(payload) > redis.max_message:
+                click.echo(f"fws: message {published + 1} is larger than [redis] max_message", err=True)
+                sys.exit(1)
+            # In a Cluster the servers listen where the channel's slot is.
+            (client.spublish if link.address.kind == "cluster" else client.publish)(name, payload)
+            published += 1
+    except RedisError as error:
+        click.echo(f"fws: Redis {link}: {reason(error)}; {published} messages published", err=True)
+        sys.exit(1)
+
+
+def _config(file: str) -> Config:
+    """The sections of a file. Its filters are not looked at: they are the servers'. Raises ConfigError."""
+    document = load(file)
+    config, problems = read(document, os.environ)
+    if problems:
+        raise ConfigError(place_problems(problems, document.source))
+    return config
+
+
+def _lines() -> Iterator[bytes]:
+    for line in sys.stdin.buffer:
+        yield line.removesuffix(b"\n").removesuffix(b"\r")

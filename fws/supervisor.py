@@ -1,0 +1,313 @@
+"""The supervisor's decisions: who is started, replaced, asked, told to leave, killed, and when.
+
+It knows processes by what they can be asked and told (`Process`), and time by the clock it is given; `workers` has
+the real ones.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+from collections.abc import Callable
+from typing import Protocol
+
+logger = logging.getLogger("fws")
+
+# Seconds without a beat after which a worker counts as frozen; and before its first beat, while it loads its filters.
+FROZEN = 20.0
+START = 60.0
+# Seconds that a frozen worker has to say where it is.
+ANSWER = 1.5
+# A worker that lived for so many seconds is not one that dies at start.
+STEADY = 10.0
+# Seconds before one that dies at start is started again.
+SHORTEST_WAIT = 1.0
+LONGEST_WAIT = 30.0
+# Seconds on top of the drain time, for the interpreter to end.
+GRACE = 1.0
+
+
+class Process(Protocol):
+    """One worker process, as its supervisor sees it."""
+
+    pid: int
+
+    def status(self) -> int | None:
+        """The exit status, negative for a signal; None while it runs."""
+
+    def heard(self) -> float:
+        """When it gave its last beat, 0 before the first."""
+
+    def serves(self) -> bool:
+        """Whether it takes connections."""
+
+    def where(self) -> str:
+        """What it answered when it was asked where it is, empty while it did not."""
+
+    def stack(self) -> str:
+        """The next best: how far it can be known without an answer. Empty for not at all."""
+
+    def ask(self) -> None:
+        """Ask where it is."""
+
+    def send(self, number: int) -> None:
+        """Send a signal; no harm if it has ended."""
+
+    def close(self) -> None:
+        """It has ended: give back what is kept of it."""
+
+
+class Worker:
+    """One process and what was decided about it.
+
+    Attributes:
+        since: when it was started.
+        ready: whether it has served.
+        asked: when it was asked where it is.
+        until: when it is killed, of one that was told to leave.
+    """
+
+    __slots__ = ("asked", "killed", "number", "process", "ready", "since", "until")
+
+    def __init__(self, number: int, process: Process, since: float) -> None:
+        self.number = number
+        self.process = process
+        self.since = since
+        self.ready = False
+        self.killed = False
+        self.asked: float | None = None
+        self.until: float | None = None
+
+    def __str__(self) -> str:
+        return f"worker {self.number} (pid {self.process.pid})"
+
+
+class Slot:
+    """A place for one worker: who has it, who is to have it, who is on the way out, and when the next may start.
+
+    Attributes:
+        failed: whether a worker of it has ever ended unasked.
+        wait: seconds to wait after the next early end.
+        due: when the next may start.
+    """
+
+    __slots__ = ("due", "failed", "leaving", "number", "successor", "wait", "worker")
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.worker: Worker | None = None
+        self.successor: Worker | None = None
+        self.leaving: list[Worker] = []
+        self.failed = False
+        self.wait = 0.0
+        self.due = 0.0
+
+    def all(self) -> list[Worker]:
+        return [worker for worker in (self.worker, self.successor, *self.leaving) if worker is not None]
+
+    def free(self, worker: Worker | None, now: float) -> float:
+        """Its worker has ended, or could not even be started: seconds until the next may start.
+
+        At once after a good life, and when it dies young for the first time; 1 s when it has not even served; twice as
+        long each time, up to 30 s.
+        """
+        self.worker, self.successor = self.successor, None
+        self.failed = True
+        if worker is not None and worker.ready and now - worker.since >= STEADY:
+            self.wait = 0.0
+        delay = self.wait if worker is not None and worker.ready else max(self.wait, SHORTEST_WAIT)
+        self.wait = min(max(2 * delay, SHORTEST_WAIT), LONGEST_WAIT)
+        self.due = now + delay
+        return delay
+
+
+class Supervisor:
+    """Keeps `count` workers alive.
+
+    Args:
+        launch: starts the process of the worker with this number.
+        drain: seconds that a worker takes at most to leave.
+        clock: monotonic seconds.
+        serving: called once, when the first worker serves.
+        unlisten: called once, at the end: nobody new is accepted.
+
+    Attributes:
+        exit_status: of the supervisor; None while it has work.
+    """
+
+    def __init__(
+        self,
+        count: int,
+        launch: Callable[[int], Process],
+        *,
+        drain: float,
+        clock: Callable[[], float],
+        serving: Callable[[], None],
+        unlisten: Callable[[], None],
+    ) -> None:
+        self.exit_status: int | None = None
+        self._slots = [Slot(number) for number in range(1, count + 1)]
+        self._launch = launch
+        self._drain = drain
+        self._clock = clock
+        self._serving = serving
+        self._unlisten = unlisten
+        self._has_served = False
+        self._stopping = False
+        self._cut_off = False
+        # Workers older than this are to be replaced, one after the other; the slot whose turn it is.
+        self._renew_before = float("-inf")
+        self._renewing: Slot | None = None
+
+    # What signals ask for.
+
+    def stop(self) -> None:
+        """Let all workers drain. The second time: end at once."""
+        if self._stopping:
+            logger.warning("a second signal: ending at once")
+            for worker in self._all():
+                worker.process.send(signal.SIGKILL)
+            self.exit_status = 1
+            return
+        self._stopping = True
+        logger.info("going away: %d workers drain, at most %g s", len(self._all()), self._drain)
+        self._unlisten()
+        for worker in self._all():
+            self._dismiss(worker)
+
+    def renew(self) -> None:
+        """Replace all workers, one after the other: the next one serves before the old one is told to leave."""
+        self._renew_before = self._clock()
+        logger.info("workers are renewed, one after the other")
+
+    def hang_up(self) -> None:
+        """Pass SIGHUP on to those that are ready for it."""
+        for worker in self._all():
+            if worker.ready:
+                worker.process.send(signal.SIGHUP)
+
+    # What time and the workers ask for.
+
+    def tick(self) -> None:
+        """Look at all workers, and do what is due. To be called some times a second."""
+        for slot in self._slots:
+            for worker in slot.all():
+                self._look_at(slot, worker)
+        if self._stopping:
+            if not self._all() and self.exit_status is None:
+                self.exit_status = 1 if self._cut_off else 0
+                logger.info("stopped")
+            return
+        if not self._has_served and not self._all() and all(slot.failed for slot in self._slots):
+            logger.error("no worker could start")
+            self.exit_status = 1
+            return
+        now = self._clock()
+        for slot in self._slots:
+            if slot.worker is None and now >= slot.due:
+                slot.worker = self._start(slot)
+                if slot.worker is None:
+                    slot.free(None, now)
+        self._go_on_renewing()
+
+    def _all(self) -> list[Worker]:
+        return [worker for slot in self._slots for worker in slot.all()]
+
+    def _start(self, slot: Slot) -> Worker | None:
+        try:
+            return Worker(slot.number, self._launch(slot.number), self._clock())
+        except OSError as error:
+            logger.error("worker %d cannot be started: %s", slot.number, error.strerror)
+            return None
+
+    def _dismiss(self, worker: Worker) -> None:
+        if worker.until is None:
+            worker.until = self._clock() + self._drain + GRACE
+            worker.process.send(signal.SIGTERM)
+
+    def _look_at(self, slot: Slot, worker: Worker) -> None:
+        status = worker.process.status()
+        if status is not None:
+            worker.process.close()
+            self._ended(slot, worker, status)
+        elif worker.killed:
+            pass
+        elif worker.until is not None:
+            if self._clock() >= worker.until:
+                logger.warning("%s did not leave in time: killed", worker)
+                self._cut_off = True
+                self._kill(worker)
+        else:
+            if not worker.ready and worker.process.serves():
+                worker.ready = True
+                logger.info("%s serves", worker)
+                if not self._has_served:
+                    self._has_served = True
+                    self._serving()
+            self._check_pulse(worker)
+
+    def _check_pulse(self, worker: Worker) -> None:
+        now, heard = self._clock(), worker.process.heard()
+        silence = now - (heard or worker.since)
+        if silence <= (FROZEN if heard else START):
+            # Perhaps the whole machine stood still, and the worker only came after the supervisor.
+            worker.asked = None
+        elif worker.asked is None:
+            worker.asked = now
+            worker.process.ask()
+        else:
+            where = worker.process.where()
+            if where or now - worker.asked >= ANSWER:
+                where = where or worker.process.stack() or "no one knows where"
+                logger.error("%s is frozen for %.0f s, killed: %s", worker, silence, where)
+                self._kill(worker)
+
+    def _kill(self, worker: Worker) -> None:
+        worker.killed = True
+        worker.process.send(signal.SIGKILL)
+
+    def _ended(self, slot: Slot, worker: Worker, status: int) -> None:
+        how = f"ended by {signal_name(-status)}" if status < 0 else f"ended with {status}"
+        if worker in slot.leaving:
+            slot.leaving.remove(worker)
+            logger.info("%s %s", worker, how)
+        elif worker is slot.successor:
+            slot.successor = None
+            self._renewing = None
+            self._renew_before = float("-inf")
+            logger.error("%s %s before it served: the other workers stay as they are", worker, how)
+        else:
+            delay = slot.free(worker, self._clock())
+            if not self._stopping:
+                logger.error("%s %s: the next one starts %s", worker, how, f"in {delay:g} s" if delay else "now")
+
+    def _go_on_renewing(self) -> None:
+        slot = self._renewing
+        if slot is None:
+            old = [slot for slot in self._slots if slot.worker and slot.worker.since <= self._renew_before]
+            if old:
+                old[0].successor = self._start(old[0])
+                if old[0].successor is not None:
+                    self._renewing = old[0]
+                else:
+                    self._renew_before = float("-inf")
+            elif self._renew_before > float("-inf"):
+                self._renew_before = float("-inf")
+                logger.info("all workers are renewed")
+        elif slot.successor is None:
+            # The old one went first, and the successor has its place. Or the old one has drained.
+            if not slot.leaving:
+                self._renewing = None
+        elif slot.successor.ready:
+            old_worker, slot.worker, slot.successor = slot.worker, slot.successor, None
+            if old_worker is not None:
+                slot.leaving.append(old_worker)
+                self._dismiss(old_worker)
+
+
+def signal_name(number: int) -> str:
+    """`SIGKILL` for 9; the number where there is no name."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
