@@ -14,7 +14,7 @@ from fws.channel import DELIVER
 from fws.connection import READ, READ_DEFLATED, Connection
 from fws.constants import ABNORMAL, MAX_PARTS, NO_STATUS, NORMAL, TOO_BIG, TRY_AGAIN_LATER
 from fws.errors import Close, FillError, Reject
-from fws.filter import DROP
+from fws.filter import DROP, Ask
 from fws.loop import Deadline
 from fws.message import frame_of
 from fws.outbox import Outbox
@@ -23,10 +23,15 @@ from fws.protocol.frames import Decoder, PeerClose, Ping, Pong, Violation, close
 from fws.publication import Publication
 
 if TYPE_CHECKING:
+    from fws.alarms import Alarm
     from fws.endpoint import Endpoint
     from fws.hub import Hub
     from fws.request import Request
     from fws.transport import Transport
+
+
+# What refuses a client after the 101, where there is no HTTP status any more: 4401 stands for 401.
+CLOSE_STATUS = 4000
 
 
 class _Handed(msgspec.Struct, frozen=True):
@@ -43,15 +48,18 @@ class Client(Connection):
         id: unique among all nodes.
         request: path, params, headers, query, cookies and address of the upgrade request.
         identity: who authentication says the client is, a mapping; None when nobody said.
+        credential: what identifies the token that it came with, and is no secret; empty for none.
         state: what filters keep about this client.
         channels: names of the channels it has joined.
         close_code, close_reason: how the connection ended; 1006 when TCP ended without a Close frame.
     """
 
     __slots__ = (
+        "_asked",
         "_connected",
         "_deadline",
         "_deferred",
+        "_divert",
         "_endpoint",
         "_gone",
         "_handed",
@@ -59,9 +67,13 @@ class Client(Connection):
         "_next_ping",
         "_parts",
         "_pinged",
+        "_rest",
+        "_resting",
+        "_too_late",
         "channels",
         "close_code",
         "close_reason",
+        "credential",
         "deflate_bits",
         "filled",
         "identity",
@@ -78,6 +90,7 @@ class Client(Connection):
         self.id = secrets.token_urlsafe(9)
         self.request = request
         self.identity: dict[str, Any] | None = None
+        self.credential = ""
         self.state: dict[str, Any] = {}
         self.channels: set[str] = set()
         self.subprotocol = subprotocol
@@ -95,6 +108,15 @@ class Client(Connection):
         self.kind = DELIVER if endpoint.deliver else 0
         self._endpoint = endpoint
         self._message = endpoint.message
+        # What a filter of `connect` asks, while the client has not answered; the filter to go on with; and the alarm
+        # that ends the wait.
+        self._asked: Ask | None = None
+        self._rest = 0
+        self._too_late: Alarm | None = None
+        # Channels that it is to be a member of again when the answer was good.
+        self._resting: tuple[str, ...] = ()
+        # Looks at each message before the pipeline does.
+        self._divert: Callable[[Client, Any], bool] | None = None
         self._connected = False
         self._gone = False
         self._deferred: list[Callable[[], object]] = []
@@ -176,6 +198,13 @@ class Client(Connection):
         if self._gone:
             self._undo()
 
+    def divert(self, function: Callable[[Client, Any], bool] | None) -> None:
+        """Show each message to `function` before the `message` pipeline; what it returns True for goes no further.
+
+        One function at a time; None for none. It must not wait, unless a filter of `connect` may.
+        """
+        self._divert = function
+
     def take_part(self) -> None:
         """Called by the pipeline for each message that the one being handled becomes.
 
@@ -191,24 +220,81 @@ class Client(Connection):
     def connect(self) -> None:
         """Run the `connect` pipeline. What it sends is held until `open`.
 
+        Where a filter asks the client something, the rest of it runs when the first message has come.
+
         Raises:
             Reject: a filter refused the client, or one failed: access fails closed.
         """
         self._hub.expect(self)
         try:
-            self._endpoint.connect.happen(self)
+            self._pass(self._endpoint.connect.happen(self))
         except BaseException as error:
             self._undo()
-            if isinstance(error, Reject | GreenletExit | Deadline):
-                raise
+            raise self._refusal(error) from None
+
+    def _pass(self, asked: tuple[Ask, int] | None) -> None:
+        """The `connect` pipeline came to its end, or to a question."""
+        if asked is None:
+            self._connected = True
+            self._hub.admit(self)
+            return
+        self._asked, self._rest = asked
+        self._resting += tuple(self.channels)
+        for channel in self._resting:
+            self.leave(channel)
+        # The rest of the pipeline, and the filter that is answered, run where messages are served.
+        self._waits = self._waits or self._endpoint.connect.waits
+        self._divert = Client._answer
+        self._too_late = self._hub.alarms.at(self._hub.services.clock() + self._asked.timeout, self._end_asking)
+
+    def _answer(self, message: Any) -> bool:
+        """The first message of a client that was asked: with a good answer it is in, else it goes."""
+        asked = self._asked
+        assert asked is not None
+        self._divert = None
+        try:
+            asked.answer(self, message)
+            if self.closing:
+                return True  # it took too long, or the server is going away
+            self._stop_asking()
+            resting, self._resting = self._resting, ()
+            for channel in resting:
+                self.join(channel)
+            self._pass(self._endpoint.connect.happen(self, self._rest))
+        except BaseException as error:
             if isinstance(error, Close):
-                raise Reject(403, error.reason) from None
-            self._fault("connect", error)
-            if isinstance(error, FillError):
-                raise Reject(403, "The request lacks something that this endpoint needs.") from None
-            raise Reject(500, "A filter failed.") from None
-        self._connected = True
-        self._hub.admit(self)
+                self.close(error.code, error.reason)
+                return True
+            refusal = self._refusal(error)
+            if not isinstance(refusal, Reject):
+                raise refusal from None
+            self._hub.metrics.count(f"refused_{refusal.status}")
+            self.close(CLOSE_STATUS + refusal.status, refusal.reason)
+        return True
+
+    def _stop_asking(self) -> None:
+        self._asked = None
+        if self._too_late is not None:
+            self._too_late.cancel()
+            self._too_late = None
+
+    def _end_asking(self) -> None:
+        self._too_late = None
+        if not self.closing:
+            self._hub.metrics.count("logins_refused")
+            self._hub.metrics.count("logins_refused_late")
+            self.close(CLOSE_STATUS + 401, "no token in time")
+
+    def _refusal(self, error: BaseException) -> BaseException:
+        """What refuses the client: the error itself, or the status that stands for it."""
+        if isinstance(error, Reject | GreenletExit | Deadline):
+            return error
+        if isinstance(error, Close):
+            return Reject(403, error.reason)
+        self._fault("connect", error)
+        if isinstance(error, FillError):
+            return Reject(403, "The request lacks something that this endpoint needs.")
+        return Reject(500, "A filter failed.")
 
     def open(self, transport: Transport, head: bytes, agreement: Agreement | None, data: bytes) -> None:
         """Write `head`, the 101, and what was held; read frames, first those in `data`, which came with the request."""
@@ -223,6 +309,11 @@ class Client(Connection):
         self._next_ping = self._hub.services.clock() + server.ping_interval
         self.outbox.open(transport, head, plain=self.kind == 0)
         self.begin(transport, decoder, READ_DEFLATED if inflater is not None else READ, data)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the 101 is out and TCP not yet ended."""
+        return self._transport is not None
 
     def filter_data(self, data: bytes) -> bytes:
         """Run the `data` pipeline. After a Close nothing of it is served, so it does not run."""
@@ -248,6 +339,8 @@ class Client(Connection):
             if not self.closing:
                 self._parts = 0
                 try:
+                    if self._divert is not None and self._divert(self, event):
+                        return
                     self._message.run(self, event)
                 except BaseException as error:
                     self._raised("message", error)
@@ -379,6 +472,10 @@ class Client(Connection):
         self.closing = True
         self.outbox.discard()
         self.let_go()
+        if self._asked is not None:
+            # It was never in.
+            self._stop_asking()
+            self._undo()
         if not self._connected:
             return
         self._connected = False

@@ -17,9 +17,9 @@ from fws.config import Config, EndpointTable, Settings, load, place_problems, re
 from fws.endpoint import Endpoint
 from fws.errors import ConfigError
 from fws.filled import Filled, templates_in
-from fws.filter import EVENTS, Filter, Services, hook, hooks_of
+from fws.filter import EVENTS, Filter, Services, Setting, hook, hooks_of
 from fws.generation import Generation
-from fws.options import Option, options_of
+from fws.options import HIDDEN, Option, options_of
 from fws.pipeline import Pipeline, Step
 from fws.problem import Path, Problem, did_you_mean
 from fws.protocol.handshake import Origins, parse_origins
@@ -35,6 +35,7 @@ from fws.stage import (
     parse_stage,
     parse_value,
 )
+from fws.variables import VARIABLE
 
 # A pipeline is written by hand. Chains in chains can double at each level; this many stages is a mistake.
 MAX_STAGES = 1000
@@ -246,7 +247,7 @@ class Compiler:
             method = hook(instance, scope.event)
         # Of a filled filter nobody knows yet what an instance will hold: one that decides it for itself may wait.
         waits = instance.waits if isinstance(instance, Filter) else cls.waits is not False
-        return [Step(method, stage.text.strip(), options, waits)]
+        return [Step(method, _shown(stage, cls), options, waits)]
 
     def _from_stage(self, stage: Stage, path: Path, scope: _Scope) -> _Made | None:
         cls = self._registry.find(stage.name).cls
@@ -339,7 +340,11 @@ class Compiler:
             value = values[option.name]
             where, offset = places[option.name]
             if (template := next(templates_in(value), None)) is not None:
-                if option.has_grammar:
+                if option.secret:
+                    message = f"{name}: {option.name}: no placeholders here, as a client could choose its own secret"
+                    self._problem(Problem(message, where, offset, hidden=True))
+                    sound = False
+                elif option.has_grammar:
                     # Filled in, `" or true or "` of a path would become part of the condition.
                     message = f"{name}: {option.name}: no placeholders here, as a client could change what is asked"
                     self._problem(Problem(message, where, offset, f"use the name: {_named(template)}"))
@@ -347,9 +352,10 @@ class Compiler:
                 templates[option.name] = (option, value)
                 continue
             try:
-                fixed[option.name] = option.convert(value, self._maker(where, scope, within))
+                fixed[option.field] = option.convert(value, self._maker(where, scope, within))
             except ValueError as error:
-                self._problem(Problem(f"{name}: {option.name}: {error}", where, offset, option.help))
+                message = f"{name}: {option.name}: {error}"
+                self._problem(Problem(message, where, offset, option.help, hidden=option.secret))
                 sound = False
         if not sound:
             return None
@@ -358,14 +364,18 @@ class Compiler:
                 message = f"{name} starts with the server, before there is a client to fill a placeholder from"
                 self._problem(Problem(message, *place))
                 return None
-            return _Made(Filled(cls, fixed, templates, self._services), values, _show(options_of(cls), values))
+            setting = Setting(self._config.folder, self._environ)
+            filled = Filled(cls, fixed, templates, self._services, setting)
+            return _Made(filled, values, _show(options_of(cls), values))
         try:
             instance = cls(**fixed)
+            instance.services = self._services
+            instance.prepare(Setting(self._config.folder, self._environ))
         except (ValueError, TypeError) as error:
-            self._problem(Problem(f"{name}: {error}", *place))
+            hidden = any(option.secret for option in options_of(cls))
+            self._problem(Problem(f"{name}: {error}", *place, hidden=hidden))
             return None
-        instance.services = self._services
-        shown = {option.name: getattr(instance, option.name) for option in options_of(cls)}
+        shown = {option.name: getattr(instance, option.field) for option in options_of(cls)}
         return _Made(instance, fixed, _show(options_of(cls), shown))
 
     def _maker(self, path: Path, scope: _Scope, within: tuple[str, ...]) -> Callable[[Any, Any], Any]:
@@ -414,6 +424,24 @@ class Compiler:
         if key not in self._reported:
             self._reported.add(key)
             self.problems.append(problem)
+
+
+def _shown(stage: Stage, cls: type[Filter]) -> str:
+    """A stage as it is written, without its secrets; the names of variables are none."""
+    options = options_of(cls)
+    if not stage.arguments or not any(option.secret for option in options):
+        return stage.text.strip()
+    bound = bind(stage, options)
+    secrets = [bound[option.name] for option in options if option.secret and option.name in bound]
+    hidden = [one for given in secrets for one in (given if isinstance(given, list) else [given])]
+    ends = [argument.start for argument in stage.arguments[1:]] + [len(stage.text)]
+    shown = [stage.name]
+    for argument, end in zip(stage.arguments, ends, strict=True):
+        if argument in hidden and not VARIABLE.fullmatch(argument.value):
+            shown.append((f"{argument.key}=" if argument.key else "") + HIDDEN)
+        else:
+            shown.append(stage.text[argument.start : end].strip())
+    return " ".join(shown)
 
 
 def _json_or_text(value: str | Template) -> Any:

@@ -27,6 +27,7 @@ from fws.filter import Services
 from fws.hub import Hub
 from fws.protocol.head import HeadReader
 from fws.request import Request
+from fws.sweeper import Sweeper
 
 
 class Clock:
@@ -271,6 +272,17 @@ class Harness:
         self.sent(client)
         received = self.peers[client].protocol.close_rcvd
         return None if received is None else (received.code, received.reason)
+
+    def pass_time(self, seconds: float) -> None:
+        """Both clocks go on, and the sweeper does what was due until then."""
+        self.clock.advance(seconds)
+        self.wall.advance(seconds)
+        Sweeper(self.hub).sweep(self.clock.now)
+        self.settle()
+
+    def counted(self, prefix: str) -> dict[str, int]:
+        """The counters whose names begin so, without that beginning."""
+        return {k.removeprefix(prefix): v for k, v in self.hub.metrics.all().items() if k.startswith(prefix)}
 
     def leave(self, client: Client) -> None:
         """The client's connection ends."""

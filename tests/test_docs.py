@@ -44,6 +44,8 @@ def project(folder: Path, page: Path) -> Path:
     return folder
 
 
+# What the pages take from the environment.
+ENVIRON = {"FWS_TOKEN": "t" * 32, "JWT_KEY": "k" * 32}
 TOML = [(page, number) for page in PAGES for number in range(len(blocks(page, "toml")))]
 
 
@@ -56,7 +58,7 @@ def test_toml_blocks_compile(page: Path, number: int, tmp_path: Path) -> None:
         text += '\n[pipelines]\nmessage = ["echo"]\n'
     conf = project(tmp_path, page) / "conf" / "block.toml"
     conf.write_text(text)
-    load_generation(conf, environ={})
+    load_generation(conf, environ=ENVIRON)
 
 
 PYTHON = [(page, number) for page in PAGES for number in range(len(blocks(page, "python")))]

@@ -18,9 +18,9 @@ LAYERS = [
     {"errors", "problem", "units", "variables", "constants"},
     {
         "filter", "registry", "stage", "options", "pipeline", "condition", "request", "message",
-        "publication", "metrics", "log", "native", "protocol", "board",
+        "publication", "metrics", "log", "native", "protocol", "alarms", "board",
     },
-    {"config", "compiler", "generation", "endpoint", "filled", "reference", "brokers"},
+    {"config", "compiler", "generation", "endpoint", "filled", "reference", "brokers", "auth"},
     {"client", "connection", "channel", "hub", "outbox", "transport", "sweeper", "loop", "faults", "link",
      "brokers.redis", "brokers.relay", "brokers.sender", "brokers.sentinel",
      "brokers.ask", "brokers.single", "brokers.cluster", "storages.redis"},

@@ -1,0 +1,59 @@
+"""Clients that a filter let in, looked at again as long as they are here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fws import Filter
+    from fws.client import Client
+
+# Seconds between two looks. What is taken away ends within 5 s, the sweeper's half second and a slow Redis included.
+EVERY = 1.5
+
+
+class Watch:
+    """Asks every 1.5 seconds, while anybody is here, who must go.
+
+    Args:
+        owner: the filter.
+        gone: gets the clients and what is kept of each, and says who must go. What it raises leaves all in place
+            until the next time: who was let in stays while nobody can be asked.
+        waits: whether `gone` may wait, so that it gets a greenlet.
+    """
+
+    def __init__(self, owner: Filter, gone: Callable[[dict[Client, Any]], Iterable[Client]], *, waits: bool) -> None:
+        self._owner = owner
+        self._gone = gone
+        self._waits = waits
+        self._here: dict[Client, Any] = {}
+        self._set = False
+
+    def add(self, client: Client, known: Any) -> None:
+        """Look after a client from now on, until it is gone."""
+        if client not in self._here:
+            client.defer(lambda: self._here.pop(client, None))
+        self._here[client] = known
+        self._again()
+
+    def _again(self) -> None:
+        if not self._set and self._here:
+            self._set = True
+            self._owner.hub.alarms.at(self._owner.clock() + EVERY, self._look)
+
+    def _look(self) -> None:
+        if self._waits:
+            self._owner.hub.scheduler.spawn(self.look)
+        else:
+            self.look()
+
+    def look(self) -> None:
+        """Close the connections of those who must go."""
+        try:
+            for client in list(self._gone(dict(self._here))):
+                self._owner.hub.metrics.count("logins_revoked")
+                client.close(4401, "no longer let in")
+        finally:
+            self._set = False
+            self._again()
