@@ -20,6 +20,7 @@ class Alarm:
         self.call: Callable[[], object] | None = call
 
     def cancel(self) -> None:
+        """Do not ring. No harm if it has rung, or is cancelled already."""
         if self.call is not None:
             self.call = None
             self._alarms.cancelled()

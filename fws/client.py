@@ -244,14 +244,15 @@ class Client(Connection):
             self.leave(channel)
         # The rest of the pipeline, and the filter that is answered, run where messages are served.
         self._waits = self._waits or self._endpoint.connect.waits
-        self._divert = Client._answer
+        before = self._divert
+        self._divert = lambda client, message: client._answer(message, before)
         self._too_late = self._hub.alarms.at(self._hub.services.clock() + self._asked.timeout, self._end_asking)
 
-    def _answer(self, message: Any) -> bool:
+    def _answer(self, message: Any, divert: Callable[[Client, Any], bool] | None) -> bool:
         """The first message of a client that was asked: with a good answer it is in, else it goes."""
         asked = self._asked
         assert asked is not None
-        self._divert = None
+        self._divert = divert
         try:
             asked.answer(self, message)
             if self.closing:

@@ -29,6 +29,7 @@ BUILT_IN = [
     "echo",
     "join",
     "json",
+    "jwt",
     "leave",
     "log",
     "max_message",

@@ -110,7 +110,7 @@ def test_the_first_message_decides_and_nothing_is_served_before(tmp_path: Path) 
 def test_messages_right_behind_the_token_are_served_after_it(server: Harness) -> None:
     client = server.connect("/tea")
     peer = server.peers[client]
-    server.arrive(client, peer.frame('{"token": "%s"}' % BOB) + peer.frame("one") + peer.frame(BOB))
+    server.arrive(client, peer.frame(f'{{"token": "{BOB}"}}') + peer.frame("one") + peer.frame(BOB))
     assert server.sent(client) == ["you are bob"] * 2
 
 
