@@ -366,7 +366,7 @@ class Compiler:
                 return None
             setting = Setting(self._config.folder, self._environ)
             filled = Filled(cls, fixed, templates, self._services, setting)
-            return _Made(filled, values, _show(options_of(cls), values))
+            return _Made(filled, values | fixed, _show(options_of(cls), values))
         try:
             instance = cls(**fixed)
             instance.services = self._services

@@ -31,8 +31,10 @@ class Jwt(Login):
 
     At `exp` the connection ends with 4401, unless the client sends a fresh token before, as the message
     `{"token": TOKEN}`, which no other filter sees; it must be the same user's. Ahead of that the client gets the
-    message `{"type": "token_expires", "seconds": 30}`. Who brings no good token is refused with 401, after the 101 with the
-    close code 4401; while a URL has not given any keys yet, with 503.
+    message `{"type": "token_expires", "seconds": 30}`.
+
+    Who brings no good token is refused with 401, after the 101 with the close code 4401; while a URL has not given any
+    keys yet, with 503.
 
     Example:
         connect = ["jwt HS256 ${JWT_KEY} audience=chat", "join user:{identity.user}"]

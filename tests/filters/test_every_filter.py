@@ -39,6 +39,7 @@ BUILT_IN = [
     "rate_limit",
     "reject",
     "reply",
+    "require",
     "set",
     "skip_sender",
     "split",
