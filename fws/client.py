@@ -473,11 +473,11 @@ class Client(Connection):
         self.closing = True
         self.outbox.discard()
         self.let_go()
-        if self._asked is not None:
-            # It was never in.
-            self._stop_asking()
-            self._undo()
         if not self._connected:
+            # It was asked for a token, and never in.
+            self._stop_asking()
+            if not self._gone:
+                self._undo()
             return
         self._connected = False
         self._hub.leaving += 1

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, get_args
 
 import msgspec
 
+from fws.auth.login import Login
 from fws.config import Config, EndpointTable, Settings, load, place_problems, read
 from fws.endpoint import Endpoint
 from fws.errors import ConfigError
@@ -40,16 +41,23 @@ from fws.variables import VARIABLE
 # A pipeline is written by hand. Chains in chains can double at each level; this many stages is a mistake.
 MAX_STAGES = 1000
 MAX_DEPTH = 50
+# What asks for a token where the command line says so and the file does not.
+TOKEN_STAGE = "fws:token"
 
 
 def load_generation(
-    file: str | FilePath, services: Services | None = None, environ: Mapping[str, str] | None = None
+    file: str | FilePath,
+    services: Services | None = None,
+    environ: Mapping[str, str] | None = None,
+    *,
+    token: bool = False,
 ) -> Generation:
     """Read, check and compile a TOML file.
 
     Args:
         services: what filters get from the server; real clocks when None.
         environ: where `${NAME}` comes from; the process's environment when None.
+        token: whether clients need a token everywhere: where no stage asks for one, the one of FWS_TOKEN.
 
     Raises:
         ConfigError: with every problem found, each with its place.
@@ -57,7 +65,7 @@ def load_generation(
     environ = os.environ if environ is None else environ
     document = load(file)
     config, problems = read(document, environ)
-    compiler = Compiler(config, Registry(project_of(config.folder)), services or Services(), environ)
+    compiler = Compiler(config, Registry(project_of(config.folder)), services or Services(), environ, token=token)
     generation = compiler.generation()
     problems += compiler.problems
     if problems:
@@ -93,13 +101,22 @@ class _Made(NamedTuple):
 class Compiler:
     """Compiles one configuration; `problems` and `warnings` fill up on the way."""
 
-    def __init__(self, config: Config, registry: Registry, services: Services, environ: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        config: Config,
+        registry: Registry,
+        services: Services,
+        environ: Mapping[str, str],
+        *,
+        token: bool = False,
+    ) -> None:
         self.problems: list[Problem] = []
         self.warnings: list[Problem] = []
         self._config = config
         self._registry = registry
         self._services = services
         self._environ = environ
+        self._token = token
         self._instances: dict[tuple[Any, ...], _Made | None] = {}
         self._chains: dict[tuple[str, _Scope], list[Step]] = {}
         self._used: set[tuple[str, str]] = set()
@@ -168,7 +185,10 @@ class Compiler:
         params: tuple[str, ...],
     ) -> Pipeline:
         scope = _Scope(endpoint, params, event)
-        return Pipeline(event, self._steps(tables.get(event, []), (*where, event), scope, ()))
+        steps = self._steps(tables.get(event, []), (*where, event), scope, ())
+        if self._token and event == "connect" and not any(_asks_for_token(step) for step in steps):
+            steps = self._stage(parse_stage(TOKEN_STAGE), (*where, event), scope, ()) + steps
+        return Pipeline(event, steps)
 
     def _steps(self, stages: Sequence[str], path: Path, scope: _Scope, within: tuple[str, ...]) -> list[Step]:
         steps: list[Step] = []
@@ -347,7 +367,8 @@ class Compiler:
                 elif option.has_grammar:
                     # Filled in, `" or true or "` of a path would become part of the condition.
                     message = f"{name}: {option.name}: no placeholders here, as a client could change what is asked"
-                    self._problem(Problem(message, where, offset, f"use the name: {_named(template)}"))
+                    hint = f"use the name: {_named(template)}" if "condition" in option.kind else ""
+                    self._problem(Problem(message, where, offset, hint))
                     sound = False
                 templates[option.name] = (option, value)
                 continue
@@ -424,6 +445,10 @@ class Compiler:
         if key not in self._reported:
             self._reported.add(key)
             self.problems.append(problem)
+
+
+def _asks_for_token(step: Step) -> bool:
+    return isinstance(getattr(step.hook, "__self__", None), Login)
 
 
 def _shown(stage: Stage, cls: type[Filter]) -> str:

@@ -86,6 +86,16 @@ class TokenFile:
             raise Denied("unavailable", "The server cannot tell who you are.", 503)
         return self._tokens
 
+    def add(self, line: str) -> None:
+        """Append a token. Raises ValueError when it cannot be written."""
+        try:
+            with open(self._path, "rb") as file:
+                data = file.read()
+            with open(self._path, "ab") as file:
+                file.write(f"{'' if data[-1:] in (b'', bytes([10])) else chr(10)}{line}{chr(10)}".encode())
+        except OSError as error:
+            raise ValueError(f"{self._path.name} cannot be written: {error.strerror}") from None
+
     def _look(self) -> None:
         try:
             state = _state(self._path)

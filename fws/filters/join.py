@@ -15,8 +15,8 @@ class Join(Allow):
     """Make the client a member of a channel: it gets what is published there, until it leaves or is gone.
 
     On `connect` and on `message`, which flows on. Joining twice is joining once. A name that no channel can have
-    (empty, over 200 bytes, control characters, `*`, `?`, `[`), such as a placeholder may give, refuses the client with 400 on
-    `connect` and ends the event on `message`.
+    (empty, over 200 bytes, control characters, `*`, `?`, `[`), such as a placeholder may give, refuses the client with
+    400 on `connect` and ends the event on `message`.
 
     Example:
         connect = ["join lobby"]

@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
+import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+import jwt
 from msgspec import Meta
 
 from fws import Duration, Help, Secret
 from fws.auth.claims import Rules, verify
 from fws.auth.credential import Denied, fingerprint, fresh
-from fws.auth.http import Address, HttpError, ask
-from fws.auth.keys import MAX_SET, PATIENCE, Algorithm, FileKeys, Key, Keyring, Keys, UrlKeys, key_of, keys_of_set
+from fws.auth.http import HttpError, Url, ask
+from fws.auth.keys import (
+    HASH,
+    MAX_SET,
+    PATIENCE,
+    Algorithm,
+    FileKeys,
+    Key,
+    Keyring,
+    Keys,
+    UrlKeys,
+    key_of,
+    keys_of_set,
+    signing_key_of,
+)
+from fws.auth.login import Login, Made, Order, count_refused
 from fws.filter import Setting
-from fws.filters._login import Login, count_refused
 
 if TYPE_CHECKING:
     from fws.client import Client
@@ -60,6 +75,7 @@ class Jwt(Login):
         given = [name for name in ("key", "key_file", "jwks") if getattr(self, name)]
         if len(given) != 1:
             raise ValueError("give one of key, key_file and jwks" + (f", not {' and '.join(given)}" if given else ""))
+        self._secret = b""
         self._rules = Rules(self.audience, self.issuer, self.required, self.leeway)
         try:
             self._keys = self._keyring(setting.folder)
@@ -77,16 +93,17 @@ class Jwt(Login):
             return FileKeys(folder / self.key_file, lambda data: self._one(data.rstrip(b"\r\n")), self.clock)
         if not self.waits:
             return FileKeys(folder / self.jwks, lambda data: keys_of_set(self.algorithm, data), self.clock)
-        address = Address.parse(self.jwks)
-        if not address.is_private:
+        url = Url.parse(self.jwks)
+        if not url.is_private:
             raise ValueError("over plain HTTP anybody on the way could put in a key: write https://")
-        return UrlKeys(address.host, lambda: self._fetch(address), self.clock)
+        return UrlKeys(url.host, lambda: self._fetch(url), self.clock)
 
     def _one(self, data: bytes) -> Keys:
+        self._secret = data
         return Keys([Key(None, key_of(self.algorithm, data))])
 
-    def _fetch(self, address: Address) -> Keys:
-        status, body = ask(address, {}, PATIENCE, MAX_SET)
+    def _fetch(self, url: Url) -> Keys:
+        status, body = ask(url, {}, PATIENCE, MAX_SET)
         if status != 200:
             raise HttpError(f"status {status}")
         return keys_of_set(self.algorithm, body)
@@ -99,6 +116,26 @@ class Jwt(Login):
     def verified(self, token: str) -> dict[str, Any]:
         """The claims of a token that is good now. Raises Denied."""
         return verify(token, self.algorithm, self._keys, self._rules, self.wall)
+
+    def check(self, token: str) -> dict[str, Any]:
+        return self.identity_of(self.verified(token))
+
+    def make(self, order: Order) -> Made:
+        if not order.key and self.algorithm not in HASH:
+            raise ValueError("to sign takes the private key: give its file, --key-file")
+        if not order.key and not self._secret:
+            raise ValueError("the keys of a JWK Set do not sign: give the file of one, --key-file")
+        key = signing_key_of(self.algorithm, order.key or self._secret)
+        now = int(self.wall())
+        claims: dict[str, Any] = {"iat": now, "exp": now + int(order.lifetime), "jti": secrets.token_urlsafe(9)}
+        if order.user:
+            claims[self.user] = order.user
+        if self.audience:
+            claims["aud"] = self.audience[0]
+        if self.issuer:
+            claims["iss"] = self.issuer[0]
+        claims |= order.claims
+        return Made(jwt.encode(claims, key, self.algorithm, {"kid": order.kid} if order.kid else None))
 
     def admit(self, client: Client, token: str) -> None:
         claims = self.verified(token)

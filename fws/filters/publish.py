@@ -17,8 +17,8 @@ class Publish(Allow):
 
     On `connect` and `disconnect` nothing flows, so `value` is needed there. On `message` and `publication` what flows,
     flows on; a publication that is on the channel already is not published again. The client is the sender. A channel
-    name that no channel can have (empty, over 200 bytes, control characters, `*`, `?`, `[`), such as a placeholder may give, ends
-    the event; on `connect` it refuses the client with 400.
+    name that no channel can have (empty, over 200 bytes, control characters, `*`, `?`, `[`), such as a placeholder may
+    give, ends the event; on `connect` it refuses the client with 400.
 
     Placeholders in a text are filled in as they are. Where the text is JSON and a client chooses what they hold, give
     a table in [filters.NAME] instead: each value in it stays one value.

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from fws import Help, Secret
 from fws.auth.credential import Denied, fingerprint
+from fws.auth.login import Login, Made, Order
 from fws.auth.shared import Known, TokenFile, Tokens
 from fws.filter import Setting
-from fws.filters._login import Login
 from fws.filters._watch import Watch
 
 if TYPE_CHECKING:
@@ -59,15 +60,31 @@ class Token(Login):
                 raise ValueError(f"file: {error}") from None
 
     def admit(self, client: Client, token: str) -> None:
+        known = self._find(token)
+        client.identity = _identity(known)
+        client.credential = fingerprint(token)
+        if self._file is not None:
+            self._watch.add(client, known)
+
+    def check(self, token: str) -> dict[str, Any]:
+        return _identity(self._find(token))
+
+    def make(self, order: Order) -> Made:
+        token = secrets.token_urlsafe(24)
+        line = f"{order.user}:{token}" if order.user else token
+        Tokens([line])
+        if self._file is not None:
+            self._file.add(line)
+            return Made(token)
+        return Made(token, f"it is good once {line!r} is among the tokens")
+
+    def _find(self, token: str) -> Known:
         known = self._tokens.find(token)
         if known is None and self._file is not None:
             known = self._file.tokens().find(token)
-            if known is not None:
-                self._watch.add(client, known)
         if known is None:
             raise Denied("unknown", "This token lets nobody in.")
-        client.identity = {"user": known.user} if known.user else {}
-        client.credential = fingerprint(token)
+        return known
 
     def _gone(self, here: dict[Client, Known]) -> Iterable[Client]:
         assert self._file is not None
@@ -75,4 +92,8 @@ class Token(Login):
             tokens = self._file.tokens()
         except Denied:
             return []
-        return [client for client, known in here.items() if known not in tokens]
+        return [client for client, known in here.items() if known not in tokens and known not in self._tokens]
+
+
+def _identity(known: Known) -> dict[str, Any]:
+    return {"user": known.user} if known.user else {}

@@ -27,6 +27,7 @@ BUILT_IN = [
     "close",
     "drop",
     "echo",
+    "http_auth",
     "join",
     "json",
     "jwt",

@@ -151,6 +151,8 @@ def test_a_fault_behind_the_token_closes_too(tmp_path: Path) -> None:
     client = server.connect()
     server.client_says(client, ANN)
     assert server.closed(client) == (4500, "A filter failed.")
+    server.leave(client)
+    assert server.hub.busy == 0, "a drain would wait for it"
     assert server.faults == 1
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
+import msgspec
 from msgspec import Meta
 
 from fws import Duration, Filter, Help, Reject
@@ -22,8 +23,31 @@ _PLACES = (
 _CHALLENGE = ("WWW-Authenticate", "Bearer")
 
 
+class Made(msgspec.Struct, frozen=True):
+    """A token that was made, and what is still to be done for it to be good; empty for nothing."""
+
+    token: str
+    note: str = ""
+
+
+class Order(msgspec.Struct, frozen=True):
+    """What a token is to be made for.
+
+    Attributes:
+        lifetime: seconds, where it has an end.
+        claims: further claims, where it has any.
+        key, kid: the private key that signs, where another one verifies, and its name.
+    """
+
+    user: str = ""
+    lifetime: float = 3600.0
+    claims: dict[str, Any] = {}
+    key: bytes = b""
+    kid: str = ""
+
+
 class Login(Filter, kw_only=True):
-    """Subclasses define `admit(client, token)`, which raises `Denied` or makes the client who it is."""
+    """Subclasses define `admit`, and for the command line `make` and `check`."""
 
     from_: Annotated[tuple[Place, ...], Meta(min_length=1), Help(_PLACES)] = (
         "header",
@@ -42,6 +66,15 @@ class Login(Filter, kw_only=True):
         return f"<{type(self).__name__}>"
 
     def admit(self, client: Client, token: str) -> None:
+        """Make the client who the token says it is. Raises Denied."""
+        raise NotImplementedError
+
+    def check(self, token: str) -> dict[str, Any]:
+        """The identity that a token would give. Raises Denied."""
+        raise NotImplementedError
+
+    def make(self, order: Order) -> Made:
+        """A token that lets in. Raises ValueError when none can be made here."""
         raise NotImplementedError
 
     def connect(self, client: Client) -> Ask | None:
@@ -53,19 +86,21 @@ class Login(Filter, kw_only=True):
                 raise Denied("missing", "A token is needed here.")
             self.admit(client, token)
         except Denied as denied:
-            self.refuse(denied)
+            deny(self, denied)
         return None
 
     def _answer(self, client: Client, message: Any) -> None:
         try:
             self.admit(client, of_message(message))
         except Denied as denied:
-            self.refuse(denied)
+            deny(self, denied)
 
-    def refuse(self, denied: Denied) -> NoReturn:
-        count_refused(self, denied)
-        headers = [_CHALLENGE] if denied.status == 401 else [("Retry-After", "1")] if denied.status == 503 else []
-        raise Reject(denied.status, denied.text, headers) from None
+
+def deny(owner: Filter, denied: Denied) -> NoReturn:
+    """Refuse a client in `connect`, and count why."""
+    count_refused(owner, denied)
+    headers = [_CHALLENGE] if denied.status == 401 else [("Retry-After", "1")] if denied.status == 503 else []
+    raise Reject(denied.status, denied.text, headers) from None
 
 
 def count_refused(owner: Filter, denied: Denied) -> None:
