@@ -24,7 +24,7 @@ PyDoc_STRVAR(receive_doc,
 "At most so many bytes of a socket, without waiting: empty at the end of the stream, None when there are none yet.");
 
 static PyObject *
-receive(PyObject *module, PyObject *const *args, Py_ssize_t count)
+receive(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t count)
 {
     /* One buffer for all: what it holds is copied before anyone else, who needs the interpreter's lock, can read. */
     static char buffer[MAX_READ];
@@ -96,7 +96,7 @@ PyDoc_STRVAR(decode_doc,
 "Returns where the first frame begins that is something else, or not all there. Raises UnicodeDecodeError.");
 
 static PyObject *
-decode(PyObject *module, PyObject *const *args, Py_ssize_t count)
+decode(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t count)
 {
     const unsigned char *stream, *start;
     Py_ssize_t size, position, most, length, left;
@@ -154,7 +154,7 @@ PyDoc_STRVAR(frame_doc,
 "One frame for a str or bytes; None for anything else, and for a str that UTF-8 has no bytes for.");
 
 static PyObject *
-frame(PyObject *module, PyObject *message)
+frame(PyObject *Py_UNUSED(module), PyObject *message)
 {
     const char *payload;
     unsigned char *out, first;
@@ -216,7 +216,7 @@ PyDoc_STRVAR(send_each_doc,
 "None among them is passed over. Returns the others, as (receiver, bytes sent): 0 for nothing.");
 
 static PyObject *
-send_each(PyObject *module, PyObject *const *args, Py_ssize_t count)
+send_each(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t count)
 {
     PyObject *receiver, *rest, *pair;
     const char *frame;

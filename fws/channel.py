@@ -82,6 +82,7 @@ class Channel:
         "_ahead",
         "_batch",
         "_frames",
+        "_partly",
         "_places",
         "_position",
         "_receivers",
@@ -98,6 +99,8 @@ class Channel:
         # Members that need no more than the entries from this number on, of those that wait.
         self._ahead: dict[Client, int] = {}
         self._batch: list[Entry] = []
+        # Those who get a part of the present batch and have not yet: the number of its first entry.
+        self._partly: dict[Client, int] = {}
         self._frames: dict[int, bytes] = {}
         self._receivers: list[Client | None] = []
         self._position = 0
@@ -131,7 +134,9 @@ class Channel:
             if self._places is None:
                 self._places = {client: place for place, client in enumerate(self._receivers) if client is not None}
             place = self._places.get(client, -1)
-            if client in self._rest:
+            if client in self._partly:
+                self._write(client, self._batch[self._partly.pop(client) :])
+            elif client in self._rest:
                 self._serve(client, self._rest.pop(client))
             elif place >= self._position:
                 del self._places[client]
@@ -181,9 +186,10 @@ class Channel:
         if ahead:
             # They get a part of the batch: at once, as these are few.
             self._receivers = [client for client in self.members if client not in ahead]
-            for client, start in ahead.items():
-                if client in self.members:
-                    self._write(client, self._batch[start:])
+            self._partly = {client: start for client, start in ahead.items() if client in self.members}
+            while self._partly:
+                client, start = self._partly.popitem()
+                self._write(client, self._batch[start:])
 
     def _serve(self, client: Client, sent: int = 0) -> None:
         """Give a receiver its batch, of which it has got so many bytes."""

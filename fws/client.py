@@ -13,7 +13,7 @@ from gevent import GreenletExit
 from fws.channel import DELIVER
 from fws.connection import READ, READ_DEFLATED, Connection
 from fws.constants import ABNORMAL, MAX_PARTS, NO_STATUS, NORMAL, TOO_BIG, TRY_AGAIN_LATER
-from fws.errors import Close, FillError, Reject
+from fws.errors import Close, FillError, Reject, StorageError
 from fws.filter import DROP, Ask
 from fws.loop import Deadline
 from fws.message import frame_of
@@ -295,6 +295,8 @@ class Client(Connection):
         self._fault("connect", error)
         if isinstance(error, FillError):
             return Reject(403, "The request lacks something that this endpoint needs.")
+        if isinstance(error, StorageError):
+            return Reject(503, "What decides about access cannot be asked now.")
         return Reject(500, "A filter failed.")
 
     def open(self, transport: Transport, head: bytes, agreement: Agreement | None, data: bytes) -> None:

@@ -3,6 +3,7 @@
     FwsError
     ├── ConfigError          a file, an option or a stage is wrong; carries every problem found
     ├── FillError            a placeholder of a stage has no value for this client
+    ├── StorageError         the storage cannot be asked, is full, or holds something else
     ├── ProtocolError        the peer broke RFC 6455 or a limit; carries the close code
     ├── Refusal              the HTTP request cannot be served; carries the status
     │   └── Reject           raised by a filter in `connect` to refuse a client
@@ -38,6 +39,18 @@ class ConfigError(FwsError):
 
 class FillError(FwsError):
     """A `{placeholder}` has no value for this client, or one its option cannot take."""
+
+
+class StorageError(FwsError):
+    """The storage cannot be asked, is full, or holds another kind of value than was asked for.
+
+    Args:
+        told: the log has it already, as it will befall every call until something changes.
+    """
+
+    def __init__(self, message: str, *, told: bool = False) -> None:
+        super().__init__(message)
+        self.told = told
 
 
 class ProtocolError(FwsError):

@@ -6,7 +6,7 @@ import logging
 
 from gevent.exceptions import BlockingSwitchOutError
 
-from fws.errors import FillError
+from fws.errors import FillError, StorageError
 from fws.metrics import Metrics
 from fws.pipeline import culprit
 
@@ -28,6 +28,10 @@ class Faults:
             event: the pipeline that was running, or `defer`, `start`, `stop`.
             client: its id; empty where no client is concerned.
         """
+        if isinstance(error, StorageError):
+            self._metrics.count("storage_faults")
+            logger.log(logging.DEBUG if error.told else logging.WARNING, "%s failed: %s", event, error)
+            return
         self._metrics.count("filter_faults")
         subject = f" for client {client}" if client else ""
         if isinstance(error, FillError):

@@ -14,6 +14,7 @@ import msgspec
 
 if TYPE_CHECKING:
     from fws.hub import Hub
+    from fws.storages.base import Storage
 
 # The server events, in the order of a client's life. A filter serves those for which it has a method.
 EVENTS: Final = ("connect", "data", "message", "publication", "deliver", "disconnect")
@@ -87,14 +88,16 @@ class Services:
 
     Attributes:
         hub: this process's clients and channels; set when the server starts.
+        storage: small state that filters share, with Redis among all nodes; set when the server starts.
         clock: monotonic seconds, for measuring spans.
         wall: Unix time in seconds, for showing to people.
     """
 
-    __slots__ = ("_hub", "clock", "wall")
+    __slots__ = ("_hub", "_storage", "clock", "wall")
 
     def __init__(self, clock: Callable[[], float] = time.monotonic, wall: Callable[[], float] = time.time) -> None:
         self._hub: Hub | None = None
+        self._storage: Storage | None = None
         self.clock = clock
         self.wall = wall
 
@@ -107,6 +110,16 @@ class Services:
     @hub.setter
     def hub(self, hub: Hub) -> None:
         self._hub = hub
+
+    @property
+    def storage(self) -> Storage:
+        if self._storage is None:
+            raise RuntimeError("the storage is there once the server has started: use it in hooks")
+        return self._storage
+
+    @storage.setter
+    def storage(self, storage: Storage) -> None:
+        self._storage = storage
 
 
 class Filter(msgspec.Struct, dict=True, weakref=True, eq=False):
@@ -147,6 +160,11 @@ class Filter(msgspec.Struct, dict=True, weakref=True, eq=False):
     def hub(self) -> Hub:
         """This process's clients and channels: `self.hub.publish(channel, message)`."""
         return self.services.hub
+
+    @property
+    def storage(self) -> Storage:
+        """Sets, maps, counters and values that filters share, with Redis among all nodes (`fws.storages.base`)."""
+        return self.services.storage
 
     @classmethod
     def check_event(cls, event: str, options: Mapping[str, Any]) -> None:

@@ -17,6 +17,9 @@ if not os.environ.get("FWS_PURE"):
     except ImportError:
         pass
 
+compiled = _module is not None
+"""Whether the compiled loops are in use."""
+
 receive: Callable[[int, int], bytes | None] | None = getattr(_module, "receive", None)
 decode: Callable[[bytes, int, int, list[Any]], int] | None = getattr(_module, "decode", None)
 frame: Callable[[Any], bytes | None] | None = getattr(_module, "frame", None)

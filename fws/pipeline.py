@@ -14,6 +14,8 @@ from fws.filter import DROP, Ask, Filter, Several
 from fws.publication import Publication
 
 Hook = Callable[..., Any]
+# Calls told of the way to an error.
+LONGEST_TRAIL = 6
 # Frames that are named where no filter runs.
 TRAIL = 5
 
@@ -119,6 +121,7 @@ class Pipeline:
 def culprit(traceback: TracebackType | None) -> str:
     """Which filter an exception came from and the way from there: `module.Class.hook (file.py:3 > file.py:9)`.
 
+    Of a long way both ends are told: a line of the log has room for one line, and the error comes behind.
     Empty when no filter is in the traceback. Of filters in filters (a branch of a `switch`) it is the inner one.
     """
     places = []
@@ -161,6 +164,8 @@ def _culprit(places: Iterable[tuple[FrameType, int]]) -> str:
             name = f"{type(owner).__module__}.{type(owner).__qualname__}.{frame.f_code.co_name}"
             trail = []
         trail.append(_place(frame, line))
+    if len(trail) > LONGEST_TRAIL:
+        trail[3:-2] = ["…"]
     return f"{name} ({' > '.join(trail)})" if name else ""
 
 

@@ -69,7 +69,7 @@ def filter_text(found: Found) -> str:
     """The reference of one filter in plain lines, none of them cut or wrapped."""
     doc, options = doc_of(found.cls), options_of(found.cls)
     parts = [f"{found.name}: {doc.summary}" if doc.summary else found.name]
-    parts.append(f"Serves {', '.join(hooks_of(found.cls))}. Origin: {found.origin}.")
+    parts.append(f"Serves {', '.join(hooks_of(found.cls))}.{_promise(found)} Origin: {found.origin}.")
     if doc.body:
         parts.append(doc.body)
     if doc.example:
@@ -83,6 +83,11 @@ def filter_text(found: Found) -> str:
                 lines.append(_indented(meaning, width + 2))
         parts.append("Options, in the order of a stage's arguments:\n" + "\n".join(lines))
     return "\n\n".join(parts)
+
+
+def _promise(found: Found) -> str:
+    """Of a `switch` or `when` the branches decide."""
+    return " Never waits." if found.cls.waits is False else ""
 
 
 def _indented(text: str, width: int) -> str:
@@ -109,6 +114,7 @@ def filter_json(found: Found) -> dict[str, Any]:
         "description": doc.body,
         "example": doc.example,
         "events": list(hooks_of(found.cls)),
+        "waits": found.cls.waits is not False,
         "options": [
             {
                 "name": option.name,
@@ -135,7 +141,11 @@ def filter_markdown(found: Found, name: str = "") -> str:
         name: the heading, when it is not the filter's name.
     """
     doc = doc_of(found.cls)
-    parts = [f"### {name or found.name}", doc.summary, f"Serves {', '.join(f'`{e}`' for e in hooks_of(found.cls))}."]
+    parts = [
+        f"### {name or found.name}",
+        doc.summary,
+        f"Serves {', '.join(f'`{e}`' for e in hooks_of(found.cls))}.{_promise(found)}",
+    ]
     parts.append(doc.body)
     if doc.example:
         parts.append(f"```toml\n{doc.example}\n```")

@@ -31,6 +31,9 @@ from fws.log import FoldingHandler
 from fws.metrics import Metrics
 from fws.pipeline import culprit
 from fws.pulse import ORPHAN_DRAIN, Pulse
+from fws.storages.base import Storage
+from fws.storages.memory import MemoryStorage
+from fws.storages.redis import RedisStorage
 from fws.sweeper import Sweeper
 from fws.web import Web
 
@@ -79,6 +82,7 @@ class Server:
         self.address = address
         metrics = Metrics()
         self.hub = Hub(generation, metrics, broker=broker_of(generation, metrics))
+        generation.services.storage = storage_of(generation)
         self._log = log
         self._pulse = pulse
         self._stop = Event()
@@ -227,14 +231,29 @@ class Server:
             self._log.settle()
 
 
-def broker_of(generation: Generation, metrics: Metrics) -> Broker:
-    """What carries publications: Redis where `[redis] url` names one, else plain calls."""
+def link_of(generation: Generation) -> Link | None:
+    """The way to the Redis that `[redis] url` names, if it does."""
     config = generation.config
     settings = config.redis
-    if not settings.url:
+    return Link(settings.url, (config.folder / settings.ca) if settings.ca else "") if settings.url else None
+
+
+def storage_of(generation: Generation) -> Storage:
+    """Where filters keep what they share: Redis where there is one, else this process."""
+    link = link_of(generation)
+    if link is None:
+        return MemoryStorage(generation.services.clock)
+    return RedisStorage(link, generation.config.redis.prefix)
+
+
+def broker_of(generation: Generation, metrics: Metrics) -> Broker:
+    """What carries publications: Redis where `[redis] url` names one, else plain calls."""
+    link = link_of(generation)
+    if link is None:
         return MemoryBroker()
+    settings = generation.config.redis
     return RedisBroker(
-        Link(settings.url, (config.folder / settings.ca) if settings.ca else ""),
+        link,
         prefix=settings.prefix,
         subscribe=settings.subscribe,
         buffer=settings.buffer,

@@ -30,6 +30,8 @@ UNSEEN = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200c\u200d\u2
 class Welcome(Filter):
     """Give a new client a nickname, show it who is here and tell the others that it came."""
 
+    waits = False
+
     channel: Channel = "lobby"
 
     def connect(self, client):
@@ -43,6 +45,8 @@ class Welcome(Filter):
 
 class Commands(Filter):
     """Carry out `/nick`, `/me`, `/who` and `/help`; make ordinary text the object that everybody gets."""
+
+    waits = False
 
     channel: Channel = "lobby"
 
@@ -78,6 +82,8 @@ class Commands(Filter):
 
 class Farewell(Filter):
     """Tell those who stay that a client left."""
+
+    waits = False
 
     channel: Channel = "lobby"
 

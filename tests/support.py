@@ -8,6 +8,7 @@ assert harness.sent(client) == ["hello"]
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 import gevent
 from gevent.hub import Waiter
 from websockets.client import ClientProtocol
+from websockets.extensions.permessage_deflate import PerMessageDeflate
 from websockets.frames import Frame, Opcode
 from websockets.protocol import OPEN
 from websockets.uri import parse_uri
@@ -25,8 +27,10 @@ from fws.compiler import load_generation
 from fws.errors import Reject
 from fws.filter import Services
 from fws.hub import Hub
+from fws.protocol.deflate import Agreement
 from fws.protocol.head import HeadReader
 from fws.request import Request
+from fws.storages.memory import MemoryStorage
 from fws.sweeper import Sweeper
 
 
@@ -50,14 +54,15 @@ class Wire:
 
     Attributes:
         written: the bytes so far.
-        full: while True it takes nothing, as a socket does whose peer has stopped reading.
+        room: how many bytes more it takes, as a socket does whose peer has stopped reading.
+        full: whether it takes nothing.
         ended, aborted, closed: whether FIN was sent, the connection reset, the socket closed.
     """
 
     def __init__(self) -> None:
         self.written = bytearray()
         self.fd = -1
-        self.full = False
+        self.room = math.inf
         self.ended = False
         self.aborted = False
         self.closed = False
@@ -66,11 +71,21 @@ class Wire:
         self._arrived = bytearray()
         self._hung_up = False
 
+    @property
+    def full(self) -> bool:
+        return self.room == 0
+
+    @full.setter
+    def full(self, full: bool) -> None:
+        self.room = 0 if full else math.inf
+
     def send(self, data: bytes | memoryview, /) -> int:
         if self.full:
             raise BlockingIOError
-        self.written += data
-        return len(data)
+        sent = int(min(len(data), self.room))
+        self.written += data[:sent]
+        self.room -= sent
+        return sent
 
     def sendmsg(self, pieces: list[bytes | memoryview], /) -> int:
         return self.send(b"".join(pieces))
@@ -81,9 +96,9 @@ class Wire:
     def stop_writing(self) -> None:
         self._callback = None
 
-    def drain(self) -> None:
-        """The peer reads again."""
-        self.full = False
+    def drain(self, room: float = math.inf) -> None:
+        """The peer reads again, so many bytes."""
+        self.room = room
         if self._callback is not None:
             self._callback()
 
@@ -124,11 +139,18 @@ class Wire:
 
 
 class Peer:
-    """The other end of a client's connection: the parser and writer of an independent library."""
+    """The other end of a client's connection: the parser and writer of an independent library.
 
-    def __init__(self) -> None:
-        self.wire = Wire()
+    Args:
+        compressed: whether permessage-deflate was agreed on.
+    """
+
+    def __init__(self, *, compressed: bool = False) -> None:
+        self.wire: Any = Wire()
         self.protocol = ClientProtocol(parse_uri("ws://localhost/"), state=OPEN, max_size=None)
+        self.agreement = Agreement("", 15, 15, True) if compressed else None
+        if compressed:
+            self.protocol.extensions = [PerMessageDeflate(True, True, 15, 15)]
 
     def frame(self, message: str | bytes) -> bytes:
         """A message as bytes on the wire."""
@@ -138,10 +160,24 @@ class Peer:
             self.protocol.send_binary(message)
         return b"".join(self.protocol.data_to_send())
 
+    def arrive(self, data: bytes) -> None:
+        """Send bytes to the server."""
+        self.wire.arrive(data)
+
+    def poll(self) -> bool:
+        """In the loop: let the server read what is there. Whether it did."""
+        polled: bool = self.wire.poll()
+        return polled
+
+    def take(self) -> bytes:
+        """The bytes that arrived since the last call."""
+        data = bytes(self.wire.written)
+        self.wire.written.clear()
+        return data
+
     def read(self) -> list[str | bytes]:
         """The messages that arrived since the last call."""
-        self.protocol.receive_data(bytes(self.wire.written))
-        self.wire.written.clear()
+        self.protocol.receive_data(self.take())
         frames = [event for event in self.protocol.events_received() if isinstance(event, Frame)]
         texts = {Opcode.TEXT: lambda data: bytes(data).decode(), Opcode.BINARY: bytes}
         return [texts[frame.opcode](frame.data) for frame in frames if frame.opcode in texts]
@@ -211,6 +247,8 @@ class Harness:
         self.loop = Loop()
         self.hub = Hub(self.generation, scheduler=self.loop, broker=broker)  # type: ignore[arg-type]
         self.hub.start()
+        self.storage = MemoryStorage(self.clock)
+        self.generation.services.storage = self.storage
         self.peers: dict[Client, Peer] = {}
 
     def connect(
@@ -220,8 +258,15 @@ class Harness:
         headers: Mapping[str, str] | None = None,
         address: str = "192.0.2.1",
         identity: dict[str, Any] | None = None,
+        peer: Peer | None = None,
+        settle: bool = True,
     ) -> Client:
-        """A client whose handshake is done. Raises Reject when `connect` refuses it."""
+        """A client whose handshake is done. Raises Reject when `connect` refuses it.
+
+        Args:
+            peer: its other end; one on a recording wire without it.
+            settle: whether the loop comes to rest before this returns.
+        """
         lines = [
             f"GET {target} HTTP/1.1",
             "Host: localhost",
@@ -238,23 +283,24 @@ class Harness:
         client = Client(endpoint, Request(head, params, address), self.hub)
         client.identity = identity
         client.connect()
-        peer = self.peers[client] = Peer()
-        client.open(peer.wire, b"", None, b"")
-        self.settle()
+        peer = self.peers[client] = peer or Peer()
+        client.open(peer.wire, b"", peer.agreement, b"")
+        if settle:
+            self.settle()
         return client
 
     def settle(self) -> None:
         """Let the loop turn until there is nothing left to do."""
         for _ in range(10_000):
             turned = self.loop.turn()
-            polled = [in_hub(peer.wire.poll) for peer in self.peers.values()]
+            polled = [in_hub(peer.poll) for peer in self.peers.values()]
             if not turned and not any(polled):
                 return
         raise AssertionError("the loop does not come to rest")
 
     def arrive(self, client: Client, data: bytes) -> None:
         """Bytes come from the client, and the loop turns until all is done."""
-        self.peers[client].wire.arrive(data)
+        self.peers[client].arrive(data)
         self.settle()
 
     def client_says(self, client: Client, *messages: str | bytes) -> None:

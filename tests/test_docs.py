@@ -151,6 +151,17 @@ def test_every_command_of_the_documentation_is_run(tmp_path: Path) -> None:
                 fws(*arguments, REDIS_URL=redis.url)
             finally:
                 redis.kill()
+        elif command == "python bench/relay.py":
+            quick = [sys.executable, *arguments, "--quick", "--seconds", "0.3"]
+            done = subprocess.run(quick, cwd=ROOT, capture_output=True, text=True, timeout=60)
+            assert done.returncode == 0, done.stderr
+            assert "| 2 nodes, 1 channel" in done.stdout
+        elif word == "redis-cli":
+            redis = RedisServer(tmp_path / "redis-cli")
+            try:
+                subprocess.run([word, "-p", str(redis.port), *arguments], check=True, capture_output=True)
+            finally:
+                redis.kill()
         elif command == "fws run conf/app.toml":
             status = serves([sys.executable, "-m", "fws", *arguments], tmp_path / "demo")
             assert status == 0

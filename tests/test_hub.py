@@ -362,3 +362,29 @@ def test_a_deliver_pipeline_that_waits_holds_up_its_own_client_alone(tmp_path: P
     assert len(harness.sent(fast)) == 30
     assert harness.hub.metrics["slow_consumers"] == 1
     assert harness.closed(slow) == (1013, "too slow")
+
+
+ANSWERING = '''
+from fws import Filter
+
+
+class Answering(Filter):
+    """Sends the sender of a publication a direct message when the first other client gets it."""
+
+    waits = False
+
+    def deliver(self, client, publication):
+        sender = self.hub.clients.get(publication.sender)
+        if sender not in (None, client):
+            sender.send("delivered " + publication.message)
+'''
+
+
+def test_who_has_got_a_part_of_a_batch_gets_the_rest_before_what_is_sent_while_it_is_delivered(tmp_path: Path) -> None:
+    harness = build(PLAIN + 'deliver = ["answering"]\n', tmp_path, pipelines={"answering": ANSWERING})
+    first, second = harness.connect(), harness.connect()
+    harness.hub.publish("all", "one")
+    first.send("direct")
+    second.send("direct")
+    harness.hub.publish("all", "two", sender=second.id)
+    assert harness.sent(second) == ["one", "direct", "two", "delivered two"]

@@ -20,7 +20,7 @@ LAYERS = [
         "filter", "registry", "stage", "options", "pipeline", "condition", "request", "message",
         "publication", "metrics", "log", "native", "protocol", "alarms", "board",
     },
-    {"config", "compiler", "generation", "endpoint", "filled", "reference", "brokers", "auth"},
+    {"config", "compiler", "generation", "endpoint", "filled", "reference", "brokers", "storages", "auth"},
     {"client", "connection", "channel", "hub", "outbox", "transport", "sweeper", "loop", "faults", "link",
      "brokers.redis", "brokers.relay", "brokers.sender", "brokers.sentinel",
      "brokers.ask", "brokers.single", "brokers.cluster", "storages.redis"},

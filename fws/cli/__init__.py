@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from fws import __version__
+from fws import __version__, native
 from fws.cli.check import check
 from fws.cli.connect import connect
 from fws.cli.filters import filters
@@ -16,7 +16,9 @@ from fws.cli.token import token
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, prog_name="fws")
+@click.version_option(
+    __version__, prog_name="fws", message=f"%(prog)s %(version)s, {'compiled' if native.compiled else 'pure Python'}"
+)
 def main() -> None:
     """Filtered WebSocket: a server whose behaviour is a pipeline of filters, declared in a TOML file."""
 

@@ -24,7 +24,10 @@ from tests.support import Harness, build
 
 BUILT_IN = [
     "broadcast",
+    "broadcast_by_token",
     "close",
+    "count",
+    "dedupe",
     "drop",
     "echo",
     "http_auth",
@@ -32,6 +35,7 @@ BUILT_IN = [
     "json",
     "jwt",
     "leave",
+    "load",
     "log",
     "max_message",
     "omit",
@@ -47,6 +51,7 @@ BUILT_IN = [
     "stdout_messages",
     "stdout_publications",
     "stdout_rawdata",
+    "store",
     "switch",
     "text",
     "token",
@@ -86,6 +91,12 @@ STAGES = [
     "by_a",
     "split",
     "split a max_items=2 on_excess=reply",
+    "store said",
+    "store fields field=a value=b",
+    "load said into=a of=set",
+    "count messages into=n",
+    "dedupe a",
+    "broadcast_by_token",
 ]
 
 HOSTILE = f"""

@@ -61,7 +61,13 @@ class Bad(Filter):
 
 def test_no_credential_is_seen_wherever_it_comes(serve: Serve, tmp_path: Path) -> None:
     server = serve(
-        PLACES, "--log-level", "debug", pipelines={"bad": BAD}, SHARED=f"ann:{TOKEN}", KEY=SECRET, PYTHONFAULTHANDLER="1"
+        PLACES,
+        "--log-level",
+        "debug",
+        pipelines={"bad": BAD},
+        SHARED=f"ann:{TOKEN}",
+        KEY=SECRET,
+        PYTHONFAULTHANDLER="1",
     )
     good, bad = {"/shared": TOKEN, "/signed": issued(), "/bad": TOKEN}, {}
     for path, token in good.items():
@@ -175,7 +181,7 @@ def test_a_connection_ends_when_its_token_does(serve: Serve) -> None:
 class Slow(http.server.BaseHTTPRequestHandler):
     """A service that takes its time."""
 
-    def do_GET(self) -> None:  # noqa: N802
+    def do_GET(self) -> None:
         time.sleep(1.5)
         body = json.dumps({"keys": [jwk("RS256")], "user": "ann"}).encode()
         self.send_response(200)

@@ -12,6 +12,9 @@ class Hello(Filter):
         message = ["hello greeting=Welcome", "echo"]
     """
 
+    # A promise: no sleep, no network, no lock. It makes the filter faster; take the line away if that changes.
+    waits = False
+
     greeting: Annotated[str, Help("Said before the name.")] = "Hello"
 
     def message(self, client, message):

@@ -1,0 +1,44 @@
+"""`count`: a counter that all nodes share."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+from fws import Duration, Filter, Help
+
+if TYPE_CHECKING:
+    from fws.client import Client
+
+
+class Count(Filter):
+    """Add to a counter of the storage, and put what it is now into the message, if asked to.
+
+    On `connect`, `message` and `disconnect`. With `per` the counter begins anew that long after it began. `into` needs
+    a message that is an object; another flows on unchanged. A node that ends in an instant cannot count down for its
+    clients.
+
+    When the storage cannot be asked the message is dropped and counted, and `connect` refuses the client with 503.
+
+    Example:
+        connect    = ["count online"]
+        message    = ["json", "count messages per=1min into=number", "broadcast"]
+        disconnect = ["count online by=-1"]
+    """
+
+    key: Annotated[str, Help("Key of the counter.")]
+    by: Annotated[int, Help("What is added.")] = 1
+    per: Annotated[Duration | None, Help("Time after which the counter begins anew.")] = None
+    into: Annotated[str, Help("Message field that gets the number.")] = ""
+
+    def connect(self, client: Client) -> None:
+        self._count()
+
+    def message(self, client: Client, message: Any) -> Any:
+        number = self._count()
+        return {**message, self.into: number} if self.into and isinstance(message, dict) else None
+
+    def disconnect(self, client: Client) -> None:
+        self._count()
+
+    def _count(self) -> int:
+        return self.storage.increment(self.key, self.by, self.per)

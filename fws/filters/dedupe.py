@@ -1,0 +1,44 @@
+"""`dedupe`: a message that was seen before goes no further."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from typing import TYPE_CHECKING, Annotated, Any
+
+from fws import DROP, Duration, Filter, Help
+from fws.filters._stored import text_of
+
+if TYPE_CHECKING:
+    from fws.client import Client
+
+# An id longer than this is stood for by its hash.
+LONGEST = 100
+
+
+class Dedupe(Filter):
+    """Drop a message whose id was seen within a time, on any node.
+
+    On `message`: of several with the same id, also at the same instant on two nodes, one flows on. The id is a field of
+    the message, a text or a number; a message without it flows on.
+
+    When the storage cannot be asked the message is dropped and counted.
+
+    Example:
+        message = ["json", "dedupe id within=10min", "broadcast"]
+    """
+
+    field: Annotated[str, Help("Message field that holds the id.")] = "id"
+    within: Annotated[Duration, Help("How long an id is remembered.")] = 300.0
+    key: Annotated[str, Help("What stands before the ids in the storage; apart where ids mean different things.")] = (
+        "seen"
+    )
+
+    def message(self, client: Client, message: Any) -> Any:
+        found = message.get(self.field) if isinstance(message, dict) else None
+        if not isinstance(found, str | int | float):
+            return None
+        name = text_of(found)
+        if len(name) > LONGEST:
+            name = sha256(name.encode("utf-8", "replace")).hexdigest()
+        new = self.storage.compare_and_set(f"{self.key}:{name}", None, "1", self.within)
+        return None if new else DROP

@@ -1,0 +1,1 @@
+"""Small state that filters share: sets, maps, counters and values, with expiry."""

@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.support import Harness, build
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Harness:
+    return build('[pipelines]\nmessage = ["broadcast_by_token"]', tmp_path)
+
+
+def test_messages_go_to_the_group_only(server: Harness) -> None:
+    ann, bob, eve = (server.connect() for _ in range(3))
+    server.client_says(ann, "token:red")
+    server.client_says(bob, "token: red ")
+    server.client_says(eve, "token:blue", "among us")
+    server.client_says(ann, "hello")
+    assert [server.sent(one) for one in (ann, bob, eve)] == [["hello"], ["hello"], ["among us"]]
+
+
+def test_without_a_group_nothing_is_sent(server: Harness) -> None:
+    client, other = server.connect(), server.connect()
+    server.client_says(client, "hello", "token:", f"token:{'x' * 300}", "hello")
+    assert (server.sent(client), server.sent(other)) == ([], [])
+    assert server.faults == 0
+
+
+def test_others_find_the_groups_in_the_storage_until_they_leave(server: Harness) -> None:
+    ann, bob = server.connect(), server.connect()
+    server.client_says(ann, "token:red")
+    server.client_says(bob, "token:red")
+    assert server.storage.members("token:red") == {ann.id, bob.id}
+    server.client_says(ann, "token:blue")
+    assert server.storage.members("token:red") == {bob.id}
+    server.leave(ann)
+    server.leave(bob)
+    assert server.storage.members("token:red") == server.storage.members("token:blue") == set()
+    assert server.hub.channels() == []
+
+
+def test_a_storage_that_fails_leaves_the_client_where_it_was(server: Harness) -> None:
+    client = server.connect()
+    server.client_says(client, "token:red")
+    server.storage.set("token:blue", "no set")
+    server.client_says(client, "token:blue", "hello")
+    assert server.sent(client) == ["hello"]
+    assert client.channels == {"token:red"}
+    assert server.hub.metrics["storage_faults"] == 1

@@ -1,0 +1,156 @@
+"""What every storage holds: memory and Redis run the same tests."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+import pytest
+
+from fws.errors import StorageError
+from fws.storages.base import MAX_ITEMS, MAX_KEY, MAX_VALUE, Storage
+
+
+class Contract:
+    """A subclass sets `storage`, and `passes`, which lets so many seconds pass at the least."""
+
+    storage: Storage
+    passes: Callable[[float], None]
+    short = 60.0  # seconds that a test waits through
+
+    def test_sets(self) -> None:
+        storage = self.storage
+        assert (storage.members("s"), storage.size("s"), storage.contains("s", "a")) == (set(), 0, False)
+        assert storage.add("s", "a", "b", "a") == 2
+        assert storage.add("s", "b", "ü €") == 1
+        assert (storage.members("s"), storage.size("s")) == ({"a", "b", "ü €"}, 3)
+        assert storage.contains("s", "ü €")
+        assert storage.remove("s", "a", "nobody") == 1
+        assert storage.remove("s", "a") == 0
+        assert storage.remove("s", "b", "ü €") == 2
+        assert not storage.delete("s")
+
+    def test_maps(self) -> None:
+        storage = self.storage
+        assert (storage.get_field("m", "a"), storage.fields("m")) == (None, {})
+        storage.set_field("m", "a", "1")
+        storage.set_field("m", "a", "")
+        storage.set_field("m", "b", "zwei\n")
+        assert storage.fields("m") == {"a": "", "b": "zwei\n"}
+        assert storage.get_field("m", "a") == ""
+        assert storage.delete_field("m", "a", "c") == 1
+        assert storage.fields("m") == {"b": "zwei\n"}
+
+    def test_counters(self) -> None:
+        storage = self.storage
+        assert [storage.increment("n"), storage.increment("n", 5), storage.increment("n", -7)] == [1, 6, -1]
+        assert storage.get("n") == "-1"
+        storage.set("n", "41")
+        assert storage.increment("n") == 42
+        storage.set("n", "no number")
+        with pytest.raises(StorageError):
+            storage.increment("n")
+        storage.set("n", str(2**63 - 1))
+        with pytest.raises(StorageError):
+            storage.increment("n")
+
+    def test_values(self) -> None:
+        storage = self.storage
+        assert storage.get("v") is None
+        storage.set("v", "")
+        assert storage.get("v") == ""
+        storage.set("v", "x")
+        assert storage.get("v") == "x"
+        assert storage.delete("v")
+        assert not storage.delete("v")
+        assert storage.get("v") is None
+
+    def test_compare_and_set(self) -> None:
+        storage = self.storage
+        assert storage.compare_and_set("v", None, "one")
+        assert not storage.compare_and_set("v", None, "two")
+        assert not storage.compare_and_set("v", "two", "three")
+        assert storage.compare_and_set("v", "one", "two")
+        assert storage.get("v") == "two"
+        assert storage.compare_and_set("v", "two", None)
+        assert storage.get("v") is None
+        assert not storage.compare_and_set("v", "two", "three")
+
+    def test_a_key_holds_one_kind(self) -> None:
+        storage = self.storage
+        storage.add("s", "a")
+        storage.set_field("m", "a", "1")
+        storage.set("v", "x")
+        wrong: list[Callable[[], object]] = [
+            lambda: storage.get("s"),
+            lambda: storage.increment("m"),
+            lambda: storage.members("v"),
+            lambda: storage.add("m", "a"),
+            lambda: storage.fields("s"),
+            lambda: storage.set_field("v", "a", "1"),
+            lambda: storage.compare_and_set("s", "a", "b"),
+        ]
+        for call in wrong:
+            with pytest.raises(StorageError):
+                call()
+        storage.set("s", "a plain value takes any key")
+        assert storage.get("s") == "a plain value takes any key"
+
+    def test_keys_and_values_have_their_bounds(self) -> None:
+        for key in ("", "k" * (MAX_KEY + 1), "ü" * (MAX_KEY // 2 + 1)):
+            with pytest.raises(ValueError, match="key"):
+                self.storage.get(key)
+        with pytest.raises(ValueError, match="value"):
+            self.storage.set("v", "x" * (MAX_VALUE + 1))
+        self.storage.set("k" * MAX_KEY, "x" * MAX_VALUE)
+        assert self.storage.get("k" * MAX_KEY) == "x" * MAX_VALUE
+
+    def test_too_many_items_are_no_answer(self) -> None:
+        self.storage.add("s", *(f"{number}" for number in range(MAX_ITEMS + 1)))
+        with pytest.raises(StorageError, match="items"):
+            self.storage.members("s")
+        assert self.storage.contains("s", "7")
+        assert self.storage.size("s") == MAX_ITEMS + 1
+
+    def test_expiry_forgets_the_whole_key(self) -> None:
+        storage, short = self.storage, self.short
+        storage.add("s", "a", expire=short)
+        storage.add("s", "b")
+        storage.set_field("m", "a", "1", expire=short)
+        storage.set("v", "x", expire=short)
+        storage.set("w", "x", expire=short)
+        storage.set("w", "y")
+        assert storage.compare_and_set("c", None, "x", expire=short)
+        assert storage.members("s") == {"a", "b"}
+        self.passes(short)
+        assert (storage.members("s"), storage.fields("m"), storage.get("v")) == (set(), {}, None)
+        assert storage.get("w") == "y"
+        assert storage.compare_and_set("c", None, "again")
+
+    def test_a_change_renews_the_expiry_but_a_counters_counts_from_its_beginning(self) -> None:
+        storage, short = self.storage, self.short
+        storage.add("s", "a", expire=short)
+        storage.increment("n", expire=short)
+        self.passes(short * 0.6)
+        storage.add("s", "a", expire=short)
+        assert storage.increment("n", expire=short) == 2
+        self.passes(short * 0.6)
+        assert storage.members("s") == {"a"}
+        assert storage.increment("n", expire=short) == 1
+
+    def test_of_several_who_want_the_same_one_gets_it(self) -> None:
+        self.storage.add("tokens", "t")
+        won: list[str] = []
+
+        def take() -> None:
+            if self.storage.remove("tokens", "t"):
+                won.append("removed")
+            if self.storage.compare_and_set("once", None, "mine"):
+                won.append("set")
+
+        threads = [threading.Thread(target=take) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert sorted(won) == ["removed", "set"]
