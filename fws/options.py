@@ -12,7 +12,6 @@ import reprlib
 import types
 import typing
 from collections.abc import Callable
-from keyword import iskeyword
 from typing import Any, Literal, Union, get_args, get_origin
 
 import msgspec
@@ -56,11 +55,12 @@ class Option(msgspec.Struct, frozen=True):
     unit: Unit | None
     takes: Literal["one", "many", "rest", "named"]
     secret: bool = False
+    # Of the class's field: where the option's own name is taken, by Python or by Filter, that has `_` at its end.
+    field_name: str = ""
 
     @property
     def field(self) -> str:
-        """The name of the field of the class: an option named as a word of Python has `_` at its end there."""
-        return f"{self.name}_" if iskeyword(self.name) else self.name
+        return self.field_name or self.name
 
     @property
     def required(self) -> bool:
@@ -170,6 +170,7 @@ def options_of(cls: type) -> tuple[Option, ...]:
                 default=default,
                 unit=next((mark for mark in marks if isinstance(mark, Unit)), None),
                 takes=takes,
+                field_name=field.name,
                 secret=any(isinstance(mark, Secret) for mark in marks),
             )
         )

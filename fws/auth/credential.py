@@ -39,6 +39,11 @@ class Denied(FwsError):
         self.status = status
 
 
+def unavailable(cause: str = "unavailable") -> Denied:
+    """Nobody can tell who the client is: access fails closed."""
+    return Denied(cause, "The server cannot tell who you are.", 503)
+
+
 def find(request: Request, places: Sequence[Place], cookie: str, parameter: str) -> str | None:
     """The token of an upgrade request, from the first of the places that has one; None when none has.
 

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPubl
 from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_pem_public_key
 from cryptography.x509 import load_pem_x509_certificate
 
-from fws.auth.credential import Denied
+from fws.auth.credential import Denied, unavailable
 
 logger = logging.getLogger("fws")
 
@@ -150,7 +150,7 @@ class UrlKeys:
         if fetch is not None:
             fetch.wait(PATIENCE)
         if self._keys is None or self._clock() - self._fetched > STALE:
-            raise Denied("unavailable", "The server cannot tell who you are.", 503)
+            raise unavailable()
         return self._keys.find(kid)
 
     def refresh(self) -> threading.Event | None:

@@ -8,7 +8,8 @@ import msgspec
 from msgspec import Meta
 
 from fws import Duration, Filter, Help, Reject
-from fws.auth.credential import Denied, Place, find, of_message
+from fws.auth.credential import Denied, Place, find, of_message, unavailable
+from fws.errors import StorageError
 from fws.filter import Ask
 
 if TYPE_CHECKING:
@@ -85,6 +86,8 @@ class Login(Filter, kw_only=True):
                     return Ask(self._answer, self.auth_timeout)
                 raise Denied("missing", "A token is needed here.")
             self.admit(client, token)
+        except StorageError:
+            deny(self, unavailable())
         except Denied as denied:
             deny(self, denied)
         return None
@@ -92,6 +95,8 @@ class Login(Filter, kw_only=True):
     def _answer(self, client: Client, message: Any) -> None:
         try:
             self.admit(client, of_message(message))
+        except StorageError:
+            deny(self, unavailable())
         except Denied as denied:
             deny(self, denied)
 

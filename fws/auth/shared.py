@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from fws.auth.credential import Denied, checked
+from fws.auth.credential import Denied, checked, unavailable
 
 logger = logging.getLogger("fws")
 
@@ -83,7 +83,7 @@ class TokenFile:
             self._looked = now
             self._look()
         if self._tokens is None:
-            raise Denied("unavailable", "The server cannot tell who you are.", 503)
+            raise unavailable()
         return self._tokens
 
     def add(self, line: str) -> None:

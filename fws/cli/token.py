@@ -13,8 +13,9 @@ from fws.auth.credential import Denied, checked
 from fws.auth.login import Login, Order
 from fws.cli.show import problems_of
 from fws.compiler import load_generation
-from fws.errors import ConfigError
+from fws.errors import ConfigError, StorageError
 from fws.generation import Generation
+from fws.server import storage_of
 from fws.units import parse_duration
 
 path_option = click.option("--path", default="/", show_default=True, help="Path of the endpoint that the token is for.")
@@ -50,7 +51,7 @@ def make(
         made = login.make(order)
     except OSError as error:
         _fail(f"{key_file}: {error.strerror}")
-    except ValueError as error:
+    except (ValueError, StorageError) as error:
         _fail(str(error))
     click.echo(made.token)
     if made.note:
@@ -67,6 +68,8 @@ def check(conf: str, path: str) -> None:
     given = click.prompt("token", hide_input=True, err=True) if sys.stdin.isatty() else sys.stdin.readline()
     try:
         identity = login.check(checked(given.strip()))
+    except StorageError as error:
+        _fail(str(error))
     except Denied as denied:
         _fail(f"{denied.cause}: {denied.text}")
     click.echo(json.dumps(identity, ensure_ascii=False))
@@ -74,10 +77,12 @@ def check(conf: str, path: str) -> None:
 
 def _load(conf: str) -> Generation:
     try:
-        return load_generation(conf)
+        generation = load_generation(conf)
     except ConfigError as error:
         click.echo(problems_of(error), err=True)
         sys.exit(1)
+    generation.services.storage = storage_of(generation)
+    return generation
 
 
 def _login_of(generation: Generation, path: str) -> Login:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
+from fws.errors import StorageError
+
 if TYPE_CHECKING:
     from fws import Filter
     from fws.client import Client
@@ -18,15 +20,19 @@ class Watch:
 
     Args:
         owner: the filter.
-        gone: gets the clients and what is kept of each, and says who must go. What it raises leaves all in place
-            until the next time: who was let in stays while nobody can be asked.
+        gone: gets the clients and what is kept of each, and says who must go. While the storage cannot be asked all
+            stay, until the next time.
         waits: whether `gone` may wait, so that it gets a greenlet.
+        code: with which they go.
     """
 
-    def __init__(self, owner: Filter, gone: Callable[[dict[Client, Any]], Iterable[Client]], *, waits: bool) -> None:
+    def __init__(
+        self, owner: Filter, gone: Callable[[dict[Client, Any]], Iterable[Client]], *, waits: bool, code: int = 4401
+    ) -> None:
         self._owner = owner
         self._gone = gone
         self._waits = waits
+        self._code = code
         self._here: dict[Client, Any] = {}
         self._set = False
 
@@ -53,7 +59,9 @@ class Watch:
         try:
             for client in list(self._gone(dict(self._here))):
                 self._owner.hub.metrics.count("logins_revoked")
-                client.close(4401, "no longer let in")
+                client.close(self._code, "no longer let in")
+        except StorageError:
+            self._owner.hub.metrics.count("storage_faults")  # the storage has told why
         finally:
             self._set = False
             self._again()

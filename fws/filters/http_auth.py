@@ -10,7 +10,7 @@ from msgspec import Meta
 
 from fws import Duration, Filter, Help
 from fws.auth.breaker import Breaker
-from fws.auth.credential import Denied
+from fws.auth.credential import Denied, unavailable
 from fws.auth.http import HttpError, Url, ask
 from fws.auth.login import deny
 from fws.filter import Setting
@@ -59,9 +59,9 @@ class HttpAuth(Filter):
 
     def _ask(self, client: Client) -> dict[str, Any]:
         if self._asking >= self.at_once:
-            raise _unavailable("busy")
+            raise unavailable("busy")
         if not self._breaker.allows():
-            raise _unavailable("paused")
+            raise unavailable("paused")
         given = client.request.headers
         headers = {name: given[name] for name in self._headers if name in given}
         headers |= {"X-Original-URI": _ascii(client.path), "X-Forwarded-For": client.address}
@@ -72,7 +72,7 @@ class HttpAuth(Filter):
             identity = _identity(status, body)
             heard = True
         except HttpError as error:
-            raise _unavailable("unavailable") from error
+            raise unavailable("unavailable") from error
         finally:
             # Also when the time for the handshake is over while we wait.
             self._asking -= 1
@@ -100,10 +100,6 @@ def _identity(status: int, body: bytes) -> dict[str, Any] | None:
     if not isinstance(identity, dict):
         raise HttpError("no JSON object")
     return identity
-
-
-def _unavailable(cause: str) -> Denied:
-    return Denied(cause, "The server cannot tell who you are.", 503)
 
 
 def _ascii(path: str) -> str:

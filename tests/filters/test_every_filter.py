@@ -23,6 +23,7 @@ from fws.registry import Found, Registry
 from tests.support import Harness, build
 
 BUILT_IN = [
+    "ban",
     "broadcast",
     "broadcast_by_token",
     "close",

@@ -118,9 +118,10 @@ def test_the_argument_token_protects_every_endpoint_and_is_not_in_the_process_li
             client.send("hello")
             assert client.recv(timeout=5) == "hello"
         assert status_of(server, path, "wrong") == 401
-        with opened(server, path) as client, pytest.raises(ConnectionClosed) as closed:
+        with opened(server, path) as client:
             client.send("hello")
-            client.recv(timeout=5)
+            with pytest.raises(ConnectionClosed) as closed:
+                client.recv(timeout=5)
         assert closed.value.rcvd is not None
         assert closed.value.rcvd.code == 4401
     assert TOKEN not in Path(f"/proc/{server.process.pid}/cmdline").read_text()
