@@ -53,7 +53,7 @@ class Ban(Filter):
     key: Annotated[str, Meta(min_length=1), Help("Key of the map in the storage.")] = "bans"
 
     def prepare(self, setting: Setting) -> None:
-        self._watch = Watch(self, self._banned, waits=True, code=4403)
+        self._watch = Watch(self, self._banned, code=4403)
 
     def connect(self, client: Client) -> None:
         try:

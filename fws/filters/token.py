@@ -59,7 +59,7 @@ class Token(Login):
             raise ValueError("one_time is for tokens of a storage, which can take one away from all nodes at once")
         self._tokens = Tokens(written)
         self._file = TokenFile(setting.folder / self.file, self.clock) if self.file else None
-        self._watch = Watch(self, self._gone, waits=self.waits)
+        self._watch = Watch(self, self._gone)
         if self._file is not None:
             try:
                 self._file.read()
