@@ -12,8 +12,8 @@ from gevent import GreenletExit
 
 from fws.channel import DELIVER
 from fws.connection import READ, READ_DEFLATED, Connection
-from fws.constants import ABNORMAL, MAX_PARTS, NO_STATUS, NORMAL, TOO_BIG, TRY_AGAIN_LATER
-from fws.errors import Close, FillError, Reject, StorageError
+from fws.constants import ABNORMAL, MAX_PARTS, NO_STATUS, NORMAL, POLICY_VIOLATION, TOO_BIG, TRY_AGAIN_LATER
+from fws.errors import Close, FillError, Refusal, Reject, StorageError
 from fws.filter import DROP, Ask
 from fws.loop import Deadline
 from fws.message import frame_of
@@ -69,6 +69,8 @@ class Client(Connection):
         "_pinged",
         "_rest",
         "_resting",
+        "_said",
+        "_spoke",
         "_too_late",
         "channels",
         "close_code",
@@ -85,7 +87,7 @@ class Client(Connection):
 
     def __init__(self, endpoint: Endpoint, request: Request, hub: Hub, subprotocol: str = "") -> None:
         waits = endpoint.data.waits or endpoint.message.waits or endpoint.deliver.waits
-        outbox = Outbox(endpoint.settings.max_outbox, self)
+        outbox = Outbox(endpoint.bounds.max_outbox, self)
         super().__init__(hub, outbox, filters_data=bool(endpoint.data), waits=waits)
         self.id = secrets.token_urlsafe(9)
         self.request = request
@@ -123,6 +125,9 @@ class Client(Connection):
         self._deadline = 0.0
         self._next_ping = 0.0
         self._pinged = 0.0
+        # Whether it has sent a message since the sweeper last looked, and when the sweeper last saw that.
+        self._said = False
+        self._spoke = 0.0
 
     def __repr__(self) -> str:
         return f"<Client {self.id} {self.path}>"
@@ -235,6 +240,9 @@ class Client(Connection):
     def _pass(self, asked: tuple[Ask, int] | None) -> None:
         """The `connect` pipeline came to its end, or to a question."""
         if asked is None:
+            if self._transport is not None:
+                # Before the 101 the handler does it.
+                self._transport.claim(str((self.identity or {}).get("user") or ""))
             self._connected = True
             self._hub.admit(self)
             return
@@ -267,9 +275,11 @@ class Client(Connection):
                 self.close(error.code, error.reason)
                 return True
             refusal = self._refusal(error)
-            if not isinstance(refusal, Reject):
+            if not isinstance(refusal, Refusal):
                 raise refusal from None
             self._hub.metrics.count(f"refused_{refusal.status}")
+            if refusal.status == 401:
+                self._hub.gate.login_failed(self.address)
             self.close(CLOSE_STATUS + refusal.status, refusal.reason)
         return True
 
@@ -288,7 +298,7 @@ class Client(Connection):
 
     def _refusal(self, error: BaseException) -> BaseException:
         """What refuses the client: the error itself, or the status that stands for it."""
-        if isinstance(error, Reject | GreenletExit | Deadline):
+        if isinstance(error, Refusal | GreenletExit | Deadline):
             return error
         if isinstance(error, Close):
             return Reject(403, error.reason)
@@ -301,15 +311,16 @@ class Client(Connection):
 
     def open(self, transport: Transport, head: bytes, agreement: Agreement | None, data: bytes) -> None:
         """Write `head`, the 101, and what was held; read frames, first those in `data`, which came with the request."""
-        server = self._hub.generation.config.server
+        limits = self._hub.generation.config.limits
         inflater = None
         if agreement is not None:
             self.deflate_bits = agreement.server_bits
             if self.kind != DELIVER:
                 self.kind = self.deflate_bits
             inflater = Inflater(agreement)
-        decoder = Decoder(self._endpoint.settings.max_message, inflater=inflater, max_fragments=server.max_fragments)
-        self._next_ping = self._hub.services.clock() + server.ping_interval
+        decoder = Decoder(self._endpoint.bounds.max_message, inflater=inflater, max_fragments=limits.max_fragments)
+        self._spoke = self._hub.services.clock()
+        self._next_ping = self._spoke + limits.ping_interval
         self.outbox.open(transport, head, plain=self.kind == 0)
         self.begin(transport, decoder, READ_DEFLATED if inflater is not None else READ, data)
 
@@ -340,6 +351,7 @@ class Client(Connection):
         if kind is str or kind is bytes:
             # After our Close what the peer still says is read and ignored (RFC 6455 1.4).
             if not self.closing:
+                self._said = True
                 self._parts = 0
                 try:
                     if self._divert is not None and self._divert(self, event):
@@ -381,7 +393,7 @@ class Client(Connection):
             return
         if not self._waits:
             self._deliver(publication)
-        elif self._handed + weight > self._endpoint.settings.max_outbox and self._handed:
+        elif self._handed + weight > self._endpoint.bounds.max_outbox and self._handed:
             self.overflow()
         else:
             self._handed += weight
@@ -426,7 +438,7 @@ class Client(Connection):
         self.close_code = code
         self.close_reason = reason
         # At least two of the sweeper's rounds, so that the Close frame has time to leave.
-        timeout = max(1.0, self._hub.generation.config.server.close_timeout)
+        timeout = max(1.0, self._hub.generation.config.limits.close_timeout)
         self._deadline = self._hub.services.clock() + timeout
 
     def kill(self) -> None:
@@ -447,11 +459,19 @@ class Client(Connection):
         if self.closing:
             if now + tick >= self._deadline or (self._ended and not self.outbox.waits):
                 self.end()
-        elif self._pinged:
-            server = self._hub.generation.config.server
+            return
+        limits = self._hub.generation.config.limits
+        if limits.idle_timeout is not None:
+            if self._said or self.busy:
+                self._said, self._spoke = False, now
+            elif now - self._spoke >= limits.idle_timeout:
+                self._hub.metrics.count("idle_timeouts")
+                self.close(POLICY_VIOLATION, "no message for too long")
+                return
+        if self._pinged:
             if self.busy or self.made_progress():
                 self._pinged = now
-            elif now - self._pinged >= server.ping_timeout:
+            elif now - self._pinged >= limits.ping_timeout:
                 self._hub.metrics.count("ping_timeouts")
                 self._begin_close(ABNORMAL, "no answer to a ping")
                 transport.abort()
@@ -462,7 +482,7 @@ class Client(Connection):
 
     def _answered(self) -> None:
         if self._pinged:
-            self._next_ping = self._pinged + self._hub.generation.config.server.ping_interval
+            self._next_ping = self._pinged + self._hub.generation.config.limits.ping_interval
             self._pinged = 0.0
 
     @property

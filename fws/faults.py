@@ -45,4 +45,5 @@ class Faults:
         what = f"{name}: {error}"
         if isinstance(error, BlockingSwitchOutError):
             what = "it waits, though its filter promises `waits = False`"
-        logger.error("%s failed in %s%s: %s", event, where, subject, what, extra={"error": error})
+        extra = {"error": error, "cause": f"{event} {where} {name}"}
+        logger.error("%s failed in %s%s: %s", event, where, subject, what, extra=extra)

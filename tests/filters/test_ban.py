@@ -10,7 +10,7 @@ from tests.support import Harness, build
 
 TOKENS = {"ann": "aaaaaaaa", "bob": "bbbbbbbb"}
 BANNED = """
-[server]
+[limits]
 ping_interval = "1d"
 [pipelines]
 connect = ["ban", "token ann:aaaaaaaa bob:bbbbbbbb", "ban"]

@@ -26,6 +26,7 @@ BUILT_IN = [
     "ban",
     "broadcast",
     "broadcast_by_token",
+    "classic",
     "close",
     "count",
     "dedupe",

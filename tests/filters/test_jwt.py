@@ -20,7 +20,7 @@ STAGE = "jwt HS256 ${KEY} audience=chat"
 
 def serving(tmp_path: Path, stage: str = STAGE, **environ: str) -> Harness:
     connect = f"connect = ['{stage}', 'join user:{{identity.user}}']"
-    toml = f"[server]\nping_interval = '1d'\n[pipelines]\n{connect}\nmessage = ['echo']"
+    toml = f"[limits]\nping_interval = '1d'\n[pipelines]\n{connect}\nmessage = ['echo']"
     return build(toml, tmp_path, environ={"KEY": SECRET} | environ)
 
 

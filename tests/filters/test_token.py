@@ -218,7 +218,7 @@ def test_no_list_and_no_error_shows_a_token(tmp_path: Path) -> None:
 
 # Tokens in the storage.
 
-STORED = "[server]\nping_interval = '1d'\n[pipelines]\nconnect = ['token {}', 'join lobby']"
+STORED = "[limits]\nping_interval = '1d'\n[pipelines]\nconnect = ['token {}', 'join lobby']"
 
 
 def bearer(token: str) -> dict[str, str]:

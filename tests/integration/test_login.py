@@ -179,6 +179,36 @@ def test_a_connection_ends_when_its_token_does(serve: Serve) -> None:
     assert 0 <= time.time() - end < 1.5
 
 
+def message_login(server: Running, token: str) -> int:
+    """The close code; 0 for who is let in and served."""
+    with opened(server) as client:
+        try:
+            client.send(token)
+            client.send("hello")
+            return 0 if client.recv(timeout=5) == "hello" else -1
+        except ConnectionClosed as closed:
+            return closed.rcvd.code if closed.rcvd is not None else 1006
+
+
+def test_the_limits_hold_for_tokens_that_come_as_a_message_too(serve: Serve) -> None:
+    toml = f"[limits]\nclients_per_user = 1\nexempt = []\n[pipelines]\nconnect = ['token ann:{TOKEN}']\nmessage = ['echo']"
+    server = serve(toml)
+    with opened(server, "/", TOKEN):
+        assert message_login(server, TOKEN) == 4429
+    until = time.monotonic() + 5
+    while message_login(server, TOKEN) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert message_login(server, TOKEN) == 0
+    codes = []
+    while len(codes) < 500 and codes[-1:] != [429]:
+        try:
+            codes.append(message_login(server, "wrong"))
+        except InvalidStatus as refused:
+            codes.append(refused.response.status_code)
+    assert set(codes[:-1]) == {4401}
+    assert codes[-1] == 429, "who guesses has to wait"
+
+
 class Slow(http.server.BaseHTTPRequestHandler):
     """A service that takes its time."""
 
