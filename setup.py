@@ -30,6 +30,7 @@ setup(
         "rich>=13",
         "websockets>=15",  # its compiled unmasking, and the client of `fws connect`
         "werkzeug>=3",
+        "pyjwt[crypto]>=2.8",
     ],
     extras_require={
         "test": [

@@ -7,7 +7,7 @@ would come too late for.
 from fws.condition import Condition
 from fws.errors import Close, FwsError, Reject
 from fws.filter import DROP, Filter, Several
-from fws.options import Help, Takes
+from fws.options import Help, Secret, Takes
 from fws.pipeline import Pipeline
 from fws.publication import Publication
 from fws.units import Duration, Rate, Size
@@ -24,6 +24,7 @@ __all__ = [
     "Publication",
     "Rate",
     "Reject",
+    "Secret",
     "Several",
     "Size",
     "Takes",

@@ -13,8 +13,8 @@ from gevent import GreenletExit
 from fws.channel import DELIVER
 from fws.connection import READ, READ_DEFLATED, Connection
 from fws.constants import ABNORMAL, MAX_PARTS, NO_STATUS, NORMAL, POLICY_VIOLATION, TOO_BIG, TRY_AGAIN_LATER
-from fws.errors import Close, FillError, Reject, StorageError
-from fws.filter import DROP
+from fws.errors import Close, FillError, Refusal, Reject, StorageError
+from fws.filter import DROP, Ask
 from fws.loop import Deadline
 from fws.message import frame_of
 from fws.outbox import Outbox
@@ -23,10 +23,15 @@ from fws.protocol.frames import Decoder, PeerClose, Ping, Pong, Violation, close
 from fws.publication import Publication
 
 if TYPE_CHECKING:
+    from fws.alarms import Alarm
     from fws.endpoint import Endpoint
     from fws.hub import Hub
     from fws.request import Request
     from fws.transport import Transport
+
+
+# What refuses a client after the 101, where there is no HTTP status any more: 4401 stands for 401.
+CLOSE_STATUS = 4000
 
 
 class _Handed(msgspec.Struct, frozen=True):
@@ -43,15 +48,18 @@ class Client(Connection):
         id: unique among all nodes.
         request: path, params, headers, query, cookies and address of the upgrade request.
         identity: who authentication says the client is, a mapping; None when nobody said.
+        credential: what identifies the token that it came with, and is no secret; empty for none.
         state: what filters keep about this client.
         channels: names of the channels it has joined.
         close_code, close_reason: how the connection ended; 1006 when TCP ended without a Close frame.
     """
 
     __slots__ = (
+        "_asked",
         "_connected",
         "_deadline",
         "_deferred",
+        "_divert",
         "_endpoint",
         "_gone",
         "_handed",
@@ -59,11 +67,15 @@ class Client(Connection):
         "_next_ping",
         "_parts",
         "_pinged",
+        "_rest",
+        "_resting",
         "_said",
         "_spoke",
+        "_too_late",
         "channels",
         "close_code",
         "close_reason",
+        "credential",
         "deflate_bits",
         "filled",
         "identity",
@@ -80,6 +92,7 @@ class Client(Connection):
         self.id = secrets.token_urlsafe(9)
         self.request = request
         self.identity: dict[str, Any] | None = None
+        self.credential = ""
         self.state: dict[str, Any] = {}
         self.channels: set[str] = set()
         self.subprotocol = subprotocol
@@ -97,6 +110,15 @@ class Client(Connection):
         self.kind = DELIVER if endpoint.deliver else 0
         self._endpoint = endpoint
         self._message = endpoint.message
+        # What a filter of `connect` asks, while the client has not answered; the filter to go on with; and the alarm
+        # that ends the wait.
+        self._asked: Ask | None = None
+        self._rest = 0
+        self._too_late: Alarm | None = None
+        # Channels that it is to be a member of again when the answer was good.
+        self._resting: tuple[str, ...] = ()
+        # Looks at each message before the pipeline does.
+        self._divert: Callable[[Client, Any], bool] | None = None
         self._connected = False
         self._gone = False
         self._deferred: list[Callable[[], object]] = []
@@ -181,6 +203,13 @@ class Client(Connection):
         if self._gone:
             self._undo()
 
+    def divert(self, function: Callable[[Client, Any], bool] | None) -> None:
+        """Show each message to `function` before the `message` pipeline; what it returns True for goes no further.
+
+        One function at a time; None for none. It must not wait, unless a filter of `connect` may.
+        """
+        self._divert = function
+
     def take_part(self) -> None:
         """Called by the pipeline for each message that the one being handled becomes.
 
@@ -196,26 +225,89 @@ class Client(Connection):
     def connect(self) -> None:
         """Run the `connect` pipeline. What it sends is held until `open`.
 
+        Where a filter asks the client something, the rest of it runs when the first message has come.
+
         Raises:
             Reject: a filter refused the client, or one failed: access fails closed.
         """
         self._hub.expect(self)
         try:
-            self._endpoint.connect.happen(self)
+            self._pass(self._endpoint.connect.happen(self))
         except BaseException as error:
             self._undo()
-            if isinstance(error, Reject | GreenletExit | Deadline):
-                raise
+            raise self._refusal(error) from None
+
+    def _pass(self, asked: tuple[Ask, int] | None) -> None:
+        """The `connect` pipeline came to its end, or to a question."""
+        if asked is None:
+            if self._transport is not None:
+                # Before the 101 the handler does it.
+                self._transport.claim(str((self.identity or {}).get("user") or ""))
+            self._connected = True
+            self._hub.admit(self)
+            return
+        self._asked, self._rest = asked
+        self._resting += tuple(self.channels)
+        for channel in self._resting:
+            self.leave(channel)
+        # The rest of the pipeline, and the filter that is answered, run where messages are served.
+        self._waits = self._waits or self._endpoint.connect.waits
+        before = self._divert
+        self._divert = lambda client, message: client._answer(message, before)
+        self._too_late = self._hub.alarms.at(self._hub.services.clock() + self._asked.timeout, self._end_asking)
+
+    def _answer(self, message: Any, divert: Callable[[Client, Any], bool] | None) -> bool:
+        """The first message of a client that was asked: with a good answer it is in, else it goes."""
+        asked = self._asked
+        assert asked is not None
+        self._divert = divert
+        try:
+            asked.answer(self, message)
+            if self.closing:
+                return True  # it took too long, or the server is going away
+            self._stop_asking()
+            resting, self._resting = self._resting, ()
+            for channel in resting:
+                self.join(channel)
+            self._pass(self._endpoint.connect.happen(self, self._rest))
+        except BaseException as error:
             if isinstance(error, Close):
-                raise Reject(403, error.reason) from None
-            self._fault("connect", error)
-            if isinstance(error, FillError):
-                raise Reject(403, "The request lacks something that this endpoint needs.") from None
-            if isinstance(error, StorageError):
-                raise Reject(503, "What decides about access cannot be asked now.") from None
-            raise Reject(500, "A filter failed.") from None
-        self._connected = True
-        self._hub.admit(self)
+                self.close(error.code, error.reason)
+                return True
+            refusal = self._refusal(error)
+            if not isinstance(refusal, Refusal):
+                raise refusal from None
+            self._hub.metrics.count(f"refused_{refusal.status}")
+            if refusal.status == 401:
+                self._hub.gate.login_failed(self.address)
+            self.close(CLOSE_STATUS + refusal.status, refusal.reason)
+        return True
+
+    def _stop_asking(self) -> None:
+        self._asked = None
+        if self._too_late is not None:
+            self._too_late.cancel()
+            self._too_late = None
+
+    def _end_asking(self) -> None:
+        self._too_late = None
+        if not self.closing:
+            self._hub.metrics.count("logins_refused")
+            self._hub.metrics.count("logins_refused_late")
+            self.close(CLOSE_STATUS + 401, "no token in time")
+
+    def _refusal(self, error: BaseException) -> BaseException:
+        """What refuses the client: the error itself, or the status that stands for it."""
+        if isinstance(error, Refusal | GreenletExit | Deadline):
+            return error
+        if isinstance(error, Close):
+            return Reject(403, error.reason)
+        self._fault("connect", error)
+        if isinstance(error, FillError):
+            return Reject(403, "The request lacks something that this endpoint needs.")
+        if isinstance(error, StorageError):
+            return Reject(503, "What decides about access cannot be asked now.")
+        return Reject(500, "A filter failed.")
 
     def open(self, transport: Transport, head: bytes, agreement: Agreement | None, data: bytes) -> None:
         """Write `head`, the 101, and what was held; read frames, first those in `data`, which came with the request."""
@@ -231,6 +323,11 @@ class Client(Connection):
         self._next_ping = self._spoke + limits.ping_interval
         self.outbox.open(transport, head, plain=self.kind == 0)
         self.begin(transport, decoder, READ_DEFLATED if inflater is not None else READ, data)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the 101 is out and TCP not yet ended."""
+        return self._transport is not None
 
     def filter_data(self, data: bytes) -> bytes:
         """Run the `data` pipeline. After a Close nothing of it is served, so it does not run."""
@@ -257,6 +354,8 @@ class Client(Connection):
                 self._said = True
                 self._parts = 0
                 try:
+                    if self._divert is not None and self._divert(self, event):
+                        return
                     self._message.run(self, event)
                 except BaseException as error:
                     self._raised("message", error)
@@ -397,6 +496,10 @@ class Client(Connection):
         self.outbox.discard()
         self.let_go()
         if not self._connected:
+            # It was asked for a token, and never in.
+            self._stop_asking()
+            if not self._gone:
+                self._undo()
             return
         self._connected = False
         self._hub.leaving += 1

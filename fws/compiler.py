@@ -13,13 +13,14 @@ from typing import Any, NamedTuple, get_args
 
 import msgspec
 
+from fws.auth.login import Login
 from fws.config import Config, Document, EndpointTable, Settings, load, place_problems, read
 from fws.endpoint import Endpoint
 from fws.errors import ConfigError
 from fws.filled import Filled, templates_in
-from fws.filter import EVENTS, Filter, Services, hook, hooks_of
+from fws.filter import EVENTS, Filter, Services, Setting, hook, hooks_of
 from fws.generation import Generation
-from fws.options import Option, options_of
+from fws.options import HIDDEN, Option, options_of
 from fws.pipeline import Pipeline, Step
 from fws.problem import Path, Problem, did_you_mean
 from fws.protocol.handshake import Origins, parse_origins
@@ -35,31 +36,41 @@ from fws.stage import (
     parse_stage,
     parse_value,
 )
+from fws.variables import VARIABLE
 
 # A pipeline is written by hand. Chains in chains can double at each level; this many stages is a mistake.
 MAX_STAGES = 1000
 MAX_DEPTH = 50
+# What asks for a token where the command line says so and the file does not.
+TOKEN_STAGE = "fws:token"
 
 
 def load_generation(
-    file: str | FilePath, services: Services | None = None, environ: Mapping[str, str] | None = None
+    file: str | FilePath,
+    services: Services | None = None,
+    environ: Mapping[str, str] | None = None,
+    *,
+    token: bool = False,
 ) -> Generation:
     """Read, check and compile a TOML file.
 
     Args:
         services: what filters get from the server; real clocks when None.
         environ: where `${NAME}` comes from; the process's environment when None.
+        token: whether clients need a token everywhere: where no stage asks for one, the one of FWS_TOKEN.
 
     Raises:
         ConfigError: with every problem found, each with its place.
     """
-    return generation_of(load(file), os.environ if environ is None else environ, services)
+    return generation_of(load(file), os.environ if environ is None else environ, services, token=token)
 
 
-def generation_of(document: Document, environ: Mapping[str, str], services: Services | None = None) -> Generation:
+def generation_of(
+    document: Document, environ: Mapping[str, str], services: Services | None = None, *, token: bool = False
+) -> Generation:
     """Check and compile a TOML document. Arguments and errors are those of `load_generation`."""
     config, problems = read(document, environ)
-    compiler = Compiler(config, Registry(project_of(config.folder)), services or Services(), environ)
+    compiler = Compiler(config, Registry(project_of(config.folder)), services or Services(), environ, token=token)
     generation = compiler.generation()
     problems += compiler.problems
     if problems:
@@ -95,13 +106,22 @@ class _Made(NamedTuple):
 class Compiler:
     """Compiles one configuration; `problems` and `warnings` fill up on the way."""
 
-    def __init__(self, config: Config, registry: Registry, services: Services, environ: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        config: Config,
+        registry: Registry,
+        services: Services,
+        environ: Mapping[str, str],
+        *,
+        token: bool = False,
+    ) -> None:
         self.problems: list[Problem] = []
         self.warnings: list[Problem] = []
         self._config = config
         self._registry = registry
         self._services = services
         self._environ = environ
+        self._token = token
         self._instances: dict[tuple[Any, ...], _Made | None] = {}
         self._chains: dict[tuple[str, _Scope], list[Step]] = {}
         self._used: set[tuple[str, str]] = set()
@@ -170,7 +190,10 @@ class Compiler:
         params: tuple[str, ...],
     ) -> Pipeline:
         scope = _Scope(endpoint, params, event)
-        return Pipeline(event, self._steps(tables.get(event, []), (*where, event), scope, ()))
+        steps = self._steps(tables.get(event, []), (*where, event), scope, ())
+        if self._token and event == "connect" and not any(_asks_for_token(step) for step in steps):
+            steps = self._stage(parse_stage(TOKEN_STAGE), (*where, event), scope, ()) + steps
+        return Pipeline(event, steps)
 
     def _steps(self, stages: Sequence[str], path: Path, scope: _Scope, within: tuple[str, ...]) -> list[Step]:
         steps: list[Step] = []
@@ -249,7 +272,7 @@ class Compiler:
             method = hook(instance, scope.event)
         # Of a filled filter nobody knows yet what an instance will hold: one that decides it for itself may wait.
         waits = instance.waits if isinstance(instance, Filter) else cls.waits is not False
-        return [Step(method, stage.text.strip(), options, waits)]
+        return [Step(method, _shown(stage, cls), options, waits)]
 
     def _from_stage(self, stage: Stage, path: Path, scope: _Scope) -> _Made | None:
         cls = self._registry.find(stage.name).cls
@@ -342,17 +365,23 @@ class Compiler:
             value = values[option.name]
             where, offset = places[option.name]
             if (template := next(templates_in(value), None)) is not None:
-                if option.has_grammar:
+                if option.secret:
+                    message = f"{name}: {option.name}: no placeholders here, as a client could choose its own secret"
+                    self._problem(Problem(message, where, offset, hidden=True))
+                    sound = False
+                elif option.has_grammar:
                     # Filled in, `" or true or "` of a path would become part of the condition.
                     message = f"{name}: {option.name}: no placeholders here, as a client could change what is asked"
-                    self._problem(Problem(message, where, offset, f"use the name: {_named(template)}"))
+                    hint = f"use the name: {_named(template)}" if "condition" in option.kind else ""
+                    self._problem(Problem(message, where, offset, hint))
                     sound = False
                 templates[option.name] = (option, value)
                 continue
             try:
-                fixed[option.name] = option.convert(value, self._maker(where, scope, within))
+                fixed[option.field] = option.convert(value, self._maker(where, scope, within))
             except ValueError as error:
-                self._problem(Problem(f"{name}: {option.name}: {error}", where, offset, option.help))
+                message = f"{name}: {option.name}: {error}"
+                self._problem(Problem(message, where, offset, option.help, hidden=option.secret))
                 sound = False
         if not sound:
             return None
@@ -361,14 +390,18 @@ class Compiler:
                 message = f"{name} starts with the server, before there is a client to fill a placeholder from"
                 self._problem(Problem(message, *place))
                 return None
-            return _Made(Filled(cls, fixed, templates, self._services), values, _show(options_of(cls), values))
+            setting = Setting(self._config.folder, self._environ)
+            filled = Filled(cls, fixed, templates, self._services, setting)
+            return _Made(filled, values | fixed, _show(options_of(cls), values))
         try:
             instance = cls(**fixed)
+            instance.services = self._services
+            instance.prepare(Setting(self._config.folder, self._environ))
         except (ValueError, TypeError) as error:
-            self._problem(Problem(f"{name}: {error}", *place))
+            hidden = any(option.secret for option in options_of(cls))
+            self._problem(Problem(f"{name}: {error}", *place, hidden=hidden))
             return None
-        instance.services = self._services
-        shown = {option.name: getattr(instance, option.name) for option in options_of(cls)}
+        shown = {option.name: getattr(instance, option.field) for option in options_of(cls)}
         return _Made(instance, fixed, _show(options_of(cls), shown))
 
     def _maker(self, path: Path, scope: _Scope, within: tuple[str, ...]) -> Callable[[Any, Any], Any]:
@@ -420,6 +453,28 @@ class Compiler:
         if key not in self._reported:
             self._reported.add(key)
             self.problems.append(problem)
+
+
+def _asks_for_token(step: Step) -> bool:
+    return isinstance(getattr(step.hook, "__self__", None), Login)
+
+
+def _shown(stage: Stage, cls: type[Filter]) -> str:
+    """A stage as it is written, without its secrets; the names of variables are none."""
+    options = options_of(cls)
+    if not stage.arguments or not any(option.secret for option in options):
+        return stage.text.strip()
+    bound = bind(stage, options)
+    secrets = [bound[option.name] for option in options if option.secret and option.name in bound]
+    hidden = [one for given in secrets for one in (given if isinstance(given, list) else [given])]
+    ends = [argument.start for argument in stage.arguments[1:]] + [len(stage.text)]
+    shown = [stage.name]
+    for argument, end in zip(stage.arguments, ends, strict=True):
+        if argument in hidden and not VARIABLE.fullmatch(argument.value):
+            shown.append((f"{argument.key}=" if argument.key else "") + HIDDEN)
+        else:
+            shown.append(stage.text[argument.start : end].strip())
+    return " ".join(shown)
 
 
 def _json_or_text(value: str | Template) -> Any:

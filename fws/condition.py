@@ -34,8 +34,10 @@ _ROOTS: dict[str, Test] = {
     "state": lambda asked: None if asked[0] is None else asked[0].state,
     "params": lambda asked: None if asked[0] is None else asked[0].params,
 }
+# What can be asked of these two, by name.
+_OWNERS = {"client": CLIENT_ATTRIBUTES, "request": ("query", "headers", "cookies")}
 # What there is on each event to ask about. Anything else would always be null there.
-_OF_CLIENT = ("client", "identity", "state", "params")
+_OF_CLIENT = ("client", "request", "identity", "state", "params")
 _THERE = {
     "connect": _OF_CLIENT,
     "message": (*_OF_CLIENT, "message"),
@@ -55,7 +57,8 @@ class Condition:
     numbers, `true`, `false`, `null`, lists of these, `a.b`, `a['b']`, `a[0]`, `len(x)`, `lower(x)`,
     `startswith(x, y)` and `endswith(x, y)`. The names `message`, `client` (with `id`, `address`, `path`,
     `subprotocol`), `identity`, `state`, `params` and `channel` are what they say; any other name is a field of the
-    message. A field that is missing is null. `<` and its like hold between two numbers or two texts only; true and
+    message. `request.query`, `request.headers` (their names in lower case) and `request.cookies` are the upgrade
+    request's. A field that is missing is null. `<` and its like hold between two numbers or two texts only; true and
     false equal no number; `!=` and `not in` are the exact opposites of `==` and `in`.
     """
 
@@ -81,11 +84,15 @@ class Condition:
         except (RecursionError, MemoryError):
             raise ValueError("the condition is nested too deep") from None
 
-    def check_event(self, event: str) -> None:
-        """Raise ValueError when it asks about what the event does not have, such as a message on `connect`."""
-        there = _THERE[event]
+    def check_event(self, event: str, *also: str) -> None:
+        """Raise ValueError when it asks about what the event does not have, such as a message on `connect`.
+
+        Args:
+            also: what whoever asks adds to it.
+        """
+        there = (*_THERE[event], *also)
         for name in sorted(self._names):
-            if (name if name in _ROOTS or name == "client" else "message") not in there:
+            if (name if name in _ROOTS or name in _OWNERS else "message") not in there:
                 raise ValueError(f"there is no {name!r} on {event}: ask about {', '.join(there)}")
 
     def holds(self, client: Client | None, message: Any, channel: str | None = None) -> bool:
@@ -149,14 +156,14 @@ def _compile(node: ast.expr, depth: int) -> Test:
                 if isinstance(compare, ast.Is | ast.IsNot) and not {_show(term) for term in pair} & {"null", "None"}:
                     raise ValueError("'is' works with null only: compare with '=='")
             return _comparison([_OPERATORS[type(op)] for op in ops], [_compile(term, depth) for term in terms])
-        case ast.Name(id="client"):
-            raise ValueError("say what of the client, such as client.id")
+        case ast.Name(id="client" | "request" as owner):
+            raise ValueError(f"say what of the {owner}, such as {owner}.{_OWNERS[owner][0]}")
         case ast.Name(id=name) if name not in _LITERALS:
             return _ROOTS[name] if name in _ROOTS else _item(_ROOTS["message"], name)
-        case ast.Attribute(value=ast.Name(id="client"), attr=name):
-            if name not in CLIENT_ATTRIBUTES:
-                raise ValueError(f"a client has no {name!r}: {did_you_mean(name, CLIENT_ATTRIBUTES)}")
-            read = operator.attrgetter(name)
+        case ast.Attribute(value=ast.Name(id="client" | "request" as owner), attr=name):
+            if name not in _OWNERS[owner]:
+                raise ValueError(f"a {owner} has no {name!r}: {did_you_mean(name, _OWNERS[owner])}")
+            read = operator.attrgetter(name if owner == "client" else f"request.{name}")
             return lambda asked: None if asked[0] is None else read(asked[0])
         case ast.Attribute(value=owner, attr=name):
             return _item(_compile(owner, depth), name)

@@ -7,7 +7,7 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 from fws.errors import FillError
-from fws.filter import Filter, Services
+from fws.filter import Filter, Services, Setting
 from fws.options import Option
 from fws.pipeline import Hook
 from fws.stage import Template
@@ -22,12 +22,14 @@ class Filled:
         fixed: Mapping[str, Any],
         templates: Mapping[str, tuple[Option, Any]],
         services: Services,
+        setting: Setting,
     ) -> None:
         self.cls = cls
         self._fixed = fixed
         self._templates = templates
         self._leaves = tuple(leaf for _, value in templates.values() for leaf in templates_in(value))
         self._services = services
+        self._setting = setting
         self._instances: WeakValueDictionary[tuple[str, ...], Filter] = WeakValueDictionary()
 
     def hook(self, event: str) -> Hook:
@@ -58,12 +60,14 @@ class Filled:
     def _make(self, values: Iterator[str]) -> Filter:
         options = dict(self._fixed)
         try:
-            for name, (option, value) in self._templates.items():
-                options[name] = option.convert(_substitute(value, values), lambda kind, value: kind.parse(value))
+            for option, value in self._templates.values():
+                given = _substitute(value, values)
+                options[option.field] = option.convert(given, lambda kind, value: kind.parse(value))
             instance = self.cls(**options)
+            instance.services = self._services
+            instance.prepare(self._setting)
         except (ValueError, TypeError) as error:
             raise FillError(f"{self.cls.__name__}: {error}") from None
-        instance.services = self._services
         return instance
 
 

@@ -7,6 +7,7 @@ import inspect
 import re
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import msgspec
@@ -49,6 +50,37 @@ class Several:
 
     def __init__(self, items: list[Any]) -> None:
         self.items = items
+
+
+class Ask:
+    """Returned by a `connect` hook: the client is let in to say one message, and that decides.
+
+    Until then nothing else is served or delivered to it, and its memberships rest. When the answer is good, the rest
+    of the `connect` pipeline runs; a `Reject` raised there closes the connection with 4000 and the status: 4401 for
+    401. A client that leaves before that was never connected: its `disconnect` pipeline does not run.
+
+    Args:
+        answer: called with the client and its first message; it may wait if its filter may. Raises `Reject` to refuse.
+        timeout: seconds that the client has; past them the connection is closed with 4401.
+    """
+
+    __slots__ = ("answer", "timeout")
+
+    def __init__(self, answer: Callable[[Any, Any], object], timeout: float) -> None:
+        self.answer = answer
+        self.timeout = timeout
+
+
+class Setting(msgspec.Struct, frozen=True):
+    """Where a filter is configured.
+
+    Attributes:
+        folder: of the TOML file: what paths are relative to.
+        environ: where variables come from.
+    """
+
+    folder: Path
+    environ: Mapping[str, str]
 
 
 class Services:
@@ -101,9 +133,9 @@ class Filter(msgspec.Struct, dict=True, weakref=True, eq=False):
 
     Hooks: `connect(client)`, `data(client, data)`, `message(client, message)`, `publication(publication)`,
     `deliver(client, publication)`, `disconnect(client)`. A hook returns what flows on, `None` for "unchanged" or
-    `DROP`, in `message` also `Several`; it may raise `Close`, and in `connect` `Reject`. One instance serves all
-    clients of an endpoint: what belongs to one client is kept in `client.state`. `start()` and `stop()`, where
-    defined, run when the server begins and ends to use the filter.
+    `DROP`, in `message` also `Several`, in `connect` also `Ask`; it may raise `Close`, and in `connect` `Reject`. One
+    instance serves all clients of an endpoint: what belongs to one client is kept in `client.state`. `start()` and
+    `stop()`, where defined, run when the server begins and ends to use the filter.
 
     `waits = False` in the class promises that its hooks never wait: no sleep, no network, no lock. A pipeline all of
     whose filters promise it runs as soon as a message is read; any other takes a switch to the client's greenlet,
@@ -143,6 +175,13 @@ class Filter(msgspec.Struct, dict=True, weakref=True, eq=False):
 
         Raises:
             ValueError: the options do not fit the event; says what would be right. It becomes a problem of the file.
+        """
+
+    def prepare(self, setting: Setting) -> None:
+        """Called once, before the filter is used: what stands in files and in the environment can be read and checked.
+
+        Raises:
+            ValueError: says what is wrong. It becomes a problem of the file.
         """
 
     def clock(self) -> float:

@@ -329,7 +329,9 @@ class Handler(WebSocketHandler):
         """Give pywsgi the request as it expects it. There is no body, and nothing ambiguous, in a checked head."""
         self._head = head
         self.command, self.path, self.request_version = head.method, head.target, f"HTTP/{head.version}"
-        self.requestline = f"{head.method} {head.target} {self.request_version}"
+        # For logs, so without the query: it may hold a token.
+        path, mark, _ = head.target.partition("?")
+        self.requestline = f"{head.method} {path}{mark and '?…'} {self.request_version}"
         tokens = [token.strip().lower() for token in (head.get("connection") or "").split(",")]
         self.close_connection = "close" in tokens or (head.version == "1.0" and "keep-alive" not in tokens)
         self.headers = _Headers(head)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from gevent import GreenletExit, get_hub, getcurrent
 
+from fws.alarms import Alarms
 from fws.brokers.memory import MemoryBroker
 from fws.channel import ENTRY, Channel, Entry
 from fws.errors import Close
@@ -49,6 +50,7 @@ class Hub:
         broker: where publications go; it hands them to `deliver`. In one process it is a plain call.
         clients: all that are connected, by id.
         pending: channels with something on its way, in the order of their turns.
+        alarms: what is to be done at a time; the sweeper looks after it.
         crowded: whether so much is on its way that nothing more should be read.
     """
 
@@ -66,6 +68,7 @@ class Hub:
         self.faults = Faults(self.metrics)
         self.broker: Broker = broker or MemoryBroker()
         self.clients: dict[str, Client] = {}
+        self.alarms = Alarms()
         # Clients whose `disconnect` is under way: they are in no list any more, but not done.
         self.leaving = 0
         self.pending: dict[Channel, None] = {}
@@ -92,6 +95,10 @@ class Hub:
     @property
     def services(self) -> Services:
         return self.generation.services
+
+    def everybody(self) -> list[Client]:
+        """All clients, and those that have been asked for a token."""
+        return [*self.clients.values(), *(client for client in self._arriving.values() if client.is_open)]
 
     @property
     def busy(self) -> int:

@@ -19,11 +19,19 @@ from msgspec import NODEFAULT
 
 from fws.units import Unit
 
+# What is shown in place of a secret.
+HIDDEN = "…"
+
 
 class Help(msgspec.Struct, frozen=True):
     """`Annotated[str, Help("What the option does.")]`: the text that every view of the option shows."""
 
     text: str
+
+
+class Secret(msgspec.Struct, frozen=True):
+    """`Annotated[str, Help("…"), Secret()]`: the option's value is shown nowhere, neither in a list of pipelines nor in
+    an error."""
 
 
 class Takes(msgspec.Struct, frozen=True):
@@ -46,6 +54,13 @@ class Option(msgspec.Struct, frozen=True):
     default: Any
     unit: Unit | None
     takes: Literal["one", "many", "rest", "named"]
+    secret: bool = False
+    # Of the class's field: where the option's own name is taken, by Python or by Filter, that has `_` at its end.
+    field_name: str = ""
+
+    @property
+    def field(self) -> str:
+        return self.field_name or self.name
 
     @property
     def required(self) -> bool:
@@ -54,7 +69,8 @@ class Option(msgspec.Struct, frozen=True):
     @property
     def has_grammar(self) -> bool:
         """Whether its text is read by rules of its own (a condition), so that what a client chooses must stay out."""
-        return hasattr(_bare(self.type), "parse")
+        kinds = (self.type, *get_args(_bare(self.type)))
+        return any(hasattr(_bare(kind), "parse") for kind in kinds)
 
     @property
     def kind(self) -> str:
@@ -73,6 +89,8 @@ class Option(msgspec.Struct, frozen=True):
 
     def text_of(self, value: Any) -> str:
         """A value of this option as one would write it in TOML."""
+        if self.secret and value:
+            return HIDDEN
         if self.unit is not None and isinstance(value, int | float):
             return f'"{self.unit.format(value)}"'
         if isinstance(value, list | tuple):
@@ -106,6 +124,8 @@ class Option(msgspec.Struct, frozen=True):
             raise ValueError(self._explain(given, str(error))) from None
 
     def _explain(self, value: Any, error: str) -> str:
+        if self.secret:
+            return f"expected {self.kind}"
         cause = error.split(" - at `")[0]
         # An error of `make` arrives here as it is; one of msgspec's own speaks of Python's types.
         if not cause.startswith(("Expected", "Invalid", "Object", "Integer")):
@@ -144,12 +164,14 @@ def options_of(cls: type) -> tuple[Option, ...]:
             takes = "many"
         options.append(
             Option(
-                name=field.encode_name,
+                name=field.name.removesuffix("_"),
                 type=hint,
                 help=next((mark.text for mark in marks if isinstance(mark, Help)), ""),
                 default=default,
                 unit=next((mark for mark in marks if isinstance(mark, Unit)), None),
                 takes=takes,
+                field_name=field.name,
+                secret=any(isinstance(mark, Secret) for mark in marks),
             )
         )
     return tuple(options)

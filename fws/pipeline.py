@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from fws.filter import DROP, Filter, Several
+from fws.filter import DROP, Ask, Filter, Several
 from fws.publication import Publication
 
 Hook = Callable[..., Any]
@@ -90,11 +90,21 @@ class Pipeline:
                 left.append(flowed)
         return Several(left) if left else DROP
 
-    def happen(self, client: Any) -> None:
-        """For `connect` and `disconnect`, where nothing flows."""
-        for hook in self._hooks:
-            if hook(client) is DROP:
-                return
+    def happen(self, client: Any, first: int = 0) -> tuple[Ask, int] | None:
+        """For `connect` and `disconnect`, where nothing flows, from the filter number `first` on.
+
+        Returns:
+            What a filter of `connect` asks the client, and the number of the filter after it; None at the end.
+        """
+        for number, hook in enumerate(self._hooks[first:], first + 1):
+            result = hook(client)
+            if result is None:
+                continue
+            if result is DROP:
+                break
+            if type(result) is Ask:
+                return result, number
+        return None
 
     def publish(self, publication: Publication) -> Any:
         """For `publication`: what is left of it at the end, or `DROP`."""

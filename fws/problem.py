@@ -29,6 +29,7 @@ class Problem(msgspec.Struct, frozen=True):
         offset: characters into the string at `path` at which the fault begins.
         hint: what would be right; may be empty.
         key: the fault is the key's at `path`, not its value's.
+        hidden: the line is not to be shown, for it may hold a secret.
     """
 
     message: str
@@ -37,6 +38,7 @@ class Problem(msgspec.Struct, frozen=True):
     hint: str = ""
     place: Place | None = None
     key: bool = False
+    hidden: bool = False
 
     def __str__(self) -> str:
         place = self.place
@@ -47,7 +49,7 @@ class Problem(msgspec.Struct, frozen=True):
         else:
             head = f"{place.file}:{place.line}:{place.column}: {self.message}"
         lines = [head]
-        if place is not None and place.line:
+        if place is not None and place.line and not self.hidden:
             lines += _excerpt(place)
         if self.hint:
             lines.append(f"    {self.hint}")

@@ -9,7 +9,8 @@ import msgspec
 
 # Channel names come from clients. 200 bytes and no control characters keep them printable and cheap.
 MAX_CHANNEL = 200
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+# `*`, `?` and `[` would make a pattern of it wherever names are matched, as Redis does.
+_NEVER = re.compile(r"[\x00-\x1f\x7f-\x9f*?[]")
 
 Origin = Literal["here", "node", "outside"]
 
@@ -40,12 +41,13 @@ class Publication(msgspec.Struct, frozen=True):
 
 
 def check_channel(name: str) -> None:
-    """Raise ValueError unless a channel can have this name: 1 to 200 bytes of UTF-8, no control characters."""
+    """Raise ValueError unless a channel can have this name: 1 to 200 bytes of UTF-8, no control characters, and none
+    of `*`, `?` and `[`, which make a pattern of a name."""
     if not isinstance(name, str) or not name:
         raise ValueError("a channel's name is a text that is not empty")
     try:
         size = len(name.encode())
     except UnicodeEncodeError:
         raise ValueError("a channel's name is a text that UTF-8 can carry") from None
-    if size > MAX_CHANNEL or _CONTROL.search(name):
-        raise ValueError(f"a channel's name has at most {MAX_CHANNEL} bytes and no control characters")
+    if size > MAX_CHANNEL or _NEVER.search(name):
+        raise ValueError(f"a channel's name has at most {MAX_CHANNEL} bytes, no control characters, and none of * ? [")

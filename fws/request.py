@@ -7,6 +7,7 @@ from urllib.parse import parse_qsl
 
 from werkzeug.http import parse_cookie
 
+from fws.protocol.handshake import offered_token
 from fws.protocol.head import Head
 
 # More fields than this in a query are an attack on the parser, not a query.
@@ -46,6 +47,11 @@ class Request:
         except ValueError:
             return {}
         return dict(reversed(pairs))
+
+    @property
+    def offered_token(self) -> str | None:
+        """The token that came as a subprotocol, `fws.token.TOKEN`; None without one."""
+        return offered_token(self._head)
 
     @property
     def cookies(self) -> dict[str, str]:

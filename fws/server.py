@@ -199,7 +199,7 @@ class Server:
                 while listener.arriving and clock() < end - limit + min(ARRIVE, limit / 4):
                     gevent.sleep(0.02)
             listener.draining = True
-        clients = list(self.hub.clients.values())
+        clients = self.hub.everybody()
         logger.info("going away: %d clients to tell, at most %g s", len(clients), limit)
         if self._pulse is None and self._given is None:
             remove_socket_file(self.address)
@@ -213,7 +213,7 @@ class Server:
             gevent.sleep(0.02)
         if self.hub.busy:
             logger.warning("%d clients did not leave in time", self.hub.busy)
-            for client in list(self.hub.clients.values()):
+            for client in self.hub.everybody():
                 client.kill()
             while self.hub.busy and clock() < end - last_words:
                 gevent.sleep(0.02)

@@ -23,6 +23,7 @@ class Sweeper:
             self.sweep(self._hub.services.clock())
 
     def sweep(self, now: float) -> None:
-        """Let each client see what time it is."""
-        for client in list(self._hub.clients.values()):
+        """Let each client see what time it is, and do what was to be done by now."""
+        for client in self._hub.everybody():
             client.tend(now, TICK)
+        self._hub.alarms.ring(now, lambda error: self._hub.faults.report("alarm", error))

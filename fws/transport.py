@@ -62,6 +62,11 @@ class Transport:
         """Whether bytes that were taken have not been given to the socket yet."""
         return False
 
+    def claim(self, user: str) -> None:
+        """The connection is this user's, from now on. Raises Refusal when they have too many."""
+        if self._ticket is not None:
+            self._ticket.claim(user)
+
     def _choose(self) -> None:
         """Set how bytes come and go."""
         self.receive: Callable[[int], bytes | None] = (

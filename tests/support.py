@@ -31,6 +31,7 @@ from fws.protocol.deflate import Agreement
 from fws.protocol.head import HeadReader
 from fws.request import Request
 from fws.storages.memory import MemoryStorage
+from fws.sweeper import Sweeper
 
 
 class Clock:
@@ -130,6 +131,9 @@ class Wire:
 
     def stop_reading(self) -> None:
         self._readable = None
+
+    def claim(self, user: str) -> None:
+        pass
 
     def abort(self) -> None:
         self.aborted = True
@@ -326,6 +330,17 @@ class Harness:
         self.sent(client)
         received = self.peers[client].protocol.close_rcvd
         return None if received is None else (received.code, received.reason)
+
+    def pass_time(self, seconds: float) -> None:
+        """Both clocks go on, and the sweeper does what was due until then."""
+        self.clock.advance(seconds)
+        self.wall.advance(seconds)
+        Sweeper(self.hub).sweep(self.clock.now)
+        self.settle()
+
+    def counted(self, prefix: str) -> dict[str, int]:
+        """The counters whose names begin so, without that beginning."""
+        return {k.removeprefix(prefix): v for k, v in self.hub.metrics.all().items() if k.startswith(prefix)}
 
     def leave(self, client: Client) -> None:
         """The client's connection ends."""

@@ -18,6 +18,7 @@ CLIENT = SimpleNamespace(
     state={"warned": True},
     params={"room": "tea"},
     secret="hidden",
+    request=SimpleNamespace(query={"mode": "read"}, headers={"user-agent": "cli"}, cookies={}, secret="hidden"),
 )
 MESSAGE = {
     "type": "chat",
@@ -57,6 +58,8 @@ HOLD = [
     "type in ['chat']",
     "n in (4, 5)",
     "client.id in ('c0', missing, client.id)",
+    "request.query.mode == 'read'",
+    "startswith(request.headers['user-agent'], 'c') and request.cookies.token is null",
     "'ell' in text",
     "'a' in tags",
     "'name' in to",

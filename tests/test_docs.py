@@ -44,6 +44,8 @@ def project(folder: Path, page: Path) -> Path:
     return folder
 
 
+# What the pages take from the environment.
+ENVIRON = {"FWS_TOKEN": "t" * 32, "JWT_KEY": "k" * 32}
 TOML = [(page, number) for page in PAGES for number in range(len(blocks(page, "toml")))]
 
 
@@ -56,7 +58,7 @@ def test_toml_blocks_compile(page: Path, number: int, tmp_path: Path) -> None:
         text += '\n[pipelines]\nmessage = ["echo"]\n'
     conf = project(tmp_path, page) / "conf" / "block.toml"
     conf.write_text(text)
-    load_generation(conf, environ={})
+    load_generation(conf, environ=ENVIRON)
 
 
 PYTHON = [(page, number) for page in PAGES for number in range(len(blocks(page, "python")))]
@@ -90,11 +92,12 @@ def load_text(text: str) -> dict[str, object]:
     return tomllib.loads(text)
 
 
-def fws(*arguments: str, cwd: Path = ROOT, **environ: str) -> str:
+def fws(*arguments: str, cwd: Path = ROOT, stdin: str = "", **environ: str) -> str:
     done = subprocess.run(
         [sys.executable, "-m", "fws", *arguments],
         cwd=cwd,
         env=os.environ | {"PYTHONPATH": str(ROOT)} | environ,
+        input=stdin,
         capture_output=True,
         text=True,
         timeout=60,
@@ -141,6 +144,11 @@ def test_every_command_of_the_documentation_is_run(tmp_path: Path) -> None:
             subprocess.run(["make", "-n", *arguments], cwd=ROOT, check=True, capture_output=True)
         elif command in ("pip install .", "cd demo", "fws connect localhost:9000"):
             pass  # the first is CI's; the last is run against a server in tests/cli/test_connect.py
+        elif command.startswith("fws token "):
+            (tmp_path / "login" / "conf").mkdir(parents=True, exist_ok=True)
+            (tmp_path / "login" / "conf" / "app.toml").write_text('[pipelines]\nconnect = ["jwt HS256 ${JWT_KEY}"]')
+            token = fws("token", "make", "conf/app.toml", "--user", "ann", cwd=tmp_path / "login", **ENVIRON)
+            assert fws(*arguments, cwd=tmp_path / "login", stdin=token, **ENVIRON)
         elif command == "fws new demo":
             fws("new", "demo", cwd=tmp_path)
         elif command.startswith("fws publish "):

@@ -18,10 +18,10 @@ LAYERS = [
     {"errors", "problem", "units", "variables", "constants"},
     {
         "filter", "registry", "stage", "options", "pipeline", "condition", "request", "message",
-        "publication", "metrics", "log", "native", "protocol", "board",
+        "publication", "metrics", "log", "native", "protocol", "alarms", "board",
     },
     {"config", "compiler", "generation", "endpoint", "filled", "reference", "brokers", "storages",
-     "classic"},
+     "classic", "auth"},
     {"client", "connection", "channel", "hub", "gate", "outbox", "transport", "tls", "watchdog", "sweeper", "loop",
      "faults", "link", "classic.redis_storage", "brokers.redis", "brokers.relay", "brokers.sender",
      "brokers.sentinel",

@@ -13,6 +13,7 @@ from fws.cli.new import new
 from fws.cli.publish import publish
 from fws.cli.run import run
 from fws.cli.schema import schema
+from fws.cli.token import token
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -23,5 +24,5 @@ def main() -> None:
     """Filtered WebSocket: a server whose behaviour is a pipeline of filters, declared in a TOML file."""
 
 
-for command in (run, check, filters, new, connect, publish, schema, classic):
+for command in (run, check, filters, new, connect, publish, schema, token, classic):
     main.add_command(command)

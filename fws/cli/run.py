@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable
+from typing import NoReturn
 
 import click
 
@@ -26,6 +27,7 @@ logger = logging.getLogger("fws")
 
 # sysexits.h: EX_CONFIG. A supervisor can tell a configuration that never works from a crash.
 EXIT_CONFIG = 78
+TOKEN = "FWS_TOKEN"
 NO_REDIS = (
     "{} workers need Redis to reach one another's clients: set [redis] url, such as redis://localhost:6379/0, "
     "or serve with one, --workers 1"
@@ -36,6 +38,8 @@ NO_REDIS = (
 @click.argument("conf", type=click.Path())
 @click.option("--listen", metavar="ADDRESS", help="HOST, HOST:PORT, [IPv6]:PORT or unix:PATH, in place of the file's.")
 @click.option("--workers", metavar="N", help="Processes that serve, auto for one a core, in place of the file's.")
+@click.option("--token", metavar="TOKEN", help="Who comes in must bring this token; - for the variable FWS_TOKEN's.")
+@click.option("--token-file", type=click.Path(), help="The same, with the token out of a file.")
 @click.option("--cert", type=click.Path(), help="Serve TLS with the certificate in this file, in place of the file's.")
 @click.option("--key", type=click.Path(), help="Its key, when that is not in the same file.")
 @click.option("--log-format", type=click.Choice(list(FORMATS)), default="text", show_default=True)
@@ -46,16 +50,22 @@ def run(
     conf: str,
     listen: str | None,
     workers: str | None,
+    token: str | None,
+    token_file: str | None,
     cert: str | None,
     key: str | None,
     log_format: str,
     log_level: str,
 ) -> None:
     """Serve the configuration CONF until SIGTERM or SIGINT."""
+    if token is not None and token != "-":
+        hide(token)
+    if token_file is not None:
+        os.environ[TOKEN] = token_of(token_file)
     pulse = pulse_of(os.environ)
     log = set_up(log_format, log_level, ready=takes_a_line, worker=pulse.number if pulse is not None else 0)
     try:
-        generation = load_generation(conf)
+        generation = load_generation(conf, token=token is not None or token_file is not None)
     except ConfigError as error:
         click.echo(problems_of(error), err=True)
         sys.exit(EXIT_CONFIG)
@@ -95,6 +105,27 @@ def run(
         else:
             click.echo(f"fws: {error}", err=True)
         sys.exit(1)
+
+
+def hide(token: str) -> NoReturn:
+    """Begin again with the token in the environment: arguments are shown to everybody on the machine."""
+    words = list(sys.orig_argv)
+    for number, word in enumerate(words):
+        if word == "--token":
+            words[number + 1] = "-"
+        elif word.startswith("--token="):
+            words[number] = "--token=-"
+    os.execve(sys.executable, [sys.executable, *words[1:]], os.environ | {TOKEN: token})
+
+
+def token_of(file: str) -> str:
+    """The first line of a file. Ends the process when there is none."""
+    try:
+        with open(file, encoding="utf-8") as lines:
+            return lines.readline().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        click.echo(f"fws: --token-file: {getattr(error, 'strerror', 'it is no text')}", err=True)
+        sys.exit(EXIT_CONFIG)
 
 
 def cores() -> int:

@@ -22,6 +22,7 @@ from fws.config.workers import MAX_WORKERS
 from fws.filter import EVENTS
 from fws.options import Help, Option, options_of
 from fws.problem import Path, Problem, did_you_mean, dotted
+from fws.protocol.handshake import TOKEN_SUBPROTOCOL
 from fws.protocol.proxy import parse_networks
 from fws.units import Size
 from fws.variables import VariableError, fill_variables
@@ -465,6 +466,8 @@ def _check_redis_name(name: str) -> None:
 
 def _check_subprotocols(names: list[str]) -> None:
     for name in names:
+        if name.startswith(TOKEN_SUBPROTOCOL):
+            raise ValueError(f"{TOKEN_SUBPROTOCOL}… is how clients bring a token: no name of a subprotocol")
         if not _TOKEN.match(name):
             raise ValueError(f"{name!r} is no subprotocol: its name is a word without blanks, commas and quotes")
 

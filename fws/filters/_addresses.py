@@ -24,19 +24,19 @@ class Addresses:
         return len(self._full_at)
 
     def get(self, address: str, default: float) -> float:
-        return self._full_at.get(_network(address), default)
+        return self._full_at.get(network(address), default)
 
     def put(self, address: str, full_at: float, now: float) -> None:
         """Note one bucket, and forget from the front what is full by now or too much."""
-        network = _network(address)
-        self._full_at[network] = full_at
-        self._full_at.move_to_end(network)
+        name = network(address)
+        self._full_at[name] = full_at
+        self._full_at.move_to_end(name)
         while self._full_at and (len(self._full_at) > MAX_ADDRESSES or next(iter(self._full_at.values())) <= now):
             self._full_at.popitem(last=False)
 
 
 @functools.lru_cache(maxsize=10_000)
-def _network(address: str) -> str:
+def network(address: str) -> str:
     """What counts as one address: an IPv4 address, or the first 64 bits of an IPv6 address."""
     try:
         ip = ip_address(address.partition("%")[0])

@@ -20,10 +20,11 @@ class When(Filter):
 
     A condition is written as in Python: `and`, `or`, `not`, comparisons, `in`, texts in quotes, numbers, `true`,
     `false`, `null`, lists of these, and the functions `len`, `lower`, `startswith` and `endswith`. `message`,
-    `channel`, `client` (`id`, `address`, `path`, `subprotocol`), `identity`, `state` and `params` are what they say;
-    any other name is a field of the message. What is missing is null; what cannot be compared is not equal, nor less
-    or more. A name that an event does not have, such as a field of the message on `connect`, is a problem of the file.
-    Instead of placeholders there are names: `params.room`, not {room}. At most 1000 characters.
+    `channel`, `client` (`id`, `address`, `path`, `subprotocol`), `identity`, `state`, `params` and `request` (`query`,
+    `headers`, `cookies`) are what they say; any other name is a field of the message. What is missing is null; what
+    cannot be compared is not equal, nor less or more. A name that an event does not have, such as a field of the
+    message on `connect`, is a problem of the file. Instead of placeholders there are names: `params.room`, not {room}.
+    At most 1000 characters.
 
     Example:
         message = ["json", "when type in ('chat', 'me') and len(text) <= 500", "broadcast"]

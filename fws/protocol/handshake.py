@@ -25,6 +25,10 @@ _ORIGIN = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.+)")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _UPGRADE = [("Upgrade", "websocket"), ("Connection", "Upgrade")]
 
+# A subprotocol that is a token is never chosen: the answer would show it, and so would whoever logs answers.
+TOKEN_SUBPROTOCOL = "fws.token."
+PLAIN_SUBPROTOCOL = "fws"
+
 Origin = tuple[str, str, int | None]  # scheme, host and port, normalised so that equal means the same
 
 
@@ -72,7 +76,8 @@ def check(head: Head) -> str:
 def choose_subprotocol(head: Head, supported: Sequence[str]) -> str | None:
     """Return the first subprotocol of the client's list that is supported, or None.
 
-    With None the connection opens without one; a client that needs one ends it (RFC 6455 4.1).
+    With None the connection opens without one; a client that needs one ends it (RFC 6455 4.1). Browsers do, and where
+    they can bring a token only as a subprotocol they offer `fws` beside it, which is supported then.
 
     Raises:
         Refusal: 400 for an offer that is not a list of distinct tokens.
@@ -82,7 +87,15 @@ def choose_subprotocol(head: Head, supported: Sequence[str]) -> str | None:
     offered = _elements(head, "sec-websocket-protocol")
     if not offered or len(set(offered)) != len(offered) or not all(map(_TOKEN.fullmatch, offered)):
         raise Refusal(400, "The Sec-WebSocket-Protocol header is not a list of distinct tokens.")
-    return next((name for name in offered if name in supported), None)
+    if any(name.startswith(TOKEN_SUBPROTOCOL) for name in offered):
+        supported = [*supported, PLAIN_SUBPROTOCOL]
+    return next((name for name in offered if name in supported and not name.startswith(TOKEN_SUBPROTOCOL)), None)
+
+
+def offered_token(head: Head) -> str | None:
+    """The token that a client brings as a subprotocol, `fws.token.TOKEN`; None without one."""
+    offered = (name for name in _elements(head, "sec-websocket-protocol") if name.startswith(TOKEN_SUBPROTOCOL))
+    return next((name.removeprefix(TOKEN_SUBPROTOCOL) for name in offered), None)
 
 
 def parse_origins(entries: Sequence[str]) -> Origins:

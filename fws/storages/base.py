@@ -43,6 +43,9 @@ class Storage(Protocol):
     def contains(self, key: str, member: str) -> bool:
         """Whether it is in the set."""
 
+    def contained(self, key: str, *members: str) -> set[str]:
+        """Those of the members that are in the set, however large it is."""
+
     def size(self, key: str) -> int:
         """How many members the set has."""
 
@@ -50,6 +53,9 @@ class Storage(Protocol):
 
     def get_field(self, key: str, field: str) -> str | None:
         """The value of a map's field; None when there is none."""
+
+    def get_fields(self, key: str, *fields: str) -> dict[str, str]:
+        """Those of the fields that are in the map, with their values, however large it is."""
 
     def set_field(self, key: str, field: str, value: str, expire: float | None = None) -> None:
         """Set a map's field."""

@@ -64,6 +64,10 @@ class MemoryStorage:
         check(key, member)
         return member in self._find(key, set, set())
 
+    def contained(self, key: str, *members: str) -> set[str]:
+        check(key, *members)
+        return set(members) & self._find(key, set, set())
+
     def size(self, key: str) -> int:
         check(key)
         return len(self._find(key, set, set()))
@@ -71,6 +75,11 @@ class MemoryStorage:
     def get_field(self, key: str, field: str) -> str | None:
         check(key, field)
         return self._find(key, dict, {}).get(field)
+
+    def get_fields(self, key: str, *fields: str) -> dict[str, str]:
+        check(key, *fields)
+        held = self._find(key, dict, {})
+        return {field: held[field] for field in fields if field in held}
 
     def set_field(self, key: str, field: str, value: str, expire: float | None = None) -> None:
         check(key, field, value)

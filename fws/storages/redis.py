@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import redis
@@ -16,6 +16,8 @@ logger = logging.getLogger("fws.redis")
 
 # Bytes of one answer of many items, as Redis estimates them.
 MAX_ANSWER = 4 * 1024 * 1024
+# Members or fields that one command asks about.
+BATCH = 1000
 # In one step what WATCH would take four round trips for. ARGV: "1" if a value is expected, the value; "1" if one is to
 # be set, the value; milliseconds until it is forgotten, or nothing.
 _COMPARE_AND_SET = """
@@ -71,6 +73,14 @@ class RedisStorage:
         check(key, member)
         return bool(self._ask(key, lambda client, name: client.sismember(name, member)))
 
+    def contained(self, key: str, *members: str) -> set[str]:
+        check(key, *members)
+        found: set[str] = set()
+        for some in _batches(members):
+            answers = self._ask(key, _asking("smismember", some))
+            found.update(member for member, there in zip(some, answers, strict=True) if there)
+        return found
+
     def size(self, key: str) -> int:
         check(key)
         return int(self._ask(key, lambda client, name: client.scard(name)))
@@ -81,6 +91,15 @@ class RedisStorage:
             raise StorageError(f"a field of {key!r} is larger than {MAX_VALUE} bytes")
         found = self._ask(key, lambda client, name: client.hget(name, field))
         return None if found is None else _text(key, found)
+
+    def get_fields(self, key: str, *fields: str) -> dict[str, str]:
+        check(key, *fields)
+        found: dict[str, str] = {}
+        for some in _batches(fields):
+            answers = self._ask(key, _asking("hmget", some))
+            held = ((field, value) for field, value in zip(some, answers, strict=True) if value is not None)
+            found.update((field, _text(key, value)) for field, value in held)
+        return found
 
     def set_field(self, key: str, field: str, value: str, expire: float | None = None) -> None:
         check(key, field, value)
@@ -175,6 +194,16 @@ class RedisStorage:
             self._away = True
             logger.warning("the storage at %s fails: %s", self._link, why)
         return StorageError(f"the storage cannot be asked: {why}", told=True)
+
+
+def _asking(command: str, items: list[str]) -> Callable[[Any, str], Any]:
+    return lambda client, name: getattr(client, command)(name, items)
+
+
+def _batches(items: tuple[str, ...]) -> Iterator[list[str]]:
+    """In commands of a size that holds up nobody in Redis."""
+    for start in range(0, len(items), BATCH):
+        yield list(items[start : start + BATCH])
 
 
 def _milliseconds(seconds: float) -> int:

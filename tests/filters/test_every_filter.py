@@ -23,6 +23,7 @@ from fws.registry import Found, Registry
 from tests.support import Harness, build
 
 BUILT_IN = [
+    "ban",
     "broadcast",
     "broadcast_by_token",
     "classic",
@@ -31,8 +32,10 @@ BUILT_IN = [
     "dedupe",
     "drop",
     "echo",
+    "http_auth",
     "join",
     "json",
+    "jwt",
     "leave",
     "load",
     "log",
@@ -43,6 +46,7 @@ BUILT_IN = [
     "rate_limit",
     "reject",
     "reply",
+    "require",
     "set",
     "skip_sender",
     "split",
@@ -52,8 +56,12 @@ BUILT_IN = [
     "store",
     "switch",
     "text",
+    "token",
     "when",
 ]
+
+# What the examples take from the environment.
+ENVIRON = {"FWS_TOKEN": "t" * 32, "JWT_KEY": "k" * 32}
 
 # Stages that serve `message`, with the options of most consequence.
 STAGES = [
@@ -143,7 +151,7 @@ def test_every_option_has_a_help_and_every_filter_an_event(name: str) -> None:
 @pytest.mark.parametrize("name", BUILT_IN)
 def test_its_example_compiles_and_uses_it(name: str, tmp_path: Path) -> None:
     example = textwrap.dedent(inspect.getdoc(FILTERS[name]).partition("Example:\n")[2])
-    server = build(f"[pipelines]\n{example}", tmp_path)
+    server = build(f"[pipelines]\n{example}", tmp_path, environ=ENVIRON)
     assert any(isinstance(instance, FILTERS[name]) for instance in server.generation.filters) or "{" in example
 
 

@@ -168,6 +168,11 @@ class TestSubprotocols:
             (["c", "b, a"], ["a", "b"], "b"),
             (", a ,,b", ["b"], "b"),
             ("fws.token.abc-DEF_1, chat", ["chat"], "chat"),
+            ("fws.token.abc", [], None),
+            ("fws.token.abc", ["fws.token.abc"], None),  # it would be in the answer, and in logs of answers
+            ("fws, fws.token.abc", [], "fws"),  # browsers insist that one is chosen
+            ("fws.token.abc, fws, chat", ["chat"], "fws"),
+            ("fws", [], None),
         ],
     )
     def test_the_clients_first_that_is_supported(self, offer, supported, chosen):

@@ -25,6 +25,9 @@ class Contract:
         assert storage.add("s", "b", "ü €") == 1
         assert (storage.members("s"), storage.size("s")) == ({"a", "b", "ü €"}, 3)
         assert storage.contains("s", "ü €")
+        assert storage.contained("s", "a", "nobody", "ü €") == {"a", "ü €"}
+        assert storage.contained("s", *map(str, range(2500)), "b") == {"b"}
+        assert (storage.contained("s"), storage.contained("none", "a")) == (set(), set())
         assert storage.remove("s", "a", "nobody") == 1
         assert storage.remove("s", "a") == 0
         assert storage.remove("s", "b", "ü €") == 2
@@ -38,6 +41,8 @@ class Contract:
         storage.set_field("m", "b", "zwei\n")
         assert storage.fields("m") == {"a": "", "b": "zwei\n"}
         assert storage.get_field("m", "a") == ""
+        assert storage.get_fields("m", "b", "nothing", *map(str, range(2500)), "a") == {"a": "", "b": "zwei\n"}
+        assert (storage.get_fields("m"), storage.get_fields("none", "a")) == ({}, {})
         assert storage.delete_field("m", "a", "c") == 1
         assert storage.fields("m") == {"b": "zwei\n"}
 

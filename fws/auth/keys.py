@@ -1,0 +1,271 @@
+"""Keys that verify JSON Web Tokens: one that is configured, a file, or a JWK Set (RFC 7517) out of a file or a URL."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import jwt
+import msgspec
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey, EllipticCurvePublicKey
+from cryptography.hazmat.primitives.asymmetric.ed448 import Ed448PrivateKey, Ed448PublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
+from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_pem_public_key
+from cryptography.x509 import load_pem_x509_certificate
+
+from fws.auth.credential import Denied, unavailable
+
+logger = logging.getLogger("fws")
+
+Algorithm = Literal[
+    "HS256", "HS384", "HS512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"
+]  # fmt: skip
+# RFC 7518 3.2: a key at least as long as the hash. 3.3: 2048 bits. 3.4: each has its curve.
+HASH = {"HS256": 32, "HS384": 48, "HS512": 64}
+MIN_RSA = 2048
+CURVES = {"ES256": "secp256r1", "ES384": "secp384r1", "ES512": "secp521r1"}
+KEY_TYPES = {"HS": "oct", "RS": "RSA", "PS": "RSA", "ES": "EC", "Ed": "OKP"}
+# Keys in a set, and bytes of it. Providers have two to ten keys of 1.5 KB with their certificates.
+MAX_KEYS = 100
+MAX_SET = 256 * 1024
+# Seconds: between two looks at a file; between two fetches that unknown keys ask for; that one of these waits; after
+# which a set is fetched anew; after which one that cannot be fetched any more is not believed either.
+LOOK = 1.0
+AGAIN = 10.0
+PATIENCE = 5.0
+REFRESH = 300.0
+STALE = 24 * 3600.0
+
+_PRIVATE = (RSAPrivateKey, EllipticCurvePrivateKey, Ed25519PrivateKey, Ed448PrivateKey)
+
+
+class Key(msgspec.Struct, frozen=True):
+    """A key, and its name in tokens (`kid`); None for a key that goes by any name."""
+
+    kid: str | None
+    key: Any
+
+    def __repr__(self) -> str:
+        return f"<Key {self.kid}>"
+
+
+class Keyring(Protocol):
+    """Where the key of a token is looked up."""
+
+    def find(self, kid: str | None) -> Any:
+        """The key of that name. Raises Denied: there is none, or nobody can tell."""
+
+
+class Keys:
+    """Some keys."""
+
+    def __init__(self, keys: Iterable[Key]) -> None:
+        self._keys = tuple(keys)
+
+    def find(self, kid: str | None) -> Any:
+        """As `Keyring`. A token that names none is taken for one of the only key, if there is only one."""
+        for key in self._keys:
+            if key.kid is None or key.kid == kid or (kid is None and len(self._keys) == 1):
+                return key.key
+        raise Denied("key", "The token's key is not known here.")
+
+
+class FileKeys:
+    """The keys of a file, read again when it changes. A file at fault is logged once, and the old keys stay.
+
+    Args:
+        parse: makes keys of what is in it.
+        clock: monotonic seconds.
+
+    Raises:
+        OSError, ValueError: it cannot be read now.
+    """
+
+    def __init__(self, path: Path, parse: Callable[[bytes], Keys], clock: Callable[[], float]) -> None:
+        self._path = path
+        self._parse = parse
+        self._clock = clock
+        self._state = _state(path)
+        self._keys = self._read()
+        self._looked = clock()
+
+    def find(self, kid: str | None) -> Any:
+        if self._clock() - self._looked >= LOOK:
+            self._looked = self._clock()
+            self._look()
+        return self._keys.find(kid)
+
+    def _look(self) -> None:
+        try:
+            state = _state(self._path)
+            if state != self._state:
+                self._state = state
+                self._keys = self._read()
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else str(error)
+            logger.error("the keys of %s stay as they were: %s", self._path.name, reason)
+
+    def _read(self) -> Keys:
+        with open(self._path, "rb") as file:
+            data = file.read(MAX_SET + 1)
+        if len(data) > MAX_SET:
+            raise ValueError(f"it has more than {MAX_SET} bytes")
+        return self._parse(data)
+
+
+class UrlKeys:
+    """The keys of a URL. Fetched in a thread of their own, never by who asks; who asks for a key that is not known
+    waits for it for 5 s at most, and alone.
+
+    Args:
+        fetch: gets the set; raises `FwsError` or ValueError.
+        clock: monotonic seconds.
+    """
+
+    def __init__(self, name: str, fetch: Callable[[], Keys], clock: Callable[[], float]) -> None:
+        self._name = name
+        self._fetch = fetch
+        self._clock = clock
+        self._keys: Keys | None = None
+        self._fetched = float("-inf")
+        self._tried = float("-inf")
+        self._under_way: threading.Event | None = None
+
+    def find(self, kid: str | None) -> Any:
+        age = self._clock() - self._fetched
+        if self._keys is not None and age < 2 * REFRESH:
+            if age > REFRESH:
+                self.refresh()
+            try:
+                return self._keys.find(kid)
+            except Denied:
+                pass
+        fetch = self.refresh()
+        if fetch is not None:
+            fetch.wait(PATIENCE)
+        if self._keys is None or self._clock() - self._fetched > STALE:
+            raise unavailable()
+        return self._keys.find(kid)
+
+    def refresh(self) -> threading.Event | None:
+        """Fetch the set in a thread of its own, unless that was tried a moment ago. What is set at its end."""
+        if self._under_way is not None:
+            return self._under_way
+        if self._clock() - self._tried < AGAIN:
+            return None
+        self._tried = self._clock()
+        done = self._under_way = threading.Event()
+        threading.Thread(target=self._refresh, args=(done,), daemon=True).start()
+        return done
+
+    def _refresh(self, done: threading.Event) -> None:
+        try:
+            self._keys = self._fetch()
+            self._fetched = self._clock()
+        except Exception as error:  # whatever a server on the net may say
+            logger.error("no keys from %s: %s", self._name, error)
+        finally:
+            self._under_way = None
+            done.set()
+
+
+def key_of(algorithm: str, data: bytes) -> Any:
+    """The key that verifies, of a secret or of PEM: a public key, a certificate, or a private key.
+
+    Raises:
+        ValueError: it is not one for this algorithm; says what it is to be, not what it is.
+    """
+    if not data.strip():
+        raise ValueError("the key is empty")
+    pem = b"-----BEGIN " in data
+    if algorithm in HASH:
+        # Whoever has the public key could sign with it: CVE-2016-10555 and CVE-2022-29217.
+        if pem or data.lstrip().startswith((b"ssh-", b"ecdsa-")):
+            raise ValueError(f"{algorithm} takes a secret, and this is a key pair's: name the pair's own algorithm")
+        return _fit(algorithm, data)
+    if not pem:
+        raise ValueError(f"{algorithm} takes a public key in PEM, which begins with -----BEGIN")
+    try:
+        if b"PRIVATE KEY" in data:
+            return _fit(algorithm, load_pem_private_key(data, None).public_key())
+        if b"BEGIN CERTIFICATE" in data:
+            return _fit(algorithm, load_pem_x509_certificate(data).public_key())
+        return _fit(algorithm, load_pem_public_key(data))
+    except (TypeError, UnsupportedAlgorithm):
+        raise ValueError("the key is encrypted, or of a kind that is not known here") from None
+    except ValueError as error:
+        if type(error) is ValueError and str(error).startswith(algorithm):
+            raise
+        raise ValueError("this is no key in PEM that can be read") from None
+
+
+def signing_key_of(algorithm: str, data: bytes) -> Any:
+    """The key that signs, of a secret or of a private key in PEM. Raises ValueError as `key_of`."""
+    key_of(algorithm, data)
+    if algorithm in HASH:
+        return data
+    if b"PRIVATE KEY" not in data:
+        raise ValueError("to sign takes the private key")
+    return load_pem_private_key(data, None)
+
+
+def keys_of_set(algorithm: str, data: bytes) -> Keys:
+    """The keys of a JWK Set that are for the algorithm; others are passed over. Raises ValueError when none is left."""
+    try:
+        found = msgspec.json.decode(data)
+        listed = found["keys"]
+        entries = [entry for entry in listed if isinstance(entry, dict)]
+    except (ValueError, TypeError, KeyError, RecursionError):
+        raise ValueError("this is no JWK Set") from None
+    if len(listed) > MAX_KEYS:
+        raise ValueError(f"a JWK Set of more than {MAX_KEYS} keys")
+    keys = []
+    for entry in entries:
+        # RFC 7517 4.2 and 4.4; RFC 8725 3.1: the algorithm is ours, not the key's.
+        if entry.get("use", "sig") != "sig" or entry.get("alg", algorithm) != algorithm:
+            continue
+        if entry.get("kty") != KEY_TYPES[algorithm[:2]]:
+            continue
+        kid = entry.get("kid")
+        try:
+            key = jwt.PyJWK(entry, algorithm).key
+            if isinstance(key, _PRIVATE):
+                key = key.public_key()
+            keys.append(Key(kid if isinstance(kid, str) else "", _fit(algorithm, key)))
+        except Exception:  # one key that nobody can read must not take the others with it
+            continue
+    if not keys:
+        raise ValueError(f"no key in it is for {algorithm}")
+    if len(keys) == 1 and not keys[0].kid:
+        keys = [Key(None, keys[0].key)]
+    return Keys(keys)
+
+
+def _fit(algorithm: str, key: Any) -> Any:
+    """The key itself, if it is of the kind and size that the algorithm takes. Raises ValueError."""
+    kind = algorithm[:2]
+    if kind == "HS":
+        if len(key) < HASH[algorithm]:
+            raise ValueError(f"{algorithm} takes a secret of at least {HASH[algorithm]} bytes")
+    elif kind in ("RS", "PS"):
+        if not isinstance(key, RSAPublicKey):
+            raise ValueError(f"{algorithm} takes an RSA key")
+        if key.key_size < MIN_RSA:
+            raise ValueError(f"{algorithm} takes an RSA key of at least {MIN_RSA} bits")
+    elif kind == "ES":
+        if not isinstance(key, EllipticCurvePublicKey) or key.curve.name != CURVES[algorithm]:
+            raise ValueError(f"{algorithm} takes a key of the curve {CURVES[algorithm]}")
+    elif not isinstance(key, Ed25519PublicKey | Ed448PublicKey):
+        raise ValueError(f"{algorithm} takes an Ed25519 or Ed448 key")
+    return key
+
+
+def _state(path: Path) -> tuple[int, ...]:
+    state = os.stat(path)
+    return state.st_mtime_ns, state.st_size, state.st_ino

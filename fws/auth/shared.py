@@ -1,0 +1,142 @@
+"""Shared tokens: secrets that a client has only to show, out of a list or a file."""
+
+from __future__ import annotations
+
+import hmac
+import logging
+import os
+import stat
+from collections.abc import Callable, Iterable
+from hashlib import sha256
+from pathlib import Path
+
+import msgspec
+
+from fws.auth.credential import Denied, checked, unavailable
+
+logger = logging.getLogger("fws")
+
+# Each of them is compared with each token that arrives: this many take 3 ms. More belong in a storage.
+MAX_TOKENS = 10_000
+MAX_FILE = 1024 * 1024
+# Seconds between two looks at a file.
+LOOK = 1.0
+
+
+class Known(msgspec.Struct, frozen=True):
+    """A token that lets in: its SHA-256, and the user that it stands for; empty for none."""
+
+    digest: bytes
+    user: str
+
+
+class Tokens:
+    """Some tokens, each `TOKEN` or `USER:TOKEN`.
+
+    Raises:
+        ValueError: one that cannot be a token; says which, not what.
+    """
+
+    def __init__(self, written: Iterable[str] = ()) -> None:
+        self._known = tuple(_known(number, text) for number, text in enumerate(written, 1))
+        if len(self._known) > MAX_TOKENS:
+            raise ValueError(f"at most {MAX_TOKENS} tokens; keep more in a storage")
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def find(self, token: str) -> Known | None:
+        """The token's entry. Takes the same time whichever it is and however much of it is right."""
+        digest = _digest(token)
+        found = None
+        for known in self._known:
+            if hmac.compare_digest(digest, known.digest):
+                found = known
+        return found
+
+    def __contains__(self, known: Known) -> bool:
+        return known in self._known
+
+
+class TokenFile:
+    """A file of tokens, one a line; lines that begin with # are comments. Read again when it changes.
+
+    Args:
+        clock: monotonic seconds.
+    """
+
+    def __init__(self, path: Path, clock: Callable[[], float]) -> None:
+        self._path = path
+        self._clock = clock
+        self._looked = float("-inf")
+        self._state: tuple[int, ...] | None = None
+        self._tokens: Tokens | None = None
+
+    def tokens(self) -> Tokens:
+        """Those of the file as it was within the last second.
+
+        Raises:
+            Denied: the file cannot be read, or has a line that is no token; 503, and nobody is let in meanwhile.
+        """
+        now = self._clock()
+        if now - self._looked >= LOOK:
+            self._looked = now
+            self._look()
+        if self._tokens is None:
+            raise unavailable()
+        return self._tokens
+
+    def add(self, line: str) -> None:
+        """Append a token. Raises ValueError when it cannot be written."""
+        try:
+            with open(self._path, "rb") as file:
+                data = file.read()
+            with open(self._path, "ab") as file:
+                file.write(f"{'' if data[-1:] in (b'', bytes([10])) else chr(10)}{line}{chr(10)}".encode())
+        except OSError as error:
+            raise ValueError(f"{self._path.name} cannot be written: {error.strerror}") from None
+
+    def _look(self) -> None:
+        try:
+            state = _state(self._path)
+            if state == self._state:
+                return
+            self._state = state
+            self._tokens = self.read()
+        except (OSError, ValueError) as error:
+            if self._tokens is not None or self._state is None:
+                reason = error.strerror if isinstance(error, OSError) else str(error)
+                logger.error("nobody is let in by the tokens of %s: %s", self._path.name, reason)
+            self._tokens = None
+            if isinstance(error, OSError):
+                self._state = ()
+
+    def read(self) -> Tokens:
+        """The tokens in the file. Raises OSError, and ValueError that says which line is at fault."""
+        if not stat.S_ISREG(os.stat(self._path).st_mode):
+            raise ValueError("it is no file")
+        with open(self._path, "rb") as file:
+            data = file.read(MAX_FILE + 1)
+        if len(data) > MAX_FILE:
+            raise ValueError(f"it has more than {MAX_FILE} bytes")
+        lines = (line.strip() for line in data.decode("utf-8", "replace").splitlines())
+        return Tokens(line for line in lines if line and not line.startswith("#"))
+
+
+def _state(path: Path) -> tuple[int, ...]:
+    state = os.stat(path)
+    return state.st_mtime_ns, state.st_size, state.st_ino
+
+
+def _known(number: int, text: str) -> Known:
+    user, _, token = text.rpartition(":")
+    if not user.isprintable():
+        raise ValueError(f"the user of token {number} has control characters")
+    try:
+        return Known(_digest(checked(token)), user)
+    except Denied:
+        raise ValueError(f"token {number} is none: visible ASCII without blanks, at most 8192 characters") from None
+
+
+def _digest(token: str) -> bytes:
+    return sha256(token.encode("utf-8", "replace")).digest()

@@ -1,0 +1,112 @@
+"""`fws token`: make and check tokens as a configuration says."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+
+from fws.auth.credential import Denied, checked
+from fws.auth.login import Login, Order
+from fws.cli.show import problems_of
+from fws.compiler import load_generation
+from fws.errors import ConfigError, StorageError
+from fws.generation import Generation
+from fws.server import storage_of
+from fws.units import parse_duration
+
+path_option = click.option("--path", default="/", show_default=True, help="Path of the endpoint that the token is for.")
+conf_argument = click.argument("conf", type=click.Path())
+
+
+@click.group()
+def token() -> None:
+    """Make and check tokens and JWTs, as the `token` and `jwt` stages of a configuration say."""
+
+
+@token.command()
+@conf_argument
+@path_option
+@click.option("--user", default="", help="Whom the token stands for.")
+@click.option("--for", "lifetime", default="1h", show_default=True, help="How long a JWT is good, such as 30m or 90d.")
+@click.option("--claim", "claims", multiple=True, metavar="NAME=VALUE", help="A further claim of a JWT; JSON or text.")
+@click.option("--key-file", type=click.Path(path_type=Path), help="The private key that signs, where another verifies.")
+@click.option("--kid", default="", help="Name of that key, for a JWK Set of several.")
+def make(
+    conf: str, path: str, user: str, lifetime: str, claims: tuple[str, ...], key_file: Path | None, kid: str
+) -> None:
+    """Print a token that CONF lets in. A file or storage of tokens gets it as well."""
+    login = _login_of(_load(conf), path)
+    try:
+        order = Order(
+            user=user,
+            lifetime=parse_duration(lifetime),
+            claims=dict(map(_claim, claims)),
+            key=key_file.read_bytes() if key_file is not None else b"",
+            kid=kid,
+        )
+        made = login.make(order)
+    except OSError as error:
+        _fail(f"{key_file}: {error.strerror}")
+    except (ValueError, StorageError) as error:
+        _fail(str(error))
+    click.echo(made.token)
+    if made.note:
+        click.echo(made.note, err=True)
+
+
+@token.command()
+@conf_argument
+@path_option
+def check(conf: str, path: str) -> None:
+    """Read a token from standard input and print whom CONF lets in with it. Exit with 0 for a good one, else 1."""
+    login = _login_of(_load(conf), path)
+    # Not as an argument: everybody on this machine can see those.
+    given = click.prompt("token", hide_input=True, err=True) if sys.stdin.isatty() else sys.stdin.readline()
+    try:
+        identity = login.check(checked(given.strip()))
+    except StorageError as error:
+        _fail(str(error))
+    except Denied as denied:
+        _fail(f"{denied.cause}: {denied.text}")
+    click.echo(json.dumps(identity, ensure_ascii=False))
+
+
+def _load(conf: str) -> Generation:
+    try:
+        generation = load_generation(conf)
+    except ConfigError as error:
+        click.echo(problems_of(error), err=True)
+        sys.exit(1)
+    generation.services.storage = storage_of(generation)
+    return generation
+
+
+def _login_of(generation: Generation, path: str) -> Login:
+    """The stage that asks for a token at a path."""
+    route = generation.route(path)
+    if route is None:
+        _fail(f"there is no endpoint at {path}; say which with --path")
+    steps = [step.hook for step in route[0].connect.steps]
+    logins = [owner for hook in steps if isinstance(owner := getattr(hook, "__self__", None), Login)]
+    if not logins:
+        _fail(f"nothing asks for a token at {path}; say which endpoint with --path")
+    return logins[0]
+
+
+def _claim(text: str) -> tuple[str, Any]:
+    name, sign, value = text.partition("=")
+    if not name or not sign:
+        raise ValueError(f"{text!r} is no claim: write NAME=VALUE")
+    try:
+        return name, json.loads(value)
+    except ValueError:
+        return name, value
+
+
+def _fail(text: str) -> NoReturn:
+    click.echo(f"fws: {text}", err=True)
+    sys.exit(1)

@@ -1,0 +1,107 @@
+"""`ban`: who is not let in, for a while or for good."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
+
+from msgspec import Meta
+
+from fws import Close, Duration, Filter, Help
+from fws.auth.credential import Denied, unavailable
+from fws.auth.login import deny
+from fws.errors import StorageError
+from fws.filter import Setting
+from fws.filters._addresses import network
+from fws.filters._watch import Watch
+
+if TYPE_CHECKING:
+    from fws.client import Client
+
+# Seconds after its end at which a ban is taken out of the storage: by then nobody is about to renew it.
+FORGET = 24 * 3600.0
+
+
+class Ban(Filter):
+    """Keep out who is banned; or ban whoever sends the message.
+
+    On `connect` a client is refused with 403 (after the 101: 4403) whose address, user or token is in the storage's
+    map of bans; one that is put there later goes within 5 seconds, on every node, with 4403. Behind `token` or `jwt` it
+    knows the user and the token; before them the address alone. While the storage cannot be asked nobody is let in
+    (503), and who is in stays.
+
+    On `message` the client's user, address or token is put there, and the connection ends with 4403. A client without a
+    user is banned by its address.
+
+    The map has the fields `user:USER`, `address:ADDRESS` (of IPv6 the network, `2001:db8::`, as its first 64 bits are
+    one customer's) and `token:NAME`, where NAME is the token's `jti` or, without one, 32 hexadecimal digits of its
+    SHA-256. A value is the Unix time at which the ban ends; nothing is for good.
+
+    Example:
+        connect = ["ban", "token", "ban", "join lobby"]
+        message = ["json", "abuse"]
+
+        [filters.abuse]
+        use = "switch"
+        key = "type"
+        [filters.abuse.case]
+        spam = ["ban user for=1h"]
+    """
+
+    by: Annotated[Literal["user", "address", "token"], Help("What of the client is banned.")] = "user"
+    for_: Annotated[Annotated[Duration, Meta(gt=0)] | None, Help("For how long; without it for good.")] = None
+    key: Annotated[str, Meta(min_length=1), Help("Key of the map in the storage.")] = "bans"
+
+    def prepare(self, setting: Setting) -> None:
+        self._watch = Watch(self, self._banned, code=4403)
+
+    def connect(self, client: Client) -> None:
+        try:
+            if self._banned({client: None}):
+                raise Denied("banned", "You may not come in here.", 403)
+        except StorageError:
+            deny(self, unavailable())
+        except Denied as denied:
+            deny(self, denied)
+        self._watch.add(client, None)
+
+    def message(self, client: Client, message: Any) -> NoReturn:
+        names = _names(client)
+        name = names.get(self.by) or names["address"]
+        until = "" if self.for_ is None else str(math.ceil(self.wall() + self.for_))
+        try:
+            self.storage.set_field(self.key, name, until)
+        except StorageError:
+            self.hub.metrics.count("storage_faults")
+        self.hub.metrics.count("bans")
+        raise Close(4403, "banned")
+
+    def _banned(self, here: dict[Client, Any]) -> list[Client]:
+        names = {client: set(_names(client).values()) for client in here}
+        found = self.storage.get_fields(self.key, *set().union(*names.values()))
+        now = self.wall()
+        over = {name for name, until in found.items() if _end(until) <= now}
+        if forget := [name for name in over if _end(found[name]) <= now - FORGET]:
+            self.storage.delete_field(self.key, *forget)
+        active = found.keys() - over
+        return [client for client, its in names.items() if its & active]
+
+
+def _names(client: Client) -> dict[str, str]:
+    """The fields of the map that would keep this client out."""
+    names = {"address": f"address:{network(client.address)}"}
+    user = (client.identity or {}).get("user")
+    if isinstance(user, str | int) and user != "":
+        names["user"] = f"user:{user}"
+    if client.credential:
+        names["token"] = f"token:{client.credential}"
+    return names
+
+
+def _end(until: str) -> float:
+    """When a ban ends; never for what is no time: in doubt it holds."""
+    try:
+        end = float(until)
+    except ValueError:
+        return math.inf
+    return math.inf if math.isnan(end) else end

@@ -1,0 +1,106 @@
+"""`http_auth`: another service says who may come in."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import quote
+
+import msgspec
+from msgspec import Meta
+
+from fws import Duration, Filter, Help
+from fws.auth.breaker import Breaker
+from fws.auth.credential import Denied, unavailable
+from fws.auth.http import HttpError, Url, ask
+from fws.auth.login import deny
+from fws.filter import Setting
+
+if TYPE_CHECKING:
+    from fws.client import Client
+
+MAX_IDENTITY = 64 * 1024
+
+
+class HttpAuth(Filter):
+    """Ask an HTTP service whether a client may come in.
+
+    On `connect`. The service gets a GET with the chosen headers of the client's request, its path in `X-Original-URI`
+    (without the query, which may hold secrets) and its address in `X-Forwarded-For`. 200 lets the client in, and the
+    JSON object in the answer, `{"user": "ann", …}`, becomes its identity; 204, or no body, lets it in without one. 401
+    and 403 refuse it with the same status.
+
+    Anything else refuses it with 503: another status, no answer in time, a redirect, more than 64 KiB. Nothing is
+    asked twice. After `failures` of these in a row nobody asks for the time of `pause`; then one client does.
+
+    Example:
+        connect = ["http_auth http://127.0.0.1:8000/who headers=authorization,cookie timeout=1s", "join lobby"]
+    """
+
+    url: Annotated[Url, Help("The service.")]
+    headers: Annotated[tuple[str, ...], Help("Headers of the client's request that the service gets.")] = (
+        "authorization",
+        "cookie",
+    )
+    timeout: Annotated[Duration, Meta(gt=0), Help("For the whole answer.")] = 2.0
+    failures: Annotated[int, Meta(ge=1), Help("Failures in a row after which the service is left alone.")] = 5
+    pause: Annotated[Duration, Meta(gt=0), Help("How long it is left alone.")] = 10.0
+    at_once: Annotated[int, Meta(ge=1), Help("Clients that may wait for the service at once; more get 503.")] = 100
+
+    def prepare(self, setting: Setting) -> None:
+        self._headers = [name.lower() for name in self.headers]
+        self._breaker = Breaker(self.failures, self.pause, self.clock)
+        self._asking = 0
+
+    def connect(self, client: Client) -> None:
+        try:
+            client.identity = self._ask(client)
+        except Denied as denied:
+            deny(self, denied)
+
+    def _ask(self, client: Client) -> dict[str, Any]:
+        if self._asking >= self.at_once:
+            raise unavailable("busy")
+        if not self._breaker.allows():
+            raise unavailable("paused")
+        given = client.request.headers
+        headers = {name: given[name] for name in self._headers if name in given}
+        headers |= {"X-Original-URI": _ascii(client.path), "X-Forwarded-For": client.address}
+        self._asking += 1
+        heard = False
+        try:
+            status, body = ask(self.url, headers, self.timeout, MAX_IDENTITY)
+            identity = _identity(status, body)
+            heard = True
+        except HttpError as error:
+            raise unavailable("unavailable") from error
+        finally:
+            # Also when the time for the handshake is over while we wait.
+            self._asking -= 1
+            if heard:
+                self._breaker.succeeded()
+            else:
+                self._breaker.failed()
+        if identity is None:
+            raise Denied("denied", "You may not come in here.", status)
+        return identity
+
+
+def _identity(status: int, body: bytes) -> dict[str, Any] | None:
+    """Who the service says it is; None for nobody. Raises HttpError for what is no answer."""
+    if status in (401, 403):
+        return None
+    if status == 204 or (status == 200 and not body.strip()):
+        return {}
+    if status != 200:
+        raise HttpError(f"status {status}")
+    try:
+        identity = msgspec.json.decode(body)
+    except (ValueError, RecursionError):
+        raise HttpError("no JSON") from None
+    if not isinstance(identity, dict):
+        raise HttpError("no JSON object")
+    return identity
+
+
+def _ascii(path: str) -> str:
+    return quote(path, safe="/!$&'()*+,;=:@~")

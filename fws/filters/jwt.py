@@ -1,0 +1,202 @@
+"""`jwt`: a signed token to come in."""
+
+from __future__ import annotations
+
+import secrets
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import jwt
+from msgspec import Meta
+
+from fws import Duration, Help, Secret
+from fws.auth.claims import Rules, verify
+from fws.auth.credential import Denied, fingerprint, fresh
+from fws.auth.http import HttpError, Url, ask
+from fws.auth.keys import (
+    HASH,
+    MAX_SET,
+    PATIENCE,
+    Algorithm,
+    FileKeys,
+    Key,
+    Keyring,
+    Keys,
+    UrlKeys,
+    key_of,
+    keys_of_set,
+    signing_key_of,
+)
+from fws.auth.login import Login, Made, Order, count_refused
+from fws.filter import Setting
+
+if TYPE_CHECKING:
+    from fws.client import Client
+
+
+class Jwt(Login):
+    """Let in who has a JSON Web Token (RFC 7519) that is signed right, and end the connection when it expires.
+
+    On `connect`. The algorithm is the configured one, whatever the token says. The key is a secret (HS) or a public key
+    in PEM, given itself or as a file, or a JWK Set as a file or a URL; files are read again when they change, a URL is
+    fetched anew every 5 minutes and when a token names a key that is not known.
+
+    `exp`, `nbf`, `iat`, `aud` and `iss` are checked; a token with an `aud` is refused where no audience is configured.
+    The claims become the identity, with the claim that `user` names as `{identity.user}`.
+
+    At `exp` the connection ends with 4401, unless the client sends a fresh token before, as the message
+    `{"token": TOKEN}`, which no other filter sees; it must be the same user's. Ahead of that the client gets the
+    message `{"type": "token_expires", "seconds": 30}`.
+
+    Who brings no good token is refused with 401, after the 101 with the close code 4401; while a URL has not given any
+    keys yet, with 503.
+
+    Example:
+        connect = ["jwt HS256 ${JWT_KEY} audience=chat", "join user:{identity.user}"]
+    """
+
+    algorithm: Annotated[Algorithm, Help("The one algorithm that is taken.")]
+    key: Annotated[str, Help("The secret, or the public key in PEM."), Secret()] = ""
+    key_file: Annotated[str, Help("File of the key, relative to the TOML file's folder.")] = ""
+    jwks: Annotated[str, Help("JWK Set: a file, relative to the TOML file's folder, or an https URL.")] = ""
+    audience: Annotated[list[str], Help("Whom the token must be for (aud): one of these.")] = []
+    issuer: Annotated[list[str], Help("Whom the token must be from (iss): one of these; none for anyone.")] = []
+    required: Annotated[tuple[str, ...], Help("Claims that the token must have.")] = ("exp",)
+    user: Annotated[str, Help("Claim that names the user.")] = "sub"
+    leeway: Annotated[Duration, Meta(ge=0, le=300), Help("How far clocks may be apart, at most 5 minutes.")] = 0.0
+    warn: Annotated[Duration, Meta(ge=0), Help("How long before its end the client is warned; 0s for never.")] = 30.0
+
+    @property
+    def waits(self) -> bool:  # type: ignore[override]
+        """Whether keys may have to be fetched."""
+        return "://" in self.jwks
+
+    def prepare(self, setting: Setting) -> None:
+        given = [name for name in ("key", "key_file", "jwks") if getattr(self, name)]
+        if len(given) != 1:
+            raise ValueError("give one of key, key_file and jwks" + (f", not {' and '.join(given)}" if given else ""))
+        self._secret = b""
+        self._rules = Rules(self.audience, self.issuer, self.required, self.leeway)
+        try:
+            self._keys = self._keyring(setting.folder)
+        except OSError as error:
+            raise ValueError(f"{given[0]}: {error.strerror}") from None
+        except ValueError as error:
+            raise ValueError(f"{given[0]}: {error}") from None
+
+    def _keyring(self, folder: Path) -> Keyring:
+        if self.key:
+            # A variable often has a PEM in one line, its line ends written as \n.
+            text = self.key.replace("\\n", "\n") if self.key.startswith("-----BEGIN") else self.key
+            return self._one(text.encode("utf-8", "surrogateescape"))
+        if self.key_file:
+            return FileKeys(folder / self.key_file, lambda data: self._one(data.rstrip(b"\r\n")), self.clock)
+        if not self.waits:
+            return FileKeys(folder / self.jwks, lambda data: keys_of_set(self.algorithm, data), self.clock)
+        url = Url.parse(self.jwks)
+        if not url.is_private:
+            raise ValueError("over plain HTTP anybody on the way could put in a key: write https://")
+        return UrlKeys(url.host, lambda: self._fetch(url), self.clock)
+
+    def _one(self, data: bytes) -> Keys:
+        self._secret = data
+        return Keys([Key(None, key_of(self.algorithm, data))])
+
+    def _fetch(self, url: Url) -> Keys:
+        status, body = ask(url, {}, PATIENCE, MAX_SET)
+        if status != 200:
+            raise HttpError(f"status {status}")
+        return keys_of_set(self.algorithm, body)
+
+    def start(self) -> None:
+        """Fetch the keys before the first client comes."""
+        if isinstance(self._keys, UrlKeys):
+            self._keys.refresh()
+
+    def verified(self, token: str) -> dict[str, Any]:
+        """The claims of a token that is good now. Raises Denied."""
+        return verify(token, self.algorithm, self._keys, self._rules, self.wall)
+
+    def check(self, token: str) -> dict[str, Any]:
+        return self.identity_of(self.verified(token))
+
+    def make(self, order: Order) -> Made:
+        if not order.key and self.algorithm not in HASH:
+            raise ValueError("to sign takes the private key: give its file, --key-file")
+        if not order.key and not self._secret:
+            raise ValueError("the keys of a JWK Set do not sign: give the file of one, --key-file")
+        key = signing_key_of(self.algorithm, order.key or self._secret)
+        now = int(self.wall())
+        claims: dict[str, Any] = {"iat": now, "exp": now + int(order.lifetime), "jti": secrets.token_urlsafe(9)}
+        if order.user:
+            claims[self.user] = order.user
+        if self.audience:
+            claims["aud"] = self.audience[0]
+        if self.issuer:
+            claims["iss"] = self.issuer[0]
+        claims |= order.claims
+        return Made(jwt.encode(claims, key, self.algorithm, {"kid": order.kid} if order.kid else None))
+
+    def admit(self, client: Client, token: str) -> None:
+        claims = self.verified(token)
+        self._be(client, token, claims)
+        if claims.get("exp") is not None:
+            client.divert(self._renew)
+            client.defer(lambda: self._cancel(client))
+
+    def _be(self, client: Client, token: str, claims: dict[str, Any]) -> None:
+        client.identity = self.identity_of(claims)
+        jti = claims.get("jti")
+        client.credential = jti if isinstance(jti, str) and jti else fingerprint(token)
+        exp = claims.get("exp")
+        if exp is None:
+            self._cancel(client)
+        else:
+            self._set(client, exp + self.leeway, warn=self.warn > 0)
+
+    def identity_of(self, claims: dict[str, Any]) -> dict[str, Any]:
+        """What the claims make of a client."""
+        user = claims.get(self.user)
+        return {**claims, "user": str(user)} if isinstance(user, str | int) else claims
+
+    # The end, and a fresh token before it.
+
+    def _set(self, client: Client, end: float, *, warn: bool) -> None:
+        self._cancel(client)
+        left = end - self.wall() - (self.warn if warn else 0.0)
+        state: dict[Any, Any] = client.state
+        state[self] = self.hub.alarms.at(self.clock() + left, lambda: self._due(client, end, warn=warn))
+
+    def _cancel(self, client: Client) -> None:
+        state: dict[Any, Any] = client.state
+        alarm = state.pop(self, None)
+        if alarm is not None:
+            alarm.cancel()
+
+    def _due(self, client: Client, end: float, *, warn: bool) -> None:
+        left = end - self.wall()
+        if client.closing:
+            return
+        if warn and left > 0:
+            client.send({"type": "token_expires", "seconds": round(left)})
+            self._set(client, end, warn=False)
+        elif left > 0:  # the clock on the wall was set back
+            self._set(client, end, warn=False)
+        else:
+            self.hub.metrics.count("logins_expired")
+            client.close(4401, "the token has expired")
+
+    def _renew(self, client: Client, message: Any) -> bool:
+        token = fresh(message)
+        if token is None:
+            return False
+        try:
+            claims = self.verified(token)
+            before = (client.identity or {}).get("user")
+            if self.identity_of(claims).get("user") != before:
+                raise Denied("other_user", "The fresh token is another user's.")
+            self._be(client, token, claims)
+        except Denied as denied:
+            count_refused(self, denied)
+            client.close(4000 + denied.status, denied.text)
+        return True

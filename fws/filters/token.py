@@ -1,0 +1,157 @@
+"""`token`: a shared secret to come in."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Annotated, Any
+
+from fws import Help, Secret
+from fws.auth.credential import Denied, fingerprint
+from fws.auth.login import Login, Made, Order
+from fws.auth.shared import Known, TokenFile, Tokens
+from fws.filter import Setting
+from fws.filters._watch import Watch
+
+if TYPE_CHECKING:
+    from fws.client import Client
+
+VARIABLE = "FWS_TOKEN"
+
+
+class Token(Login):
+    """Let in who has one of the tokens.
+
+    On `connect`. Tokens come from a list, a file, a storage, or, when none of these is given, from the variable
+    FWS_TOKEN. Each is `TOKEN` or `USER:TOKEN`; the client brings TOKEN alone, and with a user `{identity.user}` is
+    USER. A token is visible ASCII without blanks; those that `fws token make` makes cannot be guessed. In the storage
+    a set holds tokens without users, a map the user of each token, so that another application can hand them out and
+    take them back; with `one_time` each lets in once, on one node.
+
+    Who brings none is refused with 401, after the 101 with the close code 4401. A token that is taken away from the
+    file or the storage, or given to another user, ends its connections within 5 seconds, with 4401. While the file
+    or the storage cannot be read nobody is let in (503), and who is in stays.
+
+    Example:
+        connect = ["token", "join lobby"]
+    """
+
+    tokens: Annotated[list[str], Help("Tokens, each TOKEN or USER:TOKEN."), Secret()] = []
+    file: Annotated[str, Help("File of tokens, one a line, relative to the TOML file's folder.")] = ""
+    storage_: Annotated[str, Help("Key of a set of tokens in the storage.")] = ""
+    users: Annotated[str, Help("Key of a map in the storage that has the user of each token.")] = ""
+    one_time: Annotated[bool, Help("Whether a token of the storage lets in one time only.")] = False
+
+    @property
+    def waits(self) -> bool:  # type: ignore[override]
+        """Whether there is a storage to ask."""
+        return bool(self.storage_ or self.users)
+
+    def prepare(self, setting: Setting) -> None:
+        written = self.tokens
+        if not (written or self.file or self.waits):
+            written = [token] if (token := setting.environ.get(VARIABLE, "")) else []
+            if not written:
+                raise ValueError(
+                    f"which token? Set the variable {VARIABLE}, or give one, or the option file or storage"
+                )
+        if self.one_time and (written or self.file or not self.waits):
+            raise ValueError("one_time is for tokens of a storage, which can take one away from all nodes at once")
+        self._tokens = Tokens(written)
+        self._file = TokenFile(setting.folder / self.file, self.clock) if self.file else None
+        self._watch = Watch(self, self._gone)
+        if self._file is not None:
+            try:
+                self._file.read()
+            except OSError as error:
+                raise ValueError(f"file: {error.strerror}") from None
+            except ValueError as error:
+                raise ValueError(f"file: {error}") from None
+
+    def admit(self, client: Client, token: str) -> None:
+        known = self._listed(token)
+        if known is not None:
+            user = known.user
+            if self._file is not None:
+                self._watch.add(client, known)
+        else:
+            found = self._stored(token, take=self.one_time)
+            if found is None:
+                raise _unknown()
+            user = found
+            if not self.one_time:
+                self._watch.add(client, (token, user))
+        client.identity = _identity(user)
+        client.credential = fingerprint(token)
+
+    def check(self, token: str) -> dict[str, Any]:
+        known = self._listed(token)
+        user = known.user if known is not None else self._stored(token, take=False)
+        if user is None:
+            raise _unknown()
+        return _identity(user)
+
+    def make(self, order: Order) -> Made:
+        token = secrets.token_urlsafe(24)
+        line = f"{order.user}:{token}" if order.user else token
+        Tokens([line])
+        if self._file is not None:
+            self._file.add(line)
+        elif self.users:
+            self.storage.set_field(self.users, token, order.user)
+        elif self.storage_:
+            if order.user:
+                raise ValueError("a set has no users: name a map with the option users")
+            self.storage.add(self.storage_, token)
+        else:
+            return Made(token, f"it is good once {line!r} is among the tokens")
+        return Made(token)
+
+    def _listed(self, token: str) -> Known | None:
+        known = self._tokens.find(token)
+        if known is None and self._file is not None:
+            known = self._file.tokens().find(token)
+        return known
+
+    def _stored(self, token: str, *, take: bool) -> str | None:
+        """The user of a token in the storage, "" for one without; None for a token that is not there.
+
+        Args:
+            take: out of the storage: of all who come with the token, at whatever instant and node, one gets it.
+        """
+        # Redis looks a token up by a keyed hash of it: how long that takes says nothing of how much of it is right.
+        if self.storage_:
+            storage = self.storage
+            if storage.remove(self.storage_, token) if take else storage.contains(self.storage_, token):
+                return ""
+        if self.users:
+            user = self.storage.get_field(self.users, token)
+            if user is not None and (not take or self.storage.delete_field(self.users, token)):
+                return user
+        return None
+
+    def _gone(self, here: dict[Client, Any]) -> Iterable[Client]:
+        listed = {client: known for client, known in here.items() if isinstance(known, Known)}
+        stored = {client: known for client, known in here.items() if not isinstance(known, Known)}
+        gone = []
+        if listed and self._file is not None:
+            try:
+                tokens = self._file.tokens()
+                gone = [client for client, known in listed.items() if known not in tokens and known not in self._tokens]
+            except Denied:
+                pass
+        if stored:
+            shown = tuple({token for token, _ in stored.values()})
+            good = set(self.storage.get_fields(self.users, *shown).items()) if self.users else set()
+            if self.storage_:
+                good |= {(token, "") for token in self.storage.contained(self.storage_, *shown)}
+            gone += [client for client, known in stored.items() if known not in good]
+        return gone
+
+
+def _identity(user: str) -> dict[str, Any]:
+    return {"user": user} if user else {}
+
+
+def _unknown() -> Denied:
+    return Denied("unknown", "This token lets nobody in.")

@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fws.auth.credential import MAX_TOKEN, Denied, find, fingerprint, fresh, of_message
+from fws.auth.shared import MAX_TOKENS, Tokens
+from fws.protocol.head import HeadReader
+from fws.request import Request
+
+TEXT = st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=60)
+ALL = ("query", "subprotocol", "cookie", "header", "message")
+
+
+def request(target: str = "/", **headers: str) -> Request:
+    lines = [f"GET {target} HTTP/1.1", "Host: a", *(f"{k.replace('_', '-')}: {v}" for k, v in headers.items()), "", ""]
+    head = HeadReader().feed("\r\n".join(lines).encode("latin-1"))
+    assert head is not None
+    return Request(head, {}, "")
+
+
+def test_the_first_place_that_has_one_gives_it() -> None:
+    full = request(
+        "/?token=q&token=r",
+        Authorization="Bearer h",
+        Cookie="token=c; token=d",
+        Sec_WebSocket_Protocol="a, fws.token.s, fws.token.t",
+    )
+    for place, token in {"query": "q", "header": "h", "cookie": "c", "subprotocol": "s"}.items():
+        assert find(full, (place, *ALL), "token", "token") == token  # type: ignore[arg-type]
+    assert find(full, ("message",), "token", "token") is None
+    assert find(full, ("cookie", "query", "header"), "other", "other") == "h"
+    assert find(request(), ALL, "token", "token") is None
+
+
+def test_another_scheme_is_somebody_elses() -> None:
+    for header in ("Basic YTpi", "Bearerx y", "x", ""):
+        assert find(request(Authorization=header), ("header",), "token", "token") is None
+
+
+@pytest.mark.parametrize(
+    "header", ["Bearer", "Bearer ", "Bearer a b", "Bearer a,b", "Bearer é", "Bearer =a", "bearer \t"]
+)
+def test_what_is_no_token_is_denied_and_not_passed_over(header: str) -> None:
+    """Else a request that shows a bad one and a good one would pass, whichever a proxy has looked at."""
+    with pytest.raises(Denied):
+        find(request("/?token=good", Authorization=header), ("header", "query"), "token", "token")
+
+
+@given(header=TEXT, cookie=TEXT, protocol=TEXT, value=TEXT)
+def test_any_headers_give_a_token_none_or_denied(header: str, cookie: str, protocol: str, value: str) -> None:
+    from urllib.parse import quote
+
+    full = request(f"/?token={quote(value)}", Authorization=header, Cookie=cookie, Sec_WebSocket_Protocol=protocol)
+    for place in ALL:
+        try:
+            token = find(full, (place,), "token", "token")  # type: ignore[arg-type]
+        except Denied as denied:
+            assert denied.cause == "malformed"
+            continue
+        assert token is None or re.fullmatch(r"[!-~]+", token)
+
+
+@given(message=st.text(max_size=60) | st.binary(max_size=9) | st.from_regex(r'\A\{"token": ?"[^"]{0,9}"\}\Z'))
+def test_any_message_is_a_token_or_denied(message: str | bytes) -> None:
+    try:
+        token = of_message(message)
+    except Denied:
+        return
+    assert re.fullmatch(r"[!-~]+", token)
+    assert isinstance(message, str)
+    assert token in message or "\\" in message
+
+
+@pytest.mark.parametrize(
+    ("message", "token"),
+    [
+        ('{"token":"a"}', "a"),
+        ('{ "token" : "a" }', "a"),
+        ('{"token":"a","token":"b"}', "b"),
+        ('{"token":"a","x":1}', None),
+        ('{"token":1}', None),
+        ("a", None),
+        (b'{"token":"a"}', None),
+        ({"token": "a"}, None),
+        ('{"token":"' + "a" * (MAX_TOKEN + 200) + '"}', None),
+        ("{" * 5000, None),
+    ],
+)
+def test_a_fresh_token_is_a_message_of_its_own(message: object, token: str | None) -> None:
+    assert fresh(message) == token
+
+
+def test_a_fingerprint_names_a_token_and_does_not_show_it() -> None:
+    assert fingerprint("secret") == "2bb80d537b1da3e38bd30361aa855686"
+
+
+# Shared tokens.
+
+
+def test_every_token_is_compared_in_constant_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """CVE-2021-33880: the time of a comparison told how much of the password was right."""
+    import hmac
+
+    compared = []
+    real = hmac.compare_digest
+    monkeypatch.setattr(hmac, "compare_digest", lambda a, b: compared.append((a, b)) or real(a, b))
+    tokens = Tokens(["first-token", "ann:second-token", "third-token"])
+    for shown, user in (("first-token", ""), ("second-token", "ann"), ("first-tokem", None), ("x", None)):
+        compared.clear()
+        found = tokens.find(shown)
+        assert (None if found is None else found.user) == user
+        assert len(compared) == 3, "also behind the right one"
+        assert {len(side) for pair in compared for side in pair} == {32}, "digests: of a length that tells nothing"
+
+
+@pytest.mark.parametrize("written", ["", "ann:", "two words", "é", "a\nb:token", "x" * (MAX_TOKEN + 1)])
+def test_what_cannot_be_a_token_is_told_without_it(written: str) -> None:
+    with pytest.raises(ValueError, match=r"token 2") as error:
+        Tokens(["good-token", written])
+    assert not written or written not in str(error.value)
+
+
+def test_a_user_may_have_colons_and_the_number_of_tokens_is_bounded() -> None:
+    found = Tokens(["urn:user:5:token"]).find("token")
+    assert found is not None
+    assert found.user == "urn:user:5"
+    with pytest.raises(ValueError, match="at most 10000"):
+        Tokens(f"token-{number}" for number in range(MAX_TOKENS + 1))

@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from fws.cli import main
+from tests.auth.pairs import SECRET, pem, private, public
+
+CONF = """
+[endpoints."/shared"]
+connect = ["token file=tokens.txt"]
+[endpoints."/listed"]
+connect = ["token ann:aaaaaaaa"]
+[endpoints."/secret"]
+connect = ["rate_limit 5/s by=address", "jwt HS256 ${KEY} audience=chat issuer=https://id.example"]
+[endpoints."/pair"]
+connect = ["jwt ES256 key_file=public.pem user=name"]
+[endpoints."/open"]
+message = ["echo"]
+"""
+
+
+@pytest.fixture
+def conf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "tokens.txt").write_text("bob:bbbbbbbb")
+    (tmp_path / "public.pem").write_text(public("ES256"))
+    (tmp_path / "private.pem").write_text(pem(private("ES256")))
+    (tmp_path / "other.pem").write_text(pem(private("ES256", 1)))
+    (tmp_path / "test.toml").write_text(CONF)
+    monkeypatch.setenv("KEY", SECRET)
+    return tmp_path / "test.toml"
+
+
+def fws(command: str, conf: Path, *arguments: str, stdin: str = "") -> Result:
+    return CliRunner().invoke(main, ["token", command, str(conf), *arguments], input=stdin)
+
+
+def made(conf: Path, *arguments: str) -> str:
+    done = fws("make", conf, *arguments)
+    assert done.exit_code == 0, done.output
+    return done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "identity"),
+    [
+        (["--path", "/shared", "--user", "ann"], {"user": "ann"}),
+        (["--path", "/shared"], {}),
+        (["--path", "/secret", "--user", "ann", "--claim", 'roles=["editor"]', "--claim", "nick=Ann"],
+         {"user": "ann", "sub": "ann", "roles": ["editor"], "nick": "Ann", "aud": "chat", "iss": "https://id.example"}),
+        (["--path", "/pair", "--user", "ann", "--key-file", "private.pem"], {"user": "ann", "name": "ann"}),
+    ],
+)  # fmt: skip
+def test_what_is_made_is_good(
+    conf: Path, arguments: list[str], identity: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(conf.parent)
+    token = made(conf, *arguments)
+    done = fws("check", conf, *arguments[:2], stdin=token)
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.stdout)
+    assert {name: found[name] for name in found if name not in ("iat", "exp", "jti")} == identity
+    assert token.strip() not in done.output
+
+
+def test_a_token_of_a_list_is_made_and_it_is_said_what_to_do_with_it(conf: Path) -> None:
+    done = fws("make", conf, "--path", "/listed", "--user", "eve")
+    token = done.stdout.strip()
+    assert f"'eve:{token}' is among the tokens" in done.stderr
+    assert fws("check", conf, "--path", "/listed", stdin=token).exit_code == 1
+    assert json.loads(fws("check", conf, "--path", "/listed", stdin="aaaaaaaa").stdout) == {"user": "ann"}
+
+
+@pytest.mark.parametrize(
+    ("path", "token", "cause"),
+    [("/shared", "wrong", "unknown"), ("/shared", "", "malformed"), ("/secret", "a.b.c", "malformed")],
+)
+def test_a_bad_one_is_told_why(conf: Path, path: str, token: str, cause: str) -> None:
+    done = fws("check", conf, "--path", path, stdin=token)
+    assert done.exit_code == 1
+    assert done.stderr.startswith(f"fws: {cause}: ")
+
+
+def test_an_expired_one_is_told_so(conf: Path) -> None:
+    token = made(conf, "--path", "/secret", "--claim", "exp=1000000000")
+    assert "expired" in fws("check", conf, "--path", "/secret", stdin=token).stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["--path", "/pair"], "takes the private key"),
+        (["--path", "/pair", "--key-file", "public.pem"], "takes the private key"),
+        (["--path", "/pair", "--key-file", "none.pem"], "No such file"),
+        (["--path", "/open"], "nothing asks for a token at /open"),
+        (["--path", "/none"], "no endpoint at /none"),
+        (["--path", "/secret", "--claim", "x"], "write NAME=VALUE"),
+        (["--path", "/secret", "--for", "soon"], "duration"),
+    ],
+)
+def test_what_cannot_be_made(conf: Path, arguments: list[str], reason: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(conf.parent)
+    done = fws("make", conf, *arguments)
+    assert done.exit_code == 1
+    assert reason in done.stderr

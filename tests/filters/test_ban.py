@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from fws.auth.credential import fingerprint
+from fws.errors import ConfigError, Reject
+from tests.support import Harness, build
+
+TOKENS = {"ann": "aaaaaaaa", "bob": "bbbbbbbb"}
+BANNED = """
+[limits]
+ping_interval = "1d"
+[pipelines]
+connect = ["ban", "token ann:aaaaaaaa bob:bbbbbbbb", "ban"]
+message = ["json", "by_type"]
+[filters.by_type]
+use = "switch"
+key = "type"
+default = ["echo"]
+[filters.by_type.case]
+spam = ["ban user for=1h"]
+flood = ["ban address for=1h"]
+leak = ["ban token"]
+"""
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Harness:
+    return build(BANNED, tmp_path)
+
+
+def connect(server: Harness, user: str, address: str = "192.0.2.1"):
+    return server.connect(headers={"Authorization": f"Bearer {TOKENS[user]}"}, address=address)
+
+
+def status(server: Harness, user: str, address: str = "192.0.2.1") -> int:
+    with pytest.raises(Reject) as refused:
+        connect(server, user, address)
+    return refused.value.status
+
+
+@pytest.mark.parametrize(
+    ("field", "ann", "bob", "elsewhere"),
+    [
+        ("user:ann", 403, 0, 403),
+        ("address:192.0.2.1", 403, 403, 0),
+        (f"token:{fingerprint('aaaaaaaa')}", 403, 0, 403),
+        ("user:Ann", 0, 0, 0),
+    ],
+)
+def test_who_is_banned_is_not_let_in(server: Harness, field: str, ann: int, bob: int, elsewhere: int) -> None:
+    server.storage.set_field("bans", field, "")
+    for user, address, expected in (
+        ("ann", "192.0.2.1", ann),
+        ("bob", "192.0.2.1", bob),
+        ("ann", "192.0.2.9", elsewhere),
+    ):
+        if expected:
+            assert status(server, user, address) == expected
+        else:
+            connect(server, user, address)
+    assert server.faults == 0
+
+
+def test_who_is_in_goes_when_it_is_banned_elsewhere(server: Harness) -> None:
+    ann, bob, waiting = connect(server, "ann"), connect(server, "bob"), server.connect()
+    server.storage.set_field("bans", "user:ann", "")
+    server.pass_time(2)
+    assert server.closed(ann) == (4403, "no longer let in")
+    assert server.closed(bob) is None
+    server.client_says(waiting, TOKENS["ann"])
+    assert server.closed(waiting) == (4403, "You may not come in here.")
+    assert server.counted("logins_refused_") == {"banned": 1}
+
+
+@pytest.mark.parametrize(
+    ("until", "lasts"), [("1767323105", 60), ("1767323105.5", 61), ("never", 10**8), ("nan", 10**8), ("", 10**8)]
+)
+def test_a_ban_ends_when_it_says_and_in_doubt_never(server: Harness, until: str, lasts: float) -> None:
+    server.storage.set_field("bans", "user:ann", until)
+    server.pass_time(lasts - 1)
+    assert status(server, "ann") == 403
+    server.pass_time(1)
+    if lasts < 100:
+        connect(server, "ann")
+        server.pass_time(24 * 3600)
+        server.pass_time(2)
+        assert server.storage.fields("bans") == {}, "what is long over is forgotten"
+    else:
+        assert status(server, "ann") == 403
+
+
+def test_a_message_bans_its_client(server: Harness) -> None:
+    ann = connect(server, "ann")
+    server.client_says(ann, '{"type":"hello"}', '{"type":"spam"}')
+    assert server.sent(ann) == ['{"type":"hello"}']
+    assert server.closed(ann) == (4403, "banned")
+    assert server.storage.fields("bans") == {"user:ann": "1767326645"}
+    assert status(server, "ann", "192.0.2.7") == 403
+    bob = connect(server, "bob", "2001:db8:1:2:3::4")
+    server.client_says(bob, '{"type":"flood"}')
+    assert status(server, "bob", "2001:db8:1:2::9") == 403
+    server.pass_time(3600)
+    other = connect(server, "ann")
+    server.client_says(other, '{"type":"leak"}')
+    assert status(server, "ann") == 403
+
+
+def test_a_client_without_a_user_is_banned_by_its_address(tmp_path: Path) -> None:
+    server = build("[pipelines]\nconnect = ['ban']\nmessage = ['ban']", tmp_path)
+    client = server.connect(address="192.0.2.5")
+    server.client_says(client, "x")
+    assert server.storage.fields("bans") == {"address:192.0.2.5": ""}
+
+
+def test_while_the_storage_cannot_be_asked_nobody_is_let_in(server: Harness) -> None:
+    ann = connect(server, "ann")
+    server.storage.set("bans", "of another kind")
+    assert status(server, "bob") == 503
+    server.pass_time(2)
+    assert server.closed(ann) is None
+    server.client_says(ann, '{"type":"spam"}')
+    assert server.closed(ann) == (4403, "banned")
+
+
+@pytest.mark.parametrize("stage", ["ban nobody", "ban for=0s", "ban for=1"])
+def test_what_bans_nobody_is_a_problem_of_the_file(tmp_path: Path, stage: str) -> None:
+    with pytest.raises(ConfigError):
+        build(f"[pipelines]\nmessage = ['{stage}']", tmp_path)

@@ -1,0 +1,175 @@
+from __future__ import annotations
+
+import http.server
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fws.errors import ConfigError, Reject
+from tests.support import Harness, build
+
+
+class Service(http.server.ThreadingHTTPServer):
+    """Answers as a test says, and keeps what it was asked."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Answer)
+        self.status = 200
+        self.body = b'{"user": "ann"}'
+        self.write: Callable[[Any], None] | None = None
+        self.asked: list[dict[str, str]] = []
+
+
+class Answer(http.server.BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        service = self.server
+        assert isinstance(service, Service)
+        service.asked.append({name.lower(): value for name, value in self.headers.items()})
+        try:
+            if service.write is not None:
+                service.write(self.wfile)
+                return
+            self.send_response(service.status)
+            self.send_header("Location", f"http://127.0.0.1:{service.server_port}/")
+            self.end_headers()
+            self.wfile.write(service.body)
+        except OSError:
+            pass
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def service() -> Iterator[Service]:
+    with Service() as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+def serving(tmp_path: Path, service: Service, options: str = "timeout=300ms failures=100") -> Harness:
+    url = f"http://127.0.0.1:{service.server_port}/who"
+    return build(f'[pipelines]\nconnect = ["http_auth {url} {options}", "join user:{{identity.user}}"]', tmp_path)
+
+
+def refused(server: Harness) -> int:
+    with pytest.raises(Reject) as error:
+        server.connect()
+    return error.value.status
+
+
+def test_the_answer_is_the_identity(tmp_path: Path, service: Service) -> None:
+    headers = {"Authorization": "Bearer abc", "Cookie": "session=1", "X-Other": "private"}
+    client = serving(tmp_path, service).connect("/a%20b%C3%A9?token=abc", headers=headers)
+    assert client.identity == {"user": "ann"}
+    assert client.channels == {"user:ann"}
+    asked = service.asked[0]
+    assert asked["authorization"] == "Bearer abc"
+    assert asked["cookie"] == "session=1"
+    assert asked["x-original-uri"] == "/a%20b%C3%A9"
+    assert asked["x-forwarded-for"] == "192.0.2.1"
+    assert "x-other" not in asked
+
+
+def test_the_chosen_headers_are_passed_and_no_others(tmp_path: Path, service: Service) -> None:
+    serving(tmp_path, service, "headers=X-Key").connect(headers={"x-key": "k", "Cookie": "session=1"})
+    assert service.asked[0]["x-key"] == "k"
+    assert "cookie" not in service.asked[0]
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_no_is_a_no_and_no_failure(tmp_path: Path, service: Service, status: int) -> None:
+    service.status = status
+    server = serving(tmp_path, service, "failures=1")
+    assert [refused(server), refused(server)] == [status, status]
+    assert len(service.asked) == 2
+    assert server.counted("logins_refused_") == {"denied": 2}
+
+
+def drip(file: Any) -> None:
+    for byte in b"HTTP/1.1 200 OK\r\nX: " + b"x" * 100:
+        file.write(bytes([byte]))
+        file.flush()
+        time.sleep(0.05)
+
+
+def sleep(_: Any) -> None:
+    time.sleep(1)
+
+
+FAULTS: dict[str, Any] = {
+    "an error": {"status": 500},
+    "a redirect": {"status": 302},
+    "too many requests": {"status": 429},
+    "no JSON": {"body": b"<html>"},
+    "a list": {"body": b"[]"},
+    "deep": {"body": b"[" * 60_000},
+    "too much": {"body": b" " * 70_000},
+    "garbage": {"write": lambda file: file.write(b"garbage\r\n\r\n")},
+    "nothing": {"write": lambda file: None},
+    "silence": {"write": sleep},
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_anything_else_refuses_with_503(tmp_path: Path, service: Service, fault: str) -> None:
+    for name, value in FAULTS[fault].items():
+        setattr(service, name, value)
+    server = serving(tmp_path, service)
+    assert refused(server) == 503
+    assert len(service.asked) == 1, "nothing is asked twice"
+    assert server.counted("logins_refused_") == {"unavailable": 1}
+    assert server.faults == 0
+
+
+def test_a_body_that_drips_does_not_take_longer_than_the_timeout(tmp_path: Path, service: Service) -> None:
+    def write(file: Any) -> None:
+        file.write(b"HTTP/1.1 200 OK\r\n\r\n")
+        drip(file)
+
+    service.write = write
+    began = time.monotonic()
+    assert refused(serving(tmp_path, service)) == 503
+    assert time.monotonic() - began < 2
+
+
+def test_a_service_that_fails_is_left_alone_for_a_while(tmp_path: Path, service: Service) -> None:
+    service.status = 500
+    server = serving(tmp_path, service, "failures=2 pause=10s")
+    assert [refused(server) for _ in range(5)] == [503] * 5
+    assert len(service.asked) == 2
+    service.status = 200
+    server.pass_time(10)
+    assert server.connect().identity == {"user": "ann"}
+    assert server.connect().identity
+    assert server.counted("logins_refused_") == {"unavailable": 2, "paused": 3}
+
+
+def test_nobody_there_fails_closed(tmp_path: Path) -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{closed.getsockname()[1]}/"
+        assert refused(build(f'[pipelines]\nconnect = ["http_auth {url}"]', tmp_path)) == 503
+
+
+@pytest.mark.parametrize("body", [b"", b" \n"])
+def test_no_body_lets_in_without_an_identity(tmp_path: Path, service: Service, body: bytes) -> None:
+    service.body = body
+    url = f"http://127.0.0.1:{service.server_port}/"
+    assert build(f'[pipelines]\nconnect = ["http_auth {url}"]', tmp_path).connect().identity == {}
+
+
+@pytest.mark.parametrize(
+    "url", ["ftp://a/", "http://", "https://a b/", "http://u:p@a/", "http://a:99999/", "http://a/{id}"]
+)
+def test_what_is_no_url_is_a_problem_of_the_file(tmp_path: Path, url: str) -> None:
+    with pytest.raises(ConfigError):
+        build(f"[pipelines]\nconnect = ['http_auth \"{url}\"']", tmp_path)

@@ -1,0 +1,265 @@
+from __future__ import annotations
+
+import http.server
+import json
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fws.client import Client
+from fws.errors import ConfigError, Reject
+from tests.auth.pairs import NOW, SECRET, jwk, pem, private, public, signed
+from tests.support import Harness, build
+
+STAGE = "jwt HS256 ${KEY} audience=chat"
+
+
+def serving(tmp_path: Path, stage: str = STAGE, **environ: str) -> Harness:
+    connect = f"connect = ['{stage}', 'join user:{{identity.user}}']"
+    toml = f"[limits]\nping_interval = '1d'\n[pipelines]\n{connect}\nmessage = ['echo']"
+    return build(toml, tmp_path, environ={"KEY": SECRET} | environ)
+
+
+def bearer(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"}
+
+
+def connect(server: Harness, **claims: Any) -> Client:
+    return server.connect(headers=bearer(signed(**({"aud": "chat"} | claims))))
+
+
+def test_claims_become_the_identity(tmp_path: Path) -> None:
+    client = connect(serving(tmp_path), roles=["editor"])
+    assert client.identity is not None
+    assert client.identity["user"] == "ann"
+    assert client.identity["roles"] == ["editor"]
+    assert client.channels == {"user:ann"}
+    other = connect(serving(tmp_path, STAGE + " user=email"), email="a@b.c")
+    assert other.channels == {"user:a@b.c"}
+
+
+def test_who_has_no_good_token_is_refused_and_the_cause_counted(tmp_path: Path) -> None:
+    server = serving(tmp_path, STAGE + " from=header")
+    for headers in ({}, bearer(signed()), bearer("x.y.z"), bearer(signed("HS512", aud="chat"))):
+        with pytest.raises(Reject) as refused:
+            server.connect(headers=headers)
+        assert refused.value.status == 401
+    assert server.counted("logins_refused_") == {"missing": 1, "audience": 1, "malformed": 1, "algorithm": 1}
+    assert server.faults == 0
+
+
+# The end.
+
+
+def test_the_connection_ends_at_exp_after_a_warning(tmp_path: Path) -> None:
+    server = serving(tmp_path)
+    client = connect(server, exp=NOW + 60)
+    server.pass_time(29)
+    assert server.sent(client) == []
+    server.pass_time(1.5)
+    assert [json.loads(text) for text in server.sent(client)] == [{"type": "token_expires", "seconds": 30}]
+    server.pass_time(29)
+    assert server.closed(client) is None
+    server.pass_time(0.5)
+    assert server.closed(client) == (4401, "the token has expired")
+    server.leave(client)
+    assert server.counted("logins_") == {"expired": 1}
+
+
+def test_a_fresh_token_before_it_goes_on_and_no_filter_sees_it(tmp_path: Path) -> None:
+    server = serving(tmp_path)
+    client = connect(server, exp=NOW + 60)
+    server.client_says(client, json.dumps({"token": signed(aud="chat", exp=NOW + 600, roles=["new"])}))
+    assert server.sent(client) == []
+    assert client.identity is not None
+    assert client.identity["roles"] == ["new"]
+    server.pass_time(100)
+    assert server.sent(client) == []
+    assert server.closed(client) is None
+    server.pass_time(500)
+    assert (server.closed(client) or (0,))[0] == 4401
+
+
+@pytest.mark.parametrize(
+    ("claims", "cause"), [({"sub": "eve"}, "other_user"), ({"exp": NOW - 1}, "expired"), ({"aud": "x"}, "audience")]
+)
+def test_a_fresh_token_that_is_no_good_ends_the_connection(tmp_path: Path, claims: Any, cause: str) -> None:
+    server = serving(tmp_path)
+    client = connect(server)
+    server.client_says(client, json.dumps({"token": signed(**({"aud": "chat"} | claims))}))
+    assert (server.closed(client) or (0,))[0] == 4401
+    assert server.counted("logins_refused_") == {cause: 1}
+
+
+def test_other_messages_are_left_alone(tmp_path: Path) -> None:
+    server = serving(tmp_path)
+    client = connect(server)
+    messages = ["hello", '{"token": 5}', '{"token": "a", "b": 1}', '["token"]', '{"token"', b"\x00"]
+    server.client_says(client, *messages)
+    assert server.sent(client) == messages
+
+
+def test_it_ends_also_for_one_whose_token_was_the_first_message(tmp_path: Path) -> None:
+    server = serving(tmp_path)
+    client = server.connect()
+    server.client_says(client, signed(aud="chat", exp=NOW + 40))
+    assert client.channels == {"user:ann"}
+    server.client_says(client, json.dumps({"token": signed(aud="chat", exp=NOW + 80)}))
+    server.pass_time(41)
+    assert server.closed(client) is None
+    server.pass_time(41)
+    assert (server.closed(client) or (0,))[0] == 4401
+
+
+def test_who_leaves_leaves_no_call_behind(tmp_path: Path) -> None:
+    server = serving(tmp_path)
+    client = connect(server, exp=NOW + 10)
+    server.leave(client)
+    server.pass_time(20)
+    assert server.counted("logins_") == {}
+    assert server.faults == 0
+
+
+# Keys.
+
+
+@pytest.mark.parametrize(
+    ("stage", "reason"),
+    [
+        ("jwt HS256", "give one of"),
+        ("jwt HS256 ${KEY} key_file=x", "give one of"),
+        ("jwt none ${KEY}", "one of: HS256"),
+        ("jwt HS256 ${PUBLIC}", "takes a secret"),
+        ("jwt RS256 ${KEY}", "public key in PEM"),
+        ("jwt HS256 ${SHORT}", "at least 32 bytes"),
+        ("jwt RS256 key_file=none.pem", "No such file"),
+        ("jwt RS256 jwks=http://id.example/keys", "write https"),
+        ("jwt HS256 {path}", "no placeholders"),
+    ],
+)
+def test_what_cannot_verify_is_refused_at_the_start(tmp_path: Path, stage: str, reason: str) -> None:
+    with pytest.raises(ConfigError, match=reason) as error:
+        serving(tmp_path, stage, PUBLIC=public("RS256"), SHORT="short")
+    assert SECRET not in str(error.value)
+    assert "short" not in str(error.value).replace("${SHORT}", "")
+
+
+def test_a_pem_in_one_line_of_a_variable(tmp_path: Path) -> None:
+    server = serving(tmp_path, "jwt ES256 ${PEM}", PEM=public("ES256").replace("\n", "\\n"))
+    assert server.connect(headers=bearer(signed("ES256"))).identity
+
+
+def test_a_key_file_is_read_again(tmp_path: Path) -> None:
+    file = tmp_path / "key.pem"
+    file.write_text(public("RS256"))
+    server = serving(tmp_path, "jwt RS256 key_file=key.pem")
+    assert server.connect(headers=bearer(signed("RS256"))).identity
+    file.write_text(public("RS256", 1))
+    os.utime(file, ns=(1, 1))
+    server.pass_time(2)
+    with pytest.raises(Reject):
+        server.connect(headers=bearer(signed("RS256")))
+    assert server.connect(headers=bearer(signed("RS256", 1))).identity
+    file.write_text(pem(private("ES256")))
+    server.pass_time(2)
+    assert server.connect(headers=bearer(signed("RS256", 1))).identity, "a file at fault leaves the keys as they were"
+
+
+class Provider(http.server.ThreadingHTTPServer):
+    """Serves a JWK Set; counts how often."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Answer)
+        self.keys: list[dict[str, Any]] = []
+        self.body: bytes | None = None
+        self.status = 200
+        self.asked = 0
+
+
+class Answer(http.server.BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        provider = self.server
+        assert isinstance(provider, Provider)
+        provider.asked += 1
+        body = provider.body if provider.body is not None else json.dumps({"keys": provider.keys}).encode()
+        self.send_response(provider.status)
+        self.send_header("Location", "/elsewhere")
+        self.end_headers()
+        try:
+            self.wfile.write(body)
+        except OSError:
+            pass
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def provider() -> Iterator[Provider]:
+    with Provider() as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+def test_a_url_gives_keys_and_new_ones_when_a_token_names_one(tmp_path: Path, provider: Provider) -> None:
+    provider.keys = [jwk("RS256", 0, kid="old")]
+    server = serving(tmp_path, f"jwt RS256 jwks=http://127.0.0.1:{provider.server_port}/keys")
+    old, new = (bearer(signed("RS256", n, headers={"kid": kid})) for n, kid in ((0, "old"), (1, "new")))
+    assert server.connect(headers=old).identity
+    assert server.connect(headers=old).identity
+    assert provider.asked == 1
+    provider.keys = [jwk("RS256", 1, kid="new")]
+    with pytest.raises(Reject):
+        server.connect(headers=new)
+    assert provider.asked == 1, "unknown keys do not make the server ask all the time"
+    server.pass_time(10)
+    assert server.connect(headers=new).identity
+    with pytest.raises(Reject) as refused:
+        server.connect(headers=old)
+    assert refused.value.status == 401
+
+
+def test_a_key_that_was_taken_back_is_no_good_after_a_quiet_day(tmp_path: Path, provider: Provider) -> None:
+    provider.keys = [jwk("RS256", 0, kid="a"), jwk("RS256", 1, kid="b")]
+    server = serving(tmp_path, f"jwt RS256 jwks=http://127.0.0.1:{provider.server_port}/keys")
+    token = bearer(signed("RS256", 0, headers={"kid": "a"}, exp=NOW + 10**6))
+    server.connect(headers=token)
+    provider.keys = provider.keys[1:]
+    server.pass_time(3600)
+    with pytest.raises(Reject):
+        server.connect(headers=token)
+
+
+@pytest.mark.parametrize("fault", ["redirect", "huge", "garbage", "gone"])
+def test_without_keys_nobody_is_let_in_and_with_old_ones_it_goes_on(
+    tmp_path: Path, provider: Provider, fault: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = serving(tmp_path, f"jwt RS256 jwks=http://127.0.0.1:{provider.server_port}/keys")
+    good = bearer(signed("RS256", exp=NOW + 10**6))
+
+    def fail() -> None:
+        provider.status = {"redirect": 302, "gone": 500}.get(fault, 200)
+        provider.body = {"huge": b" " * 300_000, "garbage": b"<html>"}.get(fault, b"{}")
+
+    fail()
+    with pytest.raises(Reject) as refused:
+        server.connect(headers=good)
+    assert refused.value.status == 503
+    provider.status, provider.body, provider.keys = 200, None, [jwk("RS256")]
+    server.pass_time(11)
+    assert server.connect(headers=good).identity
+    fail()
+    server.pass_time(3600)
+    assert server.connect(headers=good).identity
+    server.pass_time(24 * 3600)
+    with pytest.raises(Reject) as refused:
+        server.connect(headers=good)
+    assert refused.value.status == 503
+    assert "no keys from 127.0.0.1" in caplog.text

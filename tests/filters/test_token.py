@@ -1,0 +1,294 @@
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+from fws.cli.show import pipelines_of
+from fws.errors import ConfigError, Reject
+from tests.support import Harness, build
+
+ANN = "PiRLiGpWQZ1F2QhxJ8Cw"
+BOB = "mAOgrTxl4gkGxVbhz9Qe"
+LIST = f"""
+[endpoints."/{{room}}"]
+connect = ["who", "join {{room}}"]
+message = ["reply 'you are {{identity.user}}'"]
+disconnect = ["publish left {{client.id}}"]
+[filters.who]
+use = "token"
+tokens = ["ann:{ANN}", "bob:{BOB}"]
+"""
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Harness:
+    return build(LIST, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Authorization": f"Bearer {ANN}"},
+        {"Authorization": f"bearer  {ANN}"},
+        {"Cookie": f"a=b; token={ANN}"},
+        {"Sec-WebSocket-Protocol": f"chat, fws.token.{ANN}"},
+    ],
+)
+def test_a_token_lets_in_wherever_it_stands(server: Harness, headers: dict[str, str]) -> None:
+    client = server.connect("/tea", headers=headers)
+    assert client.identity == {"user": "ann"}
+    assert server.hub.members("tea") == [client]
+    server.client_says(client, "who am I?")
+    assert server.sent(client) == ["you are ann"]
+
+
+@pytest.mark.parametrize(
+    ("headers", "cause"),
+    [
+        ({"Authorization": f"Bearer {ANN}x"}, "unknown"),
+        ({"Authorization": f"Bearer {ANN[:-1]}"}, "unknown"),
+        ({"Authorization": f"Bearer ann:{ANN}"}, "malformed"),
+        ({"Cookie": f"token=ann:{ANN}"}, "unknown"),
+        ({"Authorization": "Bearer"}, "malformed"),
+        ({"Authorization": f"Bearer {ANN} {ANN}"}, "malformed"),
+        ({"Cookie": "token="}, "malformed"),
+        ({"Cookie": "token=ann"}, "unknown"),
+        ({"Sec-WebSocket-Protocol": "fws.token."}, "malformed"),
+    ],
+)
+def test_a_wrong_token_is_refused_and_counted(server: Harness, headers: dict[str, str], cause: str) -> None:
+    """The first place that has one decides: nobody tries one token after the other in one request."""
+    with pytest.raises(Reject) as refused:
+        server.connect("/tea", headers=headers)
+    assert refused.value.status == 401
+    assert ("WWW-Authenticate", "Bearer") in refused.value.headers
+    assert server.counted("logins_refused") == {"": 1, f"_{cause}": 1}
+    assert server.faults == 0
+    assert server.hub.members("tea") == []
+
+
+def test_the_order_is_the_configured_one_and_the_query_counts_only_when_asked_for(tmp_path: Path) -> None:
+    server = build(
+        f'[endpoints."/a"]\nconnect = ["token ann:{ANN} from=query,header"]\n'
+        f'[endpoints."/b"]\nconnect = ["token ann:{ANN} from=header,query"]\n'
+        f'[endpoints."/c"]\nconnect = ["token ann:{ANN} from=header"]\n',
+        tmp_path,
+    )
+    good, bad = {"Authorization": f"Bearer {ANN}"}, {"Authorization": f"Bearer {BOB}"}
+    assert server.connect(f"/a?token={ANN}", headers=bad).identity
+    assert server.connect("/b?token=wrong", headers=good).identity
+    for target, headers in ((f"/b?token={ANN}", bad), (f"/c?token={ANN}", {}), ("/a?token=wrong", good)):
+        with pytest.raises(Reject):
+            server.connect(target, headers=headers)
+    assert server.counted("logins_refused_") == {"unknown": 2, "missing": 1}
+
+
+# The first message.
+
+
+def test_the_first_message_decides_and_nothing_is_served_before(tmp_path: Path) -> None:
+    server = build(LIST.replace('["who", "join {room}"]', '["join early", "who", "join {room}"]'), tmp_path)
+    client = server.connect("/tea")
+    server.hub.publish("tea", "secret")
+    server.hub.publish("early", "secret")
+    server.hub.broadcast("secret")
+    assert server.sent(client) == []
+    assert client.identity is None
+    assert client.id not in server.hub.clients
+    server.client_says(client, ANN)
+    assert client.identity == {"user": "ann"}
+    assert server.sent(client) == []
+    assert sorted(client.channels) == ["early", "tea"]
+    server.hub.publish("tea", "hello")
+    server.client_says(client, "who am I?")
+    assert server.sent(client) == ["hello", "you are ann"]
+
+
+def test_messages_right_behind_the_token_are_served_after_it(server: Harness) -> None:
+    client = server.connect("/tea")
+    peer = server.peers[client]
+    server.arrive(client, peer.frame(f'{{"token": "{BOB}"}}') + peer.frame("one") + peer.frame(BOB))
+    assert server.sent(client) == ["you are bob"] * 2
+
+
+@pytest.mark.parametrize("message", ["hello", "", "x" * 9000, b"bytes", f'{{"token": "{ANN}", "more": 1}}', "{}", "["])
+def test_another_first_message_ends_the_connection(server: Harness, message: str | bytes) -> None:
+    client = server.connect("/tea")
+    left = server.connect("/left", headers={"Authorization": f"Bearer {BOB}"})
+    peer = server.peers[client]
+    server.arrive(client, peer.frame(message) + peer.frame(ANN))
+    assert server.sent(client) == []
+    code, _ = server.closed(client) or (0, "")
+    assert code == 4401
+    server.leave(client)
+    assert server.hub.members("tea") == []
+    assert server.sent(left) == [], "who was never in does not leave either"
+    assert server.counted("logins_refused")[""] == 1
+    assert server.faults == 0
+
+
+def test_who_says_nothing_goes_after_auth_timeout(server: Harness) -> None:
+    client = server.connect("/tea")
+    server.pass_time(9.9)
+    assert server.closed(client) is None
+    server.pass_time(0.2)
+    assert server.closed(client) == (4401, "no token in time")
+    server.leave(client)
+    assert server.hub.busy == 0
+    assert len(server.hub.alarms) == 0
+    other = server.connect("/tea")
+    server.client_says(other, ANN)
+    server.pass_time(20)
+    assert server.closed(other) is None
+
+
+def test_a_fault_behind_the_token_closes_too(tmp_path: Path) -> None:
+    source = "from fws import Filter\nclass Bad(Filter):\n    def connect(self, client):\n        1 / 0\n"
+    server = build(f'[pipelines]\nconnect = ["token {ANN}", "bad"]', tmp_path, pipelines={"bad": source})
+    client = server.connect()
+    server.client_says(client, ANN)
+    assert server.closed(client) == (4500, "A filter failed.")
+    server.leave(client)
+    assert server.hub.busy == 0, "a drain would wait for it"
+    assert server.faults == 1
+
+
+# Where tokens come from.
+
+
+def test_the_variable_is_used_when_nothing_else_is_given(tmp_path: Path) -> None:
+    server = build('[pipelines]\nconnect = ["token"]', tmp_path, environ={"FWS_TOKEN": f"ann:{ANN}"})
+    assert server.connect(headers={"Authorization": f"Bearer {ANN}"}).identity == {"user": "ann"}
+
+
+@pytest.mark.parametrize("stage", ["token", "token ${EMPTY}", 'token "a b"', "token {room}", "token file=none.txt"])
+def test_what_would_let_in_anybody_or_nobody_is_a_problem_of_the_file(tmp_path: Path, stage: str) -> None:
+    with pytest.raises(ConfigError):
+        build(f"[endpoints.'/{{room}}']\nconnect = ['{stage}']", tmp_path, environ={"EMPTY": ""})
+
+
+def test_a_file_is_read_again_and_a_token_taken_away_ends_its_connections(tmp_path: Path) -> None:
+    file = tmp_path / "tokens.txt"
+    file.write_text(f"# who may come in\nann:{ANN}\n\n{BOB}\n")
+    server = build('[pipelines]\nconnect = ["token file=tokens.txt"]', tmp_path)
+    ann = server.connect(headers={"Authorization": f"Bearer {ANN}"})
+    bob = server.connect(headers={"Authorization": f"Bearer {BOB}"})
+    assert (ann.identity, bob.identity) == ({"user": "ann"}, {})
+    file.write_text(f"eve:{ANN}\n{BOB}\nnew\n")
+    os.utime(file, ns=(1, 1))
+    server.pass_time(2)
+    assert server.closed(ann) == (4401, "no longer let in"), "the token is somebody else's now"
+    assert server.closed(bob) is None
+    assert server.connect(headers={"Authorization": "Bearer new"}).identity == {}
+
+
+def test_while_the_file_cannot_be_read_nobody_is_let_in_and_who_is_in_stays(tmp_path: Path) -> None:
+    file = tmp_path / "tokens.txt"
+    file.write_text(ANN)
+    server = build('[pipelines]\nconnect = ["token file=tokens.txt"]', tmp_path)
+    ann = server.connect(headers={"Authorization": f"Bearer {ANN}"})
+    for change in (lambda: file.write_text("two words"), file.unlink):
+        change()
+        server.pass_time(2)
+        with pytest.raises(Reject) as refused:
+            server.connect(headers={"Authorization": f"Bearer {ANN}"})
+        assert refused.value.status == 503
+    assert server.closed(ann) is None
+    file.write_text(ANN)
+    server.pass_time(2)
+    server.connect(headers={"Authorization": f"Bearer {ANN}"})
+
+
+# Secrets stay secret.
+
+
+def test_no_list_and_no_error_shows_a_token(tmp_path: Path) -> None:
+    server = build(f"[pipelines]\nconnect = ['token ann:{ANN} ${{BOB}} cookie=t']", tmp_path, environ={"BOB": BOB})
+    for text in (pipelines_of(server.generation), pipelines_of(server.generation, options=True)):
+        assert not re.search(f"{ANN}|{BOB}", text)
+        assert "token … ${BOB} cookie=t" in text
+    assert ANN not in repr(server.generation.filters)
+    with pytest.raises(ConfigError) as error:
+        build(f"[pipelines]\nconnect = ['token {ANN}é']", tmp_path)
+    assert ANN not in str(error.value)
+
+
+# Tokens in the storage.
+
+STORED = "[limits]\nping_interval = '1d'\n[pipelines]\nconnect = ['token {}', 'join lobby']"
+
+
+def bearer(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"}
+
+
+def test_another_application_hands_tokens_out_and_takes_them_back(tmp_path: Path) -> None:
+    server = build(STORED.format("storage=tokens users=token_users"), tmp_path)
+    server.storage.add("tokens", ANN)
+    server.storage.set_field("token_users", BOB, "bob")
+    ann, bob = server.connect(headers=bearer(ANN)), server.connect(headers=bearer(BOB))
+    assert (ann.identity, bob.identity) == ({}, {"user": "bob"})
+    with pytest.raises(Reject):
+        server.connect(headers=bearer("other"))
+    server.storage.remove("tokens", ANN)
+    server.storage.set_field("token_users", BOB, "eve")
+    server.pass_time(2)
+    assert [server.closed(client) for client in (ann, bob)] == [(4401, "no longer let in")] * 2
+    assert server.counted("logins_revoked") == {"": 2}
+
+
+def test_a_stored_token_may_be_the_first_message(tmp_path: Path) -> None:
+    server = build(STORED.format("storage=tokens"), tmp_path)
+    server.storage.add("tokens", ANN)
+    client = server.connect()
+    server.client_says(client, ANN)
+    assert client.channels == {"lobby"}
+    server.storage.delete("tokens")
+    server.pass_time(2)
+    assert server.closed(client) == (4401, "no longer let in")
+
+
+def test_a_one_time_token_lets_in_once(tmp_path: Path) -> None:
+    server = build(STORED.format("storage=tokens users=token_users one_time=true"), tmp_path)
+    server.storage.add("tokens", ANN)
+    server.storage.set_field("token_users", BOB, "bob")
+    clients = [server.connect(headers=bearer(token)) for token in (ANN, BOB)]
+    for token in (ANN, BOB):
+        with pytest.raises(Reject):
+            server.connect(headers=bearer(token))
+    server.pass_time(10)
+    assert [server.closed(client) for client in clients] == [None, None]
+
+
+@pytest.mark.parametrize("stage", [f"token {ANN} one_time=true", "token one_time=true", "token storage=t users={room}"])
+def test_what_a_storage_alone_can_do(tmp_path: Path, stage: str) -> None:
+    if "{" in stage:  # a map for each room: a placeholder is filled before anything is asked
+        server = build(f"[endpoints.'/{{room}}']\nconnect = ['{stage}']", tmp_path)
+        server.storage.set_field("tea", BOB, "bob")
+        assert server.connect("/tea", headers=bearer(BOB)).identity == {"user": "bob"}
+        with pytest.raises(Reject):
+            server.connect("/gin", headers=bearer(BOB))
+        return
+    with pytest.raises(ConfigError):
+        build(f"[pipelines]\nconnect = ['{stage}']", tmp_path, environ={"FWS_TOKEN": ANN})
+
+
+def test_while_the_storage_cannot_be_asked_nobody_is_let_in_and_who_is_in_stays(tmp_path: Path) -> None:
+    server = build(STORED.format("storage=tokens"), tmp_path)
+    server.storage.add("tokens", ANN)
+    ann, waiting = server.connect(headers=bearer(ANN)), server.connect()
+    server.storage.delete("tokens")
+    server.storage.set("tokens", "of another kind")
+    server.pass_time(2)
+    with pytest.raises(Reject) as refused:
+        server.connect(headers=bearer(ANN))
+    assert refused.value.status == 503
+    server.client_says(waiting, ANN)
+    assert (server.closed(waiting) or (0,))[0] == 4503
+    assert server.closed(ann) is None
+    server.storage.delete("tokens")
+    server.pass_time(2)
+    assert server.closed(ann) == (4401, "no longer let in"), "what was taken away meanwhile"
