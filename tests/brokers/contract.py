@@ -96,7 +96,7 @@ class Contract:
         self.arrived(1)
         assert all(node.got[0].channel is None for node in self.nodes)
 
-    @pytest.mark.parametrize("channel", ["a b", "*", "fws:", "ü" * 100, "[x]"])
+    @pytest.mark.parametrize("channel", ["a b", "x]", "fws:", "ü" * 100, "{x}"])
     def test_any_channels_name(self, channel: str) -> None:
         self.publish(Publication("lobby", "first"))
         for node in self.nodes:
