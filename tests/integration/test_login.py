@@ -191,8 +191,8 @@ def message_login(server: Running, token: str) -> int:
 
 
 def test_the_limits_hold_for_tokens_that_come_as_a_message_too(serve: Serve) -> None:
-    toml = f"[limits]\nclients_per_user = 1\nexempt = []\n[pipelines]\nconnect = ['token ann:{TOKEN}']\nmessage = ['echo']"
-    server = serve(toml)
+    limits = "[limits]\nclients_per_user = 1\nexempt = []"
+    server = serve(f"{limits}\n[pipelines]\nconnect = ['token ann:{TOKEN}']\nmessage = ['echo']")
     with opened(server, "/", TOKEN):
         assert message_login(server, TOKEN) == 4429
     until = time.monotonic() + 5
