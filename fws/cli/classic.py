@@ -37,6 +37,6 @@ def classic(arguments: tuple[str, ...]) -> None:
         options.filters = defaults
     try:
         server.build_reactor(options, **extra)
-    except ImportError as error:
-        raise click.ClickException(str(error)) from None
+    except (Exception, SystemExit) as error:  # whatever a user's module does when it is imported
+        raise click.ClickException(f"{type(error).__name__}: {error}") from None
     server.reactor.run()

@@ -10,9 +10,11 @@ import pytest
 
 from fws.classic.filters import base
 from fws.classic.instance import shared_of
+from fws.errors import ConfigError
 from tests.support import Harness, build
 
 OLD = """
+from fws import Close
 from fws.classic.filters.base import WebSocketConsumerFilter, WebSocketDisconnectFilter, WebSocketMessageFilter
 
 seen = []
@@ -37,6 +39,14 @@ class Looking(WebSocketMessageFilter):
                 user.send(b"\\xff")
         if data == b"queue!":
             web_socket_instance.queue.append("queued")
+        if data == b"away!":
+            raise Close(1008, "go away")
+        if data == b"count!":
+            web_socket_instance.count = getattr(web_socket_instance, "count", 0) + 1
+            seen.append(web_socket_instance.count)
+        if data == b"store!":
+            web_socket_instance.storage_object["red"].add(web_socket_instance.id)
+            web_socket_instance.storage_object.publish("news", data)
 
 
 class Leaving(WebSocketDisconnectFilter):
@@ -112,7 +122,43 @@ def test_publications_run_through_the_consumer_chain(server: Harness) -> None:
     server.connect()
     server.hub.broadcast("published")
     server.settle()
-    assert seen()[-1][1] == "published"
+    assert seen()[-1][1] == {"type": "message", "pattern": None, "channel": None, "data": b"published"}
+
+
+def test_close_keeps_its_code(server: Harness) -> None:
+    client = server.connect()
+    server.client_says(client, "away")
+    assert server.closed(client) == (1008, "go away")
+    assert server.faults == 0
+
+
+def test_filters_keep_what_they_like_on_the_instance(server: Harness) -> None:
+    """Old filters have no `state`: they set attributes."""
+    client, other = server.connect(), server.connect()
+    server.client_says(client, "count", "count")
+    server.client_says(other, "count")
+    assert [value for value in seen() if isinstance(value, int)] == [1, 2, 1]
+
+
+def test_they_share_storage_and_channels_with_new_filters(server: Harness) -> None:
+    client, other = server.connect(), server.connect()
+    server.hub.join(other, "news")
+    server.client_says(client, "store")
+    server.settle()
+    assert server.storage.members("red") == {client.id}
+    assert server.sent(other) == [b"store!"]
+    assert seen()[-1][1]["channel"] == b"news"
+
+
+def test_who_leaves_meanwhile_ends_no_loop_over_users(server: Harness) -> None:
+    """Clients come and go while a filter waits, for Redis for one."""
+    first, second = server.connect(), server.connect()
+    met = []
+    for name, user in shared_of(server.hub).users.items():
+        met.append((name, user.id))
+        if len(met) == 1:
+            server.leave(second)
+    assert met == [(first.id, first.id), (second.id, second.id)]
 
 
 def test_filters_of_other_modules_do_not_run(server: Harness, tmp_path: Path) -> None:
@@ -124,8 +170,24 @@ def test_filters_of_other_modules_do_not_run(server: Harness, tmp_path: Path) ->
     sys.modules.pop("other_module")
 
 
-def test_a_module_that_is_not_there_is_a_problem_of_the_file(tmp_path: Path) -> None:
-    from fws.errors import ConfigError
-
-    with pytest.raises(ConfigError, match="no_such_module"):
-        build('[pipelines]\nmessage = ["classic no_such_module"]', tmp_path)
+@pytest.mark.parametrize(
+    ("stage", "source", "sentence"),
+    [
+        ("classic no_such_module", "", "no_such_module"),
+        ("classic faulty", "def f(:", "SyntaxError"),
+        ("classic faulty", "import sys; sys.exit(3)", "SystemExit: 3"),
+        ("classic faulty", "", "there is no filter for message in faulty"),
+        ("classic {room}", "", "no placeholders here"),
+    ],
+)
+def test_what_is_wrong_with_a_module_is_a_problem_of_the_file(
+    stage: str, source: str, sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "faulty.py").write_text(source)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    try:
+        with pytest.raises(ConfigError, match=sentence):
+            build(f'[endpoints."/{{room}}"]\nmessage = ["{stage}"]', tmp_path)
+    finally:
+        sys.modules.pop("faulty", None)
