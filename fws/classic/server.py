@@ -93,7 +93,7 @@ def redis_parser(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
     parser.add_argument("--redis", action="store_true", help="Keep in Redis what is stored; the others imply it.")
     add = partial(parser.add_argument, action=_OfRedis)
     add("--redis_host", default="localhost", help="Host of the Redis server.")
-    add("--redis_port", type=int, default=6379, help="Port of the Redis server.")
+    add("--redis_port", type=_port, default=6379, help="Port of the Redis server.")
     add("--redis_key", default="fws", help="What stands before the name of each set, with a colon between.")
     add("--redis_channels", nargs="*", default=["global"], help="Channels to listen to; global without it.")
     return parser

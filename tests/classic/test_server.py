@@ -229,6 +229,7 @@ def test_tls_with_key_and_cert(tmp_path: Path, scripts: list[Script]) -> None:
         (["-f", "faulty"], "SyntaxError"),
         (["-p", "99999"], "no port"),
         (["-c", "none.json"], "none.json"),
+        (["--redis_host", "no host"], "needs a host"),
     ],
 )
 def test_what_cannot_start_says_why(arguments: list[str], sentence: str, tmp_path: Path) -> None:
