@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections import deque
+from collections.abc import ItemsView, Iterator, Mapping, ValuesView
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 import msgspec
 
 from fws.classic.filters.base import WebSocketConsumerFilter
-from fws.classic.storage import DefaultStorageObject
+from fws.classic.storage import DefaultStorageObject, StorageObject
+from fws.message import payload_of
 
 if TYPE_CHECKING:
     from fws.client import Client
@@ -17,20 +19,51 @@ if TYPE_CHECKING:
 
 # Under this no filter's own state is found by a name in TOML.
 _KEY: Any = object()
+# What is put into a queue faster than it is consumed waits; of what is more than this the newest is dropped.
+MAX_QUEUE = 10_000
 
 
-class Queue(list[Any]):
-    """The server's queue: what is appended runs through the chain of `WebSocketConsumerFilter` soon, in order."""
+class Received(dict[str, Any]):
+    """What has come by pub/sub, as redis-py has it: `type`, `pattern`, `channel` and `data`, names and texts as bytes.
 
-    def __init__(self, wake: Callable[[], None]) -> None:
-        super().__init__()
-        self._wake = wake
+    `sendMessage` sends its `data`.
+    """
 
-    def append(self, data: Any) -> None:
-        super().append(data)
-        self._wake()
+    def __init__(self, channel: str | None, message: Any) -> None:
+        data = message if isinstance(message, bytes) else payload_of(message)[1]
+        name = None if channel is None else channel.encode("utf-8", "surrogateescape")
+        super().__init__(type="message", pattern=None, channel=name, data=data)
 
-    put = append
+
+class Queue:
+    """The server's queue: what is put into it runs through the chain of `WebSocketConsumerFilter` soon, in order.
+
+    At most `MAX_QUEUE` items wait; beyond that they are dropped and counted as `queue_drops`.
+    """
+
+    def __init__(self, shared: Shared) -> None:
+        self._shared = shared
+        self._items: deque[Any] = deque()
+
+    def put(self, data: Any) -> None:
+        """Never waits."""
+        if len(self._items) < MAX_QUEUE:
+            self._items.append(data)
+            self._shared.wake()
+        elif self._shared.hub is not None:
+            self._shared.hub.metrics.count("queue_drops")
+
+    append = put
+
+    def get(self) -> Any:
+        """The oldest. IndexError when there is none."""
+        return self._items.popleft()
+
+    def empty(self) -> bool:
+        return not self._items
+
+    def __len__(self) -> int:
+        return len(self._items)
 
 
 class Shared:
@@ -44,35 +77,42 @@ class Shared:
     """
 
     def __init__(self, storage_object: Any = None, token: str | None = None) -> None:
-        self.queue = Queue(self._wake)
+        self.queue = Queue(self)
         self.storage_object = storage_object if storage_object is not None else DefaultStorageObject()
         self.token = token
         self.users: Mapping[str, Instance] = Users(self)
         self.hub: Hub | None = None
         self._consuming = False
+        if isinstance(self.storage_object, DefaultStorageObject):
+            self.storage_object.listen(lambda channel, data: self.queue.put(Received(channel, data)))
 
     def attach(self, hub: Hub) -> None:
         """The server is there."""
         self.hub = hub
-        self._wake()
+        self.wake()
 
-    def _wake(self) -> None:
+    def wake(self) -> None:
+        """Have what is in the queue consumed, once the server is there."""
         if self.hub is not None and self.queue and not self._consuming:
             self._consuming = True
             self.hub.scheduler.spawn(self._consume)
 
     def _consume(self) -> None:
-        """In a greenlet of its own: filters may wait."""
+        """One item, in a greenlet of its own, as filters may wait; the next one has another turn of the loop."""
         assert self.hub is not None
         try:
-            while self.queue:
-                self.hub.guarded("publication", WebSocketConsumerFilter.run, self, self.queue.pop(0))
+            self.hub.guarded("publication", WebSocketConsumerFilter.run, self, self.queue.get())
         finally:
             self._consuming = False
+            if self.queue:
+                self.hub.scheduler.later(self.wake)
 
 
 class Users(Mapping[str, "Instance"]):
-    """All connected clients' instances by id: a view of the hub's clients."""
+    """All connected clients' instances by id: a view of the hub's clients.
+
+    Who iterates gets those of the moment, as clients come and go while a filter waits.
+    """
 
     def __init__(self, shared: Shared) -> None:
         self._shared = shared
@@ -80,15 +120,24 @@ class Users(Mapping[str, "Instance"]):
     def _clients(self) -> dict[str, Client]:
         return {} if self._shared.hub is None else self._shared.hub.clients
 
+    def _all(self) -> dict[str, Instance]:
+        shared = self._shared
+        return {name: instance_of(client, shared) for name, client in self._clients().items()}
+
     def __getitem__(self, name: str) -> Instance:
         return instance_of(self._clients()[name], self._shared)
 
     def __iter__(self) -> Iterator[str]:
-        # A filter that sends may end a client, and it leaves.
         return iter(tuple(self._clients()))
 
     def __len__(self) -> int:
         return len(self._clients())
+
+    def values(self) -> ValuesView[Instance]:
+        return self._all().values()
+
+    def items(self) -> ItemsView[str, Instance]:
+        return self._all().items()
 
 
 class Peer(msgspec.Struct, frozen=True):
@@ -122,9 +171,9 @@ class Instance:
     Attributes:
         id: unique among all servers.
         token: to be set by filters; the server's own to begin with.
-    """
 
-    __slots__ = ("_client", "_shared", "id", "token", "transport")
+    Filters may give it any other attribute; it stays for as long as the client does.
+    """
 
     def __init__(self, client: Client, shared: Shared) -> None:
         self.id = client.id
@@ -147,6 +196,8 @@ class Instance:
 
     def sendMessage(self, data: Any) -> bool:  # noqa: N802
         """Send a message: as text when it is text or UTF-8, else as bytes. False when the client is on its way out."""
+        if isinstance(data, Received):
+            data = data["data"]
         if isinstance(data, bytes | bytearray | memoryview):
             data = text_or_bytes(bytes(data))
         return self._client.send(data)
@@ -184,9 +235,9 @@ def share(hub: Hub, shared: Shared) -> None:
 
 
 def shared_of(hub: Hub) -> Shared:
-    """What the hub's instances share: what `share` said, else something of their own in memory."""
+    """What the hub's instances share: what `share` said, else the storage and the channels that all filters have."""
     found = _shared.get(hub)
     if found is None:
-        found = Shared()
+        found = Shared(StorageObject(hub.services.storage, hub.publish))
         share(hub, found)
     return found

@@ -21,6 +21,8 @@ import importlib
 import json
 import logging
 import sys
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +65,7 @@ _CHAINS = {
 def default_parser() -> argparse.ArgumentParser:
     """The options of a server."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("-p", "--port", type=int, default=9000, help="The listening port.")
+    parser.add_argument("-p", "--port", type=_port, default=9000, help="The listening port.")
     parser.add_argument("-c", "--config", help="A JSON config file.")
     parser.add_argument("-f", "--filters", nargs="*", help="Filters to import at runtime.")
     parser.add_argument("-key", help="A key file (ssl).")
@@ -72,13 +74,28 @@ def default_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is no port: give a number up to 65535, 0 for any free one")
+    return int(text)
+
+
+class _OfRedis(argparse.Action):
+    """An option that makes no sense without Redis, so that giving it is asking for Redis."""
+
+    def __call__(self, parser: Any, namespace: argparse.Namespace, values: Any, option_string: Any = None) -> None:
+        setattr(namespace, self.dest, values)
+        namespace.redis = True
+
+
 def redis_parser(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
-    """Add the options of a Redis behind the server."""
-    parser.add_argument("--redis", action="store_true", help="Keep what is stored in Redis.")
-    parser.add_argument("--redis_host", default="localhost", help="Host of the Redis server.")
-    parser.add_argument("--redis_port", type=int, default=6379, help="Port of the Redis server.")
-    parser.add_argument("--redis_key", default="", help="What stands before each key.")
-    parser.add_argument("--redis_channels", nargs="*", default=[], help="Channels to listen to.")
+    """Add the options of a Redis behind the server; `redis` says whether one of them was given."""
+    parser.add_argument("--redis", action="store_true", help="Keep in Redis what is stored; the others imply it.")
+    add = partial(parser.add_argument, action=_OfRedis)
+    add("--redis_host", default="localhost", help="Host of the Redis server.")
+    add("--redis_port", type=_port, default=6379, help="Port of the Redis server.")
+    add("--redis_key", default="fws", help="What stands before the name of each set, with a colon between.")
+    add("--redis_channels", nargs="*", default=["global"], help="Channels to listen to; global without it.")
     return parser
 
 
@@ -109,12 +126,12 @@ class RedisPubSubListener:
 
     Args:
         storage: whose Redis it is.
-        channels: names, or patterns as Redis has them.
+        channels: names, or patterns as Redis has them; `global` alone when None.
     """
 
-    def __init__(self, storage: RedisStorageObject, channels: list[str]) -> None:
+    def __init__(self, storage: RedisStorageObject, channels: Sequence[str] | None = None) -> None:
         self.url = storage.url
-        self.channels = list(channels)
+        self.channels = ["global"] if channels is None else list(channels)
 
 
 class Reactor:
@@ -186,10 +203,8 @@ def build_reactor(options: Any, **extra: Any) -> Shared:
         parser = redis_parser(default_parser())
         options = parser.parse_args(config_deserializer(options.config))
     shared = Shared(extra.get("storage_object"), options.token)
-    if isinstance(shared.storage_object, DefaultStorageObject):
-        shared.storage_object.listen(shared.queue.append)
     if "" not in sys.path:
-        sys.path.insert(0, "")  # modules beside the script, as `-f` names them
+        sys.path.append("")  # modules of the folder that it is started in, as `-f` names them
     for module in options.filters or []:
         importlib.import_module(module)
     reactor.build(options, shared, extra.get("subscriber"))

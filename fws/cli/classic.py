@@ -12,7 +12,10 @@ FILTERS = ["fws.classic.filters.broadcast_messages_by_token", "fws.classic.filte
 )
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def classic(arguments: tuple[str, ...]) -> None:
-    """Serve filters of the older Python API: `fws classic -f MODULE…`; `fws classic --help` shows all options."""
+    """Serve filters of the older Python API.
+
+    `fws classic -f MODULE…`; `fws classic --help` shows all options.
+    """
     # Here: a command of its own age, of which no other needs anything.
     from fws.classic import server
 
@@ -24,19 +27,19 @@ def classic(arguments: tuple[str, ...]) -> None:
             options = parser.parse_args(server.config_deserializer(options.config))
         except (OSError, ValueError) as error:
             raise click.ClickException(f"{options.config}: {error}") from None
-    extra = {}
-    defaults = list(FILTERS)
-    if options.redis:
-        storage = server.RedisStorageObject(options.redis_host, options.redis_port, options.redis_key)
-        extra = {
-            "storage_object": storage,
-            "subscriber": server.RedisPubSubListener(storage, options.redis_channels),
-        }
-        defaults.append("fws.classic.filters.broadcast_pubsub")
-    if options.filters is None:
-        options.filters = defaults
     try:
+        extra = {}
+        defaults = list(FILTERS)
+        if options.redis:
+            storage = server.RedisStorageObject(options.redis_host, options.redis_port, options.redis_key)
+            extra = {
+                "storage_object": storage,
+                "subscriber": server.RedisPubSubListener(storage, options.redis_channels),
+            }
+            defaults.append("fws.classic.filters.broadcast_pubsub")
+        if options.filters is None:
+            options.filters = defaults
         server.build_reactor(options, **extra)
-    except ImportError as error:
-        raise click.ClickException(str(error)) from None
+    except (Exception, SystemExit) as error:  # whatever a user's module does when it is imported
+        raise click.ClickException(f"{type(error).__name__}: {error}") from None
     server.reactor.run()

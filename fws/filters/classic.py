@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
-from fws import Filter, Help, Publication
+from fws import Close, Filter, Help, Publication
 from fws.classic.filters import base
-from fws.classic.instance import instance_of, shared_of, text_or_bytes
+from fws.classic.instance import Received, instance_of, shared_of, text_or_bytes
 from fws.constants import INTERNAL_ERROR
 
 if TYPE_CHECKING:
     from fws.client import Client
+
+CHAINS: dict[str, type[base.FilterBase]] = {
+    "data": base.WebSocketDataFilter,
+    "message": base.WebSocketMessageFilter,
+    "disconnect": base.WebSocketDisconnectFilter,
+    "publication": base.WebSocketConsumerFilter,
+}
 
 
 class Classic(Filter):
@@ -22,27 +29,38 @@ class Classic(Filter):
     On `data`, `message`, `disconnect` and `publication` they are those of `WebSocketDataFilter`,
     `WebSocketMessageFilter`, `WebSocketDisconnectFilter` and `WebSocketConsumerFilter`, in the order in which they were
     defined. A message reaches them as a `bytearray`, and what they have made of it flows on, as text if it came as
-    text. Data flow on unchanged, and so does a publication.
+    text. Data flow on unchanged, and so does a publication, which reaches them as a dict with `type`, `pattern`,
+    `channel` and `data`. Their `storage_object` is the storage that all filters share, and what they publish with it
+    goes to the members of a channel, as with `publish`.
 
     A module is imported by its full name; one of the folder that fws is started in is found. When one of these filters
     raises the others behind it are not called, and the connection is closed with 1011, as it was with the older server.
 
     Example:
-        message    = ["rate_limit 20/s", "classic fws.classic.filters.stdout_messages", "broadcast"]
-        disconnect = ["classic fws.classic.filters.stdout_messages"]
+        message    = ["rate_limit 20/s", "classic fws.classic.filters.broadcast_messages_by_token"]
+        disconnect = ["classic fws.classic.filters.broadcast_messages_by_token"]
     """
 
     modules: Annotated[list[str], Help("Modules whose filters run; without one those of every module imported.")] = []
 
     def __post_init__(self) -> None:
         if "" not in sys.path and "." not in sys.path:
-            sys.path.insert(0, "")  # as for `python my_server.py`
+            sys.path.append("")  # last, so that nothing in the folder stands in for a module of Python's
         for module in self.modules:
             try:
                 importlib.import_module(module)
-            except ImportError as error:
-                raise ValueError(f"the module {module!r} does not import: {error}") from None
+            except (Exception, SystemExit) as error:  # whatever a user's module does at import
+                reason = f"{type(error).__name__}: {error}"
+                raise ValueError(f"the module {module!r} does not import: {reason}") from None
         self._only: Collection[str] | None = frozenset(self.modules) if self.modules else None
+
+    @classmethod
+    def check_event(cls, event: str, options: Mapping[str, Any]) -> None:
+        modules = options.get("modules")
+        if modules and not all(isinstance(module, str) for module in modules):
+            raise ValueError("no placeholders here, as a client could choose what is imported")
+        if modules and not any(member.__module__ in modules for member in CHAINS[event].chain):
+            raise ValueError(f"there is no filter for {event} in {', '.join(modules)}")
 
     def data(self, client: Client, data: bytes) -> None:
         self._run(base.WebSocketDataFilter, client, data)
@@ -61,11 +79,14 @@ class Classic(Filter):
         base.WebSocketDisconnectFilter.run(instance_of(client, shared_of(self.hub)), None, self._only)
 
     def publication(self, publication: Publication) -> None:
-        base.WebSocketConsumerFilter.run(shared_of(self.hub), publication.message, self._only)
+        received = Received(publication.channel, publication.message)
+        base.WebSocketConsumerFilter.run(shared_of(self.hub), received, self._only)
 
     def _run(self, chain: type[base.FilterBase], client: Client, data: bytes | bytearray) -> None:
         try:
             chain.run(instance_of(client, shared_of(self.hub)), data, self._only)
+        except Close:
+            raise
         except Exception:
             # As it was: under Twisted an exception while data were received ended the connection.
             client.close(INTERNAL_ERROR, "a filter failed")

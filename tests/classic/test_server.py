@@ -197,7 +197,7 @@ def test_servers_on_one_redis_share_what_is_stored_and_published(
         assert second.recv(5) == "to everybody"
         redis.say("PUBLISH", "news", "from another application")
         assert second.recv(5) == "from another application"
-        two.wait_for("--PUBSUB--\nto everybody")
+        two.wait_for("--PUBSUB--\n.*b'news'.*b'to everybody'")
     until = time.monotonic() + 10
     while redis.say("EXISTS", "app:red"):
         assert time.monotonic() < until
@@ -226,12 +226,52 @@ def test_tls_with_key_and_cert(tmp_path: Path, scripts: list[Script]) -> None:
         (["-key", "none.pem"], "go together"),
         (["-key", "none.pem", "-cert", "none.pem"], "none.pem"),
         (["-f", "no_such_module"], "no_such_module"),
+        (["-f", "faulty"], "SyntaxError"),
+        (["-p", "99999"], "no port"),
+        (["-c", "none.json"], "none.json"),
+        (["--redis_host", "no host"], "needs a host"),
     ],
 )
 def test_what_cannot_start_says_why(arguments: list[str], sentence: str, tmp_path: Path) -> None:
+    write(tmp_path, "faulty.py", "def f(:")
     command = [sys.executable, "-m", "fws", "classic", "-p", "0", *arguments]
     environ = os.environ | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=30)
     assert done.returncode != 0
     assert sentence in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_an_option_of_redis_asks_for_redis(tmp_path: Path, scripts: list[Script], redis: RedisServer) -> None:
+    """Without `--redis` they were taken, and everything stayed in memory."""
+    script = Script(["-m", "fws", "classic", "--redis_port", str(redis.port)], tmp_path)
+    scripts.append(script)
+    script.wait_for("is reached")
+    with script.client() as client:
+        client.send("token:red")
+        until = time.monotonic() + 10
+        while not redis.say("SMEMBERS", "fws:red"):
+            assert time.monotonic() < until
+            time.sleep(0.02)
+        redis.say("PUBLISH", "global", "to everybody")
+        assert client.recv(5) == "to everybody"
+
+
+def test_the_import_patches_before_anything_is_loaded_that_it_would_miss(tmp_path: Path) -> None:
+    source = """
+import sys
+import fws.classic.filters.stdout_messages
+from fws import Filter
+
+print([name for name in ("gevent", "socket", "ssl", "select", "threading") if name in sys.modules])
+from fws.classic.server import *
+from gevent import monkey
+
+print(monkey.is_module_patched("socket"), monkey.is_module_patched("threading"))
+print(all((default_parser, build_reactor, reactor, sys, RedisStorageObject)))
+"""
+    name = write(tmp_path, "script.py", source)
+    environ = os.environ | {"PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-W", "error", name]
+    done = subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=30)
+    assert done.stdout.splitlines() == ["[]", "True True", "True"], done.stderr

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Collection
+from functools import lru_cache
 from typing import Any, ClassVar
 
 
@@ -66,8 +67,9 @@ def _call(function: Callable[..., Any], web_socket_instance: Any, data: Any) -> 
         function(web_socket_instance)
 
 
+@lru_cache(maxsize=1024)
 def _takes_data(function: Callable[..., Any]) -> bool:
-    """Whether it takes a second argument."""
+    """Whether it takes a second argument. Bound methods of one class are equal, so that each is looked at once."""
     try:
         inspect.signature(function).bind(None, None)
     except TypeError:

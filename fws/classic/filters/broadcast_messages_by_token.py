@@ -16,16 +16,21 @@ class BroadcastMessagesByTokenFilter(WebSocketMessageFilter):
     def filter(cls, web_socket_instance, data):
         storage = web_socket_instance.storage_object
         if data.startswith(PREFIX):
-            forget(web_socket_instance)
-            web_socket_instance.token = bytes(data[len(PREFIX) :]).decode("utf-8", "replace").strip()
-            storage.add(web_socket_instance.token, web_socket_instance.id)
+            token = bytes(data[len(PREFIX) :]).decode("utf-8", "replace").strip()
+            if token:
+                storage.add(token, web_socket_instance.id)
+                if token != web_socket_instance.token:
+                    forget(web_socket_instance)
+                web_socket_instance.token = token
             return
         token = web_socket_instance.token
         if token is None:
             return
-        storage.add(token, web_socket_instance.id)  # of a default token nobody has told yet
+        members = storage.get(token)
+        if web_socket_instance.id not in members:  # of a default token nobody has told yet
+            members.add(web_socket_instance.id)
         users = web_socket_instance.users
-        for member in storage.get(token):
+        for member in members:
             if member in users:
                 users[member].sendMessage(data)
 

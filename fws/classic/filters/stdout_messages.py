@@ -4,11 +4,15 @@ import sys
 
 from fws.classic.filters.base import WebSocketMessageFilter
 
+# What could move a terminal's cursor, or end the line.
+CONTROLS = {number: f"\\x{number:02x}" for number in (*range(0x20), *range(0x7F, 0xA0))}
+
 
 class StdoutMessageFilter(WebSocketMessageFilter):
-    """Print each message, a title above."""
+    """Print each message in one line, control characters escaped, a title above."""
 
     @classmethod
     def filter(cls, web_socket_instance, data):
-        sys.stdout.write(f"--MESSAGE--\n{bytes(data).decode('utf-8', 'backslashreplace')}\n")
+        text = bytes(data).decode("utf-8", "backslashreplace").translate(CONTROLS)
+        sys.stdout.write(f"--MESSAGE--\n{text}\n")
         sys.stdout.flush()
