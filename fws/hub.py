@@ -61,7 +61,7 @@ class Hub:
         self.generation = generation
         self.metrics = metrics or Metrics()
         self.scheduler = scheduler or Scheduler()
-        self.faults = Faults(self.metrics)
+        self.faults = Faults(self.metrics, generation.services.clock)
         self.broker: Broker = broker or MemoryBroker()
         self.clients: dict[str, Client] = {}
         # Clients whose `disconnect` is under way: they are in no list any more, but not done.
