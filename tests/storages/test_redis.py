@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import secrets
 import subprocess
 import time
@@ -19,6 +20,7 @@ from fws.link import Link
 from fws.storages.base import MAX_VALUE
 from fws.storages.memory import MemoryStorage
 from fws.storages.redis import RedisStorage
+from tests.integration.conftest import ROOT
 from tests.integration.redis_server import RedisServer, free_port
 from tests.integration.test_redis_cluster import Nodes
 from tests.integration.test_redis_sentinel import Group
@@ -75,6 +77,18 @@ class TestSentinel(Contract):
         prefix = f"{secrets.token_hex(4)}:"
         self.storage = RedisStorage(Link(group.url), prefix)
         self.passes = passing(group.servers[:1], prefix)
+
+
+class TestUser(Contract):
+    """A user that may do no more than docs/storage.md says."""
+
+    @pytest.fixture(autouse=True)
+    def made(self, server: RedisServer) -> None:
+        prefix = f"{secrets.token_hex(4)}:"
+        rights = re.findall(r"\+[a-z|]+", (ROOT / "docs" / "storage.md").read_text())
+        server.say("ACL", "SETUSER", "chat", "reset", "on", ">s3cret", f"~{prefix}*", "-@all", *rights)
+        self.storage = RedisStorage(Link(f"redis://chat:s3cret@127.0.0.1:{server.port}/0"), prefix)
+        self.passes = passing([server], prefix)
 
 
 class TestRedis(Contract):
