@@ -35,6 +35,7 @@ setup(
         "test": [
             "pytest>=8",
             "hypothesis>=6",
+            "cryptography>=42",
             "h11>=0.14",
             "websocket-client>=1.8",
             "playwright>=1.40",

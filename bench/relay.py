@@ -25,6 +25,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from process import free_port
+
 HERE = Path(__file__).parent
 SIZE = 128  # bytes of a message
 IN_FLIGHT = 512  # messages that the furthest receiver may be behind
@@ -39,13 +41,6 @@ connect = ["relay.join_many {{count}}"]
 [endpoints."/publish"]
 message = ["relay.to_named"]
 """
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def wait_for(port: int) -> None:

@@ -12,7 +12,7 @@ from gevent import GreenletExit
 
 from fws.channel import DELIVER
 from fws.connection import READ, READ_DEFLATED, Connection
-from fws.constants import ABNORMAL, MAX_PARTS, NO_STATUS, NORMAL, TOO_BIG, TRY_AGAIN_LATER
+from fws.constants import ABNORMAL, MAX_PARTS, NO_STATUS, NORMAL, POLICY_VIOLATION, TOO_BIG, TRY_AGAIN_LATER
 from fws.errors import Close, FillError, Reject, StorageError
 from fws.filter import DROP
 from fws.loop import Deadline
@@ -59,6 +59,8 @@ class Client(Connection):
         "_next_ping",
         "_parts",
         "_pinged",
+        "_said",
+        "_spoke",
         "channels",
         "close_code",
         "close_reason",
@@ -73,7 +75,7 @@ class Client(Connection):
 
     def __init__(self, endpoint: Endpoint, request: Request, hub: Hub, subprotocol: str = "") -> None:
         waits = endpoint.data.waits or endpoint.message.waits or endpoint.deliver.waits
-        outbox = Outbox(endpoint.settings.max_outbox, self)
+        outbox = Outbox(endpoint.bounds.max_outbox, self)
         super().__init__(hub, outbox, filters_data=bool(endpoint.data), waits=waits)
         self.id = secrets.token_urlsafe(9)
         self.request = request
@@ -101,6 +103,9 @@ class Client(Connection):
         self._deadline = 0.0
         self._next_ping = 0.0
         self._pinged = 0.0
+        # Whether it has sent a message since the sweeper last looked, and when the sweeper last saw that.
+        self._said = False
+        self._spoke = 0.0
 
     def __repr__(self) -> str:
         return f"<Client {self.id} {self.path}>"
@@ -214,15 +219,16 @@ class Client(Connection):
 
     def open(self, transport: Transport, head: bytes, agreement: Agreement | None, data: bytes) -> None:
         """Write `head`, the 101, and what was held; read frames, first those in `data`, which came with the request."""
-        server = self._hub.generation.config.server
+        limits = self._hub.generation.config.limits
         inflater = None
         if agreement is not None:
             self.deflate_bits = agreement.server_bits
             if self.kind != DELIVER:
                 self.kind = self.deflate_bits
             inflater = Inflater(agreement)
-        decoder = Decoder(self._endpoint.settings.max_message, inflater=inflater, max_fragments=server.max_fragments)
-        self._next_ping = self._hub.services.clock() + server.ping_interval
+        decoder = Decoder(self._endpoint.bounds.max_message, inflater=inflater, max_fragments=limits.max_fragments)
+        self._spoke = self._hub.services.clock()
+        self._next_ping = self._spoke + limits.ping_interval
         self.outbox.open(transport, head, plain=self.kind == 0)
         self.begin(transport, decoder, READ_DEFLATED if inflater is not None else READ, data)
 
@@ -248,6 +254,7 @@ class Client(Connection):
         if kind is str or kind is bytes:
             # After our Close what the peer still says is read and ignored (RFC 6455 1.4).
             if not self.closing:
+                self._said = True
                 self._parts = 0
                 try:
                     self._message.run(self, event)
@@ -287,7 +294,7 @@ class Client(Connection):
             return
         if not self._waits:
             self._deliver(publication)
-        elif self._handed + weight > self._endpoint.settings.max_outbox and self._handed:
+        elif self._handed + weight > self._endpoint.bounds.max_outbox and self._handed:
             self.overflow()
         else:
             self._handed += weight
@@ -332,7 +339,7 @@ class Client(Connection):
         self.close_code = code
         self.close_reason = reason
         # At least two of the sweeper's rounds, so that the Close frame has time to leave.
-        timeout = max(1.0, self._hub.generation.config.server.close_timeout)
+        timeout = max(1.0, self._hub.generation.config.limits.close_timeout)
         self._deadline = self._hub.services.clock() + timeout
 
     def kill(self) -> None:
@@ -353,11 +360,19 @@ class Client(Connection):
         if self.closing:
             if now + tick >= self._deadline or (self._ended and not self.outbox.waits):
                 self.end()
-        elif self._pinged:
-            server = self._hub.generation.config.server
+            return
+        limits = self._hub.generation.config.limits
+        if limits.idle_timeout is not None:
+            if self._said or self.busy:
+                self._said, self._spoke = False, now
+            elif now - self._spoke >= limits.idle_timeout:
+                self._hub.metrics.count("idle_timeouts")
+                self.close(POLICY_VIOLATION, "no message for too long")
+                return
+        if self._pinged:
             if self.busy or self.made_progress():
                 self._pinged = now
-            elif now - self._pinged >= server.ping_timeout:
+            elif now - self._pinged >= limits.ping_timeout:
                 self._hub.metrics.count("ping_timeouts")
                 self._begin_close(ABNORMAL, "no answer to a ping")
                 transport.abort()
@@ -368,7 +383,7 @@ class Client(Connection):
 
     def _answered(self) -> None:
         if self._pinged:
-            self._next_ping = self._pinged + self._hub.generation.config.server.ping_interval
+            self._next_ping = self._pinged + self._hub.generation.config.limits.ping_interval
             self._pinged = 0.0
 
     @property

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, get_args
 
 import msgspec
 
-from fws.config import Config, EndpointTable, Settings, load, place_problems, read
+from fws.config import Config, Document, EndpointTable, Settings, load, place_problems, read
 from fws.endpoint import Endpoint
 from fws.errors import ConfigError
 from fws.filled import Filled, templates_in
@@ -53,8 +53,11 @@ def load_generation(
     Raises:
         ConfigError: with every problem found, each with its place.
     """
-    environ = os.environ if environ is None else environ
-    document = load(file)
+    return generation_of(load(file), os.environ if environ is None else environ, services)
+
+
+def generation_of(document: Document, environ: Mapping[str, str], services: Services | None = None) -> Generation:
+    """Check and compile a TOML document. Arguments and errors are those of `load_generation`."""
     config, problems = read(document, environ)
     compiler = Compiler(config, Registry(project_of(config.folder)), services or Services(), environ)
     generation = compiler.generation()
@@ -131,7 +134,7 @@ class Compiler:
         # What an endpoint has from [server] is the same list, and at fault there.
         own = table.settings.origins is not self._config.server.origins
         origins = self._origins(table.settings, ("endpoints", table.path) if own else ("server",))
-        return Endpoint(table.path, table.settings, origins, pipelines)
+        return Endpoint(table.path, table.settings, table.bounds, origins, pipelines)
 
     def _default(self) -> Endpoint:
         pipelines = {
@@ -140,7 +143,7 @@ class Compiler:
             if event != "publication"
         }
         settings = self._config.server
-        return Endpoint(None, settings, self._origins(settings, ("server",)), pipelines)
+        return Endpoint(None, settings, self._config.limits, self._origins(settings, ("server",)), pipelines)
 
     def _origins(self, settings: Settings, table: Path) -> Origins:
         path = (*table, "origins")
@@ -397,10 +400,13 @@ class Compiler:
         if static and not (self._config.folder / static).is_dir():
             hint = "it is relative to the folder of the TOML file"
             self._problem(Problem(f"there is no folder {static!r}", ("server", "static"), hint=hint))
-        ca = self._config.redis.ca
-        if ca and not (self._config.folder / ca).is_file():
-            hint = "it is relative to the folder of the TOML file"
-            self._problem(Problem(f"there is no file {ca!r}", ("redis", "ca"), hint=hint))
+        files: dict[Path, str] = {("redis", "ca"): self._config.redis.ca}
+        if (tls := self._config.tls) is not None:
+            files |= {("server", "tls", name): getattr(tls, name) for name in ("cert", "key", "client_ca")}
+        for path, file in files.items():
+            if file and not (self._config.folder / file).is_file():
+                hint = "it is relative to the folder of the TOML file"
+                self._problem(Problem(f"there is no file {file!r}", path, hint=hint))
 
     def _warn_of_what_does_nothing(self) -> None:
         """Sections that are read and kept, but that this version does not act on: silence would look like service."""

@@ -44,15 +44,19 @@ class Connection:
 
     __slots__ = (
         "_backlog",
+        "_bytes_left",
         "_decoder",
         "_ended",
         "_filters_data",
         "_greenlet",
         "_heard",
         "_hub",
+        "_messages_left",
+        "_metered",
         "_parked",
         "_paused",
         "_read",
+        "_throttled",
         "_transport",
         "_waits",
         "closing",
@@ -79,6 +83,10 @@ class Connection:
         self._paused = False
         self._ended = False
         self._heard = False
+        # What may be read before the clock is asked whether it is too fast.
+        self._bytes_left = self._messages_left = 0.0
+        self._metered = 0.0
+        self._throttled = False
         self.closing = False
 
     # For subclasses.
@@ -112,6 +120,9 @@ class Connection:
         self._transport = transport
         self._decoder = decoder
         self._read = read
+        limits = self._hub.generation.config.limits
+        self._bytes_left, self._messages_left = float(limits.bytes), max(limits.messages, 1.0)
+        self._metered = self._hub.services.clock()
         self._hub.scheduler.soon(self._begin, data)
 
     def _begin(self, data: bytes) -> None:
@@ -138,10 +149,13 @@ class Connection:
             read = min(left, MAX_READ)
         data = transport.receive(read)
         if data:
+            self._bytes_left -= len(data)
             try:
                 self._take(data)
             except BaseException as error:
                 self._failed(error)
+            if self._bytes_left < 0 or self._messages_left < 0:
+                self._meter()
         elif data is not None:
             transport.stop_reading()
             self._ended = True
@@ -164,8 +178,28 @@ class Connection:
         if self._backlog is None:
             self._hub.when_uncrowded(self._resume)
 
+    def _meter(self) -> None:
+        """As much has been read as a second's worth is: if that took less than its time, nothing is until then."""
+        limits, now = self._hub.generation.config.limits, self._hub.services.clock()
+        passed, self._metered = now - self._metered, now
+        burst = max(limits.messages, 1.0)
+        self._bytes_left = min(limits.bytes, self._bytes_left + passed * limits.bytes)
+        self._messages_left = min(burst, self._messages_left + passed * limits.messages)
+        wait = max(-self._bytes_left / limits.bytes, -self._messages_left / limits.messages)
+        if wait > 0 and not self._throttled and self._decoder is not None:
+            assert self._transport is not None
+            self._hub.metrics.count("throttles")
+            self._throttled = self._paused = True
+            self._transport.stop_reading()
+            self._hub.scheduler.after(wait, self._go_on_reading)
+
+    def _go_on_reading(self) -> None:
+        self._throttled = False
+        if self._backlog is None:
+            self._resume()
+
     def _resume(self) -> None:
-        if self._paused and self._transport is not None:
+        if self._paused and not self._throttled and self._transport is not None:
             self._paused = False
             self._transport.start_reading(self._readable)
 
@@ -182,13 +216,16 @@ class Connection:
             data = self.filter_data(data)
         decoder = self._decoder
         events = decoder.feed(data) if decoder is not None else []
+        self._messages_left -= len(events)
         if len(events) == 1:
             self.serve(events[0])
         elif events:
             self._serve_in_loop(events)
 
     def _decode(self, data: bytes) -> list[Any]:
-        return self._decoder.feed(data) if self._decoder is not None and data else []
+        events = self._decoder.feed(data) if self._decoder is not None and data else []
+        self._messages_left -= len(events)
+        return events
 
     # Serving. Answers to the messages of one read go out together.
 

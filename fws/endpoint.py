@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from fws.config import Settings
+from fws.config import Bounds, Settings
 from fws.filter import EVENTS
 from fws.pipeline import Pipeline
 from fws.protocol.handshake import Origins
@@ -18,13 +18,25 @@ class Endpoint:
         pipelines: by event; events without filters have an empty one.
     """
 
-    __slots__ = ("_segments", "connect", "data", "deliver", "disconnect", "message", "origins", "path", "settings")
+    __slots__ = (
+        "_segments",
+        "bounds",
+        "connect",
+        "data",
+        "deliver",
+        "disconnect",
+        "message",
+        "origins",
+        "path",
+        "settings",
+    )
 
     def __init__(
-        self, path: str | None, settings: Settings, origins: Origins, pipelines: Mapping[str, Pipeline]
+        self, path: str | None, settings: Settings, bounds: Bounds, origins: Origins, pipelines: Mapping[str, Pipeline]
     ) -> None:
         self.path = path
         self.settings = settings
+        self.bounds = bounds
         self.origins = origins
         self._segments = tuple((path or "").split("/"))
         self.connect = pipelines["connect"]

@@ -56,7 +56,8 @@ class Faults:
         what = f"{name}: {error}"
         if isinstance(error, BlockingSwitchOutError):
             what = "it waits, though its filter promises `waits = False`"
-        logger.error("%s failed in %s%s: %s", event, where, subject, what, extra={"error": error})
+        extra = {"error": error, "cause": f"{event} {where} {name}"}
+        logger.error("%s failed in %s%s: %s", event, where, subject, what, extra=extra)
 
     def _is_news(self, what: str) -> bool:
         """Whether to tell a failure of the storage that somebody has to mend: nothing mends it by itself."""

@@ -20,16 +20,20 @@ from geventwebsocket.handler import WebSocketHandler
 
 from fws.client import Client
 from fws.errors import Refusal
+from fws.gate import RETRY, Ticket
 from fws.loop import Deadline, overdue, pause
 from fws.protocol.deflate import Agreement, negotiate
 from fws.protocol.handshake import check, check_origin, choose_subprotocol, response_headers, wants_upgrade
 from fws.protocol.head import Head, HeadReader
+from fws.protocol.proxy import ProxyError, Source, forwarded, header_end, normal, parse_networks, parse_proxy
 from fws.request import Request
-from fws.transport import Transport
+from fws.tls import identity_of, reason_of
+from fws.transport import TlsTransport, Transport, end_tls
 
 if TYPE_CHECKING:
     from fws.board import Seat
     from fws.hub import Hub
+    from fws.tls import Keeper
 
 logger = logging.getLogger("fws.http")
 
@@ -42,15 +46,43 @@ LINGER = 1.0
 # still waits.
 PATIENCE = 0.02
 EAGER = 0.005
+# When all places are taken, so many at a time are told so, and have so many seconds to ask. Who comes meanwhile waits
+# in the listening socket.
+REFUSED = 16
+REFUSED_TIMEOUT = 2.0
+FULL_PAUSE = 0.05
 # No request has a body here (the head reader refuses them), so all share one empty stream.
 _NO_BODY = io.BytesIO()
+
+
+class Arrival:
+    """An accepted connection.
+
+    Attributes:
+        address: the peer's.
+        ticket: what it counts for at the gate; None where that is not known yet, or the client has it.
+        refusal: what its first request is answered with; None when it may come in.
+    """
+
+    __slots__ = ("address", "refusal", "ticket")
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        self.ticket: Ticket | None = None
+        self.refusal: Refusal | None = None
+
+    def leave(self) -> None:
+        if self.ticket is not None:
+            self.ticket.leave()
 
 
 class Listener(WSGIServer):
     """gevent's server with what its handlers need to know.
 
     Args:
+        capacity: connections that there may be.
         seat: of a worker that shares its listening socket with others.
+        tls: what makes handshakes; None for no TLS.
 
     Attributes:
         draining: whether upgrades are refused.
@@ -60,13 +92,27 @@ class Listener(WSGIServer):
     # The machine's own name would be looked up in the DNS, for an environ that no filter sees.
     base_env = {**WSGIServer.base_env, "SERVER_NAME": "fws"}
 
-    def __init__(self, listener: Any, application: Callable[..., Any], hub: Hub, seat: Seat | None = None) -> None:
+    def __init__(
+        self,
+        listener: Any,
+        application: Callable[..., Any],
+        hub: Hub,
+        capacity: int,
+        seat: Seat | None = None,
+        tls: Keeper | None = None,
+    ) -> None:
         # With others at the same socket gevent takes one connection in each turn, not a hundred.
-        environ = {"wsgi.multiprocess": seat is not None}
+        environ = {"wsgi.multiprocess": seat is not None, "wsgi.url_scheme": "http" if tls is None else "https"}
         super().__init__(listener, application, handler_class=Handler, log=None, error_log=logger, environ=environ)
         self.hub = hub
+        self.tls = tls
+        config = hub.generation.config.server
+        self.trusted = parse_networks(config.trusted_proxies)
+        self.proxy_protocol = config.proxy_protocol
         self.draining = False
         self.arriving = 0
+        self._capacity = capacity
+        self._refused = 0
         self._seat = seat
         self._eager_until = 0.0
 
@@ -75,36 +121,69 @@ class Listener(WSGIServer):
         """Those that are open."""
         return self.arriving + len(self.hub.clients)
 
-    def handle(self, sock: Any, address: Any) -> None:
+    def handle(self, sock: Any, arrival: Arrival) -> None:
         try:
-            super().handle(sock, address)
+            Handler(sock, arrival, self).handle()
         finally:
-            self.arriving -= 1
+            arrival.leave()
+            if arrival.refusal is None:
+                self.arriving -= 1
+            else:
+                self._refused -= 1
 
     def do_read(self) -> Any:
         """Accept a connection. Out of descriptors, say so in a line, and try again in a moment."""
         seat = self._seat
         if seat is not None and time.monotonic() > self._eager_until and seat.is_ahead(self.connections):
-            self.stop_accepting()
-            self._timer = self.loop.timer(PATIENCE)
-            self._timer.start(self._accept_eagerly)
+            self._rest(PATIENCE, self._accept_eagerly)
+            return None
+        if self.connections >= self._capacity and self._refused >= REFUSED:
+            self._rest(FULL_PAUSE)
             return None
         try:
             accepted = super().do_read()
-            if accepted:
-                self.arriving += 1
-                if seat is not None:
-                    seat.beat(self.connections)
-            return accepted
         except OSError as error:
             if self.is_fatal_error(error):
                 raise
             self.hub.metrics.count("accept_failures")
             logger.error("cannot accept connections: %s", error.strerror)
-            self.stop_accepting()
-            self._timer = self.loop.timer(0.1)
-            self._timer.start(self._start_accepting_if_started)
+            self._rest(0.1)
             return None
+        if not accepted:
+            return None
+        sock, address = accepted
+        arrival = self._admit(normal(str(address[0])) if isinstance(address, tuple) else "")
+        if arrival is None:
+            sock.close()
+            return None
+        if seat is not None:
+            seat.beat(self.connections)
+        return sock, arrival
+
+    def _admit(self, address: str) -> Arrival | None:
+        """Whether a connection may come in, or is to be told why not; None for neither."""
+        arrival = Arrival(address)
+        try:
+            if self.connections >= self._capacity:
+                self.hub.metrics.count("clients_over_limit")
+                logger.warning("there are %d connections, and no place for more", self._capacity)
+                raise Refusal(503, "The server is full.", [RETRY])
+            if address not in self.trusted:
+                arrival.ticket = self.hub.gate.enter(address)
+        except Refusal as refusal:
+            if self._refused >= REFUSED:
+                return None
+            arrival.refusal = refusal
+            self._refused += 1
+        else:
+            self.arriving += 1
+        return arrival
+
+    def _rest(self, seconds: float, then: Callable[[], None] | None = None) -> None:
+        """Accept nobody for a while."""
+        self.stop_accepting()
+        self._timer = self.loop.timer(seconds)
+        self._timer.start(then or self._start_accepting_if_started)
 
     def _accept_eagerly(self) -> None:
         """The others have had their time: who still waits is accepted by whoever comes first."""
@@ -123,9 +202,10 @@ class Handler(WebSocketHandler):
     # The library's own property builds one that takes the application's log handlers away.
     logger = logger
 
-    def __init__(self, sock: Any, address: Any, server: Listener) -> None:
+    def __init__(self, sock: Any, arrival: Arrival, server: Listener) -> None:
         # With a stream of its own (4.6 KB a client) the library would read ahead of our head reader.
-        super().__init__(sock, address, server, rfile=_NO_BODY)
+        super().__init__(sock, arrival.address, server, rfile=_NO_BODY)
+        self._arrival = arrival
         self._head: Any = None
         self._rest = b""
         self._timeout: Deadline | None = None
@@ -133,18 +213,29 @@ class Handler(WebSocketHandler):
         self._refused = False
         self._upgrades = False
         self._switching = b""
+        # Where the connection comes from, and the request that is being answered: a proxy's are those of many.
+        self._peer = self._source = Source(arrival.address)
+        self._arrived = False
+        self._secure = False
 
     def handle_one_request(self) -> Any:
         """Read one head, answer it. The result is pywsgi's: True for another request, None for the end."""
         hub = self.server.hub
         # Absolute, from the accept to the 101: one byte now and then does not extend it. None of this is a
         # socket time-out: a filter in `connect` counts as well.
-        self._timeout = Deadline(hub.generation.config.server.handshake_timeout)
+        limit = hub.generation.config.limits.handshake_timeout
+        refusal = self._arrival.refusal
+        self._timeout = Deadline(limit if refusal is None else min(limit, REFUSED_TIMEOUT))
         with self._timeout:
             try:
+                if not self._arrived and not self._arrive():
+                    return None
                 head = self._read_head()
                 if head is None:
                     return None
+                if refusal is not None:
+                    raise refusal
+                self._source = forwarded(head, self._peer, self.server.trusted)
                 self._prepare(head)
                 if not self._upgrades:
                     self._timeout.close()
@@ -156,7 +247,7 @@ class Handler(WebSocketHandler):
                     self._linger()
             except Deadline:
                 hub.metrics.count("handshake_timeouts")
-                if not self.headers_sent:
+                if not self.headers_sent and self._arrived:
                     self._answer(Refusal(408, "The request took too long."))
                 return None
             except Refusal as refusal:
@@ -168,15 +259,62 @@ class Handler(WebSocketHandler):
             finally:
                 self._timeout.close()
         if self.close_connection or self.server.draining:
+            self._end_tls()
             return None
         # Reading and writing do not wait while bytes and room are there: a peer that sends request after request
         # would never let go of the loop.
         pause()
         return True
 
+    def _arrive(self) -> bool:
+        """What comes before the first request: a trusted proxy's word about its client, and TLS."""
+        server = self.server
+        if server.proxy_protocol and self._peer.address in server.trusted:
+            try:
+                source = parse_proxy(self._read_proxy_header())
+            except ProxyError as error:
+                server.hub.metrics.count("proxy_errors")
+                logger.warning("the proxy %s sent %s", self._peer.address or "at the UNIX socket", error)
+                return False
+            if source is not None:
+                self._peer = self._source = source
+        if server.tls is not None and not self._shake(server.tls):
+            return False
+        self._arrived = True
+        return True
+
+    def _read_proxy_header(self) -> bytes:
+        """To its last byte and no further: what follows may be TLS."""
+        header = b""
+        end = None
+        while end is None:
+            ahead = self.socket.recv(RECEIVE, socket.MSG_PEEK)
+            if not ahead:
+                raise ProxyError("no PROXY header")
+            end = header_end(header + ahead)
+            header += self.socket.recv(len(ahead) if end is None else end - len(header))
+        return header
+
+    def _shake(self, tls: Keeper) -> bool:
+        """Do the TLS handshake. What does not speak TLS is closed, with no more than a debug line."""
+        try:
+            self.socket = tls.shake(self.socket)
+        except OSError as error:
+            self.server.hub.metrics.count("tls_failures")
+            logger.debug("no TLS with %s: %s", self._address(), reason_of(error))
+            return False
+        self._secure = True
+        return True
+
+    def _end_tls(self) -> None:
+        inner = getattr(self.socket, "_sslobj", None)
+        if inner is not None:
+            end_tls(inner)
+
     def _read_head(self) -> Head | None:
         """The next request's head; None when the peer leaves before it is complete."""
-        reader = HeadReader()
+        limits = self.server.hub.generation.config.limits
+        reader = HeadReader(limits.max_head, limits.max_head_line, limits.max_headers)
         data = self._rest
         while True:
             head = reader.feed(data) if data else None
@@ -219,6 +357,7 @@ class Handler(WebSocketHandler):
 
     def _linger(self) -> None:
         """End our half of the stream and read the peer's to its end, for a while."""
+        self._end_tls()
         with Timeout(LINGER, False):
             try:
                 self.socket.shutdown(socket.SHUT_WR)
@@ -261,17 +400,35 @@ class Handler(WebSocketHandler):
         if route is None:
             raise Refusal(404, "There is no endpoint at this path.")
         endpoint, params = route
-        check_origin(head, endpoint.origins, secure=self.server.ssl_enabled)
+        source, gate = self._source, hub.gate
+        if self._arrival.ticket is None:
+            self._arrival.ticket = gate.enter(source.address)
+        ticket = self._arrival.ticket
+        gate.check_logins(source.address)
+        secure = self._secure if source.secure is None else source.secure
+        check_origin(head, endpoint.origins, secure=secure, host=source.host)
         subprotocol = choose_subprotocol(head, endpoint.settings.subprotocols)
         offers = head.get("sec-websocket-extensions")
         if endpoint.settings.compression and offers is not None:
             self._agreement = negotiate(offers)
         client = Client(endpoint, Request(head, params, self._address()), hub, subprotocol or "")
+        if self._secure:
+            client.identity = identity_of(self.socket)
         try:
             client.connect()
         except Deadline:
             hub.metrics.count("handshake_timeouts")
             raise Refusal(503, "The server took too long to decide.") from None
+        except Refusal as refusal:
+            if refusal.status == 401:
+                gate.login_failed(source.address)
+            raise
+        if client.identity is not None:
+            try:
+                ticket.claim(str(client.identity.get("user") or ""))
+            except Refusal:
+                client.disconnect()
+                raise
         if self.server.draining:
             client.disconnect()
             raise _going_away()
@@ -310,7 +467,9 @@ class Handler(WebSocketHandler):
         """
         client: Client = self.websocket
         client_socket, self.socket = self.socket, None
-        client.open(Transport(client_socket), self._switching, self._agreement, self._rest)
+        transport = (TlsTransport if self._secure else Transport)(client_socket, self._arrival.ticket)
+        self._arrival.ticket = None
+        client.open(transport, self._switching, self._agreement, self._rest)
         del self.websocket
 
     def run_application(self) -> None:
@@ -337,8 +496,7 @@ class Handler(WebSocketHandler):
             logger.debug("%s %s %s", self._address(), self.requestline, self.code)
 
     def _address(self) -> str:
-        address = self.client_address
-        return str(address[0]) if isinstance(address, tuple) else ""
+        return self._source.address
 
 
 class _Headers:

@@ -18,6 +18,7 @@ from fws.channel import ENTRY, Channel, Entry
 from fws.errors import Close
 from fws.faults import Faults
 from fws.filter import DROP, Services
+from fws.gate import Gate
 from fws.loop import BUDGET, Deadline, Scheduler, pause
 from fws.message import payload_of
 from fws.metrics import Metrics
@@ -61,6 +62,7 @@ class Hub:
         self.generation = generation
         self.metrics = metrics or Metrics()
         self.scheduler = scheduler or Scheduler()
+        self.gate = Gate(generation.config.limits, self.metrics, generation.services.clock)
         self.faults = Faults(self.metrics, generation.services.clock)
         self.broker: Broker = broker or MemoryBroker()
         self.clients: dict[str, Client] = {}

@@ -1,7 +1,8 @@
 """The log: one line for one thing, short, safe to print, and never a flood.
 
 Lines are at most 300 bytes, control characters are escaped, and the same line again within a second is counted
-instead of printed. A log that cannot be written never stops the server.
+instead of printed; so is what exceeds ten lines a second of one cause. A log that cannot be written never stops the
+server.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ import msgspec
 MAX_LINE = 300
 # How long a line that was printed is folded when it comes again.
 FOLD = 1.0
+# Lines of one cause in this time; more are counted.
+PER_CAUSE = 10
 # Distinct lines remembered for folding; beyond that an attacker writes a different line each time anyway.
 MAX_REMEMBERED = 1000
 
@@ -80,7 +83,9 @@ FORMATS: dict[str, type[Text | Json]] = {"text": Text, "json": Json}
 class FoldingHandler(logging.Handler):
     """Writes lines to a stream; the same line again within `FOLD` seconds is counted, and the count printed after.
 
-    Two lines are the same when logger, level and text are.
+    Two lines are the same when logger, level and text are. Of lines that differ and have the same cause `PER_CAUSE` are
+    written in that time, and then how many more there were. The cause is the place in the code, and what
+    `extra={"cause": …}` says beside it, such as one client of many.
     """
 
     def __init__(
@@ -96,6 +101,8 @@ class FoldingHandler(logging.Handler):
         self._clock = clock
         # By line: since when, how often more, and the last record.
         self._seen: dict[tuple[str, int, str], list[Any]] = {}
+        # By cause: since when, how many lines were written, how many more there were, and the last record.
+        self._causes: dict[tuple[str, int, str], list[Any]] = {}
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
@@ -110,6 +117,8 @@ class FoldingHandler(logging.Handler):
                 seen[1] += 1
                 seen[2] = record
                 return
+            if self._is_too_many(record, now):
+                return
             if len(self._seen) < MAX_REMEMBERED:
                 self._seen[key] = [now, 0, record]
             self._write(self.format(record))
@@ -121,11 +130,32 @@ class FoldingHandler(logging.Handler):
         except Exception:  # a log that fails must not fail what it speaks of
             pass
 
+    def _is_too_many(self, record: logging.LogRecord, now: float) -> bool:
+        cause = (record.pathname, record.lineno, str(getattr(record, "cause", ""))[:MAX_LINE])
+        if cause not in self._causes and len(self._causes) >= MAX_REMEMBERED:
+            cause = ("", 0, "")  # a flood of causes is one itself
+        counts = self._causes.get(cause)
+        if counts is None:
+            self._causes[cause] = [now, 1, 0, record]
+            return False
+        if counts[1] < PER_CAUSE:
+            counts[1] += 1
+            return False
+        counts[2] += 1
+        counts[3] = record
+        return True
+
     def settle(self, now: float | None = None) -> None:
         """Print the counts of lines whose second is over. Called by the next line, and by the server's sweep."""
-        if not self._seen:
+        if not self._causes:
             return
         now = self._clock() if now is None else now
+        for cause in [cause for cause, counts in self._causes.items() if now - counts[0] >= FOLD]:
+            _, _, more, record = self._causes.pop(cause)
+            if more:
+                line = logging.makeLogRecord(record.__dict__)
+                line.msg, line.args = f"{shorten(record.getMessage(), 200)} (the last of {more} more like it)", ()
+                self._write(self.format(line))
         for key in [key for key, seen in self._seen.items() if now - seen[0] >= FOLD]:
             _, more, record = self._seen.pop(key)
             if more:
@@ -136,6 +166,10 @@ class FoldingHandler(logging.Handler):
     def flush(self) -> None:
         """Print every count that is left."""
         self.settle(float("inf"))
+
+    def write_past(self, level: int, name: str, text: str) -> None:
+        """Write one line from a thread of the system's, which may take none of the locks that greenlets hold."""
+        self._write(self.format(logging.LogRecord(name, level, "", 0, text[:MAX_LINE], (), None)))
 
     def _write(self, line: str) -> None:
         try:

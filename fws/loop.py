@@ -52,6 +52,16 @@ class Scheduler:
             self._timer.start(self._run)
         self._calls.append(call)
 
+    def after(self, seconds: float, call: Callable[[], None]) -> None:
+        """Call in so many seconds."""
+        timer = get_hub().loop.timer(seconds)
+
+        def run() -> None:
+            timer.close()
+            call()
+
+        timer.start(run)
+
     def _run(self) -> None:
         calls, self._calls = self._calls, []
         for call in calls:

@@ -16,9 +16,17 @@ MAX_PIECES = 256
 
 
 class Wire(Protocol):
-    """What an outbox needs of a transport. `fd` is -1 where bytes may not be sent past it."""
+    """What an outbox needs of a transport.
+
+    Attributes:
+        fd: -1 where bytes may not be sent past it.
+        waits: whether it has taken bytes that are not on their way yet.
+    """
 
     fd: int
+
+    @property
+    def waits(self) -> bool: ...
 
     def send(self, data: bytes | memoryview, /) -> int: ...
     def sendmsg(self, pieces: list[bytes | memoryview], /) -> int: ...
@@ -87,7 +95,7 @@ class Outbox:
     @property
     def waits(self) -> bool:
         """Whether bytes wait for the peer to take others."""
-        return self.size > 0
+        return self.size > 0 or (self._wire is not None and self._wire.waits)
 
     def open(self, wire: Wire, head: bytes = b"", *, plain: bool) -> None:
         """The handshake is done: write what was held, and from now on directly.

@@ -13,7 +13,8 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import msgspec
 
-from fws.config.schema import Channel, Redis, Server, Settings
+from fws.config.limits import Bounds, Limits
+from fws.config.schema import Channel, Redis, Server, Settings, Tls
 from fws.filter import EVENTS, hooks_of
 from fws.options import Option, options_of
 from fws.pipeline import Pipeline
@@ -186,19 +187,20 @@ def _anchor(heading: str) -> str:
 
 def settings_markdown() -> str:
     """The page of all settings that are no filter's options."""
-    shared = options_of(Settings)
-    names = {option.name for option in shared}
     sections: list[tuple[str, str, Sequence[Option]]] = [
-        (
-            "[server]",
-            "Where the process listens, how long it waits.",
-            [option for option in options_of(Server) if option.name not in names],
-        ),
+        ("[server]", "Where the process listens, and what is in front of it.", _own(Server, Settings)),
         (
             "[server] and [endpoints.…]",
             'In `[server]` for every path, in `[endpoints."/path"]` for one.',
-            shared,
+            options_of(Settings),
         ),
+        ("[limits]", "For each process. None can be switched off by zero: a limit is a number.", _own(Limits, Bounds)),
+        (
+            "[limits] and [endpoints.…]",
+            'In `[limits]` for every path, in `[endpoints."/path"]` for one.',
+            options_of(Bounds),
+        ),
+        ("[server.tls]", "Certificate and key; without this section there is no TLS.", options_of(Tls)),
         ("[redis]", "What several processes share.", options_of(Redis)),
         ('[channels."pattern"]', "Settings of the channels that a pattern matches.", options_of(Channel)),
     ]
@@ -206,6 +208,12 @@ def settings_markdown() -> str:
     for title, text, options in sections:
         parts += [f"## {title}", text, _table([(option, option.help) for option in options])]
     return "\n\n".join(parts) + "\n"
+
+
+def _own(cls: type, shared: type) -> list[Option]:
+    """The options of a section that no endpoint has."""
+    names = {option.name for option in options_of(shared)}
+    return [option for option in options_of(cls) if option.name not in names]
 
 
 # The names of chains and filters, and quantities, as the loader reads them; a test compares the two.
@@ -229,7 +237,7 @@ def json_schema(registry: Registry) -> dict[str, Any]:
     """
     filters = named(found for found in registry.all() if isinstance(found, Found))
     events = {event: _ref("pipeline", EVENT_HELP[event]) for event in EVENTS}
-    endpoint = _options(options_of(Settings)) | {
+    endpoint = _options([*options_of(Settings), *options_of(Bounds)]) | {
         event: schema for event, schema in events.items() if event != "publication"
     }
     return {
@@ -237,7 +245,11 @@ def json_schema(registry: Registry) -> dict[str, Any]:
         "title": "fws configuration",
         **_object(
             {
-                "server": _object(_options(options_of(Server)), "The process, and the settings of every path."),
+                "server": _object(
+                    {**_options(options_of(Server)), "tls": _required(Tls, "Certificate and key of TLS.")},
+                    "The process, and the settings of every path.",
+                ),
+                "limits": _object(_options(options_of(Limits)), "How much of what there may be."),
                 "redis": _object(_options(options_of(Redis)), "What several processes share."),
                 "channels": {
                     "description": "Settings of channels, by pattern.",
@@ -300,6 +312,12 @@ def _object(properties: dict[str, Any], description: str = "") -> dict[str, Any]
     """A table that refuses other keys."""
     described = {"description": description} if description else {}
     return {**described, "type": "object", "properties": properties, "additionalProperties": False}
+
+
+def _required(cls: type, description: str) -> dict[str, Any]:
+    """A table some of whose keys must be there."""
+    options = options_of(cls)
+    return {**_object(_options(options), description), "required": [o.name for o in options if o.required]}
 
 
 def _options(options: Sequence[Option]) -> dict[str, Any]:

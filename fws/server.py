@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import errno
 import gc
+import grp
 import logging
 import os
+import pwd
 import resource
 import signal
 import stat
+from collections.abc import MutableMapping
 from pathlib import Path
 from typing import Any
 
@@ -35,13 +38,19 @@ from fws.storages.base import Storage
 from fws.storages.memory import MemoryStorage
 from fws.storages.redis import RedisStorage
 from fws.sweeper import Sweeper
+from fws.tls import LOOK, Keeper
+from fws.watchdog import Watchdog
 from fws.web import Web
 
 logger = logging.getLogger("fws")
 
 BACKLOG = 1024
+# The descriptor at which systemd begins to pass sockets (SD_LISTEN_FDS_START).
+FIRST_GIVEN = 3
 # Below this many descriptors a public server runs out of them before it runs out of anything else.
 LOW_FILE_LIMIT = 4096
+# Descriptors that no connection gets; 16 of them are for those who are told that there is no place.
+RESERVE = 128
 # Clients told to go in one go. They come back at once, elsewhere: a thousand at a time is what one takes in a second.
 DRAIN_SLICE = 100
 # Share of the drain time over which the good-byes are spread; the rest is for closing handshakes and `disconnect`.
@@ -69,6 +78,8 @@ class Server:
         address: where to listen.
         log: whose folded lines are settled now and then.
         pulse: of a worker, which shares its listening socket with others.
+        tls: what makes TLS handshakes; None for no TLS.
+        given: a listening socket that others opened and keep; None to open one at the address.
     """
 
     def __init__(
@@ -77,6 +88,8 @@ class Server:
         address: Tcp | Unix,
         log: FoldingHandler | None = None,
         pulse: Pulse | None = None,
+        tls: Keeper | None = None,
+        given: Any = None,
     ) -> None:
         self.generation = generation
         self.address = address
@@ -85,8 +98,11 @@ class Server:
         generation.services.storage = storage_of(generation)
         self._log = log
         self._pulse = pulse
+        self._tls = tls
+        self._given = given
         self._stop = Event()
         self._listener: Listener | None = None
+        self._watchdog: Watchdog | None = None
         self._greenlets: list[Any] = []
         self._handlers: dict[int, Any] = {}
         static = generation.config.server.static
@@ -100,16 +116,19 @@ class Server:
         """Listen and serve, and heed SIGTERM and SIGINT from now on. Raises StartError."""
         for number in (signal.SIGTERM, signal.SIGINT):
             self._handlers[number] = gevent.signal_handler(number, self._signalled)
+        self._handlers[signal.SIGHUP] = gevent.signal_handler(signal.SIGHUP, self._hung_up)
         pulse = self._pulse
         if pulse is None:
             self._handlers[signal.SIGUSR2] = gevent.signal_handler(signal.SIGUSR2, self._asked_to_renew)
             raise_file_limit()
-            listener = listen(self.address)
+            settings = self.generation.config.server
+            listener = self._given or listen(self.address, settings.socket_mode, settings.socket_owner)
         else:
-            self._handlers[signal.SIGHUP] = gevent.signal_handler(signal.SIGHUP, self._hung_up)
             listener = pulse.listener()
             self._greenlets.append(gevent.spawn(self._beat, pulse))
-        self._listener = Listener(listener, self._web, self.hub, pulse.seat if pulse is not None else None)
+        seat = pulse.seat if pulse is not None else None
+        capacity = capacity_of(self.generation.config.limits.clients)
+        self._listener = Listener(listener, self._web, self.hub, capacity, seat, self._tls)
         self.address = bound(self.address, listener)
         self.hub.start()
         try:
@@ -124,6 +143,11 @@ class Server:
         gc.collect()
         gc.freeze()
         self._greenlets += [gevent.spawn(Sweeper(self.hub).run), gevent.spawn(self._settle_log)]
+        if self._tls is not None:
+            self._greenlets.append(gevent.spawn(self._look_at_certificates, self._tls))
+        max_block = self.generation.config.limits.max_block
+        self._watchdog = Watchdog(max_block, self.hub.metrics, self._tell_of_block)
+        self._watchdog.start()
         self._listener.start()
         if pulse is not None:
             pulse.seat.beat(0)
@@ -177,7 +201,7 @@ class Server:
             listener.draining = True
         clients = list(self.hub.clients.values())
         logger.info("going away: %d clients to tell, at most %g s", len(clients), limit)
-        if self._pulse is None:
+        if self._pulse is None and self._given is None:
             remove_socket_file(self.address)
         spread = min(len(clients) / DRAIN_RATE, limit * SPREAD)
         for start in range(0, len(clients), DRAIN_SLICE):
@@ -199,6 +223,8 @@ class Server:
         # Mostly there is much time left; after stuck filters a little, which is enough for a Redis that answers.
         self.hub.broker.stop(min(LAST_PUBLICATIONS, max(end - clock(), 0.1)))
         gevent.killall(self._greenlets, block=False)
+        if self._watchdog is not None:
+            self._watchdog.stop()
         logger.info("stopped")
         if self._log is not None:
             self._log.flush()
@@ -211,9 +237,12 @@ class Server:
         self._stop.set()
 
     def _hung_up(self) -> None:
-        logger.warning(
-            "SIGHUP: a configuration cannot be loaded anew yet; SIGUSR2 to the supervisor renews the workers"
-        )
+        if self._tls is not None:
+            self._tls.reload()
+        else:
+            logger.warning(
+                "SIGHUP: a configuration cannot be loaded anew yet; SIGUSR2 to the supervisor renews the workers"
+            )
 
     def _asked_to_renew(self) -> None:
         logger.warning("SIGUSR2: with one worker there is no supervisor to renew it: restart the server")
@@ -224,6 +253,15 @@ class Server:
             serves = listener is not None and listener.started and not self._stop.is_set()
             pulse.seat.beat(listener.connections if serves and listener is not None else None)
             gevent.sleep(BEAT)
+
+    def _look_at_certificates(self, tls: Keeper) -> None:
+        while True:
+            gevent.sleep(LOOK)
+            tls.look()
+
+    def _tell_of_block(self, line: str) -> None:
+        if self._log is not None:
+            self._log.write_past(logging.WARNING, logger.name, line)
 
     def _settle_log(self) -> None:
         while self._log is not None:
@@ -263,32 +301,84 @@ def broker_of(generation: Generation, metrics: Metrics) -> Broker:
     )
 
 
-def listen(address: Tcp | Unix) -> Any:
-    """A listening socket. Raises StartError that says why not and what to do."""
+def listen(address: Tcp | Unix, mode: str = "", owner: str = "") -> Any:
+    """A listening socket. Raises StartError that says why not and what to do.
+
+    Args:
+        mode: rights on the file of a UNIX socket, in octal.
+        owner: of that file, `user`, `user:group` or `:group`.
+    """
     try:
         if isinstance(address, Unix):
-            _remove_stale(address.path)
-            listener = socket.socket(socket.AF_UNIX)
-            where: Any = address.path
-        else:
-            found = socket.getaddrinfo(
-                address.host or None, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-            )
-            family, where = found[0][0], found[0][4]
-            listener = socket.socket(family)
+            return _listen_at(address.path, mode, owner)
+        found = socket.getaddrinfo(address.host or None, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        family, where = found[0][0], found[0][4]
+        listener = socket.socket(family)
+        try:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if family == socket.AF_INET6:
                 # `[::]` takes IPv4 too, as people expect of "all interfaces".
                 listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-        try:
             listener.bind(where)
             listener.listen(BACKLOG)
         except OSError:
             listener.close()
             raise
         return listener
-    except (OSError, UnicodeError) as error:
+    except (OSError, UnicodeError, LookupError) as error:
         raise StartError(f"cannot listen on {address}: {_advice(error)}") from None
+
+
+def _listen_at(path: str, mode: str, owner: str) -> Any:
+    """A UNIX socket. Nobody can connect before its file has the right mode and owner: it listens last."""
+    _remove_stale(path)
+    listener = socket.socket(socket.AF_UNIX)
+    try:
+        listener.bind(path)
+        try:
+            if owner:
+                user, _, group = owner.partition(":")
+                os.chown(path, pwd.getpwnam(user).pw_uid if user else -1, grp.getgrnam(group).gr_gid if group else -1)
+            if mode:
+                os.chmod(path, int(mode, 8))
+            listener.listen(BACKLOG)
+        except BaseException:
+            os.unlink(path)
+            raise
+    except BaseException:
+        listener.close()
+        raise
+    return listener
+
+
+def given_listener(environ: MutableMapping[str, str]) -> Any:
+    """The listening socket that systemd passed (sd_listen_fds(3)), None without one. Takes the variables away.
+
+    Raises:
+        StartError: there are several, or it is no listening stream socket.
+    """
+    pid, count = environ.pop("LISTEN_PID", ""), environ.pop("LISTEN_FDS", "")
+    environ.pop("LISTEN_FDNAMES", None)
+    if pid != str(os.getpid()) or count in ("", "0"):
+        return None
+    if count != "1":
+        raise StartError(f"systemd passed {count} sockets: fws serves one; give the unit one ListenStream=")
+    os.set_inheritable(FIRST_GIVEN, False)
+    try:
+        given = socket.socket(fileno=FIRST_GIVEN)
+        if given.type != socket.SOCK_STREAM or not given.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+            raise OSError
+    except OSError:
+        raise StartError("what systemd passed is no listening socket: use ListenStream= and Accept=no") from None
+    return given
+
+
+def address_of(listener: Any) -> Tcp | Unix:
+    """Where a socket listens."""
+    name = listener.getsockname()
+    if listener.family == socket.AF_UNIX:
+        return Unix(name if isinstance(name, str) else os.fsdecode(name))
+    return Tcp(name[0], name[1])
 
 
 def remove_socket_file(address: Tcp | Unix) -> None:
@@ -313,6 +403,10 @@ def _advice(error: Exception) -> str:
         return "another program listens there; stop it, or choose another address with --listen"
     if number == errno.EACCES:
         return "not permitted; ports below 1024 and folders of others need rights that this process has not"
+    if isinstance(error, KeyError):
+        return f"there is no such user or group: {error.args[0]}"
+    if number == errno.EPERM:
+        return "not permitted; a socket's file is given to others by root, or to a group by its members"
     if isinstance(error, socket.gaierror):
         return "no machine of that name"
     if number == errno.EADDRNOTAVAIL:
@@ -334,6 +428,15 @@ def _remove_stale(path: str) -> None:
             os.unlink(path)
             return
     raise OSError(errno.EADDRINUSE, "in use")
+
+
+def capacity_of(clients: int) -> int:
+    """How many connections there may be: `clients`, and no more than leaves descriptors for Redis, files and the log.
+
+    The reserve is a quarter of a low limit on open files, `RESERVE` of any other.
+    """
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return clients if limit == resource.RLIM_INFINITY else max(1, min(clients, limit - min(RESERVE, limit // 4)))
 
 
 def raise_file_limit() -> None:

@@ -61,6 +61,7 @@ class Wire:
     def __init__(self) -> None:
         self.written = bytearray()
         self.fd = -1
+        self.waits = False
         self.room = math.inf
         self.ended = False
         self.aborted = False
@@ -185,7 +186,9 @@ class Peer:
 class Loop:
     """A scheduler whose turns a test takes one by one. What it calls runs in gevent's hub, as in a server."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = lambda: 0.0) -> None:
+        self._clock = clock
+        self._timers: list[tuple[float, Callable[[], None]]] = []
         self._soon: list[Callable[[], None]] = []
         self._later: list[Callable[[], None]] = []
         self._greenlets: list[Any] = []
@@ -196,12 +199,18 @@ class Loop:
     def later(self, call: Callable[[], None]) -> None:
         self._later.append(call)
 
+    def after(self, seconds: float, call: Callable[[], None]) -> None:
+        self._timers.append((self._clock() + seconds, call))
+
     def spawn(self, function: Callable[..., Any], *arguments: Any) -> None:
         self._greenlets.append(gevent.spawn(function, *arguments))
 
     def turn(self) -> bool:
         """Make the calls that are due, and let greenlets run. Whether there was anything to do."""
-        calls, self._soon = self._soon, []
+        now = self._clock()
+        due = [timer for timer in self._timers if timer[0] <= now]
+        self._timers = [timer for timer in self._timers if timer[0] > now]
+        calls, self._soon = self._soon + [call for _, call in due], []
         for call in calls:
             in_hub(call)
         calls, self._later = self._later, []
@@ -243,7 +252,7 @@ class Harness:
         self.clock = Clock(1000.0)
         self.wall = Clock(1767323045.0)
         self.generation = load_generation(file, Services(clock=self.clock, wall=self.wall), environ)
-        self.loop = Loop()
+        self.loop = Loop(self.clock)
         self.hub = Hub(self.generation, scheduler=self.loop, broker=broker)  # type: ignore[arg-type]
         self.hub.start()
         self.storage = MemoryStorage(self.clock)

@@ -13,7 +13,7 @@ from fws.sweeper import TICK, Sweeper
 from tests.support import Harness, build
 
 CONF = """
-[server]
+[limits]
 ping_interval = "25s"
 ping_timeout = "10s"
 close_timeout = "5s"
@@ -203,3 +203,61 @@ def test_what_waits_still_goes_out_when_the_peer_ends_its_half_behind_its_close(
     sweep(harness, 0.5)
     harness.settle()
     assert wire.closed
+
+
+def test_who_sends_too_many_messages_is_read_no_faster(tmp_path: Path) -> None:
+    harness = build('[limits]\nmessages = "10/s"\n[pipelines]\nmessage = ["echo"]\n', tmp_path)
+    client = harness.connect()
+    peer = harness.peers[client]
+    for number in range(31):
+        # One at a time, as a read of 16 KiB would have them all.
+        peer.wire.arrive(peer.frame(str(number)))
+        harness.settle()
+    heard = len(harness.sent(client))
+    assert heard == 11
+    # What had come before the limit was noticed is read when there is room; nothing is lost.
+    while len(got := harness.sent(client)) == 0:
+        harness.clock.advance(0.1)
+    assert got == [str(number) for number in range(11, 31)]
+    assert harness.hub.metrics["throttles"] >= 1
+    harness.client_says(client, "more")
+    assert harness.sent(client) == []
+    harness.clock.advance(5)
+    assert harness.sent(client) == ["more"]
+
+
+@pytest.mark.parametrize("stages", ['"echo"', '"patient", "echo"'])
+def test_who_sends_too_many_bytes_is_read_no_faster(tmp_path: Path, stages: str) -> None:
+    source = (
+        "from fws import Filter\n\n\nclass Patient(Filter):\n    def message(self, client, message):\n        pass\n"
+    )
+    toml = f'[limits]\nbytes = "10KiB"\n[pipelines]\nmessage = [{stages}]\n'
+    harness = build(toml, tmp_path, pipelines={"patient": source})
+    client = harness.connect()
+    message = "x" * 5000
+    harness.client_says(client, message, message, message, message, message)
+    assert len(harness.sent(client)) == 3
+    began = harness.clock.now
+    sweeper = Sweeper(harness.hub)
+    total = 3
+    while total < 5:
+        harness.clock.advance(0.1)
+        sweeper.sweep(harness.clock.now)
+        total += len(harness.sent(client))
+    assert 0.3 < harness.clock.now - began < 3
+    # Nobody takes a client for dead that is not being read.
+    assert not harness.peers[client].wire.aborted
+
+
+def test_who_says_nothing_for_too_long_is_closed(tmp_path: Path) -> None:
+    harness = build('[limits]\nidle_timeout = "5s"\n[pipelines]\nmessage = ["echo"]\n', tmp_path)
+    client = harness.connect()
+    for _ in range(4):
+        sweep(harness, 4)
+        harness.client_says(client, "still here")
+    # A pong is no message.
+    sweep(harness, 4)
+    harness.arrive(client, PONG)
+    sweep(harness, 2)
+    assert harness.closed(client) == (1008, "no message for too long")
+    assert harness.hub.metrics["idle_timeouts"] == 1

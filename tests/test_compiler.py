@@ -396,7 +396,7 @@ class Clockwork(Filter):
 
 
 EXAMPLE = """
-[server]
+[limits]
 max_message = "64KiB"
 [pipelines]
 connect = ["join lobby"]

@@ -149,6 +149,14 @@ def test_every_command_of_the_documentation_is_run(tmp_path: Path) -> None:
                 fws(*arguments, REDIS_URL=redis.url)
             finally:
                 redis.kill()
+        elif command.startswith("python bench/classic.py "):
+            done = subprocess.run(
+                [sys.executable, *arguments, "--rounds", "1", "--seconds", "0.2"], cwd=ROOT, timeout=90
+            )
+            assert done.returncode == 0
+        elif command.startswith("fws classic "):
+            status = serves([sys.executable, "-m", "fws", *arguments, "-p", "0"], tmp_path)
+            assert status == 0
         elif command == "python bench/relay.py":
             quick = [sys.executable, *arguments, "--quick", "--seconds", "0.3"]
             done = subprocess.run(quick, cwd=ROOT, capture_output=True, text=True, timeout=60)

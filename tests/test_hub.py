@@ -289,7 +289,7 @@ def test_publications_that_multiply_are_cut_off(tmp_path: Path) -> None:
 
 
 def test_a_slow_member_is_closed_with_1013_and_the_others_get_everything(tmp_path: Path) -> None:
-    harness = build('[server]\nmax_outbox = "10KiB"\n' + PLAIN, tmp_path)
+    harness = build('[limits]\nmax_outbox = "10KiB"\n' + PLAIN, tmp_path)
     slow, fast = harness.connect(), harness.connect()
     harness.peers[slow].wire.full = True
     for number in range(30):
@@ -347,7 +347,7 @@ class Waiting(Filter):
 
 
 def test_a_deliver_pipeline_that_waits_holds_up_its_own_client_alone(tmp_path: Path) -> None:
-    toml = f'[server]\nmax_outbox = "10KiB"\n{PLAIN}deliver = ["waiting"]\n'
+    toml = f'[limits]\nmax_outbox = "10KiB"\n{PLAIN}deliver = ["waiting"]\n'
     harness = build(toml, tmp_path, pipelines={"waiting": WAITING})
     slow, fast = harness.connect("/slow"), harness.connect()
     for number in range(5):

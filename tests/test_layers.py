@@ -20,12 +20,14 @@ LAYERS = [
         "filter", "registry", "stage", "options", "pipeline", "condition", "request", "message",
         "publication", "metrics", "log", "native", "protocol", "board",
     },
-    {"config", "compiler", "generation", "endpoint", "filled", "reference", "brokers", "storages"},
-    {"client", "connection", "channel", "hub", "outbox", "transport", "sweeper", "loop", "faults", "link",
-     "brokers.redis", "brokers.relay", "brokers.sender", "brokers.sentinel",
+    {"config", "compiler", "generation", "endpoint", "filled", "reference", "brokers", "storages",
+     "classic"},
+    {"client", "connection", "channel", "hub", "gate", "outbox", "transport", "tls", "watchdog", "sweeper", "loop",
+     "faults", "link", "classic.redis_storage", "brokers.redis", "brokers.relay", "brokers.sender",
+     "brokers.sentinel",
      "brokers.ask", "brokers.single", "brokers.cluster", "storages.redis"},
     {"handler", "web"},
-    {"server", "pulse", "supervisor", "workers"},
+    {"server", "pulse", "supervisor", "workers", "classic.server"},
     {"cli", "__main__"},
 ]  # fmt: skip
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
@@ -35,11 +37,14 @@ ONLY_IN = {
     "geventwebsocket": {"handler"},
     "toml": {"config"},
     "gevent": {
+        "classic.server",  # patches, as a script's first import
         "client",
         "connection",
         "faults",
         "hub",
         "transport",
+        "tls",
+        "watchdog",
         "sweeper",
         "loop",
         "link",

@@ -106,3 +106,26 @@ def test_a_megabyte_is_cut_before_anyone_looks_at_it(log) -> None:
     logger.error("failed: %s", "\x01" * 1_000_000)
     assert len(stream.getvalue()) <= 301
     assert all(len(text) <= 300 for _, _, text in handler._seen)
+
+
+def test_of_one_cause_ten_lines_a_second_are_written_and_the_rest_counted(log) -> None:
+    logger, stream, clock, handler = log
+    for number in range(1000):
+        logger.info("line %d", number)
+        logger.info("of client %d", number % 100, extra={"cause": number % 100})
+    lines = stream.getvalue().splitlines()
+    assert sum("line" in line for line in lines) == 10
+    # One that floods takes nobody else's lines.
+    assert sum("of client" in line for line in lines) == 100
+    clock.now = 1.5
+    handler.settle()
+    assert "line 999 (the last of 990 more like it)" in stream.getvalue()
+    logger.info("line again")
+    assert "line again" in stream.getvalue()
+
+
+def test_a_flood_of_causes_is_one(log) -> None:
+    logger, stream, _, _ = log
+    for number in range(5000):
+        logger.info("line %d", number, extra={"cause": number})
+    assert len(stream.getvalue().splitlines()) <= 1010

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fws import Duration, Filter, Help, Size, Takes
-from fws.config import Channel, Redis, Server, Settings, parse, read
+from fws.config import Bounds, Channel, Limits, Redis, Server, Settings, Tls, parse, read
 from fws.filter import EVENTS, hooks_of
 from fws.options import options_of
 from fws.pipeline import Pipeline
@@ -161,9 +161,9 @@ def test_the_page_lists_each_filter_under_each_event_it_serves() -> None:
 
 def test_the_page_of_settings_has_every_setting_once() -> None:
     page = settings_markdown()
-    wanted = [option.name for cls in (Server, Redis, Channel) for option in options_of(cls)]
+    wanted = [option.name for cls in (Server, Limits, Tls, Redis, Channel) for option in options_of(cls)]
     assert sorted(re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)) == sorted(wanted)
-    assert page.index("## [server]\n") < page.index("`ping_interval`") < page.index("`max_message`")
+    assert page.index("## [limits]\n") < page.index("`ping_interval`") < page.index("`max_message`")
     assert '| `ping_interval` | duration | `"25s"` |' in page
 
 
@@ -248,8 +248,8 @@ def test_the_schema_takes_the_examples_of_the_filters(found: Found) -> None:
     [
         ("[servers]", ".servers"),
         ("[server]\nlistne = 'x'", ".server.listne"),
-        ("[server]\nmax_message = 5", ".server.max_message"),
-        ("[server]\nmax_message = '5'", ".server.max_message"),
+        ("[limits]\nmax_message = 5", ".limits.max_message"),
+        ("[limits]\nmax_message = '5'", ".limits.max_message"),
         ("[server]\ncompression = 'yes'", ".server.compression"),
         ("[server]\norigins = 'x'", ".server.origins"),
         ("[redis]\nhost = 'x'", ".redis.host"),
@@ -305,7 +305,8 @@ def test_the_schema_offers_each_filter_and_describes_each_setting() -> None:
     assert server["drain"]["default"] == "25s"
     assert all(setting["description"] for setting in server.values())
     endpoint = SCHEMA["properties"]["endpoints"]["patternProperties"]["^/"]["properties"]
-    assert set(endpoint) == {option.name for option in options_of(Settings)} | set(EVENTS) - {"publication"}
+    own = {option.name for cls in (Settings, Bounds) for option in options_of(cls)}
+    assert set(endpoint) == own | set(EVENTS) - {"publication"}
 
 
 QUANTITIES = {"duration": parse_duration, "size": parse_size, "rate": parse_rate}

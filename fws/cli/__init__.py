@@ -6,6 +6,7 @@ import click
 
 from fws import __version__, native
 from fws.cli.check import check
+from fws.cli.classic import classic
 from fws.cli.connect import connect
 from fws.cli.filters import filters
 from fws.cli.new import new
@@ -22,5 +23,5 @@ def main() -> None:
     """Filtered WebSocket: a server whose behaviour is a pipeline of filters, declared in a TOML file."""
 
 
-for command in (run, check, filters, new, connect, publish, schema):
+for command in (run, check, filters, new, connect, publish, schema, classic):
     main.add_command(command)

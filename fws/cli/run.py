@@ -11,14 +11,15 @@ import click
 
 from fws.cli.show import pipelines_of, problems_of
 from fws.compiler import load_generation
-from fws.config import Tcp, Unix, effective_listen, effective_workers
+from fws.config import Config, Tcp, Tls, Unix, effective_listen, effective_workers
 from fws.errors import ConfigError
 from fws.generation import Generation
 from fws.log import FORMATS, set_up
 from fws.loop import takes_a_line
 from fws.pulse import pulse_of
-from fws.server import Server, StartError, bound, raise_file_limit, remove_socket_file
+from fws.server import Server, StartError, address_of, bound, given_listener, raise_file_limit, remove_socket_file
 from fws.server import listen as open_listener
+from fws.tls import Keeper, TlsError
 from fws.workers import supervise
 
 logger = logging.getLogger("fws")
@@ -35,11 +36,21 @@ NO_REDIS = (
 @click.argument("conf", type=click.Path())
 @click.option("--listen", metavar="ADDRESS", help="HOST, HOST:PORT, [IPv6]:PORT or unix:PATH, in place of the file's.")
 @click.option("--workers", metavar="N", help="Processes that serve, auto for one a core, in place of the file's.")
+@click.option("--cert", type=click.Path(), help="Serve TLS with the certificate in this file, in place of the file's.")
+@click.option("--key", type=click.Path(), help="Its key, when that is not in the same file.")
 @click.option("--log-format", type=click.Choice(list(FORMATS)), default="text", show_default=True)
 @click.option(
     "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info", show_default=True
 )
-def run(conf: str, listen: str | None, workers: str | None, log_format: str, log_level: str) -> None:
+def run(
+    conf: str,
+    listen: str | None,
+    workers: str | None,
+    cert: str | None,
+    key: str | None,
+    log_format: str,
+    log_level: str,
+) -> None:
     """Serve the configuration CONF until SIGTERM or SIGINT."""
     pulse = pulse_of(os.environ)
     log = set_up(log_format, log_level, ready=takes_a_line, worker=pulse.number if pulse is not None else 0)
@@ -57,22 +68,24 @@ def run(conf: str, listen: str | None, workers: str | None, log_format: str, log
         )
         if count > 1 and not config.redis.url:
             raise ValueError(NO_REDIS.format(count))
-    except ValueError as error:
+        tls = keeper_of(config, cert, key)
+    except (ValueError, TlsError) as error:
         click.echo(f"fws: {error}", err=True)
         sys.exit(EXIT_CONFIG)
 
     def serving(at: Tcp | Unix) -> None:
-        _announce(generation, at, log_format)
+        _announce(generation, at, tls is not None, log_format)
 
     try:
         if pulse is not None:
-            server = Server(generation, address, log, pulse)
+            server = Server(generation, address, log, pulse, tls)
             server.start()
             server.serve_until_signal()
         elif count > 1:
             sys.exit(_supervise(generation, address, count, serving))
         else:
-            server = Server(generation, address, log)
+            given = given_listener(os.environ)
+            server = Server(generation, address if given is None else address_of(given), log, tls=tls, given=given)
             server.start()
             serving(server.address)
             server.serve_until_signal()
@@ -95,36 +108,60 @@ def cores() -> int:
 def _supervise(generation: Generation, address: Tcp | Unix, count: int, serving: Callable[[Tcp | Unix], None]) -> int:
     """Keep several workers on one address. The exit status. Raises StartError."""
     raise_file_limit()
-    listener = open_listener(address)
+    settings = generation.config.server
+    given = given_listener(os.environ)
+    if given is not None:
+        return supervise(given, count, settings.drain, lambda: serving(address_of(given)))
+    listener = open_listener(address, settings.socket_mode, settings.socket_owner)
     try:
-        drain = generation.config.server.drain
-        return supervise(listener, count, drain, lambda: serving(bound(address, listener)))
+        return supervise(listener, count, settings.drain, lambda: serving(bound(address, listener)))
     finally:
         remove_socket_file(address)
 
 
-def _announce(generation: Generation, address: Tcp | Unix, log_format: str) -> None:
+def keeper_of(config: Config, cert: str | None, key: str | None) -> Keeper | None:
+    """What makes TLS handshakes, None for no TLS. The flags' files, relative to where fws runs, replace the file's.
+
+    Raises:
+        ValueError: a key without its certificate.
+        TlsError: the files cannot be used.
+    """
+    tls = config.tls
+    if cert is not None:
+        tls = Tls(
+            cert=os.path.abspath(cert),
+            key=os.path.abspath(key) if key is not None else "",
+            client_ca=tls.client_ca if tls is not None else "",
+            min_version=tls.min_version if tls is not None else "1.2",
+        )
+    elif key is not None:
+        raise ValueError("--key is the key of a certificate: give that with --cert")
+    return None if tls is None else Keeper(tls, config.folder)
+
+
+def _announce(generation: Generation, address: Tcp | Unix, secure: bool, log_format: str) -> None:
     if log_format != "text":
         logger.info("listening on %s", address)
         return
     try:
-        click.echo(banner(generation, address))
+        click.echo(banner(generation, address, secure=secure))
     except OSError as error:  # a full disk must not keep the server from serving
         logger.warning("standard output cannot be written: %s", error.strerror)
         # Else what Python still holds of the banner would fail once more at the exit, and make its status 120.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def banner(generation: Generation, address: Tcp | Unix) -> str:
+def banner(generation: Generation, address: Tcp | Unix, *, secure: bool = False) -> str:
     """What a person wants to see first: the address to open or connect to, and each pipeline."""
     lines = [f"fws serves {generation.config.file}", ""]
     if isinstance(address, Unix):
-        lines.append(f"  listens   {address}")
+        lines.append(f"  listens   {address}" + (" (TLS)" if secure else ""))
     elif generation.config.server.static:
-        lines.append(f"  open      http://{local(address)}/")
+        lines.append(f"  open      {'https' if secure else 'http'}://{local(address)}/")
     else:
         paths = [endpoint.path or "" for endpoint in generation.endpoints]
-        lines.append(f"  connect   ws://{local(address)}{'/' if generation.default is not None else paths[0]}")
+        path = "/" if generation.default is not None else paths[0]
+        lines.append(f"  connect   {'wss' if secure else 'ws'}://{local(address)}{path}")
     for problem in generation.warnings:
         lines.append(f"  warning   {problem.message}" + (f" ({problem.hint})" if problem.hint else ""))
     return "\n".join([*lines, "", pipelines_of(generation), ""])

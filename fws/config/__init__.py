@@ -1,6 +1,7 @@
 """The configuration: a TOML file, checked, with the place of everything in it."""
 
 from fws.config.address import Tcp, Unix, effective_listen, parse_listen
+from fws.config.limits import Bounds, Limits
 from fws.config.loader import Document, load, parse
 from fws.config.schema import (
     Channel,
@@ -9,6 +10,7 @@ from fws.config.schema import (
     Redis,
     Server,
     Settings,
+    Tls,
     place_problems,
     read,
 )
@@ -16,15 +18,18 @@ from fws.config.source import Source
 from fws.config.workers import effective_workers
 
 __all__ = [
+    "Bounds",
     "Channel",
     "Config",
     "Document",
     "EndpointTable",
+    "Limits",
     "Redis",
     "Server",
     "Settings",
     "Source",
     "Tcp",
+    "Tls",
     "Unix",
     "effective_listen",
     "effective_workers",

@@ -8,21 +8,22 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path as FilePath
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta
 
 from fws.config.address import DEFAULT_PORT, parse_listen
+from fws.config.limits import Bounds, Limits, Seconds
 from fws.config.loader import Document
 from fws.config.redis import parse_redis
 from fws.config.source import Source
 from fws.config.workers import MAX_WORKERS
-from fws.constants import MAX_FRAGMENTS
 from fws.filter import EVENTS
 from fws.options import Help, Option, options_of
 from fws.problem import Path, Problem, did_you_mean, dotted
-from fws.units import Duration, Size
+from fws.protocol.proxy import parse_networks
+from fws.units import Size
 from fws.variables import VariableError, fill_variables
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*\Z")
@@ -31,8 +32,8 @@ _ESCAPED = re.compile(r"%[0-9A-Fa-f]{2}")
 # RFC 6455 11.3.4: a subprotocol's name is a token of RFC 7230 3.2.6.
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
 
+_Struct = TypeVar("_Struct", bound=msgspec.Struct)
 _STAGES = 'a list of stages, each a string, such as ["json", "echo"]'
-_Seconds = Annotated[Duration, Meta(gt=0)]
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,14 +44,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = []
     subprotocols: Annotated[list[str], Help("Subprotocols on offer; the first that the client asks for is taken.")] = []
     compression: Annotated[bool, Help("Compress messages (permessage-deflate, RFC 7692) when the client can.")] = False
-    max_message: Annotated[
-        Size, Meta(ge=125, le=1024**3), Help("The largest message a client may send, also after inflation.")
-    ] = 1024**2
-    max_outbox: Annotated[Size, Meta(ge=1), Help("Unsent bytes above which a client is a slow consumer.")] = 1024**2
 
 
 class Server(Settings, frozen=True, kw_only=True):
-    """The whole server: where it listens, and how long it waits for what."""
+    """The whole server: where it listens, who is in front of it."""
 
     listen: Annotated[
         str,
@@ -63,14 +60,39 @@ class Server(Settings, frozen=True, kw_only=True):
         Annotated[int, Meta(ge=1, le=MAX_WORKERS)] | Literal["auto"],
         Help('Processes that serve, "auto" for one a core; more than one need [redis] url.'),
     ] = 1
+    socket_mode: Annotated[
+        str, Help('Rights on the file of a UNIX socket, in octal, such as "660"; empty: as the umask says.')
+    ] = ""
+    socket_owner: Annotated[str, Help('Owner of that file, "user", "user:group" or ":group"; empty: who runs fws.')] = (
+        ""
+    )
+    trusted_proxies: Annotated[
+        list[str],
+        Help(
+            'Networks of the proxies in front, such as "10.0.0.0/8"; "unix:" for who comes over a UNIX socket. From '
+            "them alone X-Forwarded-For, -Proto and -Host are believed."
+        ),
+    ] = []
+    proxy_protocol: Annotated[
+        bool, Help("Trusted proxies begin each connection with a PROXY protocol header, version 1 or 2.")
+    ] = False
     static: Annotated[str, Help("Folder of files for plain HTTP, relative to the TOML file's; empty for none.")] = ""
-    handshake_timeout: Annotated[_Seconds, Help("From the accepted connection to the 101, absolute.")] = 10
-    close_timeout: Annotated[_Seconds, Help("For the closing handshake; then TCP ends.")] = 5
-    ping_interval: Annotated[_Seconds, Help("Between the pings to a client.")] = 25
-    ping_timeout: Annotated[_Seconds, Help("A client that leaves a ping unanswered for this long is gone.")] = 10
     # Platforms kill what is still there 30 s after they asked for the end.
-    drain: Annotated[_Seconds, Help("At shutdown, the time that clients have to leave.")] = 25
-    max_fragments: Annotated[int, Meta(ge=1), Help("The most frames that one message may come in.")] = MAX_FRAGMENTS
+    drain: Annotated[Seconds, Help("At shutdown, the time that clients have to leave.")] = 25
+
+
+class Tls(msgspec.Struct, frozen=True, kw_only=True):
+    """TLS at the door. Files are relative to the TOML file's folder; changed ones are loaded for new connections."""
+
+    cert: Annotated[str, Meta(min_length=1), Help("File of the certificate with those between it and the root (PEM).")]
+    key: Annotated[str, Help("File of its key, not encrypted (PEM); empty when it is in that of the certificate.")] = ""
+    client_ca: Annotated[
+        str,
+        Help(
+            "File of those who may sign clients' certificates; clients without one are refused. Empty: none is asked."
+        ),
+    ] = ""
+    min_version: Annotated[Literal["1.2", "1.3"], Help("The oldest version of TLS that is spoken.")] = "1.2"
 
 
 class Redis(msgspec.Struct, frozen=True, kw_only=True):
@@ -115,6 +137,7 @@ class EndpointTable(msgspec.Struct, frozen=True):
 
     path: str
     settings: Settings
+    bounds: Bounds
     events: dict[str, list[str]]
 
 
@@ -129,6 +152,8 @@ class Config(msgspec.Struct, frozen=True):
     file: str
     folder: FilePath
     server: Server
+    limits: Limits
+    tls: Tls | None
     redis: Redis
     channels: dict[str, Channel]
     pipelines: dict[str, list[str]]
@@ -138,7 +163,20 @@ class Config(msgspec.Struct, frozen=True):
     source: Source
 
 
-SECTIONS = ("server", "redis", "pipelines", "endpoints", "chains", "filters", "channels")
+SECTIONS = ("server", "limits", "redis", "pipelines", "endpoints", "chains", "filters", "channels")
+
+
+def _chosen(cls: type[_Struct], inherited: Mapping[str, Any], own: Mapping[str, Any]) -> _Struct:
+    """Of all options those of `cls`, its own before inherited ones."""
+    names = cls.__struct_fields__
+    return cls(**{name: value for name, value in {**inherited, **own}.items() if name in names})
+
+
+def _section_of(name: str) -> str:
+    """The section that has an option of this name; empty for neither of the two."""
+    if name in Server.__struct_fields__:
+        return "server"
+    return "limits" if name in Limits.__struct_fields__ else ""
 
 
 def read(document: Document, environ: Mapping[str, str]) -> tuple[Config, list[Problem]]:
@@ -178,16 +216,22 @@ class _Reader:
         self._environ = environ
 
     def config(self, document: Document) -> Config:
-        tree = {name: self._section(name, document.tree) for name in SECTIONS}
+        tree = {name: dict(self._section(name, document.tree)) for name in SECTIONS}
         self._unknown_sections(document.tree)
+        tls = self._tls(tree["server"].pop("tls", None))
         server = self._options(Server, tree["server"], ("server",))
+        if server.get("proxy_protocol") and not server.get("trusted_proxies"):
+            hint = 'name who may use it, such as trusted_proxies = ["10.0.0.0/8"]'
+            path: Path = ("server", "proxy_protocol")
+            self._problem("the PROXY protocol is believed of trusted proxies only, and there are none", path, hint=hint)
+        limits = self._options(Limits, tree["limits"], ("limits",))
         redis = self._options(Redis, tree["redis"], ("redis",))
         channels = {
             name: Channel(**self._options(Channel, table, ("channels", name)))
             for name, table in self._tables(tree["channels"], "channels")
         }
         pipelines = self._pipelines(tree["pipelines"])
-        endpoints = self._endpoints(tree["endpoints"], server)
+        endpoints = self._endpoints(tree["endpoints"], server, limits)
         chains = self._chains(tree["chains"])
         filters = self._filters(tree["filters"], chains)
         if not self.problems and not pipelines and not endpoints:
@@ -198,6 +242,8 @@ class _Reader:
             file=file,
             folder=FilePath(file).parent,
             server=Server(**server),
+            limits=Limits(**limits),
+            tls=tls,
             redis=Redis(**redis),
             channels=channels,
             pipelines=pipelines,
@@ -225,8 +271,8 @@ class _Reader:
             hint = did_you_mean(name, SECTIONS)
             if name in EVENTS:
                 hint = f"write it below [pipelines], or [pipelines] {name} = […]"
-            elif name in Server.__struct_fields__:
-                hint = "write it below [server]"
+            elif section := _section_of(name):
+                hint = f"write it below [{section}]"
             self._problem(f"unknown {what} {name!r}", (name,), hint=hint, key=True)
 
     def _tables(self, section: dict[str, Any], name: str) -> list[tuple[str, dict[str, Any]]]:
@@ -251,8 +297,22 @@ class _Reader:
                 self._option(known[key], value, (*path, key), values)
         return values
 
+    def _tls(self, table: Any) -> Tls | None:
+        path: Path = ("server", "tls")
+        if table is None:
+            return None
+        if not isinstance(table, dict):
+            self._problem("expected a table", path, hint="write [server.tls] and its keys below", key=True)
+            return None
+        values = self._options(Tls, table, path)
+        if "cert" not in table:
+            self._problem("[server.tls] has no 'cert'", path, hint='name the file: cert = "cert.pem"', key=True)
+        return Tls(**values) if "cert" in values else None
+
     def _unknown_key(self, key: str, known: Iterable[str], path: Path) -> None:
-        self._problem(f"unknown key {key!r}", (*path, key), hint=did_you_mean(key, known), key=True)
+        section = _section_of(key)
+        hint = f"write it below [{section}]" if section else did_you_mean(key, known)
+        self._problem(f"unknown key {key!r}", (*path, key), hint=hint, key=True)
 
     def _option(self, option: Option, value: Any, path: Path, values: dict[str, Any]) -> None:
         before = len(self.problems)
@@ -280,14 +340,14 @@ class _Reader:
             self._problem(str(error), path, error.offset, error.hint)
             return value
 
-    def _pipelines(self, section: dict[str, Any]) -> dict[str, list[str]]:
+    def _pipelines(self, table: dict[str, Any]) -> dict[str, list[str]]:
         pipelines = {}
-        for event, value in section.items():
+        for event, value in table.items():
             if event in EVENTS:
                 pipelines[event] = self._stages(value, ("pipelines", event))
             else:
-                setting = event in Server.__struct_fields__
-                hint = "write it below [server]" if setting else did_you_mean(event, EVENTS)
+                section = _section_of(event)
+                hint = f"write it below [{section}]" if section else did_you_mean(event, EVENTS)
                 self._problem(f"unknown event {event!r}", ("pipelines", event), hint=hint, key=True)
         return pipelines
 
@@ -306,12 +366,11 @@ class _Reader:
                 self._problem("an empty stage", (*path, index), hint="write a filter's name, such as 'echo'")
         return value[:sound]
 
-    def _endpoints(self, section: dict[str, Any], server: dict[str, Any]) -> list[EndpointTable]:
+    def _endpoints(self, tables: dict[str, Any], server: dict[str, Any], limits: dict[str, Any]) -> list[EndpointTable]:
         endpoints = []
         shapes: dict[str, str] = {}
-        settings = {option.name: option for option in options_of(Settings)}
-        inherited = {name: value for name, value in server.items() if name in settings}
-        for path, table in self._tables(section, "endpoints"):
+        settings = {option.name: option for cls in (Settings, Bounds) for option in options_of(cls)}
+        for path, table in self._tables(tables, "endpoints"):
             where: Path = ("endpoints", path)
             sound = self._check_path(path, where, shapes)
             own: dict[str, Any] = {}
@@ -324,13 +383,15 @@ class _Reader:
                     self._problem(message, (*where, key), hint="write it below [pipelines]", key=True)
                 elif key in EVENTS:
                     events[key] = self._stages(value, (*where, key))
-                elif key in Server.__struct_fields__:
+                elif section := _section_of(key):
                     message = f"{key} is one for the whole server"
-                    self._problem(message, (*where, key), hint="write it below [server]", key=True)
+                    self._problem(message, (*where, key), hint=f"write it below [{section}]", key=True)
                 else:
                     self._unknown_key(key, [*EVENTS, *settings], where)
             if sound:
-                endpoints.append(EndpointTable(path, Settings(**{**inherited, **own}), events))
+                endpoints.append(
+                    EndpointTable(path, _chosen(Settings, server, own), _chosen(Bounds, limits, own), events)
+                )
         return endpoints
 
     def _check_path(self, path: str, where: Path, shapes: dict[str, str]) -> bool:
@@ -413,9 +474,23 @@ def _check_static(folder: str) -> None:
         raise ValueError("a folder's name has no control characters")
 
 
+def _check_mode(mode: str) -> None:
+    if mode and not re.fullmatch("0?[0-7]{3}", mode):
+        raise ValueError(f'{mode!r} is no mode: write three octal digits, such as "660"')
+
+
+def _check_owner(owner: str) -> None:
+    if owner and not re.fullmatch(r"[^\s:]+(?::[^\s:]+)?|:[^\s:]+", owner):
+        raise ValueError(f'{owner!r} is no owner: write "user", "user:group" or ":group"')
+
+
 # What a type alone cannot say of an option.
 _CHECKS: dict[str, Callable[[Any], object]] = {
     "listen": parse_listen,
+    "socket_mode": _check_mode,
+    "socket_owner": _check_owner,
+    "trusted_proxies": parse_networks,
+    "exempt": parse_networks,
     "static": _check_static,
     "prefix": _check_redis_name,
     "subscribe": _check_names,

@@ -53,7 +53,9 @@ class Log(Filter):
         level = logging.getLevelNamesMapping()[self.level.upper()]
         if logger.isEnabledFor(level):
             parts = (self.text, event, client.id if client is not None else "", shown(what, LONGEST))
-            logger.log(level, "%s", " ".join(part for part in parts if part))
+            # What one client makes it say takes no other's lines.
+            extra = {"cause": client.id} if client is not None else None
+            logger.log(level, "%s", " ".join(part for part in parts if part), extra=extra)
 
 
 def _channel(publication: Publication) -> str:

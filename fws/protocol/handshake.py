@@ -105,7 +105,7 @@ def parse_origins(entries: Sequence[str]) -> Origins:
     return Origins(frozenset(listed), null="null" in entries, everyone="*" in entries)
 
 
-def check_origin(head: Head, origins: Origins, *, secure: bool) -> None:
+def check_origin(head: Head, origins: Origins, *, secure: bool, host: str | None = None) -> None:
     """Keep foreign web pages from using their visitors' cookies here (RFC 6455 10.2).
 
     A page of the server's own host and port passes, and so does one that `origins` names. A
@@ -115,6 +115,7 @@ def check_origin(head: Head, origins: Origins, *, secure: bool) -> None:
         head: a checked request.
         origins: what the endpoint allows besides.
         secure: whether the client came over TLS.
+        host: what the client asked a proxy for, when that is not in the `Host` header.
 
     Raises:
         Refusal: 403.
@@ -127,7 +128,9 @@ def check_origin(head: Head, origins: Origins, *, secure: bool) -> None:
     if origins.everyone or (origins.null and values[0] == "null"):
         return
     origin = _parse_origin(values[0])
-    if origin is None or (origin not in origins.listed and origin not in _own_origins(head, secure=secure)):
+    if origin is None or (
+        origin not in origins.listed and origin not in _own_origins(host or head.get("host"), secure)
+    ):
         raise Refusal(403, "Pages of this origin may not connect here.")
 
 
@@ -168,12 +171,11 @@ def _parse_origin(text: str) -> Origin | None:
     return scheme, host, port or _DEFAULT_PORTS.get(scheme)
 
 
-def _own_origins(head: Head, *, secure: bool) -> list[Origin | None]:
+def _own_origins(host: str | None, secure: bool) -> list[Origin | None]:
     """The origins of pages that this server itself would give to the client.
 
     A connection without TLS may come from a proxy that ended it, so its pages may be of either scheme.
     """
-    host = head.get("host")
     schemes = ("https",) if secure else ("http", "https")
     return [_parse_origin(f"{scheme}://{host}") for scheme in schemes] if host else []
 

@@ -70,13 +70,32 @@ class Head(msgspec.Struct, frozen=True):
 class HeadReader:
     """Reads one request head from bytes that arrive in any pieces, in linear time.
 
-    The limits of `fws.constants` are checked while bytes arrive, so that at most `MAX_HEAD` bytes and one
-    read are ever held. A refused head ends the connection: where the next request begins is unknown.
+    The limits are checked while bytes arrive, so that at most `size` bytes and one read are ever held. A refused
+    head ends the connection: where the next request begins is unknown.
+
+    Args:
+        size: bytes of the whole head.
+        line: bytes of each of its lines.
+        headers: how many there may be.
     """
 
-    __slots__ = ("_buffer", "_empty_lines", "_headers", "_line", "_request", "_scanned", "rest")
+    __slots__ = (
+        "_buffer",
+        "_empty_lines",
+        "_headers",
+        "_line",
+        "_max_headers",
+        "_max_line",
+        "_max_size",
+        "_request",
+        "_scanned",
+        "rest",
+    )
 
-    def __init__(self) -> None:
+    def __init__(self, size: int = MAX_HEAD, line: int = MAX_HEAD_LINE, headers: int = MAX_HEADERS) -> None:
+        self._max_size = size
+        self._max_line = line
+        self._max_headers = headers
         self._buffer = bytearray()
         self._line = 0  # where the unfinished line begins
         self._scanned = 0  # no line feed before this
@@ -96,12 +115,12 @@ class HeadReader:
         buffer = self._buffer
         buffer += data
         while (end := buffer.find(b"\n", self._scanned)) >= 0:
-            if end >= MAX_HEAD:
-                raise _too_large()
+            if end >= self._max_size:
+                raise _too_large(self._max_size)
             raw = buffer[self._line : end].decode("latin-1")
             self._line = self._scanned = end + 1
             line = raw.removesuffix("\r")
-            if len(line) > MAX_HEAD_LINE:
+            if len(line) > self._max_line:
                 raise self._line_too_long()
             if len(line) == len(raw):
                 raise Refusal(400, "A line of the request head ends without a carriage return.")
@@ -109,16 +128,16 @@ class HeadReader:
                 self.rest = bytes(buffer[end + 1 :])
                 return self._finish()
         self._scanned = len(buffer)
-        if len(buffer) > MAX_HEAD:
-            raise _too_large()
-        if len(buffer) - self._line - buffer.endswith(b"\r") > MAX_HEAD_LINE:
+        if len(buffer) > self._max_size:
+            raise _too_large(self._max_size)
+        if len(buffer) - self._line - buffer.endswith(b"\r") > self._max_line:
             raise self._line_too_long()
         return None
 
     def _line_too_long(self) -> Refusal:
         if self._request is None:
-            return Refusal(414, f"The request line is longer than {MAX_HEAD_LINE} bytes.")
-        return Refusal(431, f"A header line is longer than {MAX_HEAD_LINE} bytes.")
+            return Refusal(414, f"The request line is longer than {self._max_line} bytes.")
+        return Refusal(431, f"A header line is longer than {self._max_line} bytes.")
 
     def _take(self, line: str) -> bool:
         """Take one line without its end; return whether it ended the head."""
@@ -133,8 +152,8 @@ class HeadReader:
         if not line:
             return True
         number = len(self._headers) + 1
-        if number > MAX_HEADERS:
-            raise Refusal(431, f"The request has more than {MAX_HEADERS} headers.")
+        if number > self._max_headers:
+            raise Refusal(431, f"The request has more than {self._max_headers} headers.")
         match = _HEADER.fullmatch(line)
         if match is None:
             raise Refusal(
@@ -175,8 +194,8 @@ def parse_authority(text: str) -> tuple[str, int | None] | None:
         return None
 
 
-def _too_large() -> Refusal:
-    return Refusal(431, f"The request head is larger than {MAX_HEAD} bytes.")
+def _too_large(most: int) -> Refusal:
+    return Refusal(431, f"The request head is larger than {most} bytes.")
 
 
 def _request_line(line: str) -> tuple[str, str, str]:

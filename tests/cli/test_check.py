@@ -19,7 +19,7 @@ connect = ["join {room}"]
 guarded = ["max_message 4KiB", "echo"]
 """
 WRONG = """
-[server]
+[limits]
 ping_interval = "soon"
 
 [pipelines]

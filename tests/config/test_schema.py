@@ -35,11 +35,11 @@ ECHO = '[pipelines]\nmessage = ["echo"]\n'
 
 def test_a_file_of_one_pipeline_has_all_the_defaults() -> None:
     config = config_of(ECHO)
-    server = config.server
+    server, limits = config.server, config.limits
     assert (server.listen, server.static) == ("127.0.0.1:9000", "")
-    assert (server.handshake_timeout, server.close_timeout, server.drain) == (10, 5, 25)
-    assert (server.ping_interval, server.ping_timeout) == (25, 10)
-    assert (server.max_message, server.max_outbox, server.max_fragments) == (1024**2, 1024**2, MAX_FRAGMENTS)
+    assert (limits.handshake_timeout, limits.close_timeout, server.drain) == (10, 5, 25)
+    assert (limits.ping_interval, limits.ping_timeout) == (25, 10)
+    assert (limits.max_message, limits.max_outbox, limits.max_fragments) == (1024**2, 1024**2, MAX_FRAGMENTS)
     assert (server.origins, server.subprotocols, server.compression) == ([], [], False)
     assert config.redis.url == ""
     assert config.pipelines == {"message": ["echo"]}
@@ -51,9 +51,10 @@ def test_every_part_of_the_grammar_arrives() -> None:
         """
         [server]
         listen = "${LISTEN:-unix:/run/fws}"
-        max_message = "64KiB"
         compression = true
         drain = "1500ms"
+        [limits]
+        max_message = "64KiB"
         [redis]
         url = "${REDIS_URL:-}"
         [pipelines]
@@ -84,15 +85,15 @@ def test_every_part_of_the_grammar_arrives() -> None:
     assert config.chains == {"guard": ["json"]}
     assert config.filters["by_type"] == {"use": "switch", "text": "${NOT_FILLED_HERE}", "case": {"a": ["drop"]}}
     assert config.channels["chat:*"].history == 100
-    # [server] sets for all, an endpoint replaces single ones.
-    assert (chat.settings.max_message, chat.settings.compression) == (65536, True)
-    assert (root.settings.max_message, root.settings.compression) == (1024, False)
+    # [server] and [limits] set for all, an endpoint replaces single ones.
+    assert (chat.bounds.max_message, chat.settings.compression) == (65536, True)
+    assert (root.bounds.max_message, root.settings.compression) == (1024, False)
 
 
 def test_a_variable_may_hold_any_type_but_no_structure() -> None:
-    text = '[server]\ncompression = "${ON}"\nmax_fragments = "${N}"\nstatic = "${S}"\n' + ECHO
+    text = '[server]\ncompression = "${ON}"\nstatic = "${S}"\n[limits]\nmax_fragments = "${N}"\n' + ECHO
     config = config_of(text, {"ON": "true", "N": "7", "S": '"]\n[x]'.replace("\n", " ")})
-    assert (config.server.compression, config.server.max_fragments, config.server.static) == (True, 7, '"] [x]')
+    assert (config.server.compression, config.limits.max_fragments, config.server.static) == (True, 7, '"] [x]')
 
 
 @pytest.mark.parametrize(
@@ -110,11 +111,11 @@ def test_a_variable_may_hold_any_type_but_no_structure() -> None:
         ("[server]\ndrain = '30'\n", 2, 9, "has no unit", "At shutdown"),
         ("[server]\ndrain = '0s'\n", 2, 9, "expected duration above 0s, not '0s'", "At shutdown"),
         ("[server]\ndrain = '-1s'\n", 2, 9, "is not a duration", "At shutdown"),
-        ("[server]\nmax_message = '124B'\n", 2, 15, "expected size of at least 125B", "largest"),
-        ("[server]\nmax_message = '2GiB'\n", 2, 15, "expected size of at most 1GiB", "largest"),
-        ("[server]\nmax_outbox = '0B'\n", 2, 14, "expected size of at least 1B", "slow consumer"),
-        ("[server]\nmax_fragments = 0\n", 2, 17, "expected a whole number of at least 1, not 0", "frames"),
-        ("[server]\nmax_fragments = true\n", 2, 17, "expected a whole number, not True", "frames"),
+        ("[limits]\nmax_message = '124B'\n", 2, 15, "expected size of at least 125B", "largest"),
+        ("[limits]\nmax_message = '2GiB'\n", 2, 15, "expected size of at most 1GiB", "largest"),
+        ("[limits]\nmax_outbox = '0B'\n", 2, 14, "expected size of at least 1B", "slow consumer"),
+        ("[limits]\nmax_fragments = 0\n", 2, 17, "expected a whole number of at least 1, not 0", "frames"),
+        ("[limits]\nmax_fragments = true\n", 2, 17, "expected a whole number, not True", "frames"),
         ("[server]\norigins = 'x'\n", 2, 11, "expected list of text", "Pages"),
         ("[server]\norigins = [1]\n", 2, 11, "expected list of text", "Pages"),
         ("[server]\nsubprotocols = ['a b']\n", 2, 16, "'a b' is no subprotocol", "offer"),
@@ -221,5 +222,5 @@ def test_every_option_of_a_section_explains_itself(section: type) -> None:
 
 def test_a_number_beyond_all_types_is_refused_without_a_traceback() -> None:
     """Fault: `repr` of a number with over 4,300 digits raises."""
-    (problem,) = problems_of("[server]\nmax_fragments = '" + "9" * 5000 + "'\n")
+    (problem,) = problems_of("[limits]\nmax_fragments = '" + "9" * 5000 + "'\n")
     assert "expected a whole number" in problem.message

@@ -25,6 +25,7 @@ from tests.support import Harness, build
 BUILT_IN = [
     "broadcast",
     "broadcast_by_token",
+    "classic",
     "close",
     "count",
     "dedupe",

@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -15,15 +16,23 @@ from pathlib import Path
 
 import pytest
 
+from tests.certificates import Authority
+
 ROOT = Path(__file__).parents[2]
 
 
 class Running:
-    """A server process. `output` grows as it prints."""
+    """A server process. `output` grows as it prints. With a `tls` context its clients use TLS."""
 
     def __init__(
-        self, arguments: list[str], folder: Path, environ: dict[str, str], program: tuple[str, ...] = ("-m", "fws")
+        self,
+        arguments: list[str],
+        folder: Path,
+        environ: dict[str, str],
+        program: tuple[str, ...] = ("-m", "fws"),
+        tls: ssl.SSLContext | None = None,
     ) -> None:
+        self.tls = tls
         unset = ("PORT", "FWS_LISTEN", "REDIS_URL", "WEB_CONCURRENCY")
         environment = {key: value for key, value in os.environ.items() if key not in unset}
         self.process = subprocess.Popen(
@@ -71,10 +80,20 @@ class Running:
         return self
 
     def url(self, path: str = "/") -> str:
-        return f"ws://127.0.0.1:{self.port}{path}"
+        return f"{'ws' if self.tls is None else 'wss'}://127.0.0.1:{self.port}{path}"
+
+    @property
+    def page(self) -> str:
+        """The address of its pages, without the slash."""
+        return f"{'http' if self.tls is None else 'https'}://127.0.0.1:{self.port}"
 
     def connect(self) -> socket.socket:
-        """A raw socket."""
+        """A raw socket, inside TLS when that is spoken."""
+        raw = self.connect_tcp()
+        return raw if self.tls is None else self.tls.wrap_socket(raw, server_hostname="localhost")
+
+    def connect_tcp(self) -> socket.socket:
+        """A raw socket that speaks no TLS."""
         raw = socket.create_connection(("127.0.0.1", self.port), timeout=10)
         raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return raw
@@ -101,10 +120,27 @@ class Running:
 Serve = Callable[..., Running]
 
 
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("authority"))
+
+
 @pytest.fixture
-def serve(tmp_path: Path) -> Iterator[Serve]:
+def tls(request: pytest.FixtureRequest) -> bool:
+    """Whether the servers of a test speak TLS; a module that runs over both parametrises it."""
+    return bool(getattr(request, "param", False))
+
+
+@pytest.fixture
+def serve(tmp_path: Path, tls: bool, authority: Authority) -> Iterator[Serve]:
     """`serve(toml, *arguments, pipelines={"name": source}, **environ)` gives a running server."""
     servers = []
+    secure: list[str] = []
+    context = None
+    if tls:
+        cert, key = authority.sign()
+        secure = ["--cert", str(cert), "--key", str(key)]
+        context = ssl.create_default_context(cafile=authority.file)
 
     def start(
         toml: str | Path,
@@ -125,7 +161,7 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
                 (tmp_path / "pipelines").mkdir(exist_ok=True)
                 (tmp_path / "pipelines" / f"{name}.py").write_text(source)
         address = [] if listen is None else ["--listen", listen]
-        running = Running(["run", str(conf), *address, *arguments], tmp_path, environ, program)
+        running = Running(["run", str(conf), *address, *secure, *arguments], tmp_path, environ, program, context)
         servers.append(running)
         return running.ready() if ready else running
 

@@ -19,6 +19,9 @@ from websockets.sync.client import connect
 from tests.integration.conftest import Serve
 from tests.integration.raw import BINARY, CLOSE, PING, PONG, TEXT, Raw, frame, request
 
+# Everything here holds over TLS as well.
+pytestmark = pytest.mark.parametrize("tls", [False, True], ids=["ws", "wss"], indirect=True)
+
 ECHO = """
 [pipelines]
 message = ["echo"]
@@ -37,11 +40,11 @@ def answer(sock: socket.socket, data: bytes) -> bytes:
 
 def test_two_independent_clients_echo(serve: Serve) -> None:
     server = serve(ECHO)
-    with connect(server.url()) as client:
+    with connect(server.url(), ssl=server.tls) as client:
         for message in ("hello", "", "grüße 🎉", b"", b"\0\xff", "x" * 100_000):
             client.send(message)
             assert client.recv() == message
-    other = websocket.create_connection(server.url(), timeout=10)
+    other = websocket.create_connection(server.url(), timeout=10, sslopt={"context": server.tls})
     other.send("hello")
     assert other.recv() == "hello"
     other.send_binary(b"\1\2")
@@ -124,7 +127,7 @@ def test_the_peers_close_code_is_echoed(serve: Serve, code: int) -> None:
 def test_tcp_ends_within_close_timeout_whatever_the_peer_does(serve: Serve) -> None:
     server = serve(
         """
-        [server]
+        [limits]
         close_timeout = "1s"
         [pipelines]
         message = ["close 4001 'server says bye'"]
@@ -168,28 +171,29 @@ def test_refused_requests_get_plain_http(serve: Serve) -> None:
 
 def test_own_pages_connect_and_listed_ones(serve: Serve) -> None:
     server = serve('[server]\norigins = ["https://good.example"]\n' + ECHO)
-    for origin in (f"http://127.0.0.1:{server.port}", "https://good.example", None):
-        with connect(server.url(), origin=origin) as client:  # type: ignore[arg-type]
+    for origin in (server.page, "https://good.example", None):
+        with connect(server.url(), ssl=server.tls, origin=origin) as client:  # type: ignore[arg-type]
             client.send("x")
             assert client.recv() == "x"
     evil = "https://good.example.evil.example"
-    with pytest.raises(InvalidStatus), connect(server.url(), origin=evil):  # type: ignore[arg-type]
+    with pytest.raises(InvalidStatus), connect(server.url(), ssl=server.tls, origin=evil):  # type: ignore[arg-type]
         pass
 
 
 def test_subprotocols_in_the_clients_order(serve: Serve) -> None:
     server = serve('[server]\nsubprotocols = ["v1", "v2"]\n' + ECHO)
-    with connect(server.url(), subprotocols=["v10", "v2", "v1"]) as client:  # type: ignore[list-item]
+    with connect(server.url(), ssl=server.tls, subprotocols=["v10", "v2", "v1"]) as client:  # type: ignore[list-item]
         assert client.subprotocol == "v2"
-    with connect(server.url(), subprotocols=["v10"]) as client:  # type: ignore[list-item]
+    with connect(server.url(), ssl=server.tls, subprotocols=["v10"]) as client:  # type: ignore[list-item]
         assert client.subprotocol is None
 
 
 def test_compression_is_off_until_asked_for_and_then_works(serve: Serve) -> None:
-    with connect(serve(ECHO).url()) as client:
+    server = serve(ECHO)
+    with connect(server.url(), ssl=server.tls) as client:
         assert not client.protocol.extensions
     server = serve("[server]\ncompression = true\n" + ECHO)
-    with connect(server.url()) as client:
+    with connect(server.url(), ssl=server.tls) as client:
         assert client.protocol.extensions
         for message in ("short", "long " * 10_000, b"\0" * 100_000):
             client.send(message)
@@ -210,7 +214,7 @@ def test_a_deflate_bomb_is_stopped_at_the_message_limit(serve: Serve) -> None:
 
 
 def test_a_handshake_that_dawdles_is_ended(serve: Serve) -> None:
-    server = serve('[server]\nhandshake_timeout = "1s"\n' + ECHO)
+    server = serve('[limits]\nhandshake_timeout = "1s"\n' + ECHO)
     begin = time.monotonic()
     with server.connect() as sock:
         got = b""
@@ -227,7 +231,7 @@ def test_a_handshake_that_dawdles_is_ended(serve: Serve) -> None:
 def test_pings_and_the_end_of_who_does_not_answer(serve: Serve) -> None:
     server = serve(
         """
-        [server]
+        [limits]
         ping_interval = "1s"
         ping_timeout = "1s"
         [pipelines]
@@ -235,7 +239,7 @@ def test_pings_and_the_end_of_who_does_not_answer(serve: Serve) -> None:
         disconnect = ["log 'gone {client.id}'"]
         """
     )
-    with connect(server.url(), ping_interval=None) as good, server.connect() as sock:
+    with connect(server.url(), ssl=server.tls, ping_interval=None) as good, server.connect() as sock:
         silent = Raw(sock)
         begin = time.monotonic()
         assert silent.receive()[0] == PING
@@ -248,16 +252,16 @@ def test_pings_and_the_end_of_who_does_not_answer(serve: Serve) -> None:
 
 def test_an_unknown_path_is_404_and_an_upgrade_path_426(serve: Serve) -> None:
     server = serve('[endpoints."/ws/{room}"]\nmessage = ["echo"]\n')
-    base = f"http://127.0.0.1:{server.port}"
+    base = server.page
     for path, status in (("/ws/a", 426), ("/ws", 404), ("/ws/a/b", 404), ("/", 404)):
         with pytest.raises(urllib.error.HTTPError) as error:
-            urllib.request.urlopen(base + path)
+            urllib.request.urlopen(base + path, context=server.tls)
         assert error.value.code == status
         error.value.close()
-    with pytest.raises(InvalidStatus) as refused, connect(server.url("/nowhere")):
+    with pytest.raises(InvalidStatus) as refused, connect(server.url("/nowhere"), ssl=server.tls):
         pass
     assert refused.value.response.status_code == 404
-    with urllib.request.urlopen(base + "/healthz") as response:
+    with urllib.request.urlopen(base + "/healthz", context=server.tls) as response:
         assert json.load(response)["status"] == "ok"
 
 
@@ -272,7 +276,7 @@ def test_hundreds_of_clients_and_slow_readers_among_them(serve: Serve) -> None:
     """One slow reader must not cost the others anything (gevent-websocket's C5)."""
     server = serve(
         """
-        [server]
+        [limits]
         max_outbox = "256KiB"
         close_timeout = "1s"
         [pipelines]
@@ -316,7 +320,7 @@ def test_hundreds_of_clients_and_slow_readers_among_them(serve: Serve) -> None:
                 codes.append(raw.close_code())
         assert all(code == (1013, "too slow") for code in codes)
         until = time.monotonic() + 10
-        while json.load(urllib.request.urlopen(f"http://127.0.0.1:{server.port}/healthz"))["clients"] > len(fast):
+        while json.load(urllib.request.urlopen(server.page + "/healthz", context=server.tls))["clients"] > len(fast):
             assert time.monotonic() < until
             time.sleep(0.1)
     finally:
@@ -327,7 +331,7 @@ def test_hundreds_of_clients_and_slow_readers_among_them(serve: Serve) -> None:
 
 def test_frames_of_two_senders_are_never_torn(serve: Serve) -> None:
     """gevent-websocket's C1: a small message inside a large one whose write was under way."""
-    server = serve('[pipelines]\nconnect = ["join all"]\nmessage = ["broadcast all"]\n[server]\nmax_outbox = "64MiB"\n')
+    server = serve('[pipelines]\nconnect = ["join all"]\nmessage = ["broadcast all"]\n[limits]\nmax_outbox = "64MiB"\n')
     with server.connect() as first, server.connect() as second, server.connect() as third:
         reader, large, small = Raw(first), Raw(second), Raw(third)
         for _ in range(20):

@@ -42,7 +42,7 @@ class Patient(Filter):
 
 @pytest.fixture(params=MODES)
 def server(request: pytest.FixtureRequest, serve: Serve) -> Running:
-    toml = "[server]" + ENDPOINTS.format(first=MODES[request.param])
+    toml = "[limits]" + ENDPOINTS.format(first=MODES[request.param])
     return serve(toml, pipelines={"patient": PATIENT})
 
 

@@ -156,10 +156,11 @@ class Failing(Filter):
 
 CONF = """
 [server]
+drain = "5s"
+[limits]
 ping_interval = "1s"
 ping_timeout = "1s"
 close_timeout = "1s"
-drain = "5s"
 
 [pipelines]
 connect = ["probe.connect", "join all"]

@@ -115,7 +115,7 @@ def test_no_new_clients_while_draining(serve: Serve) -> None:
 
 
 def test_a_second_signal_exits_at_once(serve: Serve) -> None:
-    server = serve(CHATTY.replace('"5s"', '"60s"').replace("[server]", '[server]\nclose_timeout = "60s"'))
+    server = serve(CHATTY.replace('"5s"', '"60s"').replace("[server]", '[limits]\nclose_timeout = "60s"\n[server]'))
     with server.connect() as sock:
         raw = Raw(sock)
         server.signal(signal.SIGTERM)

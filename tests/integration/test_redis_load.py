@@ -115,7 +115,7 @@ def test_a_flood_from_redis_holds_nobody_up(serve: Serve, server: RedisServer, o
 def test_last_words_reach_other_nodes(serve: Serve, server: RedisServer, open_raw: Open) -> None:
     """What `disconnect` pipelines publish while a node drains is sent before it ends."""
     staying = serve(TOML, REDIS_URL=server.url)
-    leaving = serve('[server]\nclose_timeout = "1s"\n' + TOML, "--log-level", "warning", REDIS_URL=server.url)
+    leaving = serve('[limits]\nclose_timeout = "1s"\n' + TOML, "--log-level", "warning", REDIS_URL=server.url)
     listener = open_raw(staying, "/lobby")
     goers = [open_raw(leaving, "/lobby") for _ in range(20)]
     while server.say("PUBSUB", "NUMSUB", "fws:lobby")[1] != 2:

@@ -356,7 +356,7 @@ def test_a_signal_drains_all(several, everybody: bool) -> None:
 
 
 def test_a_second_signal_ends_all_at_once(several) -> None:
-    server = several(2, conf=CONF.replace('"5s"', '"60s"\nclose_timeout = "60s"'))
+    server = several(2, conf=CONF.replace('"5s"', '"60s"\n[limits]\nclose_timeout = "60s"'))
     with server.running.connect() as sock:
         raw = Raw(sock)
         server.running.signal(signal.SIGTERM)

@@ -1,0 +1,262 @@
+"""TLS at the door: certificates and their reload, clients' certificates, and what is no TLS."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import socket
+import ssl
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from websockets.sync.client import connect
+
+from tests.certificates import Authority
+from tests.integration.conftest import Running, Serve
+from tests.integration.raw import PING, PONG, TEXT, Raw, frame, request
+
+ECHO = '[pipelines]\nmessage = ["echo"]\n'
+WITH_FILES = '[server.tls]\ncert = "localhost.pem"\nkey = "localhost.key"\n' + ECHO
+
+
+@pytest.fixture
+def conf(tmp_path: Path) -> Path:
+    """The folder of the TOML file."""
+    folder = tmp_path / "conf"
+    folder.mkdir()
+    return folder
+
+
+def serial_of(server: Running) -> int:
+    """Of the certificate that a new connection is shown."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    with context.wrap_socket(server.connect_tcp()) as sock:
+        shown = sock.getpeercert(binary_form=True)
+        assert shown is not None
+        return hash(shown)
+
+
+def until(condition: object, seconds: float = 10) -> None:
+    end = time.monotonic() + seconds
+    while not condition():  # type: ignore[operator]
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def test_new_certificates_are_for_new_connections_and_wrong_ones_for_nobody(serve: Serve, conf: Path) -> None:
+    authority = Authority(conf)
+    cert, key = authority.sign()
+    server = serve(WITH_FILES)
+    context = ssl.create_default_context(cafile=authority.file)
+    first = serial_of(server)
+    with connect(f"wss://localhost:{server.port}/", ssl=context) as old:
+        authority.sign()
+        until(lambda: serial_of(server) != first)
+        server.wait_for("loaded anew")
+        second = serial_of(server)
+        # Of the pair only the key is written, as by a renewal that fails half-way.
+        key.write_bytes((authority.sign("other")[1]).read_bytes())
+        server.wait_for("the old certificate stays: .*the key is not that of the certificate")
+        assert serial_of(server) == second
+        cert.write_text("no certificate")
+        server.signal(signal.SIGHUP)
+        server.wait_for("the old certificate stays: .*PEM")
+        time.sleep(2.5)
+        assert len([line for line in server.lines if "the old certificate stays" in line]) <= 3
+        assert serial_of(server) == second
+        authority.sign()
+        server.signal(signal.SIGHUP)
+        until(lambda: serial_of(server) != second)
+        old.send("still here")
+        assert old.recv() == "still here"
+    assert "Traceback" not in server.output
+
+
+def test_a_clients_certificate_is_its_identity(serve: Serve, conf: Path) -> None:
+    authority = Authority(conf)
+    authority.sign()
+    toml = WITH_FILES.replace('.key"\n', '.key"\nclient_ca = "authority.pem"\n', 1)
+    server = serve(toml.replace('"echo"', "\"reply 'you are {identity.user}'\""))
+    context = ssl.create_default_context(cafile=authority.file)
+    url = f"wss://localhost:{server.port}/"
+    with pytest.raises((ssl.SSLError, ConnectionError, EOFError, Exception)), connect(url, ssl=context) as client:
+        client.recv()
+    context.load_cert_chain(*authority.sign("ann"))
+    with connect(url, ssl=context) as client:
+        client.send("who?")
+        assert client.recv() == "you are ann"
+    stranger = ssl.create_default_context(cafile=authority.file)
+    stranger.load_cert_chain(*Authority(conf, "stranger").sign("eve"))
+    with pytest.raises((ssl.SSLError, ConnectionError, EOFError, Exception)), connect(url, ssl=stranger) as client:
+        client.recv()
+    assert "Traceback" not in server.output
+
+
+@pytest.mark.parametrize("tls", [True], indirect=True)
+def test_what_is_no_tls_is_closed_with_a_short_line_at_most(serve: Serve) -> None:
+    server = serve(ECHO)
+    for garbage in (b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", b"\x16\x03\x01\x40\x00" + b"x" * 300, b"\0" * 5000, b""):
+        with server.connect_tcp() as sock, contextlib.suppress(ConnectionError):
+            sock.sendall(garbage)
+            if not garbage:
+                sock.shutdown(socket.SHUT_WR)
+            while sock.recv(4096):
+                pass
+    begin = [line for line in server.lines if ":" in line[:3]]
+    assert len(begin) <= 4
+    assert all(len(line) < 300 for line in begin)
+    assert "Traceback" not in server.output
+    with connect(server.url(), ssl=server.tls) as client:
+        client.send("x")
+        assert client.recv() == "x"
+
+
+@pytest.mark.parametrize("tls", [True], indirect=True)
+def test_a_hello_that_dawdles_is_ended_in_the_time_of_the_handshake(serve: Serve) -> None:
+    server = serve('[limits]\nhandshake_timeout = "1s"\n' + ECHO)
+    begin = time.monotonic()
+    with server.connect_tcp() as silent, server.connect_tcp() as half, server.connect() as shaken:
+        half.sendall(b"\x16\x03\x01\x02\x00\x01")
+        with contextlib.suppress(ConnectionError):
+            assert silent.recv(1) == b""
+        with contextlib.suppress(ConnectionError):
+            assert half.recv(1) == b""
+        # The time is one for TLS and the request head together.
+        assert shaken.recv(4096).startswith(b"HTTP/1.1 408 ")
+    assert 0.5 < time.monotonic() - begin < 4
+
+
+@pytest.mark.parametrize("tls", [True], indirect=True)
+@pytest.mark.parametrize(
+    ("version", "spoken"),
+    [(ssl.TLSVersion.TLSv1_2, "TLSv1.2"), (ssl.TLSVersion.TLSv1_3, "TLSv1.3")],
+)
+def test_both_versions_and_the_protocols_name(serve: Serve, version: ssl.TLSVersion, spoken: str) -> None:
+    server = serve(ECHO)
+    assert server.tls is not None
+    server.tls.maximum_version = version
+    server.tls.set_alpn_protocols(["h2", "http/1.1"])
+    with server.connect() as sock:
+        assert isinstance(sock, ssl.SSLSocket)
+        assert sock.version() == spoken
+        assert sock.selected_alpn_protocol() == "http/1.1"
+        raw = Raw(sock)
+        # What OpenSSL holds decrypted makes no socket readable: many frames in one record, read in one go.
+        sock.sendall(b"".join(frame(TEXT, b"%d" % number) for number in range(1000)))
+        assert [raw.receive()[1] for _ in range(1000)] == [b"%d" % number for number in range(1000)]
+
+
+@pytest.mark.parametrize("tls", [True], indirect=True)
+def test_what_is_left_in_a_record_is_read_though_nothing_more_comes(serve: Serve) -> None:
+    """With compression 4 KiB are read in one go, and a record has 16."""
+    server = serve("[server]\ncompression = true\n" + ECHO)
+    with server.connect() as sock:
+        raw = Raw(sock, "/", "Sec-WebSocket-Extensions: permessage-deflate")
+        sock.sendall(b"".join(frame(PING, b"%04d" % number) for number in range(1500)))
+        assert [raw.receive() for _ in range(1500)] == [(PONG, b"%04d" % number) for number in range(1500)]
+
+
+@pytest.mark.parametrize("tls", [True], indirect=True)
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_no_record_is_torn_when_a_slow_reader_gets_large_and_small_frames(
+    serve: Serve, version: ssl.TLSVersion
+) -> None:
+    """gevent-websocket's C4: what OpenSSL has begun must be retried to the byte, whatever is sent meanwhile."""
+    # Publishers hear nothing: OpenSSL's objects are not for two threads.
+    server = serve(
+        """
+        [limits]
+        max_outbox = "64MiB"
+        [endpoints."/say"]
+        message = ["publish all"]
+        [endpoints."/hear"]
+        connect = ["join all"]
+        """
+    )
+    assert server.tls is not None
+    server.tls.maximum_version = version
+    with server.connect() as slow, server.connect() as first, server.connect() as second:
+        slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 * 1024)
+        reader, large, small = Raw(slow, "/hear"), Raw(first, "/say"), Raw(second, "/say")
+
+        def write() -> None:
+            for number in range(30):
+                large.send(TEXT, b"L%02d" % number * 100_000)
+                for _ in range(10):
+                    small.send(TEXT, b"s")
+
+        writer = threading.Thread(target=write)
+        writer.start()
+        seen = {b"L": 0, b"s": 0}
+        pings = 0
+        while sum(seen.values()) < 330:
+            opcode, payload = reader.receive()
+            if opcode == PONG:
+                continue
+            seen[payload[:1]] += 1
+            assert payload == b"s" or payload == payload[:3] * 100_000
+            if payload != b"s" and pings < 10:
+                pings += 1
+                reader.send(PING, b"between")
+                time.sleep(0.05)
+        writer.join()
+        assert seen == {b"L": 30, b"s": 300}
+
+
+@pytest.mark.parametrize("tls", [True], indirect=True)
+def test_a_flood_of_handshakes_does_not_hold_up_who_is_there(serve: Serve) -> None:
+    server = serve(ECHO)
+    stop = threading.Event()
+
+    def flood() -> None:
+        while not stop.is_set():
+            with contextlib.suppress(OSError):
+                server.connect().close()
+
+    with server.connect() as sock:
+        bystander = Raw(sock)
+        threads = [threading.Thread(target=flood) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        waits = []
+        end = time.monotonic() + 2
+        try:
+            while time.monotonic() < end:
+                begin = time.monotonic()
+                bystander.send(TEXT, b"x")
+                assert bystander.receive() == (TEXT, b"x")
+                waits.append(time.monotonic() - begin)
+                time.sleep(0.01)
+        finally:
+            stop.set()
+            for thread in threads:
+                thread.join()
+    # The flooding side shares the processors with the server, so its few worst waits say nothing.
+    assert sorted(waits)[int(len(waits) * 0.9)] < 0.1
+
+
+def test_files_at_fault_are_named_in_a_sentence(serve: Serve, conf: Path) -> None:
+    authority = Authority(conf)
+    authority.sign(password=b"secret")
+    server = serve(WITH_FILES, ready=False)
+    assert server.process.wait(10) == 78
+    assert "is encrypted" in server.wait_for("fws: .*")[0]
+    assert "Traceback" not in server.output
+    missing = serve(WITH_FILES.replace("localhost.key", "nothing.key"), ready=False)
+    assert missing.process.wait(10) == 78
+    missing.wait_for("there is no file 'nothing.key'")
+    alone = serve(ECHO, "--key", "a.key", ready=False)
+    assert alone.process.wait(10) == 78
+    alone.wait_for("give that with --cert")
+
+
+@pytest.mark.parametrize("tls", [True], indirect=True)
+def test_pages_of_the_same_host_are_those_of_https_only(serve: Serve) -> None:
+    server = serve(ECHO)
+    for origin, status in ((f"https://localhost:{server.port}", b"101"), (f"http://localhost:{server.port}", b"403")):
+        with server.connect() as sock:
+            sock.sendall(request("/", f"Origin: {origin}", host=f"localhost:{server.port}"))
+            assert sock.recv(4096).startswith(b"HTTP/1.1 " + status)
