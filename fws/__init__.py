@@ -5,7 +5,7 @@ would come too late for.
 """
 
 from fws.condition import Condition
-from fws.errors import Close, FwsError, Reject
+from fws.errors import Close, FwsError, Reject, StorageError
 from fws.filter import DROP, Filter, Several
 from fws.options import Help, Secret, Takes
 from fws.pipeline import Pipeline
@@ -27,6 +27,7 @@ __all__ = [
     "Secret",
     "Several",
     "Size",
+    "StorageError",
     "Takes",
 ]
 

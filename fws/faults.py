@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import time
+from collections.abc import Callable
 
 from gevent.exceptions import BlockingSwitchOutError
 
@@ -12,14 +14,22 @@ from fws.pipeline import culprit
 
 logger = logging.getLogger("fws.filters")
 
+# Seconds in which a failure of the storage is told once, however often it comes again; and how many different ones are
+# told in that time, as a client may have a say in the key.
+QUIET = 60.0
+MAX_TOLD = 20
+
 
 class Faults:
     """Where whatever a filter raises ends up, unless it is `Close`, `Reject` or a wish to stop the greenlet."""
 
-    __slots__ = ("_metrics",)
+    __slots__ = ("_clock", "_metrics", "_told")
 
-    def __init__(self, metrics: Metrics) -> None:
+    def __init__(self, metrics: Metrics, clock: Callable[[], float] = time.monotonic) -> None:
         self._metrics = metrics
+        self._clock = clock
+        # What was told of the storage lately, and when.
+        self._told: dict[str, float] = {}
 
     def report(self, event: str, error: BaseException, client: str = "") -> None:
         """Log and count one fault.
@@ -30,7 +40,8 @@ class Faults:
         """
         if isinstance(error, StorageError):
             self._metrics.count("storage_faults")
-            logger.log(logging.DEBUG if error.told else logging.WARNING, "%s failed: %s", event, error)
+            quiet = error.told or not self._is_news(f"{event} {error}")
+            logger.log(logging.DEBUG if quiet else logging.WARNING, "%s failed: %s", event, error)
             return
         self._metrics.count("filter_faults")
         subject = f" for client {client}" if client else ""
@@ -47,3 +58,12 @@ class Faults:
             what = "it waits, though its filter promises `waits = False`"
         extra = {"error": error, "cause": f"{event} {where} {name}"}
         logger.error("%s failed in %s%s: %s", event, where, subject, what, extra=extra)
+
+    def _is_news(self, what: str) -> bool:
+        """Whether to tell a failure of the storage that somebody has to mend: nothing mends it by itself."""
+        now = self._clock()
+        self._told = {text: when for text, when in self._told.items() if now - when < QUIET}
+        if what in self._told or len(self._told) >= MAX_TOLD:
+            return False
+        self._told[what] = now
+        return True

@@ -65,7 +65,7 @@ class Hub:
         self.metrics = metrics or Metrics()
         self.scheduler = scheduler or Scheduler()
         self.gate = Gate(generation.config.limits, self.metrics, generation.services.clock)
-        self.faults = Faults(self.metrics)
+        self.faults = Faults(self.metrics, generation.services.clock)
         self.broker: Broker = broker or MemoryBroker()
         self.clients: dict[str, Client] = {}
         self.alarms = Alarms()

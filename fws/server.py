@@ -281,7 +281,7 @@ def storage_of(generation: Generation) -> Storage:
     link = link_of(generation)
     if link is None:
         return MemoryStorage(generation.services.clock)
-    return RedisStorage(link, generation.config.redis.prefix)
+    return RedisStorage(link, generation.config.redis.prefix, generation.services.clock)
 
 
 def broker_of(generation: Generation, metrics: Metrics) -> Broker:

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
+from msgspec import Meta
+
+from fws import Duration
 from fws.message import json_bytes
+
+# How long something is kept.
+Lasting = Annotated[Duration, Meta(gt=0)]
 
 
 def text_of(value: Any) -> str:

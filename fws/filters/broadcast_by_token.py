@@ -20,8 +20,9 @@ class BroadcastByToken(Filter):
     client without a group is dropped, and so is a name that no channel can have.
 
     The ids of a group's clients are a set in the storage, `token:NAME`, where other applications find them; a client
-    that leaves is forgotten there. Its channel has the same name. When the storage cannot be asked, registering fails:
-    the client stays in the group that it was in.
+    that leaves is forgotten there. The ids of clients that are gone stay when their node ends in an instant, or when
+    the storage cannot be asked as they leave. The group's channel has the same name. When the storage cannot be asked,
+    registering fails: the client stays in the group that it was in.
 
     Example:
         message = ["broadcast_by_token"]
@@ -34,34 +35,54 @@ class BroadcastByToken(Filter):
             self._register(client, message.removeprefix(PREFIX).strip())
             return DROP
         state: dict[Any, Any] = client.state
-        group = state.get(self)
-        if group is None:
+        place: _Place | None = state.get(self)
+        if place is None or place.group is None:
             return DROP
-        self.hub.publish(group, message, sender=client.id)
+        self.hub.publish(place.group, message, sender=client.id)
         return None
 
     def _register(self, client: Client, name: str) -> None:
-        group = self.to + name
         state: dict[Any, Any] = client.state
-        before = state.get(self)
-        if not name or group == before:
+        place: _Place | None = state.get(self)
+        if place is None:
+            place = state[self] = _Place()
+            client.defer(lambda: self._forget(client, place, place.noted))
+        group = self.to + name
+        if not name or group == place.group:
             return
+        # What could not be forgotten before comes first: so a client is in three sets at the most.
+        self._forget(client, place, place.noted - {place.group, group})
         try:
             client.join(group)
         except ValueError:
             return
+        place.noted.add(group)
         try:
             self.storage.add(group, client.id)
         except BaseException:
             client.leave(group)
             raise
-        state[self] = group
-        if before is None:
-            client.defer(lambda: self._forget(client, state.get(self)))
-        else:
+        before, place.group = place.group, group
+        if before is not None:
             client.leave(before)
-            self._forget(client, before)
+            self._forget(client, place, {before})
 
-    def _forget(self, client: Client, group: str | None) -> None:
-        if group is not None:
+    def _forget(self, client: Client, place: _Place, groups: set[str]) -> None:
+        """Take the client's id out of the groups' sets. Raises StorageError with the rest still noted."""
+        for group in tuple(groups):
             self.storage.remove(group, client.id)
+            place.noted.discard(group)
+
+
+class _Place:
+    """Where a client is.
+
+    Attributes:
+        noted: the groups whose sets may hold its id. After a failure nobody knows, so it is taken out to be sure.
+    """
+
+    __slots__ = ("group", "noted")
+
+    def __init__(self) -> None:
+        self.group: str | None = None
+        self.noted: set[str] = set()

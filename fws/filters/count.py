@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any
 
-from fws import Duration, Filter, Help
+from fws import Filter, Help
+from fws.filters._stored import Lasting
 
 if TYPE_CHECKING:
     from fws.client import Client
@@ -14,8 +15,8 @@ class Count(Filter):
     """Add to a counter of the storage, and put what it is now into the message, if asked to.
 
     On `connect`, `message` and `disconnect`. With `per` the counter begins anew that long after it began. `into` needs
-    a message that is an object; another flows on unchanged. A node that ends in an instant cannot count down for its
-    clients.
+    a message that is an object; another flows on unchanged. To count who is here, put it behind whatever may refuse a
+    client: one that is refused has no `disconnect`. A node that ends in an instant cannot count down for its clients.
 
     When the storage cannot be asked the message is dropped and counted, and `connect` refuses the client with 503.
 
@@ -27,7 +28,7 @@ class Count(Filter):
 
     key: Annotated[str, Help("Key of the counter.")]
     by: Annotated[int, Help("What is added.")] = 1
-    per: Annotated[Duration | None, Help("Time after which the counter begins anew.")] = None
+    per: Annotated[Lasting | None, Help("Time after which the counter begins anew.")] = None
     into: Annotated[str, Help("Message field that gets the number.")] = ""
 
     def connect(self, client: Client) -> None:

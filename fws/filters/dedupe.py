@@ -5,8 +5,8 @@ from __future__ import annotations
 from hashlib import sha256
 from typing import TYPE_CHECKING, Annotated, Any
 
-from fws import DROP, Duration, Filter, Help
-from fws.filters._stored import text_of
+from fws import DROP, Filter, Help
+from fws.filters._stored import Lasting, text_of
 
 if TYPE_CHECKING:
     from fws.client import Client
@@ -19,7 +19,8 @@ class Dedupe(Filter):
     """Drop a message whose id was seen within a time, on any node.
 
     On `message`: of several with the same id, also at the same instant on two nodes, one flows on. The id is a field of
-    the message, a text or a number; a message without it flows on.
+    the message, a text or a number; a message without it flows on. It counts as seen from here on, whatever the filters
+    behind this one make of the message.
 
     When the storage cannot be asked the message is dropped and counted.
 
@@ -28,7 +29,7 @@ class Dedupe(Filter):
     """
 
     field: Annotated[str, Help("Message field that holds the id.")] = "id"
-    within: Annotated[Duration, Help("How long an id is remembered.")] = 300.0
+    within: Annotated[Lasting, Help("How long an id is remembered.")] = 300.0
     key: Annotated[str, Help("What stands before the ids in the storage; apart where ids mean different things.")] = (
         "seen"
     )

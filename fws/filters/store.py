@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any
 
-from fws import DROP, Duration, Filter, Help
-from fws.filters._stored import named, text_of
+from fws import DROP, Filter, Help
+from fws.filters._stored import Lasting, named, text_of
 
 if TYPE_CHECKING:
     from fws.client import Client
@@ -28,7 +28,7 @@ class Store(Filter):
     key: Annotated[str, Help("Key of the set or the map.")]
     field: Annotated[str, Help("Message field that names the map's field; without it the value goes into a set.")] = ""
     value: Annotated[str, Help("Message field that is stored; without it the whole message.")] = ""
-    expire: Annotated[Duration | None, Help("Time after which all of the key is forgotten, from the last change.")] = (
+    expire: Annotated[Lasting | None, Help("Time after which all of the key is forgotten, from the last change.")] = (
         None
     )
 

@@ -11,8 +11,9 @@ from typing import Protocol
 # Bytes of one key, and of one member, field or value. A key may be made of what a client says.
 MAX_KEY = 512
 MAX_VALUE = 1024 * 1024
-# Members or fields in one answer.
+# Members or fields in one answer, and its bytes as the storage counts them.
 MAX_ITEMS = 10_000
+MAX_ANSWER = 4 * 1024 * 1024
 
 
 class Storage(Protocol):
@@ -83,7 +84,10 @@ class Storage(Protocol):
         """Set a plain value. Without `expire` it stays."""
 
     def compare_and_set(self, key: str, expected: str | None, value: str | None, expire: float | None = None) -> bool:
-        """Set a plain value if it is what is expected; whether it was. None stands for no value on either side."""
+        """Set a plain value if it is what is expected; whether it was. None stands for no value on either side.
+
+        Where none is expected, whatever is at the key is one, of any kind.
+        """
 
     def delete(self, key: str) -> bool:
         """Forget a key, whatever it holds; whether there was one."""

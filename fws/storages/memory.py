@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from heapq import heapify, heappop, heappush
 from typing import Any, TypeVar
 
 from fws.errors import StorageError
-from fws.storages.base import MAX_ITEMS, check
+from fws.storages.base import MAX_ANSWER, MAX_ITEMS, check
 
-# Bytes in all; beyond that nothing new is taken. What a member, a field or a key takes beside its text.
+# Bytes in all; beyond that nothing new is taken.
 MAX_BYTES = 64 * 1024 * 1024
-OVERHEAD = 128
+# What a key takes beside its text, with the object that holds its content, and what a member or a field takes.
+KEY = 512
+ITEM = 128
+# Expired keys forgotten at a change: more than it can add, so that they never pile up, and few enough to cost nothing.
+FEW = 16
+
+# What Redis takes for a number.
+_NUMBER = re.compile(r"(0|-?[1-9][0-9]*)\Z", re.ASCII)
 
 T = TypeVar("T", set[str], dict[str, str], str)
 
@@ -20,15 +29,18 @@ class _Entry:
 
     def __init__(self, content: Any) -> None:
         self.content = content
-        self.size = OVERHEAD
+        self.size = 0
         self.until: float | None = None
 
 
 class MemoryStorage:
-    """Keeps everything in this process, at most 64 MiB: beyond that `StorageError`, and nothing is forgotten for it.
+    """Keeps everything in this process, at most 64 MiB.
+
+    A change beyond that raises `StorageError` and changes nothing; what has not expired is never forgotten for it.
 
     Args:
         clock: monotonic seconds.
+        most: bytes in all.
     """
 
     waits = False
@@ -36,138 +48,152 @@ class MemoryStorage:
     def __init__(self, clock: Callable[[], float], most: int = MAX_BYTES) -> None:
         self._clock = clock
         self._most = most
+        self._now = clock()
         self._entries: dict[str, _Entry] = {}
         self._size = 0
+        # When keys expire, the next one first. One whose expiry was renewed or that was deleted stays here as it was.
+        self._due: list[tuple[float, str]] = []
 
     def add(self, key: str, *members: str, expire: float | None = None) -> int:
-        check(key, *members)
+        self._begin(key, *members)
         new = set(members) - self._find(key, set, set())
         if new:
-            entry = self._grow(key, set, sum(OVERHEAD + len(member) for member in new))
-            entry.content |= new
+            self._grow(key, set, sum(ITEM + _size(member) for member in new)).content.update(new)
         self._expire(key, expire)
         return len(new)
 
     def remove(self, key: str, *members: str) -> int:
-        check(key, *members)
+        self._begin(key, *members)
         found = set(members) & self._find(key, set, set())
         for member in found:
             self._entries[key].content.discard(member)
-            self._shrink(key, OVERHEAD + len(member))
+            self._shrink(key, ITEM + _size(member))
         return len(found)
 
     def members(self, key: str) -> set[str]:
-        check(key)
-        return set(_not_too_many(self._find(key, set, set())))
+        self._begin(key)
+        return set(self._answer(key, self._find(key, set, set())))
 
     def contains(self, key: str, member: str) -> bool:
-        check(key, member)
+        self._begin(key, member)
         return member in self._find(key, set, set())
 
     def contained(self, key: str, *members: str) -> set[str]:
-        check(key, *members)
+        self._begin(key, *members)
         return set(members) & self._find(key, set, set())
 
     def size(self, key: str) -> int:
-        check(key)
+        self._begin(key)
         return len(self._find(key, set, set()))
 
     def get_field(self, key: str, field: str) -> str | None:
-        check(key, field)
+        self._begin(key, field)
         return self._find(key, dict, {}).get(field)
 
     def get_fields(self, key: str, *fields: str) -> dict[str, str]:
-        check(key, *fields)
+        self._begin(key, *fields)
         held = self._find(key, dict, {})
         return {field: held[field] for field in fields if field in held}
 
     def set_field(self, key: str, field: str, value: str, expire: float | None = None) -> None:
-        check(key, field, value)
+        self._begin(key, field, value)
         before = self._find(key, dict, {}).get(field)
-        more = len(value) - len(before) if before is not None else OVERHEAD + len(field) + len(value)
+        more = _size(value) - _size(before) if before is not None else ITEM + _size(field) + _size(value)
         self._grow(key, dict, more).content[field] = value
         self._expire(key, expire)
 
     def delete_field(self, key: str, *fields: str) -> int:
-        check(key, *fields)
+        self._begin(key, *fields)
         held = self._find(key, dict, {})
         found = [field for field in set(fields) if field in held]
         for field in found:
-            self._shrink(key, OVERHEAD + len(field) + len(held.pop(field)))
+            self._shrink(key, ITEM + _size(field) + _size(held.pop(field)))
         return len(found)
 
     def fields(self, key: str) -> dict[str, str]:
-        check(key)
-        return dict(_not_too_many(self._find(key, dict, {})))
+        self._begin(key)
+        return dict(self._answer(key, self._find(key, dict, {})))
 
     def increment(self, key: str, by: int = 1, expire: float | None = None) -> int:
-        check(key)
-        before = self._find(key, str, "")
-        try:
-            number = int(before or 0) + by
-        except ValueError:
-            raise StorageError(f"{key!r} holds no number") from None
+        self._begin(key)
+        before = self.get(key)
+        if before is not None and (len(before) > 20 or not _NUMBER.match(before)):
+            raise StorageError(f"{key!r} holds no number")
+        number = int(before or 0) + by
         if not -(2**63) <= number < 2**63:
             raise StorageError(f"the counter {key!r} would be larger than 64 bits hold")
-        entry = self._grow(key, str, len(str(number)) - len(before))
-        entry.content = str(number)
-        if not before:
+        self._grow(key, str, _size(str(number)) - _size(before or "")).content = str(number)
+        if before is None:
             self._expire(key, expire)
         return number
 
     def get(self, key: str) -> str | None:
-        check(key)
-        return self._find(key, str, "") if self._alive(key) else None
+        self._begin(key)
+        held = self._find(key, str, "")
+        return held if key in self._entries else None
 
     def set(self, key: str, value: str, expire: float | None = None) -> None:
-        check(key, value)
-        self.delete(key)
-        self._grow(key, str, len(value)).content = value
+        self._begin(key, value)
+        held = self._entries.get(key)
+        self._make_room(KEY + _size(key) + _size(value) - (0 if held is None else held.size))
+        self._forget(key)
+        self._grow(key, str, _size(value)).content = value
         self._expire(key, expire)
 
     def compare_and_set(self, key: str, expected: str | None, value: str | None, expire: float | None = None) -> bool:
-        check(key, expected or "", value or "")
-        if self.get(key) != expected:
+        self._begin(key, expected or "", value or "")
+        if expected is None:
+            if self._alive(key):
+                return False
+        elif self.get(key) != expected:
             return False
         if value is None:
-            self.delete(key)
+            self._forget(key)
         else:
             self.set(key, value, expire)
         return True
 
     def delete(self, key: str) -> bool:
-        check(key)
+        self._begin(key)
         alive = self._alive(key)
-        if key in self._entries:
-            self._size -= self._entries.pop(key).size
+        self._forget(key)
         return alive
+
+    def _begin(self, key: str, *values: str) -> None:
+        """Check the arguments, and look at the clock once: what a method finds there is there until it is done."""
+        check(key, *values)
+        self._now = self._clock()
 
     def _alive(self, key: str) -> bool:
         entry = self._entries.get(key)
-        return entry is not None and (entry.until is None or self._clock() < entry.until)
+        return entry is not None and (entry.until is None or self._now < entry.until)
 
     def _find(self, key: str, kind: type[T], nothing: T) -> T:
         """What is at the key, of this kind; `nothing` when there is nothing."""
         if not self._alive(key):
-            if key in self._entries:
-                self._size -= self._entries.pop(key).size
+            self._forget(key)
             return nothing
         content = self._entries[key].content
         if type(content) is not kind:
             raise StorageError(f"{key!r} holds another kind of value")
         return content
 
+    def _answer(self, key: str, content: T) -> T:
+        """All of a set or a map, if that is not too much."""
+        if len(content) > MAX_ITEMS:
+            raise StorageError(f"{key!r} has more than {MAX_ITEMS} items")
+        if content and self._entries[key].size > MAX_ANSWER:
+            raise StorageError(f"{key!r} is larger than {MAX_ANSWER} bytes")
+        return content
+
     def _grow(self, key: str, kind: type[Any], more: int) -> _Entry:
         """The key's entry, made when it is not there, with room for so many bytes more."""
         new = key not in self._entries
-        more += (OVERHEAD + len(key)) if new else 0
-        if more > 0 and self._size + more > self._most:
-            self._forget_expired()
-            if self._size + more > self._most:
-                raise StorageError(f"the storage of this process holds {self._most} bytes and is full")
-        entry = self._entries.setdefault(key, _Entry(kind()))
+        more += KEY + _size(key) if new else 0
+        self._make_room(more)
         if new:
-            entry.size = 0
+            self._entries[key] = _Entry(kind())
+        entry = self._entries[key]
         entry.size += more
         self._size += more
         return entry
@@ -178,18 +204,34 @@ class MemoryStorage:
         entry.size -= less
         self._size -= less
         if not entry.content:
-            self._size -= self._entries.pop(key).size
+            self._forget(key)
+
+    def _forget(self, key: str) -> None:
+        entry = self._entries.pop(key, None)
+        if entry is not None:
+            self._size -= entry.size
 
     def _expire(self, key: str, expire: float | None) -> None:
-        if expire is not None and key in self._entries:
-            self._entries[key].until = self._clock() + expire
+        if expire is None or key not in self._entries:
+            return
+        until = self._entries[key].until = self._now + expire
+        heappush(self._due, (until, key))
+        if len(self._due) > 2 * len(self._entries) + FEW:
+            self._due = [(entry.until, key) for key, entry in self._entries.items() if entry.until is not None]
+            heapify(self._due)
 
-    def _forget_expired(self) -> None:
-        for key in [key for key in self._entries if not self._alive(key)]:
-            self._size -= self._entries.pop(key).size
+    def _make_room(self, more: int) -> None:
+        """Forget what has expired: a few keys, and as many as are in the way of so many bytes more."""
+        left = FEW
+        while self._due and self._due[0][0] <= self._now and (left > 0 or self._size + more > self._most):
+            _, key = heappop(self._due)
+            left -= 1
+            if not self._alive(key):
+                self._forget(key)
+        if more > 0 and self._size + more > self._most:
+            raise StorageError(f"the storage of this process holds {self._most} bytes and is full")
 
 
-def _not_too_many(content: T) -> T:
-    if len(content) > MAX_ITEMS:
-        raise StorageError(f"more than {MAX_ITEMS} items are no answer")
-    return content
+def _size(text: str) -> int:
+    """Bytes that a text takes at the most: Python has up to four for a character."""
+    return len(text) if text.isascii() else 4 * len(text)

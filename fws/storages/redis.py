@@ -3,31 +3,49 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Iterator
+from threading import BoundedSemaphore, Lock
 from typing import Any
 
+import gevent
 import redis
+from redis.exceptions import RedisClusterException
 
 from fws.errors import StorageError
-from fws.link import Link, reason
-from fws.storages.base import MAX_ITEMS, MAX_VALUE, check
+from fws.link import CONNECTIONS, FREE, Link, reason
+from fws.storages.base import MAX_ANSWER, MAX_ITEMS, MAX_VALUE, check
 
 logger = logging.getLogger("fws.redis")
 
-# Bytes of one answer of many items, as Redis estimates them.
-MAX_ANSWER = 4 * 1024 * 1024
 # Members or fields that one command asks about.
 BATCH = 1000
-# In one step what WATCH would take four round trips for. ARGV: "1" if a value is expected, the value; "1" if one is to
-# be set, the value; milliseconds until it is forgotten, or nothing.
+# Seconds for one method, behind the `FREE` that it may wait for its turn. redis-py's own limits hold for one connection
+# and one reply; of a Cluster it asks one node after the other, and lets callers wait for one another meanwhile.
+LIMIT = 3.0
+# Without a failure for this many seconds the storage is said to answer again. Some keys may fail and others not, when
+# one node of a Cluster is away or Redis takes no writes, and that is one change of state and not one for each message.
+SETTLED = 5.0
+
+# In one step what WATCH would take four round trips for. ARGV: the value expected; "1" if one is to be set, the value;
+# milliseconds until it is forgotten, or nothing.
 _COMPARE_AND_SET = """
-local held = redis.call('GET', KEYS[1])
-if ARGV[1] == '1' and held ~= ARGV[2] then return 0 end
-if ARGV[1] == '0' and held then return 0 end
-if ARGV[3] == '0' then redis.call('DEL', KEYS[1])
-elseif ARGV[5] == '' then redis.call('SET', KEYS[1], ARGV[4])
-else redis.call('SET', KEYS[1], ARGV[4], 'PX', ARGV[5]) end
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+if ARGV[2] == '0' then redis.call('DEL', KEYS[1])
+elseif ARGV[4] == '' then redis.call('SET', KEYS[1], ARGV[3])
+else redis.call('SET', KEYS[1], ARGV[3], 'PX', ARGV[4]) end
 return 1
+"""
+# A change with a new expiry for the whole key. MULTI would set the expiry of a key that turns out to be another
+# application's, of another kind, and so have it deleted. ARGV: command, milliseconds, the command's arguments.
+_CHANGE = """
+local number = 0
+for first = 3, #ARGV, 1000 do
+  local last = math.min(first + 999, #ARGV)
+  number = number + redis.call(ARGV[1], KEYS[1], unpack(ARGV, first, last))
+end
+redis.call('PEXPIRE', KEYS[1], ARGV[2])
+return number
 """
 # A counter whose time begins with it. ARGV: by, milliseconds.
 _INCREMENT = """
@@ -43,21 +61,29 @@ class RedisStorage:
 
     Args:
         prefix: what stands before every key.
+        clock: monotonic seconds, to tell a change of state from a single failure.
     """
 
     waits = True
 
-    def __init__(self, link: Link, prefix: str) -> None:
+    def __init__(self, link: Link, prefix: str, clock: Callable[[], float] = time.monotonic) -> None:
         self._link = link
         self._prefix = prefix
+        self._clock = clock
         self._redis: Any = None
+        self._making = Lock()
+        # Of redis-py's pools one waits for a free connection, one fails at once, and one has no bound.
+        self._turns = BoundedSemaphore(CONNECTIONS)
         self._away = False
+        self._failed_at = 0.0
 
     def add(self, key: str, *members: str, expire: float | None = None) -> int:
         check(key, *members)
         if not members:
             return 0
-        return int(self._change(key, expire, lambda client, name: client.sadd(name, *members)))
+        if expire is not None:
+            return int(self._change("SADD", key, expire, *members))
+        return int(self._ask(key, lambda client, name: client.sadd(name, *members)))
 
     def remove(self, key: str, *members: str) -> int:
         check(key, *members)
@@ -65,9 +91,12 @@ class RedisStorage:
 
     def members(self, key: str) -> set[str]:
         check(key)
-        self._not_too_much(key, "scard")
-        found = self._ask(key, lambda client, name: client.smembers(name))
-        return {_text(key, member) for member in found}
+
+        def ask(client: Any, name: str) -> Any:
+            _check_size(key, client.scard(name), client, name)
+            return client.smembers(name)
+
+        return {_text(key, member) for member in self._ask(key, ask)}
 
     def contains(self, key: str, member: str) -> bool:
         check(key, member)
@@ -87,9 +116,13 @@ class RedisStorage:
 
     def get_field(self, key: str, field: str) -> str | None:
         check(key, field)
-        if self._ask(key, lambda client, name: client.hstrlen(name, field)) > MAX_VALUE:
-            raise StorageError(f"a field of {key!r} is larger than {MAX_VALUE} bytes")
-        found = self._ask(key, lambda client, name: client.hget(name, field))
+
+        def ask(client: Any, name: str) -> Any:
+            if client.hstrlen(name, field) > MAX_VALUE:
+                raise StorageError(f"a field of {key!r} is larger than {MAX_VALUE} bytes")
+            return client.hget(name, field)
+
+        found = self._ask(key, ask)
         return None if found is None else _text(key, found)
 
     def get_fields(self, key: str, *fields: str) -> dict[str, str]:
@@ -103,7 +136,10 @@ class RedisStorage:
 
     def set_field(self, key: str, field: str, value: str, expire: float | None = None) -> None:
         check(key, field, value)
-        self._change(key, expire, lambda client, name: client.hset(name, field, value))
+        if expire is not None:
+            self._change("HSET", key, expire, field, value)
+        else:
+            self._ask(key, lambda client, name: client.hset(name, field, value))
 
     def delete_field(self, key: str, *fields: str) -> int:
         check(key, *fields)
@@ -111,9 +147,12 @@ class RedisStorage:
 
     def fields(self, key: str) -> dict[str, str]:
         check(key)
-        self._not_too_much(key, "hlen")
-        found = self._ask(key, lambda client, name: client.hgetall(name))
-        return {_text(key, field): _text(key, value) for field, value in found.items()}
+
+        def ask(client: Any, name: str) -> Any:
+            _check_size(key, client.hlen(name), client, name)
+            return client.hgetall(name)
+
+        return {_text(key, field): _text(key, value) for field, value in self._ask(key, ask).items()}
 
     def increment(self, key: str, by: int = 1, expire: float | None = None) -> int:
         check(key)
@@ -123,13 +162,13 @@ class RedisStorage:
 
     def get(self, key: str) -> str | None:
         check(key)
-        # A range is all that is fetched of a value, however large it is.
-        found = self._ask(key, lambda client, name: client.getrange(name, 0, MAX_VALUE))
-        if len(found) > MAX_VALUE:
-            raise StorageError(f"{key!r} is larger than {MAX_VALUE} bytes")
-        if not found and not self._ask(key, lambda client, name: client.exists(name)):
-            return None
-        return _text(key, found)
+
+        def ask(client: Any, name: str) -> Any:
+            # A range is all that is fetched of a value, however large it is; one of nothing is empty, too.
+            return client.getrange(name, 0, MAX_VALUE) or (b"" if client.exists(name) else None)
+
+        found = self._ask(key, ask)
+        return None if found is None else _text(key, found)
 
     def set(self, key: str, value: str, expire: float | None = None) -> None:
         check(key, value)
@@ -138,58 +177,59 @@ class RedisStorage:
 
     def compare_and_set(self, key: str, expected: str | None, value: str | None, expire: float | None = None) -> bool:
         check(key, expected or "", value or "")
-        arguments = (
-            "0" if expected is None else "1",
-            expected or "",
-            "0" if value is None else "1",
-            value or "",
-            "" if expire is None else _milliseconds(expire),
-        )
+        if expected is None and value is None:
+            return not self._ask(key, lambda client, name: client.exists(name))
+        lasting = None if expire is None else _milliseconds(expire)
+        if expected is None:
+            return bool(self._ask(key, lambda client, name: client.set(name, value, px=lasting, nx=True)))
+        arguments = (expected, "0" if value is None else "1", value or "", lasting or "")
         return bool(self._ask(key, lambda client, name: client.eval(_COMPARE_AND_SET, 1, name, *arguments)))
 
     def delete(self, key: str) -> bool:
         check(key)
         return bool(self._ask(key, lambda client, name: client.delete(name)))
 
-    def _change(self, key: str, expire: float | None, command: Callable[[Any, str], Any]) -> Any:
-        """A change, and in the same transaction the key's new expiry."""
-        if expire is None:
-            return self._ask(key, command)
+    def _change(self, command: str, key: str, expire: float, *arguments: str) -> Any:
+        """A change, and in the same step the key's new expiry."""
+        words = (command, _milliseconds(expire), *arguments)
+        return self._ask(key, lambda client, name: client.eval(_CHANGE, 1, name, *words))
 
-        def both(client: Any, name: str) -> Any:
-            with client.pipeline(transaction=True) as pipeline:
-                command(pipeline, name)
-                pipeline.pexpire(name, _milliseconds(expire))
-                return pipeline.execute()[0]
-
-        return self._ask(key, both)
-
-    def _not_too_much(self, key: str, count: str) -> None:
-        """Ask for the size before an answer of any size is fetched."""
-        if self._ask(key, lambda client, name: getattr(client, count)(name)) > MAX_ITEMS:
-            raise StorageError(f"{key!r} has more than {MAX_ITEMS} items")
-        if (self._ask(key, lambda client, name: client.memory_usage(name, samples=0)) or 0) > MAX_ANSWER:
-            raise StorageError(f"{key!r} is larger than {MAX_ANSWER} bytes")
-
-    def _ask(self, key: str, command: Callable[[Any, str], Any]) -> Any:
+    def _ask(self, key: str, commands: Callable[[Any, str], Any]) -> Any:
+        """Run commands on a key. Raises StorageError after `FREE` and `LIMIT` seconds at the latest."""
+        if not self._turns.acquire(timeout=FREE):
+            raise self._failed("too many wait for it")
+        limit = gevent.Timeout(LIMIT)
         try:
-            if self._redis is None:
-                self._redis = self._link.client()
-            answer = command(self._redis, self._prefix + key)
+            with limit:
+                answer = commands(self._client(), self._prefix + key)
+        except gevent.Timeout as timeout:
+            if timeout is not limit:
+                raise
+            raise self._failed("it does not answer") from None
         except redis.ResponseError as error:
-            if str(error).startswith("WRONGTYPE"):
-                raise StorageError(f"{key!r} holds another kind of value") from None
-            raise self._failed(error) from None
+            if (what := _about_the_data(error)) is not None:
+                raise StorageError(f"{key!r} {what}") from None
+            raise self._failed(reason(error)) from None
+        except RedisClusterException:
+            raise self._failed("none of its nodes is to be had") from None
         except (redis.RedisError, OSError) as error:
-            raise self._failed(error) from None
-        if self._away:
+            raise self._failed(reason(error)) from None
+        finally:
+            self._turns.release()
+        if self._away and self._clock() - self._failed_at >= SETTLED:
             self._away = False
             logger.warning("the storage at %s answers again", self._link)
         return answer
 
-    def _failed(self, error: Exception) -> StorageError:
+    def _client(self) -> Any:
+        with self._making:
+            if self._redis is None:
+                self._redis = self._link.client()
+            return self._redis
+
+    def _failed(self, why: str) -> StorageError:
         """One line when it begins to fail; each call's own failure is counted where it is caught."""
-        why = reason(error)
+        self._failed_at = self._clock()
         if not self._away:
             self._away = True
             logger.warning("the storage at %s fails: %s", self._link, why)
@@ -206,11 +246,32 @@ def _batches(items: tuple[str, ...]) -> Iterator[list[str]]:
         yield list(items[start : start + BATCH])
 
 
+def _about_the_data(error: redis.ResponseError) -> str | None:
+    """What a refusal says of the key, when it is one of this command on this key; None when Redis is at fault."""
+    text = str(error)
+    if "WRONGTYPE" in text:
+        return "holds another kind of value"
+    # States of Redis have a class of their own, or at least a code (`MISCONF …`); `ERR` is taken off by redis-py.
+    if type(error) is not redis.ResponseError or text.partition(" ")[0].isupper():
+        return None
+    return f"cannot be changed so: {text[:200]}"
+
+
+def _check_size(key: str, items: int, client: Any, name: str) -> None:
+    """Raise StorageError when all of a set or a map would be too much, before it is fetched."""
+    if items > MAX_ITEMS:
+        raise StorageError(f"{key!r} has more than {MAX_ITEMS} items")
+    if items and (client.memory_usage(name, samples=0) or 0) > MAX_ANSWER:
+        raise StorageError(f"{key!r} is larger than {MAX_ANSWER} bytes")
+
+
 def _milliseconds(seconds: float) -> int:
     return max(1, round(seconds * 1000))
 
 
 def _text(key: str, data: bytes) -> str:
+    if len(data) > MAX_VALUE:
+        raise StorageError(f"{key!r} holds more than {MAX_VALUE} bytes in one value")
     try:
         return data.decode()
     except UnicodeDecodeError:

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from fws.errors import StorageError
+from fws.storages.memory import MemoryStorage
 from tests.support import Harness, build
 
 
@@ -49,3 +51,50 @@ def test_a_storage_that_fails_leaves_the_client_where_it_was(server: Harness) ->
     assert server.sent(client) == ["hello"]
     assert client.channels == {"token:red"}
     assert server.hub.metrics["storage_faults"] == 1
+
+
+class Away(MemoryStorage):
+    """A storage that fails while it is away."""
+
+    away = False
+
+    def add(self, key: str, *members: str, expire: float | None = None) -> int:
+        added = super().add(key, *members, expire=expire)
+        self._fail()
+        return added
+
+    def remove(self, key: str, *members: str) -> int:
+        self._fail()
+        return super().remove(key, *members)
+
+    def _fail(self) -> None:
+        if self.away:
+            raise StorageError("away", told=True)
+
+
+def test_what_may_be_in_the_storage_is_taken_out_at_the_end(server: Harness) -> None:
+    """Fault: an id stayed for good where adding it had failed after all, or where leaving the last group had."""
+    storage = server.generation.services.storage = Away(server.clock)
+    client = server.connect()
+    server.client_says(client, "token:red")
+    storage.away = True
+    server.client_says(client, "token:blue", "token:green")
+    assert storage.members("token:blue") == {client.id}
+    assert client.channels == {"token:red"}
+    storage.away = False
+    server.leave(client)
+    assert [storage.members(f"token:{name}") for name in ("red", "blue", "green")] == [set()] * 3
+
+
+def test_a_storage_that_stays_away_does_not_make_a_client_grow(server: Harness) -> None:
+    storage = server.generation.services.storage = Away(server.clock)
+    client = server.connect()
+    server.client_says(client, "token:red")
+    storage.away = True
+    server.client_says(client, *(f"token:{number}" for number in range(20)))
+    assert len(storage._entries) == 2
+    storage.away = False
+    server.client_says(client, "token:blue", "hello")
+    assert server.sent(client) == ["hello"]
+    assert client.channels == {"token:blue"}
+    assert list(storage._entries) == ["token:blue"]

@@ -2,6 +2,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
+from fws.errors import ConfigError
 from tests.support import build
 
 
@@ -42,3 +45,25 @@ def test_a_storage_that_holds_something_else_ends_the_event_and_is_counted(tmp_p
     assert server.sent(client) == []
     assert server.hub.metrics["storage_faults"] == 1
     assert server.closed(client) is None
+
+
+def test_what_fails_for_each_message_is_told_once_a_minute(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    server = build('[endpoints."/{room}"]\nmessage = ["store {room}"]', tmp_path)
+    client = server.connect("/taken")
+    server.storage.set("taken", "a plain value")
+    server.client_says(client, "one", "two", "three")
+    server.clock.advance(60)
+    server.client_says(client, "four")
+    assert len(caplog.records) == 2
+    assert server.hub.metrics["storage_faults"] == 4
+    # Nor does a client that has a say in the key fill the log.
+    for number in range(100):
+        server.storage.set(f"taken{number}", "a plain value")
+        server.client_says(server.connect(f"/taken{number}"), "hello")
+    assert len(caplog.records) < 30
+
+
+@pytest.mark.parametrize("stage", ["store k expire=0s", "count k per=0s", "dedupe within=0s"])
+def test_to_keep_it_for_no_time_is_a_mistake(stage: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="above 0s"):
+        build(f'[pipelines]\nmessage = ["json", "{stage}"]', tmp_path)

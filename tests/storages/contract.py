@@ -8,15 +8,14 @@ from collections.abc import Callable
 import pytest
 
 from fws.errors import StorageError
-from fws.storages.base import MAX_ITEMS, MAX_KEY, MAX_VALUE, Storage
+from fws.storages.base import MAX_ANSWER, MAX_ITEMS, MAX_KEY, MAX_VALUE, Storage
 
 
 class Contract:
-    """A subclass sets `storage`, and `passes`, which lets so many seconds pass at the least."""
+    """A subclass sets `storage`, and `passes`, which lets so many seconds pass for it."""
 
     storage: Storage
     passes: Callable[[float], None]
-    short = 60.0  # seconds that a test waits through
 
     def test_sets(self) -> None:
         storage = self.storage
@@ -52,9 +51,11 @@ class Contract:
         assert storage.get("n") == "-1"
         storage.set("n", "41")
         assert storage.increment("n") == 42
-        storage.set("n", "no number")
-        with pytest.raises(StorageError):
-            storage.increment("n")
+        for text in ("no number", "", " 5", "5 ", "+5", "05", "-0", "1_0", "5.0", "٣", "9" * 30):
+            storage.set("n", text)
+            with pytest.raises(StorageError):
+                storage.increment("n")
+            assert storage.get("n") == text
         storage.set("n", str(2**63 - 1))
         with pytest.raises(StorageError):
             storage.increment("n")
@@ -80,6 +81,13 @@ class Contract:
         assert storage.compare_and_set("v", "two", None)
         assert storage.get("v") is None
         assert not storage.compare_and_set("v", "two", "three")
+        assert storage.compare_and_set("v", None, None)
+        storage.set("v", "")
+        assert not storage.compare_and_set("v", None, "x")
+        assert not storage.compare_and_set("v", None, None)
+        assert storage.compare_and_set("v", "", "x")
+        storage.add("s", "a")
+        assert not storage.compare_and_set("s", None, "whatever is there is something")
 
     def test_a_key_holds_one_kind(self) -> None:
         storage = self.storage
@@ -101,6 +109,20 @@ class Contract:
         storage.set("s", "a plain value takes any key")
         assert storage.get("s") == "a plain value takes any key"
 
+    def test_what_fails_leaves_the_expiry_alone(self) -> None:
+        """Fault: the change failed, and the expiry set with it had another application's list deleted."""
+        storage = self.storage
+        storage.set("v", "somebody's")
+        for change in (
+            lambda: storage.add("v", "a", expire=60),
+            lambda: storage.set_field("v", "a", "1", expire=60),
+            lambda: storage.increment("v", expire=60),
+        ):
+            with pytest.raises(StorageError):
+                change()
+        self.passes(60)
+        assert storage.get("v") == "somebody's"
+
     def test_keys_and_values_have_their_bounds(self) -> None:
         for key in ("", "k" * (MAX_KEY + 1), "ü" * (MAX_KEY // 2 + 1)):
             with pytest.raises(ValueError, match="key"):
@@ -117,8 +139,23 @@ class Contract:
         assert self.storage.contains("s", "7")
         assert self.storage.size("s") == MAX_ITEMS + 1
 
+    def test_many_members_may_have_an_expiry(self) -> None:
+        assert self.storage.add("s", *(f"{number}" for number in range(MAX_ITEMS)), "7", expire=60) == MAX_ITEMS
+        assert len(self.storage.members("s")) == MAX_ITEMS
+        self.passes(60)
+        assert self.storage.size("s") == 0
+
+    def test_too_many_bytes_are_no_answer(self) -> None:
+        for number in range(MAX_ANSWER // MAX_VALUE + 1):
+            self.storage.set_field("m", f"{number}", "x" * MAX_VALUE)
+            self.storage.add("s", f"{number}".ljust(MAX_VALUE))
+        for ask in (self.storage.fields, self.storage.members):
+            with pytest.raises(StorageError, match="bytes"):
+                ask("m" if ask == self.storage.fields else "s")
+        assert self.storage.get_field("m", "0") == "x" * MAX_VALUE
+
     def test_expiry_forgets_the_whole_key(self) -> None:
-        storage, short = self.storage, self.short
+        storage, short = self.storage, 60
         storage.add("s", "a", expire=short)
         storage.add("s", "b")
         storage.set_field("m", "a", "1", expire=short)
@@ -133,7 +170,7 @@ class Contract:
         assert storage.compare_and_set("c", None, "again")
 
     def test_a_change_renews_the_expiry_but_a_counters_counts_from_its_beginning(self) -> None:
-        storage, short = self.storage, self.short
+        storage, short = self.storage, 60
         storage.add("s", "a", expire=short)
         storage.increment("n", expire=short)
         self.passes(short * 0.6)

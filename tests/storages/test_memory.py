@@ -1,11 +1,23 @@
 from __future__ import annotations
 
+import itertools
+import time
+
 import pytest
 
 from fws.errors import StorageError
 from fws.storages.memory import MemoryStorage
 from tests.storages.contract import Contract
 from tests.support import Clock
+
+
+def fill(storage: MemoryStorage) -> None:
+    """Put small values in until it is full."""
+    for number in itertools.count():
+        try:
+            storage.set(f"{number}", "", expire=60)
+        except StorageError:
+            return
 
 
 class TestMemory(Contract):
@@ -30,8 +42,53 @@ class TestMemory(Contract):
             assert not storage.delete(key)
         assert storage._size == 0
 
+    def test_of_what_expires_only_the_last_date_is_kept(self) -> None:
+        storage = MemoryStorage(self.clock)
+        for _ in range(1000):
+            storage.add("s", "a", expire=60)
+        assert len(storage._due) < 100
+
+    def test_what_expires_is_forgotten_though_nobody_asks_for_it(self) -> None:
+        storage = MemoryStorage(self.clock)
+        for number in range(1000):
+            storage.set(f"{number}", "x", expire=60)
+            self.clock.advance(1)
+        assert 60 <= len(storage._entries) < 100
+
+    def test_text_counts_with_the_room_it_takes(self) -> None:
+        """Fault: one character beyond ASCII makes each of them take four bytes, and the bound four times as much."""
+        storage = MemoryStorage(self.clock, most=5000)
+        storage.set("v", "x" * 4000)
+        with pytest.raises(StorageError, match="full"):
+            storage.set("v", "x" * 1999 + "\U0001f600")
+
+    def test_full_it_keeps_what_a_change_was_to_replace(self) -> None:
+        """Fault: the old value was forgotten before the new one was found too large."""
+        storage = MemoryStorage(self.clock, most=4000)
+        storage.set("v", "x" * 1000)
+        storage.set_field("m", "a", "1")
+        for change in (
+            lambda: storage.set("v", "y" * 4000),
+            lambda: storage.compare_and_set("v", "x" * 1000, "y" * 4000),
+            lambda: storage.set_field("m", "a", "y" * 4000),
+        ):
+            with pytest.raises(StorageError, match="full"):
+                change()
+        assert storage.get("v") == "x" * 1000
+        assert storage.get_field("m", "a") == "1"
+
+    def test_full_it_refuses_at_no_cost(self) -> None:
+        """Fault: each refused change looked at every key, and held up the whole process for 0.1 s."""
+        storage = MemoryStorage(self.clock)
+        fill(storage)
+        began = time.perf_counter()
+        for _ in range(100):
+            with pytest.raises(StorageError, match="full"):
+                storage.set("new", "")
+        assert time.perf_counter() - began < 1
+
     def test_full_takes_nothing_new_and_forgets_nothing(self) -> None:
-        storage = MemoryStorage(self.clock, most=2000)
+        storage = MemoryStorage(self.clock, most=3000)
         storage.set("v", "x" * 1000, expire=10)
         storage.set("w", "y" * 100)
         with pytest.raises(StorageError, match="full"):
