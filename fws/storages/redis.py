@@ -27,9 +27,11 @@ LIMIT = 3.0
 # one node of a Cluster is away or Redis takes no writes, and that is one change of state and not one for each message.
 SETTLED = 5.0
 
-# In one step what WATCH would take four round trips for. ARGV: the value expected; "1" if one is to be set, the value;
-# milliseconds until it is forgotten, or nothing.
+# In one step what WATCH would take four round trips for. A script that takes up another application's 100 MB keeps
+# everybody waiting for a second, so the length is compared first. ARGV: the value expected; "1" if one is to be set,
+# the value; milliseconds until it is forgotten, or nothing.
 _COMPARE_AND_SET = """
+if redis.call('STRLEN', KEYS[1]) ~= #ARGV[1] then return 0 end
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 if ARGV[2] == '0' then redis.call('DEL', KEYS[1])
 elseif ARGV[4] == '' then redis.call('SET', KEYS[1], ARGV[3])
@@ -53,6 +55,12 @@ local new = redis.call('EXISTS', KEYS[1]) == 0
 local number = redis.call('INCRBY', KEYS[1], ARGV[1])
 if new then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
 return number
+"""
+# An empty range is an empty value or none; asked for one by one it could be set or deleted in between. ARGV: bytes.
+_GET = """
+local value = redis.call('GETRANGE', KEYS[1], 0, ARGV[1])
+if value == '' and redis.call('EXISTS', KEYS[1]) == 0 then return false end
+return value
 """
 
 
@@ -164,8 +172,8 @@ class RedisStorage:
         check(key)
 
         def ask(client: Any, name: str) -> Any:
-            # A range is all that is fetched of a value, however large it is; one of nothing is empty, too.
-            return client.getrange(name, 0, MAX_VALUE) or (b"" if client.exists(name) else None)
+            # A range is all that is fetched of a value, however large it is.
+            return client.getrange(name, 0, MAX_VALUE) or client.eval(_GET, 1, name, MAX_VALUE)
 
         found = self._ask(key, ask)
         return None if found is None else _text(key, found)

@@ -6,6 +6,7 @@ import logging
 import re
 import secrets
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -146,6 +147,32 @@ class TestRedis(Contract):
         assert storage.get("v") == "goes on"
         for name in ("huge", "large", "member"):
             storage.delete(name)
+
+    def test_what_was_never_there_is_never_read(self) -> None:
+        """Fault: a value set between two round trips was read as an empty text, every other time."""
+        other = RedisStorage(Link(self.server.url), self.prefix)
+        found = set()
+
+        def change() -> None:
+            for _ in range(1000):
+                other.set("v", "x")
+                other.delete("v")
+
+        changing = threading.Thread(target=change)
+        changing.start()
+        while changing.is_alive():
+            found.add(self.storage.get("v"))
+        assert found <= {None, "x"}
+
+    def test_a_huge_value_is_not_taken_up_to_be_compared(self) -> None:
+        """Fault: the script compared 100 MB of another application's, and Redis answered nobody for a second."""
+        self.server.say("SETRANGE", f"{self.prefix}huge", 100 * 1024 * 1024, "x")
+        self.server.say("CONFIG", "RESETSTAT")
+        assert not self.storage.compare_and_set("huge", "x", "y")
+        calls = self.server.say("INFO", "commandstats")
+        assert "cmdstat_strlen" in calls
+        assert "cmdstat_get" not in calls
+        self.storage.delete("huge")
 
     def test_redis_itself_forgets(self) -> None:
         storage = self.storage
