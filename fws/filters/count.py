@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any
 
-from fws import Filter, Help
+from fws import DROP, Filter, Help, Reject
 from fws.filters._stored import Lasting
 
 if TYPE_CHECKING:
@@ -18,7 +18,9 @@ class Count(Filter):
     a message that is an object; another flows on unchanged. To count who is here, put it behind whatever may refuse a
     client: one that is refused has no `disconnect`. A node that ends in an instant cannot count down for its clients.
 
-    When the storage cannot be asked the message is dropped and counted, and `connect` refuses the client with 503.
+    A key that is empty or longer than 512 bytes, such as a placeholder may give, ends the event; on `connect` it
+    refuses the client with 400. When the storage cannot be asked the message is dropped and counted, and `connect`
+    refuses the client with 503.
 
     Example:
         connect    = ["count online"]
@@ -32,14 +34,21 @@ class Count(Filter):
     into: Annotated[str, Help("Message field that gets the number.")] = ""
 
     def connect(self, client: Client) -> None:
-        self._count()
+        if self._count() is None:
+            raise Reject(400, "Nothing can be counted under this name.")
 
     def message(self, client: Client, message: Any) -> Any:
         number = self._count()
+        if number is None:
+            return DROP
         return {**message, self.into: number} if self.into and isinstance(message, dict) else None
 
     def disconnect(self, client: Client) -> None:
         self._count()
 
-    def _count(self) -> int:
-        return self.storage.increment(self.key, self.by, self.per)
+    def _count(self) -> int | None:
+        """What the counter is now; None when it cannot have this key."""
+        try:
+            return self.storage.increment(self.key, self.by, self.per)
+        except ValueError:
+            return None

@@ -11,7 +11,7 @@ from fws.filters._stored import Lasting, text_of
 if TYPE_CHECKING:
     from fws.client import Client
 
-# An id longer than this is stood for by its hash.
+# An id of more bytes than this is stood for by its hash.
 LONGEST = 100
 
 
@@ -22,7 +22,9 @@ class Dedupe(Filter):
     the message, a text or a number; a message without it flows on. It counts as seen from here on, whatever the filters
     behind this one make of the message.
 
-    When the storage cannot be asked the message is dropped and counted.
+    A message is dropped when its id and `key` are too long for a key of the storage (512 bytes; ids over 100 bytes are
+    stood for by a hash of 64), such as a placeholder may make them. When the storage cannot be asked the message is
+    dropped and counted.
 
     Example:
         message = ["json", "dedupe id within=10min", "broadcast"]
@@ -39,7 +41,11 @@ class Dedupe(Filter):
         if not isinstance(found, str | int | float):
             return None
         name = text_of(found)
-        if len(name) > LONGEST:
-            name = sha256(name.encode("utf-8", "replace")).hexdigest()
-        new = self.storage.compare_and_set(f"{self.key}:{name}", None, "1", self.within)
+        data = name.encode("utf-8", "replace")
+        if len(data) > LONGEST:
+            name = sha256(data).hexdigest()
+        try:
+            new = self.storage.compare_and_set(f"{self.key}:{name}", None, "1", self.within)
+        except ValueError:
+            return DROP
         return None if new else DROP

@@ -4,24 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any
 
-import msgspec
-
 from fws import Filter, Help, Size
 from fws.constants import INVALID_DATA
+from fws.filters._decoding import decode
 from fws.filters._refusal import Refusing, refuse
 
 if TYPE_CHECKING:
     from fws.client import Client
-
-# Deeper than any honest message. What Python can still decode near its limit of recursion (1,000 here) it may fail
-# to encode a few calls further down, which would be a fault of ours that a client can cause at will.
-MAX_DEPTH = 100
-
-# Lists and objects in one message. Nothing else is served while one is decoded: a megabyte of `[],[],…` would take
-# 300 ms, this many take under 30.
-MAX_CONTAINERS = 20_000
-
-_decode = msgspec.json.Decoder().decode
 
 
 class Json(Filter):
@@ -45,27 +34,9 @@ class Json(Filter):
     def message(self, client: Client, message: Any) -> Any:
         if not isinstance(message, str | bytes):
             return None
-        if len(message) > self.max_size or _brackets(message) > MAX_CONTAINERS:
+        if len(message) > self.max_size:
             return refuse(client, self.on_error, INVALID_DATA, "this JSON is too large")
         try:
-            value = _decode(message)
-        except (ValueError, RecursionError):
-            return refuse(client, self.on_error, INVALID_DATA, "this is no JSON")
-        if _too_deep(value, message):
-            return refuse(client, self.on_error, INVALID_DATA, "this JSON is nested too deep")
-        return value
-
-
-def _brackets(text: str | bytes) -> int:
-    return text.count("[") + text.count("{") if isinstance(text, str) else text.count(b"[") + text.count(b"{")
-
-
-def _too_deep(value: Any, text: str | bytes) -> bool:
-    # Each level needs a bracket: counting them takes microseconds, and most messages have too few.
-    if _brackets(text) <= MAX_DEPTH:
-        return False
-    level = [value]
-    for _ in range(MAX_DEPTH):
-        inner = (item.values() if isinstance(item, dict) else item for item in level)
-        level = [item for items in inner for item in items if isinstance(item, dict | list)]
-    return bool(level)
+            return decode(message)
+        except ValueError as error:
+            return refuse(client, self.on_error, INVALID_DATA, str(error))

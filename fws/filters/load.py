@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import msgspec
-
-from fws import DROP, Filter, Help
+from fws import DROP, Filter, Help, StorageError
+from fws.filters._decoding import MAX_CONTAINERS, brackets, decode
 from fws.filters._stored import named, text_of
 
 if TYPE_CHECKING:
@@ -20,7 +19,9 @@ class Load(Filter):
     a plain value or a counter, all of a map as an object, a set as a sorted list, or how many members the set has.
     What is not there is null. A message that is no object is dropped: `json` stands before this one.
 
-    When the storage cannot be asked the message is dropped and counted.
+    With read=json a value that is no JSON, or is nested more than 100 deep, stays text. When the storage cannot be
+    asked, or what is to be read as JSON holds more than 20,000 lists and objects (brackets in texts count), the message
+    is dropped and counted.
 
     Example:
         message = ["json", "load scores into=best field=player", "echo"]
@@ -46,20 +47,27 @@ class Load(Filter):
         storage = self.storage
         if self.field:
             name = named(message, self.field)
-            return None if name is None else self._read(storage.get_field(self.key, text_of(name)))
+            return None if name is None else self._read(storage.get_field(self.key, text_of(name)))[0]
         match self.of:
             case "map":
-                return {field: self._read(value) for field, value in storage.fields(self.key).items()}
+                fields = storage.fields(self.key)
+                return dict(zip(fields, self._read(*fields.values()), strict=True))
             case "set":
-                return [self._read(member) for member in sorted(storage.members(self.key))]
+                return self._read(*sorted(storage.members(self.key)))
             case "size":
                 return storage.size(self.key)
-        return self._read(storage.get(self.key))
+        return self._read(storage.get(self.key))[0]
 
-    def _read(self, value: str | None) -> Any:
-        if value is None or self.read == "text":
-            return value
-        try:
-            return msgspec.json.decode(value)
-        except (ValueError, RecursionError):
-            return value
+    def _read(self, *values: str | None) -> list[Any]:
+        if self.read == "text":
+            return list(values)
+        if sum(brackets(value) for value in values if value is not None) > MAX_CONTAINERS:
+            raise StorageError(f"{self.key!r} has more than {MAX_CONTAINERS} lists and objects")
+        return [None if value is None else _decoded(value) for value in values]
+
+
+def _decoded(value: str) -> Any:
+    try:
+        return decode(value)
+    except ValueError:
+        return value

@@ -32,3 +32,19 @@ def test_a_counter_that_is_none_refuses_the_client(tmp_path: Path) -> None:
     with pytest.raises(Reject) as caught:
         server.connect()
     assert caught.value.status == 503
+
+
+def test_a_key_that_cannot_be_refuses_on_connect_and_ends_the_message(tmp_path: Path) -> None:
+    """Fault: a client's long path was an exception in the log, and 500."""
+    path = "/" + "/".join(["r" * 200] * 3)
+    server = build('[endpoints."/{a}/{b}/{c}"]\nconnect = ["count {a}{b}{c}"]', tmp_path)
+    with pytest.raises(Reject) as caught:
+        server.connect(path)
+    assert caught.value.status == 400
+    stages = 'message = ["count {a}{b}{c}", "echo"]\ndisconnect = ["count {a}{b}{c}"]'
+    server = build(f'[endpoints."/{{a}}/{{b}}/{{c}}"]\n{stages}', tmp_path)
+    client = server.connect(path)
+    server.client_says(client, "x")
+    assert server.sent(client) == []
+    server.leave(client)
+    assert server.faults == 0

@@ -29,3 +29,17 @@ def test_a_long_id_is_an_id(tmp_path: Path) -> None:
     for end in ("a", "b", "a"):
         server.client_says(client, f'{{"nr":"{"x" * 5000}{end}"}}')
     assert len(server.sent(client)) == 2
+
+
+def test_a_client_cannot_make_the_key_too_long(tmp_path: Path) -> None:
+    """Fault: an id of 100 characters has up to 400 bytes; with a long room it was an exception in the log."""
+    server = build('[endpoints."/{room}"]\nmessage = ["json", "dedupe key={room}", "echo"]', tmp_path)
+    client = server.connect("/" + "r" * 200)
+    for _ in range(2):
+        server.client_says(client, '{"id":"' + "\U0001f600" * 100 + '"}')
+    assert len(server.sent(client)) == 1
+    server = build('[endpoints."/{a}/{b}/{c}"]\nmessage = ["json", "dedupe key={a}{b}{c}", "echo"]', tmp_path)
+    client = server.connect("/" + "/".join(["r" * 200] * 3))
+    server.client_says(client, '{"id":1}')
+    assert server.sent(client) == []
+    assert server.faults == 0

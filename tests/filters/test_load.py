@@ -40,3 +40,24 @@ def test_what_is_no_object_is_dropped(tmp_path: Path) -> None:
     server.client_says(client, "text")
     assert server.sent(client) == []
     assert server.faults == 0
+
+
+def test_what_is_too_large_to_be_read_as_json_ends_the_event(tmp_path: Path) -> None:
+    """Fault: a map of 4 MiB of brackets, which any client may have stored, held up the whole process for a second."""
+    for options in ("of=map", "field=name"):
+        server = build(f'[pipelines]\nmessage = ["json", "load key into=it read=json {options}", "echo"]', tmp_path)
+        for name in "abc":
+            server.storage.set_field("key", name, "[" + "[]," * 340_000 + "[]]")
+        client = server.connect()
+        server.client_says(client, '{"name":"a"}')
+        assert server.sent(client) == []
+        assert (server.faults, server.hub.metrics["storage_faults"]) == (0, 1)
+
+
+def test_what_is_nested_too_deep_stays_text(tmp_path: Path) -> None:
+    """Fault: what is nested 900 deep can be decoded, and not encoded a few calls further down."""
+    server = build('[pipelines]\nmessage = ["json", "load key into=it read=json", "echo"]', tmp_path)
+    server.storage.set("key", "[" * 900 + "]" * 900)
+    client = server.connect()
+    server.client_says(client, "{}")
+    assert server.sent(client) == ['{"it":"' + "[" * 900 + "]" * 900 + '"}']
