@@ -8,9 +8,10 @@ from msgspec import Meta
 
 from fws import Duration
 from fws.message import json_bytes
+from fws.storages.base import MAX_EXPIRE
 
 # How long something is kept.
-Lasting = Annotated[Duration, Meta(gt=0)]
+Lasting = Annotated[Duration, Meta(gt=0, le=MAX_EXPIRE)]
 
 
 def text_of(value: Any) -> str:

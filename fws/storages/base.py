@@ -14,6 +14,8 @@ MAX_VALUE = 1024 * 1024
 # Members or fields in one answer, and its bytes as the storage counts them.
 MAX_ITEMS = 10_000
 MAX_ANSWER = 4 * 1024 * 1024
+# Seconds until a key is forgotten: three centuries, and what Redis can count in milliseconds.
+MAX_EXPIRE = 1e10
 
 
 class Storage(Protocol):
@@ -22,7 +24,8 @@ class Storage(Protocol):
     Keys, members, fields and values are text. Each method is one step that no other comes in between, whoever does it.
     A method may wait, up to 4 s with a Redis that is stuck, and raises `StorageError` when the storage cannot be
     asked, is full, or holds something else at the key than the method is for; whether a change was made is then not
-    known. ValueError: a key that is empty or longer than 512 bytes, a value over 1 MiB.
+    known. ValueError: a key that is empty or longer than 512 bytes, a value over 1 MiB, a text that
+    UTF-8 cannot carry, a time that is not above 0 or no number.
 
     Args:
         expire: seconds until the whole key is forgotten, from this call on; None leaves its expiry as it is.
@@ -93,10 +96,13 @@ class Storage(Protocol):
         """Forget a key, whatever it holds; whether there was one."""
 
 
-def check(key: str, *values: str) -> None:
-    """Raise ValueError for a key or values that no storage takes."""
-    if not key or len(key) > MAX_KEY or len(key.encode("utf-8", "replace")) > MAX_KEY:
+def check(key: str, *values: str, expire: float | None = None) -> None:
+    """Raise ValueError for a key, values or a time that no storage takes. A lone surrogate is none of UTF-8."""
+    if not 0 < len(key) <= MAX_KEY or len(key.encode()) > MAX_KEY:
         raise ValueError(f"a key has 1 to {MAX_KEY} bytes")
     for value in values:
-        if len(value) > MAX_VALUE or len(value.encode("utf-8", "replace")) > MAX_VALUE:
+        if len(value) > MAX_VALUE or len(value.encode()) > MAX_VALUE:
             raise ValueError(f"a value has at most {MAX_VALUE} bytes")
+    # Not a number is not in between either.
+    if expire is not None and not 0 < expire <= MAX_EXPIRE:
+        raise ValueError(f"a key is forgotten after more than 0 and at most {MAX_EXPIRE:g} seconds")

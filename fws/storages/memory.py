@@ -55,7 +55,7 @@ class MemoryStorage:
         self._due: list[tuple[float, str]] = []
 
     def add(self, key: str, *members: str, expire: float | None = None) -> int:
-        self._begin(key, *members)
+        self._begin(key, *members, expire=expire)
         new = set(members) - self._find(key, set, set())
         if new:
             self._grow(key, set, sum(ITEM + _size(member) for member in new)).content.update(new)
@@ -96,7 +96,7 @@ class MemoryStorage:
         return {field: held[field] for field in fields if field in held}
 
     def set_field(self, key: str, field: str, value: str, expire: float | None = None) -> None:
-        self._begin(key, field, value)
+        self._begin(key, field, value, expire=expire)
         before = self._find(key, dict, {}).get(field)
         more = _size(value) - _size(before) if before is not None else ITEM + _size(field) + _size(value)
         self._grow(key, dict, more).content[field] = value
@@ -115,7 +115,7 @@ class MemoryStorage:
         return dict(self._answer(key, self._find(key, dict, {})))
 
     def increment(self, key: str, by: int = 1, expire: float | None = None) -> int:
-        self._begin(key)
+        self._begin(key, expire=expire)
         before = self.get(key)
         if before is not None and (len(before) > 20 or not _NUMBER.match(before)):
             raise StorageError(f"{key!r} holds no number")
@@ -133,7 +133,7 @@ class MemoryStorage:
         return held if key in self._entries else None
 
     def set(self, key: str, value: str, expire: float | None = None) -> None:
-        self._begin(key, value)
+        self._begin(key, value, expire=expire)
         held = self._entries.get(key)
         self._make_room(KEY + _size(key) + _size(value) - (0 if held is None else held.size))
         self._forget(key)
@@ -141,7 +141,7 @@ class MemoryStorage:
         self._expire(key, expire)
 
     def compare_and_set(self, key: str, expected: str | None, value: str | None, expire: float | None = None) -> bool:
-        self._begin(key, expected or "", value or "")
+        self._begin(key, expected or "", value or "", expire=expire)
         if expected is None:
             if self._alive(key):
                 return False
@@ -159,9 +159,9 @@ class MemoryStorage:
         self._forget(key)
         return alive
 
-    def _begin(self, key: str, *values: str) -> None:
+    def _begin(self, key: str, *values: str, expire: float | None = None) -> None:
         """Check the arguments, and look at the clock once: what a method finds there is there until it is done."""
-        check(key, *values)
+        check(key, *values, expire=expire)
         self._now = self._clock()
 
     def _alive(self, key: str) -> bool:

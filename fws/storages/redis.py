@@ -86,7 +86,7 @@ class RedisStorage:
         self._failed_at = 0.0
 
     def add(self, key: str, *members: str, expire: float | None = None) -> int:
-        check(key, *members)
+        check(key, *members, expire=expire)
         if not members:
             return 0
         if expire is not None:
@@ -143,7 +143,7 @@ class RedisStorage:
         return found
 
     def set_field(self, key: str, field: str, value: str, expire: float | None = None) -> None:
-        check(key, field, value)
+        check(key, field, value, expire=expire)
         if expire is not None:
             self._change("HSET", key, expire, field, value)
         else:
@@ -163,7 +163,7 @@ class RedisStorage:
         return {_text(key, field): _text(key, value) for field, value in self._ask(key, ask).items()}
 
     def increment(self, key: str, by: int = 1, expire: float | None = None) -> int:
-        check(key)
+        check(key, expire=expire)
         if expire is None:
             return int(self._ask(key, lambda client, name: client.incrby(name, by)))
         return int(self._ask(key, lambda client, name: client.eval(_INCREMENT, 1, name, by, _milliseconds(expire))))
@@ -179,12 +179,12 @@ class RedisStorage:
         return None if found is None else _text(key, found)
 
     def set(self, key: str, value: str, expire: float | None = None) -> None:
-        check(key, value)
+        check(key, value, expire=expire)
         lasting = None if expire is None else _milliseconds(expire)
         self._ask(key, lambda client, name: client.set(name, value, px=lasting))
 
     def compare_and_set(self, key: str, expected: str | None, value: str | None, expire: float | None = None) -> bool:
-        check(key, expected or "", value or "")
+        check(key, expected or "", value or "", expire=expire)
         if expected is None and value is None:
             return not self._ask(key, lambda client, name: client.exists(name))
         lasting = None if expire is None else _milliseconds(expire)

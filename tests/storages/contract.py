@@ -132,6 +132,36 @@ class Contract:
         self.storage.set("k" * MAX_KEY, "x" * MAX_VALUE)
         assert self.storage.get("k" * MAX_KEY) == "x" * MAX_VALUE
 
+    def test_what_utf_8_cannot_carry_is_refused(self) -> None:
+        """Fault: memory took a lone surrogate, and Redis did not."""
+        storage, lone = self.storage, "\ud800"
+        for call in (
+            lambda: storage.get(lone),
+            lambda: storage.set("v", lone),
+            lambda: storage.add("s", "a", lone),
+            lambda: storage.contains("s", lone),
+            lambda: storage.set_field("m", lone, "1"),
+            lambda: storage.compare_and_set("v", None, lone),
+        ):
+            with pytest.raises(ValueError, match="surrogates"):
+                call()
+        assert storage.size("s") == 0
+
+    @pytest.mark.parametrize("seconds", [0, -1, float("nan"), float("inf"), 1e15])
+    def test_a_time_that_is_none_is_refused(self, seconds: float) -> None:
+        """Fault: memory kept a key for ever that Redis refused, and forgot at once what Redis kept for a moment."""
+        storage = self.storage
+        for call in (
+            lambda: storage.add("s", "a", expire=seconds),
+            lambda: storage.set_field("m", "a", "1", expire=seconds),
+            lambda: storage.increment("n", expire=seconds),
+            lambda: storage.set("v", "x", expire=seconds),
+            lambda: storage.compare_and_set("v", None, "x", expire=seconds),
+        ):
+            with pytest.raises(ValueError, match="seconds"):
+                call()
+        assert not any(storage.delete(key) for key in "smnv")
+
     def test_too_many_items_are_no_answer(self) -> None:
         self.storage.add("s", *(f"{number}" for number in range(MAX_ITEMS + 1)))
         with pytest.raises(StorageError, match="items"):
