@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator
-from threading import BoundedSemaphore, Lock
+from threading import Lock
 from typing import Any
 
 import gevent
 import redis
+from gevent.lock import BoundedSemaphore
 from redis.exceptions import RedisClusterException
 
 from fws.errors import StorageError
@@ -80,7 +81,8 @@ class RedisStorage:
         self._clock = clock
         self._redis: Any = None
         self._making = Lock()
-        # Of redis-py's pools one waits for a free connection, one fails at once, and one has no bound.
+        # Of redis-py's pools one waits for a free connection, one fails at once, and one has no bound. The semaphore of
+        # threading does not outlive that a greenlet which waits for it is killed.
         self._turns = BoundedSemaphore(CONNECTIONS)
         self._away = False
         self._failed_at = 0.0

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 import secrets
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -17,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fws.errors import StorageError
-from fws.link import Link
+from fws.link import CONNECTIONS, Link
 from fws.storages.base import MAX_VALUE
 from fws.storages.memory import MemoryStorage
 from fws.storages.redis import RedisStorage
@@ -173,6 +175,15 @@ class TestRedis(Contract):
         assert "cmdstat_strlen" in calls
         assert "cmdstat_get" not in calls
         self.storage.delete("huge")
+
+    def test_a_greenlet_that_is_killed_gives_its_turn_back(self, server: RedisServer) -> None:
+        """Fault: threading's semaphore broke when one that waited for it was killed, and nobody could ask any more."""
+        assert server.process is not None
+        script = ROOT / "tests" / "storages" / "patched_redis.py"
+        command = [sys.executable, "-m", "gevent.monkey", str(script), str(server.port), str(server.process.pid)]
+        environment = os.environ | {"PYTHONPATH": str(ROOT)}
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+        assert (done.stdout.strip(), done.returncode) == (str(2 * CONNECTIONS), 0), done.stderr
 
     def test_redis_itself_forgets(self) -> None:
         storage = self.storage

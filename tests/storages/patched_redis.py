@@ -1,0 +1,44 @@
+"""In a process that is patched, as a server is: greenlets ask a Redis that is stuck, and some of them are killed.
+
+`test_redis.py` runs this, with the port and the pid of a `redis-server`. Prints how many of the calls behind succeed.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+
+import gevent
+
+from fws.errors import StorageError
+from fws.link import CONNECTIONS, Link
+from fws.storages.redis import RedisStorage
+
+
+def main(port: str, pid: int) -> None:
+    storage = RedisStorage(Link(f"redis://127.0.0.1:{port}"), "patched:")
+
+    def ask() -> bool:
+        try:
+            return storage.increment("n") > 0
+        except StorageError:
+            return False
+
+    for _ in range(5):
+        os.kill(pid, signal.SIGSTOP)
+        asking = [gevent.spawn(ask) for _ in range(2 * CONNECTIONS)]
+        gevent.sleep(0.2)
+        os.kill(pid, signal.SIGCONT)
+        # In the loop's very turn in which turns become free, and before.
+        for turn in range(10):
+            for one in asking[turn::10]:
+                one.kill(block=False)
+            gevent.sleep(0)
+        gevent.joinall(asking, timeout=10, raise_error=True)
+    asking = [gevent.spawn(ask) for _ in range(2 * CONNECTIONS)]
+    gevent.joinall(asking, timeout=10, raise_error=True)
+    print(sum(bool(one.value) for one in asking))
+
+
+main(sys.argv[1], int(sys.argv[2]))
