@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 
 import msgspec
+
+# The password of a URL: what is wrong with a line may be anything, and all of it goes into logs.
+_PASSWORD = re.compile(r"""(://[^\s"':]*:)([^\s"']+)(?=@)""")
 
 # The way to a value in the TOML tree: table keys and list positions.
 Path = tuple[str | int, ...]
@@ -48,7 +52,7 @@ class Problem(msgspec.Struct, frozen=True):
             head = f"{place.file}: {self.message}"
         else:
             head = f"{place.file}:{place.line}:{place.column}: {self.message}"
-        lines = [head]
+        lines = [_masked(head)]
         if place is not None and place.line and not self.hidden:
             lines += _excerpt(place)
         if self.hint:
@@ -61,9 +65,14 @@ def _printable(line: str) -> str:
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in line)
 
 
+def _masked(line: str) -> str:
+    """Stars for the password of a URL, one a character, so that a caret below stays in its place."""
+    return _PASSWORD.sub(lambda match: match[1] + "*" * len(match[2]), line)
+
+
 def _excerpt(place: Place, width: int = 100) -> list[str]:
     """The line with a caret below the column; of a very long line only the part around it."""
-    text = "".join(char if char.isprintable() else " " for char in place.text)
+    text = "".join(char if char.isprintable() else " " for char in _masked(place.text))
     column = min(place.column - 1, len(text))
     start = max(0, column - width // 2) if len(text) > width else 0
     shown = text[start : start + width]

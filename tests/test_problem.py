@@ -69,3 +69,21 @@ def test_the_nearest_word_is_offered_or_all_when_few() -> None:
     assert did_you_mean("zzz", ["b", "a", "a"]) == "known: a, b"
     assert did_you_mean("zzz", [str(number) for number in range(13)]) == ""
     assert did_you_mean("zzz", []) == ""
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'url = "http://secret:hunter2@x"',
+        'url = "redis://:hunter2@x:6379/0", lissen = 1',
+        'url = "rediss://me:a@hunter2/b@x"',
+        "x" * 80 + "redis://:hunter2" + "y" * 200 + "@x",
+    ],
+)
+def test_the_password_of_a_url_is_not_shown(text: str) -> None:
+    """The line with a wrong address of Redis was printed as it stands, and so went into the log of a platform."""
+    told = str(Problem("this is no address of Redis", place=Place("conf.toml", 7, 7, text)))
+    assert "hunter2" not in told
+    assert "*******" in told
+    assert told.splitlines()[2] == " " * 10 + "^"
+    assert "hunter2" not in str(Problem("cannot read 'redis://:hunter2@x'"))

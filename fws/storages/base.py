@@ -48,7 +48,7 @@ class Storage(Protocol):
         """Whether it is in the set."""
 
     def contained(self, key: str, *members: str) -> set[str]:
-        """Those of the members that are in the set, however large it is."""
+        """Those of the members that are in the set, however large it is. Over 1,000 are asked for in several steps."""
 
     def size(self, key: str) -> int:
         """How many members the set has."""
@@ -59,7 +59,7 @@ class Storage(Protocol):
         """The value of a map's field; None when there is none."""
 
     def get_fields(self, key: str, *fields: str) -> dict[str, str]:
-        """Those of the fields that are in the map, with their values, however large it is."""
+        """Those of the fields that are in the map, with their values, however large it is; in steps as above."""
 
     def set_field(self, key: str, field: str, value: str, expire: float | None = None) -> None:
         """Set a map's field."""

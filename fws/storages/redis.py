@@ -139,7 +139,7 @@ class RedisStorage:
         check(key, *fields)
         found: dict[str, str] = {}
         for some in _batches(fields):
-            answers = self._ask(key, _asking("hmget", some))
+            answers = self._ask(key, _asking_for_fields(key, some))
             held = ((field, value) for field, value in zip(some, answers, strict=True) if value is not None)
             found.update((field, _text(key, value)) for field, value in held)
         return found
@@ -248,6 +248,21 @@ class RedisStorage:
 
 def _asking(command: str, items: list[str]) -> Callable[[Any, str], Any]:
     return lambda client, name: getattr(client, command)(name, items)
+
+
+def _asking_for_fields(key: str, fields: list[str]) -> Callable[[Any, str], Any]:
+    """Their values, after their sizes: what another application wrote may be of any."""
+
+    def ask(client: Any, name: str) -> Any:
+        with client.pipeline(transaction=False) as pipeline:
+            for field in fields:
+                pipeline.hstrlen(name, field)
+            sizes = pipeline.execute()
+        if max(sizes) > MAX_VALUE or sum(sizes) > MAX_ANSWER:
+            raise StorageError(f"fields of {key!r} are larger than {MAX_VALUE} bytes, or {MAX_ANSWER} together")
+        return client.hmget(name, fields)
+
+    return ask
 
 
 def _batches(items: tuple[str, ...]) -> Iterator[list[str]]:

@@ -136,6 +136,7 @@ class TestRedis(Contract):
             lambda: storage.members("bytes"),
             lambda: storage.get("huge"),
             lambda: storage.get_field("map", "field"),
+            lambda: storage.get_fields("large", "field", "none"),
             lambda: storage.fields("map"),
             lambda: storage.fields("large"),
             lambda: storage.members("member"),
