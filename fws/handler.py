@@ -19,6 +19,7 @@ from gevent.pywsgi import WSGIServer
 from geventwebsocket.handler import WebSocketHandler
 
 from fws.client import Client
+from fws.crew import Crew
 from fws.errors import Refusal
 from fws.gate import RETRY, Ticket
 from fws.loop import Deadline, overdue, pause
@@ -103,7 +104,15 @@ class Listener(WSGIServer):
     ) -> None:
         # With others at the same socket gevent takes one connection in each turn, not a hundred.
         environ = {"wsgi.multiprocess": seat is not None, "wsgi.url_scheme": "http" if tls is None else "https"}
-        super().__init__(listener, application, handler_class=Handler, log=None, error_log=logger, environ=environ)
+        super().__init__(
+            listener,
+            application,
+            handler_class=Handler,
+            spawn=Crew().spawn,
+            log=None,
+            error_log=logger,
+            environ=environ,
+        )
         self.hub = hub
         self.tls = tls
         config = hub.generation.config.server
@@ -121,9 +130,12 @@ class Listener(WSGIServer):
         """Those that are open."""
         return self.arriving + len(self.hub.clients)
 
-    def handle(self, sock: Any, arrival: Arrival) -> None:
+    def handle(self, sock: Any, arrival: Arrival) -> bool:
+        """Serve a connection up to the 101 or its end. Whether the greenlet may be used again."""
+        handler = Handler(sock, arrival, self)
         try:
-            Handler(sock, arrival, self).handle()
+            handler.handle()
+            return not handler.filtered
         finally:
             arrival.leave()
             if arrival.refusal is None:
@@ -192,7 +204,11 @@ class Listener(WSGIServer):
 
 
 class Handler(WebSocketHandler):
-    """One connection: HTTP requests until one of them becomes a WebSocket."""
+    """One connection: HTTP requests until one of them becomes a WebSocket.
+
+    Attributes:
+        filtered: whether filters that may wait have run in its greenlet.
+    """
 
     server: Listener
     headers_sent: bool
@@ -217,6 +233,7 @@ class Handler(WebSocketHandler):
         self._peer = self._source = Source(arrival.address)
         self._arrived = False
         self._secure = False
+        self.filtered = False
 
     def handle_one_request(self) -> Any:
         """Read one head, answer it. The result is pywsgi's: True for another request, None for the end."""
@@ -332,14 +349,17 @@ class Handler(WebSocketHandler):
         # For logs, so without the query: it may hold a token.
         path, mark, _ = head.target.partition("?")
         self.requestline = f"{head.method} {path}{mark and '?…'} {self.request_version}"
+        self.application = self.server.application
+        self.wsgi_input = _NoInput
+        self._upgrades = wants_upgrade(head)
+        if self._upgrades:
+            self.environ = {}
+            return
         tokens = [token.strip().lower() for token in (head.get("connection") or "").split(",")]
         self.close_connection = "close" in tokens or (head.version == "1.0" and "keep-alive" not in tokens)
         self.headers = _Headers(head)
-        self.application = self.server.application
         self.content_length = 0
-        self._upgrades = wants_upgrade(head)
-        self.environ = {} if self._upgrades else self.get_environ()
-        self.wsgi_input = _NoInput
+        self.environ = self.get_environ()
 
     def _answer(self, refusal: Refusal) -> None:
         """Refuse a head that could not be read, and end the connection so that the answer arrives.
@@ -416,6 +436,7 @@ class Handler(WebSocketHandler):
         client = Client(endpoint, Request(head, params, self._address()), hub, subprotocol or "")
         if self._secure:
             client.identity = identity_of(self.socket)
+        self.filtered = endpoint.connect.waits
         try:
             client.connect()
         except Deadline:
@@ -510,10 +531,10 @@ class _Headers:
 
     @property
     def headers(self) -> list[str]:
-        return [f"{name}: {value}" for name, value in self._head.headers]
+        return [f"{name}: {value}" for name in self._head.headers for value in self._head.all(name)]
 
     def get(self, name: str, default: str | None = None) -> str | None:
-        value = self._head.get(name)
+        value = self._head.get(name.lower())
         return default if value is None else value
 
     getheader = get

@@ -23,7 +23,7 @@ LAYERS = [
     {"config", "compiler", "generation", "endpoint", "filled", "reference", "brokers", "storages",
      "classic", "auth"},
     {"client", "connection", "channel", "hub", "gate", "outbox", "transport", "tls", "watchdog", "sweeper", "loop",
-     "faults", "link", "classic.redis_storage", "brokers.redis", "brokers.relay", "brokers.sender",
+     "crew", "faults", "link", "classic.redis_storage", "brokers.redis", "brokers.relay", "brokers.sender",
      "brokers.sentinel",
      "brokers.ask", "brokers.single", "brokers.cluster", "storages.redis"},
     {"handler", "web"},
@@ -40,6 +40,7 @@ ONLY_IN = {
         "classic.server",  # patches, as a script's first import
         "client",
         "connection",
+        "crew",
         "faults",
         "hub",
         "transport",
