@@ -293,6 +293,12 @@ class TestLimits:
         assert refused(longer[:-1], b"\n").status == 431
         assert refused(start + b"Y: " + b"a" * (MAX_HEAD - len(start) - 2)).status == 431
 
+    @pytest.mark.parametrize("end", [b"", b"\r\n"])
+    def test_a_line_that_is_larger_than_a_head_is_too_long_however_it_is_cut(self, end):
+        line = b"GET /" + b"a" * MAX_HEAD + end
+        assert refused(line).status == refused(line[:20], line[20:]).status == 414
+        assert refused(line[:9000]).status == 414
+
     def test_what_follows_the_head_does_not_count(self):
         assert read(b"GET / HTTP/1.0\r\n\r\n" + bytes(2 * MAX_HEAD)).path == "/"
 
