@@ -20,6 +20,10 @@ $(VENV)/test.stamp: setup.py fws/__init__.py fws/_native.c | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test,lint]'
 	@touch $@ $(VENV)/run.stamp
 
+$(VENV)/fuzz.stamp: setup.py | $(VENV)/test.stamp
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test,fuzz]'
+	@touch $@
+
 # Debian packages, when they are missing and we may install them.
 .PHONY: debian
 debian:
@@ -68,6 +72,14 @@ bench: $(VENV)/test.stamp  ## measure fws beside the C limit and its peers, twel
 bench-quick: $(VENV)/test.stamp  ## the main figures of `make bench`, in a minute
 	$(BIN)/python bench/run.py --quick
 
+.PHONY: soak
+soak: $(VENV)/test.stamp programs  ## ten minutes of mixed traffic, churn and Redis restarts, all promises counted
+	$(BIN)/python -m tests.soak --seconds 600
+
+.PHONY: fuzz
+fuzz: $(VENV)/fuzz.stamp  ## fuzz each parser for two minutes (one: python -m tests.fuzz head --seconds 600)
+	$(BIN)/python -m tests.fuzz --seconds 120
+
 .PHONY: clean
 clean:  ## remove what the other targets made
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .hypothesis .fuzz

@@ -42,6 +42,7 @@ setup(
             "playwright>=1.40",
             "honcho>=1.1",
         ],
+        "fuzz": ["atheris>=3"],  # wheels for Linux on x86-64
         "lint": ["ruff>=0.6", "mypy>=1.11", "types-toml"],
     },
     entry_points={"console_scripts": ["fws=fws.__main__:main"]},

@@ -55,5 +55,7 @@ class Request:
 
     @property
     def cookies(self) -> dict[str, str]:
-        """By name; of two with one name the first."""
-        return parse_cookie(self._head.get("cookie")).to_dict()
+        """By name; of two with one name the first. What is not UTF-8 in them has U+FFFD in its place."""
+        # Werkzeug raises for bytes that are none, and anybody may send them.
+        header = (self._head.get("cookie") or "").encode("latin-1").decode("utf-8", "replace")
+        return parse_cookie(header.encode().decode("latin-1")).to_dict()

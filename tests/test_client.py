@@ -9,6 +9,8 @@ import pytest
 from gevent.event import Event
 
 from fws.protocol.frames import PING
+from fws.protocol.head import HeadReader
+from fws.request import Request
 from fws.sweeper import TICK, Sweeper
 from tests.support import Harness, build
 
@@ -170,6 +172,13 @@ def test_request_as_filters_see_it(harness: Harness) -> None:
     assert request.cookies == {"a": "1", "b": "2"}
     assert request.headers["user-agent"] == "test"
     assert harness.connect("/?" + "&".join(f"a{number}" for number in range(101))).request.query == {}
+
+
+def test_cookies_that_are_no_utf_8_are_read_all_the_same() -> None:
+    """They raised, so that any stranger got a 500 and a traceback into the log from whoever asks for a cookie."""
+    head = HeadReader().feed(b"GET / HTTP/1.1\r\nHost: a\r\nCookie: a=1; \xf4b=2; c=\xc3\xbc\x80\r\n\r\n")
+    assert head is not None
+    assert Request(head, {}, "").cookies == {"a": "1", "\ufffdb": "2", "c": "ü\ufffd"}
 
 
 def test_time_is_readable(harness: Harness) -> None:

@@ -108,7 +108,9 @@ class Relay:
                         # What other nodes publish from now on does not come here, and nobody knows how much it is.
                         self._metrics.count("redis_gaps")
             except (LinkError, RespError) as error:
-                self._state.down(self, str(error))
+                # Closed by `stop`, the stream may fail before the greenlet hears that it is to end.
+                if not self._stopped:
+                    self._state.down(self, str(error))
             except gevent.GreenletExit:
                 # Raised by a filter, it ends what the filter did, not the relay.
                 if self._stopped:

@@ -120,23 +120,24 @@ class HeadReader:
         buffer = self._buffer
         buffer += data
         while (end := buffer.find(b"\n", self._scanned)) >= 0:
-            if end >= self._max_size:
-                raise _too_large(self._max_size)
             raw = buffer[self._line : end].decode("latin-1")
             self._line = self._scanned = end + 1
             line = raw.removesuffix("\r")
+            # A line before the whole: the status must not depend on how much one read brought.
             if len(line) > self._max_line:
                 raise self._line_too_long()
+            if end >= self._max_size:
+                raise _too_large(self._max_size)
             if len(line) == len(raw):
                 raise Refusal(400, "A line of the request head ends without a carriage return.")
             if self._take(line):
                 self.rest = bytes(buffer[end + 1 :])
                 return self._finish()
         self._scanned = len(buffer)
-        if len(buffer) > self._max_size:
-            raise _too_large(self._max_size)
         if len(buffer) - self._line - buffer.endswith(b"\r") > self._max_line:
             raise self._line_too_long()
+        if len(buffer) > self._max_size:
+            raise _too_large(self._max_size)
         return None
 
     def _line_too_long(self) -> Refusal:

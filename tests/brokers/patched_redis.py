@@ -135,6 +135,33 @@ class TestRedis(Contract):
             reader.stop(0)
 
 
+def test_the_end_of_a_node_is_no_outage(server: RedisServer, prefix: str) -> None:
+    """Stopped while messages came in, it told of a Redis that is away: "bad file descriptor"."""
+    noisy, _ = broker(server, prefix=prefix)
+    noisy.start(lambda publication: None, lambda: False)
+
+    def talk() -> None:
+        while True:
+            for _ in range(8):
+                noisy.publish(Publication("lobby", "x" * 1000))
+            gevent.sleep(0)
+
+    talking = gevent.spawn(talk)
+    try:
+        for _ in range(8):
+            node, metrics = broker(server, prefix=prefix)
+            got: list[Publication] = []
+            node.start(got.append, lambda: False)
+            node.subscribe("lobby")
+            wait_until(lambda got=got: bool(got))
+            node.stop(1)
+            gevent.sleep(0.01)
+            assert metrics["redis_outages"] == 0
+    finally:
+        talking.kill()
+        noisy.stop(0)
+
+
 def test_other_applications_channels(server: RedisServer, prefix: str) -> None:
     """Each message once, however many names and patterns it fits."""
     names = ["global", "orders.*", "orders.new.*", "*.new.de", "orders.first", "*"]

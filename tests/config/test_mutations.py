@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fws.config import load, parse, place_problems, read
+from fws.config import load, parse, read
 from fws.errors import ConfigError
-from fws.problem import Problem
+from tests.fuzz import checks
 
 CHAT = """\
 # A chat: one room, nicknames, who is here.
@@ -106,28 +106,10 @@ def _mutated(draw: st.DrawFn) -> str:
     return text
 
 
-def _problems(text: str) -> list[Problem]:
-    """Every problem of a text, as `fws check` would find them."""
-    try:
-        document = parse(text, "conf.toml")
-    except ConfigError as error:
-        return list(error.problems)
-    _, problems = read(document, {"X": "${Y} {room} [x]"})
-    return place_problems(problems, document.source)
-
-
 @given(_mutated())
 @settings(max_examples=1200, deadline=None)
 def test_a_mutated_file_gives_a_configuration_or_problems(text: str) -> None:
-    lines = text.split("\n")
-    for problem in _problems(text):
-        place = problem.place
-        assert place is not None
-        assert problem.message
-        if place.line:
-            assert place.text == lines[place.line - 1].rstrip("\r")
-            assert 1 <= place.column <= len(lines[place.line - 1]) + 1
-        assert str(problem).startswith("conf.toml:")
+    checks.text_of_toml(text)
 
 
 @given(st.binary(max_size=80) | _mutated().map(lambda text: text.encode("utf-8", "surrogatepass")[:-1]))

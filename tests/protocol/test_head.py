@@ -3,7 +3,6 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-import h11
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -11,6 +10,7 @@ from hypothesis import strategies as st
 from fws.constants import MAX_HEAD, MAX_HEAD_LINE, MAX_HEADERS
 from fws.errors import Refusal
 from fws.protocol.head import Head, HeadReader, parse_authority
+from tests.fuzz import checks
 
 BROWSER = (
     b"GET /chat/b%C3%BCcher?name=ada&x=%2F HTTP/1.1\r\n"
@@ -51,16 +51,7 @@ def refused(*pieces: bytes) -> Refusal:
 
 
 def outcome(*pieces: bytes) -> tuple[object, ...]:
-    """What a peer can tell apart: the head and what came behind it, or the status of the refusal, or more is needed."""
-    reader = HeadReader()
-    for number, piece in enumerate(pieces):
-        try:
-            head = reader.feed(piece)
-        except Refusal as refusal:
-            return ("refused", refusal.status)
-        if head is not None:
-            return ("head", head, reader.rest + b"".join(pieces[number + 1 :]))
-    return ("more",)
+    return checks.head_outcome(pieces)
 
 
 class TestAccepted:
@@ -293,6 +284,12 @@ class TestLimits:
         assert refused(longer[:-1], b"\n").status == 431
         assert refused(start + b"Y: " + b"a" * (MAX_HEAD - len(start) - 2)).status == 431
 
+    @pytest.mark.parametrize("end", [b"", b"\r\n"])
+    def test_a_line_that_is_larger_than_a_head_is_too_long_however_it_is_cut(self, end):
+        line = b"GET /" + b"a" * MAX_HEAD + end
+        assert refused(line).status == refused(line[:20], line[20:]).status == 414
+        assert refused(line[:9000]).status == 414
+
     def test_what_follows_the_head_does_not_count(self):
         assert read(b"GET / HTTP/1.0\r\n\r\n" + bytes(2 * MAX_HEAD)).path == "/"
 
@@ -372,29 +369,10 @@ def test_any_split_gives_the_same(stream, sizes):
 @settings(max_examples=200, deadline=None)
 @given(st.binary(max_size=200))
 def test_bytes_of_any_kind_are_read_or_refused(data):
-    assert outcome(data)[0] in ("head", "refused", "more")
+    checks.head(data)
 
 
 @settings(max_examples=1000, deadline=None)
 @given(streams())
 def test_what_is_accepted_h11_reads_alike(stream):
-    """The one known difference is an empty line before the request, which h11 refuses."""
-    result = outcome(stream)
-    if result[0] != "head":
-        return
-    _, head, rest = result
-    theirs = h11.Connection(h11.SERVER, max_incomplete_event_size=2 * MAX_HEAD)
-    theirs.receive_data(stream.lstrip(b"\r\n"))
-    request = theirs.next_event()
-    assert isinstance(request, h11.Request)
-    assert (request.method, request.target, request.http_version) == (
-        head.method.encode(),
-        head.target.encode(),
-        head.version.encode(),
-    )
-    theirs_by_name: dict[str, tuple[str, ...]] = {}
-    for name, value in request.headers:
-        key = name.decode()
-        theirs_by_name[key] = (*theirs_by_name.get(key, ()), value.decode("latin-1"))
-    assert theirs_by_name == {name: head.all(name) for name in head.headers}
-    assert theirs.trailing_data[0] == rest
+    checks.head(stream)

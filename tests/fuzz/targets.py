@@ -1,0 +1,151 @@
+"""What is fuzzed: for each target its check, the inputs to begin with, and what a case may take."""
+
+from __future__ import annotations
+
+import zlib
+from pathlib import Path
+
+import msgspec
+
+from tests.auth.pairs import NOW, encoded, jwk, signed
+from tests.config.test_mutations import CHAT, NASTY, ODD, ROOMS
+from tests.fuzz import checks
+from tests.protocol.test_head import BROWSER, HEADERS, HOST, REQUEST_LINES
+from tests.protocol.test_proxy import V4, V6, v2
+from tests.protocol.wire import client_frame
+
+FOUND = Path(__file__).parent / "found"
+
+
+class Target(msgspec.Struct, frozen=True):
+    """One parser.
+
+    Attributes:
+        check: raises for bytes that it should not.
+        seeds: inputs that are right, or nearly.
+        size: the largest input that is tried, in bytes.
+        seconds: processor time of one case, whatever its size.
+        per_kib: and more for each KiB. Both are for all that the check does, with coverage being traced, and a
+            multiple of what they are then: they are to show what is not linear.
+        environ: for its process.
+    """
+
+    check: checks.Check
+    seeds: tuple[bytes, ...]
+    size: int
+    seconds: float = 0.05
+    per_kib: float = 0.02
+    environ: dict[str, str] = {}
+
+    def __call__(self, data: bytes) -> None:
+        checks.within(self.check, data, self.seconds, self.per_kib)
+
+
+def _heads() -> tuple[bytes, ...]:
+    lines = [line for line, _ in HEADERS if len(line) < 100]
+    return (
+        BROWSER,
+        BROWSER + b"\x81\x85rest",
+        b"\r\n\r\nHEAD /%41?b=%2F HTTP/1.0\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: [::1]:9000\r\nContent-Length: 0\r\nX: caf\xe9 \t\r\n\r\n\n",
+        b"GET /?token=abc HTTP/1.1\r\n" + HOST + b"Cookie: a=1; token=x.y.z\r\nAuthorization: Bearer abc\r\n\r\n",
+        b"GET / HTTP/1.1\r\n" + HOST + b"Sec-WebSocket-Protocol: a, fws.token.abc\r\n\r\n",
+        *(line + b"\r\n" + HOST + b"\r\n" for line, _ in REQUEST_LINES),
+        *(b"GET / HTTP/1.1\r\n" + HOST + line + b"\r\n\r\n" for line in lines),
+    )
+
+
+def _frames() -> tuple[bytes, ...]:
+    packer = zlib.compressobj(wbits=-15)
+    packed = [(packer.compress(text) + packer.flush(zlib.Z_SYNC_FLUSH))[:-4] for text in (b"one two", b"one two three")]
+    plain = (
+        client_frame(1, "aé€𝄞".encode())
+        + client_frame(2, bytes(range(256)))
+        + client_frame(9, b"ping")
+        + client_frame(8, b"\x03\xe8bye")
+    )
+    pieces = client_frame(1, b"on", fin=False) + client_frame(10, b"") + client_frame(0, b"e \xe2\x82", fin=False)
+    return (
+        b"\0" + plain,
+        b"\0" + pieces + client_frame(0, b"\xac"),
+        b"\0" + client_frame(2, b"x" * 300, fin=False) + client_frame(0) + client_frame(0, b"y" * 1700),
+        b"\1" + client_frame(1, packed[0], rsv=4) * 2 + plain,
+        b"\2" + b"".join(client_frame(1, one, rsv=4) for one in packed) + client_frame(8),
+        b"\2" + client_frame(2, packed[0][:3], rsv=4, fin=False) + client_frame(0, packed[0][3:]),
+        b"\3" + client_frame(1, bytes.fromhex("f348cdc9c9070000"), rsv=4),
+        b"\2" + client_frame(2, zlib.compress(bytes(5000), wbits=-15), rsv=4),
+        b"\0\x82\xfe\x00\x7e" + b"abcd" + b"x" * 126,
+        b"\0\x82\xff" + (65536).to_bytes(8) + b"abcd",
+    )
+
+
+def _tomls() -> tuple[bytes, ...]:
+    stages = """
+[pipelines]
+connect = ["token 'a long enough token' 'ann:another one of these'", "when 'user == \\"ann\\"' then=deny"]
+message = ['reply {"error":"busy"}', "set a={id} b=${X:-1}", "switch type", "rate_limit 20/s burst=2 on_excess=drop"]
+deliver = ["skip_sender", "pick a.b c", "require \\"'editor' in identity.roles\\""]
+[chains]
+deny = ["reject 403", "close 4000 'bye'"]
+[limits]
+max_message = "64KiB"
+clients = 10
+"""
+    return tuple(text.encode() for text in (CHAT, ROOMS, ODD, CHAT + ROOMS, stages, *NASTY))
+
+
+def _tokens() -> tuple[bytes, ...]:
+    heads = (
+        b'{"alg":"%s","typ":"JWT"}',
+        b'{"alg":"%s","kid":"a"}',
+        b'{"alg":"none"}',
+        b'{"alg":"%s","crit":["exp"]}',
+        b'{"alg":"%s","b64":false}',
+        b'{"jwk":{"kty":"oct","k":"eA"},"alg":"%s","jku":"https://evil.example/"}',
+        b'{"alg":["%s"]}',
+    )
+    claims = b'{"sub":"ann","exp":%d,"nbf":1,"aud":["chat"],"iss":"x"}' % (NOW + 60)
+    expired = b'{"exp":1e3}'
+    made = [
+        bytes((number, signer)) + (head % algorithm.encode() if b"%s" in head else head) + b"\n" + body + b"\n\0\1"
+        for number, algorithm in enumerate(checks.CHOSEN)
+        for signer in range(5)
+        for head in heads
+        for body in (claims, expired)
+    ]
+    sets = [b'{"keys": [' + msgspec.json.encode(jwk(one, kid="a")) + b"]}" for one in checks.CHOSEN]
+    texts = [signed(**{"iss": "x"}).encode(), b'{"token":"abc"}', f"{encoded({'alg': 'HS256'})}.AA.".encode()]
+    return (*made, *(bytes((number & 3, 5)) + text for number, text in enumerate(sets + texts)))
+
+
+def _proxies() -> tuple[bytes, ...]:
+    tls = b"\x20\0\x05\x01\0\0\0\0"
+    return (
+        b"PROXY TCP4 192.0.2.7 10.0.0.1 5000 443\r\nGET / HTTP/1.1\r\n",
+        b"PROXY TCP6 2001:db9::7 ::ffff:10.0.0.1 5000 443\r\n",
+        b"PROXY UNKNOWN ffff::1 ffff::2 65535 65535\r\n",
+        b"PROXY UNKNOWN\r\n",
+        v2(V4) + b"\x16\x03\x01",
+        v2(V6, family=0x21),
+        v2(bytes(216) + tls, family=0x31),
+        v2(V4 + b"\x04\0\x02ab" + tls),
+        v2(b"", command=0x20, family=0),
+        v2(V4, family=0x12),
+        v2(b"", length=5000),
+    )
+
+
+TARGETS = {
+    "head": Target(checks.head, _heads(), 40_000),
+    "frames": Target(checks.stream_of_frames, _frames(), 6_000),
+    "frames-pure": Target(checks.stream_of_frames, _frames(), 6_000, environ={"FWS_PURE": "1"}),
+    # Both readers of TOML are quadratic in places; the loader's bounds keep that below a second or so.
+    "toml": Target(checks.file_of_toml, _tomls(), 20_000, seconds=2.0, per_kib=0.05),
+    "jwt": Target(checks.token, _tokens(), 10_000),
+    "proxy": Target(checks.proxy, _proxies(), 6_000),
+}
+
+
+def found(name: str) -> list[Path]:
+    """Inputs that once broke a target: files to replay."""
+    return sorted((FOUND / name).glob("*"))

@@ -1,0 +1,65 @@
+"""What the soak's servers do beside the built-in filters."""
+
+import gc
+import os
+import time
+from collections import deque
+
+import gevent
+import greenlet
+
+from fws import Filter
+
+RECENT = 20
+LONGEST = 500
+
+
+class Who(Filter):
+    """Tell a new client which process has it."""
+
+    waits = False
+
+    def connect(self, client):
+        client.send(f"p|{os.getpid()}")
+
+
+class Recent(Filter):
+    """Keep the last messages of each room, and give them to who comes."""
+
+    waits = False
+
+    def start(self):
+        self.rooms = {}
+
+    def connect(self, client):
+        for message in self.rooms.get(client.request.params["room"], ()):
+            client.send(f"h|{message}")
+
+    def message(self, client, message):
+        if len(message) < LONGEST:
+            self.rooms.setdefault(client.request.params["room"], deque(maxlen=RECENT)).append(message)
+
+
+class Pause(Filter):
+    """Wait a little for each message, as one does that asks somebody."""
+
+    def message(self, client, message):
+        time.sleep(0.001)
+
+
+class Census(Filter):
+    """Tell what there is in this process."""
+
+    def connect(self, client):
+        gc.collect()
+        alive = sum(isinstance(one, greenlet.greenlet) and not one.dead for one in gc.get_objects())
+        gevent.sleep(0)
+        client.send(
+            {
+                "pid": os.getpid(),
+                "greenlets": alive,
+                "clients": len(self.hub.everybody()),
+                "channels": len(self.hub.channels()),
+                "counters": self.hub.metrics.all(),
+            }
+        )

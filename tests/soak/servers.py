@@ -1,0 +1,182 @@
+"""The processes of the soak, and what they take: two nodes and a Redis between them, in a folder of their own."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import ssl
+import statistics
+import time
+from pathlib import Path
+
+import msgspec
+from cryptography import x509
+
+from tests.certificates import Authority
+from tests.integration.conftest import Running
+from tests.integration.redis_server import RedisServer
+
+CONF = """
+[server]
+listen = "127.0.0.1:0"
+compression = true
+drain = "10s"
+[redis]
+url = "${REDIS_URL}"
+[endpoints."/room/{room}"]
+connect = ["soak.who", "soak.recent", "join room:{room}"]
+message = ["soak.recent", "broadcast room:{room}"]
+[endpoints."/waiting/{room}"]
+connect = ["soak.who", "soak.recent", "join room:{room}"]
+message = ["soak.pause", "soak.recent", "broadcast room:{room}"]
+[endpoints."/flood"]
+connect = ["soak.who", "join room:flood"]
+message = ["broadcast room:flood"]
+max_outbox = "256KiB"
+[endpoints."/echo"]
+connect = ["soak.who"]
+message = ["echo"]
+[endpoints."/census"]
+connect = ["soak.census"]
+"""
+# Of the time that a process has lived: what passes before it is looked at, and how long it is looked at then and at
+# its end. One that has lived for less than a quarter of the run is not judged.
+WARM_UP, WINDOW, LIFE = 0.25, 0.15, 0.25
+
+
+class Sample(msgspec.Struct, frozen=True):
+    """What a process has at a time: seconds, MiB resident, MiB of its own share, open files."""
+
+    time: float
+    rss: float
+    pss: float
+    files: int
+
+
+def sample(pid: int, now: float) -> Sample | None:
+    """None when the process is no more."""
+    try:
+        rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
+        files = len(os.listdir(f"/proc/{pid}/fd"))
+    except OSError:
+        return None
+    rss, pss = (int(re.search(rf"(?m)^{name}: +(\d+) kB", rollup)[1]) / 1024 for name in ("Rss", "Pss"))
+    return Sample(now, rss, pss, files)
+
+
+class Watched:
+    """A process and its samples."""
+
+    def __init__(self, name: str, pid: int) -> None:
+        self.name = name
+        self.pid = pid
+        self.samples: list[Sample] = []
+
+    def look(self) -> None:
+        found = sample(self.pid, time.monotonic())
+        if found is not None:
+            self.samples.append(found)
+
+    @property
+    def life(self) -> float:
+        return self.samples[-1].time - self.samples[0].time if self.samples else 0.0
+
+    def windows(self) -> tuple[list[Sample], list[Sample]]:
+        """Its samples after the warm-up, and the last ones."""
+        born = self.samples[0].time
+        start, end = born + WARM_UP * self.life, born + (1 - WINDOW) * self.life
+        first = [one for one in self.samples if start <= one.time <= start + WINDOW * self.life]
+        return first or self.samples, [one for one in self.samples if one.time >= end]
+
+    def medians(self, field: str) -> tuple[float, float]:
+        first, last = self.windows()
+        return tuple(statistics.median(getattr(one, field) for one in window) for window in (first, last))
+
+
+class Servers:
+    """Redis, `alone` (one process, TLS) and `both` (a supervisor with two workers)."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        (folder / "conf").mkdir(parents=True)
+        (folder / "conf" / "soak.toml").write_text(CONF)
+        shutil.copytree(Path(__file__).parent / "pipelines", folder / "pipelines")
+        self.authority = Authority(folder)
+        cert, key = self.authority.sign()
+        self.context = ssl.create_default_context(cafile=self.authority.file)
+        self.redis = RedisServer(folder / "redis")
+        environ = {"REDIS_URL": self.redis.url}
+        command = ["run", str(folder / "conf" / "soak.toml")]
+        self.alone = Running([*command, "--cert", str(cert), "--key", str(key)], folder, environ, tls=self.context)
+        self.both = Running([*command, "--workers", "2"], folder, environ)
+        self.watched: list[Watched] = []
+        try:
+            self.alone.ready()
+            self.both.ready()
+            self._wait_for_workers(2)
+        except BaseException:
+            self.end()
+            raise
+        self.watched += [Watched("alone", self.alone.process.pid), Watched("supervisor", self.both.process.pid)]
+        self._watch_workers()
+
+    def _workers(self) -> list[int]:
+        return [int(pid) for pid in re.findall(r"\(pid (\d+)\) serves", self.both.output)]
+
+    def _wait_for_workers(self, count: int) -> None:
+        self.both.wait_for(rf"(?s)(?:worker \d+ \(pid \d+\) serves.*){{{count}}}", 30)
+
+    def _watch_workers(self) -> None:
+        known = {one.pid for one in self.watched}
+        for number, pid in enumerate(self._workers(), 1):
+            if pid not in known:
+                self.watched.append(Watched(f"worker {number}", pid))
+
+    def look(self) -> None:
+        self._watch_workers()
+        for one in self.watched:
+            one.look()
+
+    @property
+    def alive(self) -> set[int]:
+        return {one.pid for one in self.watched if Path(f"/proc/{one.pid}").exists()}
+
+    @property
+    def pids(self) -> set[int]:
+        """Processes that have clients."""
+        return {self.alone.process.pid, *self._workers()[-2:]}
+
+    def new_certificate(self) -> None:
+        """Sign another and have it loaded; blocks until the server says so."""
+        said = r"certificate and key are loaded anew"
+        loaded = len(re.findall(said, self.alone.output))
+        self.authority.sign()
+        self.alone.signal(signal.SIGHUP)
+        self.alone.wait_for(rf"(?s)(?:{said}.*){{{loaded + 1}}}")
+
+    def serial(self) -> str:
+        """The number of the certificate, as `ssl` shows it."""
+        number = x509.load_pem_x509_certificate((self.folder / "localhost.pem").read_bytes()).serial_number
+        digits = f"{number:X}"
+        return digits.zfill(len(digits) + len(digits) % 2)
+
+    def renew_workers(self) -> None:
+        """Blocks until the workers are others, and the old ones are gone."""
+        renewed = self.both.output.count("all workers are renewed")
+        self.both.signal(signal.SIGUSR2)
+        self.both.wait_for(rf"(?s)(?:all workers are renewed.*){{{renewed + 1}}}", 90)
+
+    @property
+    def logs(self) -> str:
+        return f"{self.alone.output}\n{self.both.output}"
+
+    def stop(self) -> list[int]:
+        """SIGTERM, and the exit statuses."""
+        return [one.stop(30) for one in (self.alone, self.both)]
+
+    def end(self) -> None:
+        self.alone.end()
+        self.both.end()
+        self.redis.kill()
