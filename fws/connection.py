@@ -43,6 +43,7 @@ class Connection:
     """
 
     __slots__ = (
+        "_arrived",
         "_backlog",
         "_bytes_left",
         "_decoder",
@@ -83,6 +84,8 @@ class Connection:
         self._paused = False
         self._ended = False
         self._heard = False
+        # Of the transport, when `made_progress` last asked.
+        self._arrived = 0
         # What may be read before the clock is asked whether it is too fast.
         self._bytes_left = self._messages_left = 0.0
         self._metered = 0.0
@@ -311,9 +314,12 @@ class Connection:
     def made_progress(self) -> bool:
         """Whether bytes of a frame have come, or waiting ones have left, since the last call.
 
-        Inside a frame a peer cannot answer a ping, and behind a full outbox it has not seen it (RFC 6455 5.4).
+        Inside a frame a peer cannot answer a ping, and behind a full outbox, or what the kernel holds, it has not
+        seen it (RFC 6455 5.4).
         """
-        progress = self._heard or self.outbox.moved
+        assert self._transport is not None
+        before, self._arrived = self._arrived, self._transport.arrived()
+        progress = self._heard or self.outbox.moved or self._arrived > before
         self._heard = self.outbox.moved = False
         return progress
 
