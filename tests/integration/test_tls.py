@@ -369,5 +369,5 @@ def test_a_newer_version_can_be_asked_for(serve: Serve, conf: Path) -> None:
         client.send("x")
         assert client.recv() == "x"
     context.maximum_version = ssl.TLSVersion.TLSv1_2
-    with pytest.raises(ssl.SSLError, match="(?i)protocol version"):
+    with pytest.raises(ssl.SSLError, match="PROTOCOL_VERSION"):
         context.wrap_socket(server.connect_tcp(), server_hostname="localhost")
