@@ -11,7 +11,7 @@ import msgspec
 from gevent import GreenletExit
 
 from fws.channel import DELIVER
-from fws.connection import READ, READ_DEFLATED, Connection
+from fws.connection import Connection, read_of
 from fws.constants import ABNORMAL, MAX_PARTS, NO_STATUS, NORMAL, POLICY_VIOLATION, TOO_BIG, TRY_AGAIN_LATER
 from fws.errors import Close, FillError, Refusal, Reject, StorageError
 from fws.filter import DROP, Ask
@@ -318,11 +318,12 @@ class Client(Connection):
             if self.kind != DELIVER:
                 self.kind = self.deflate_bits
             inflater = Inflater(agreement)
-        decoder = Decoder(self._endpoint.bounds.max_message, inflater=inflater, max_fragments=limits.max_fragments)
+        largest = self._endpoint.bounds.max_message
+        decoder = Decoder(largest, inflater=inflater, max_fragments=limits.max_fragments)
         self._spoke = self._hub.services.clock()
         self._next_ping = self._spoke + limits.ping_interval
         self.outbox.open(transport, head, plain=self.kind == 0)
-        self.begin(transport, decoder, READ_DEFLATED if inflater is not None else READ, data)
+        self.begin(transport, decoder, read_of(largest, inflater is not None), data)
 
     @property
     def is_open(self) -> bool:

@@ -28,8 +28,16 @@ logger = logging.getLogger("fws")
 
 # How much is read in one go, unless a larger frame is under way: tiny frames of this much take 6 ms to decode.
 READ = 16 * 1024
-# How much compressed data is inflated in one go: at deflate's best ratio of 1,030 to 1 this becomes 4 MiB.
-READ_DEFLATED = 4 * 1024
+# The least and the most of compressed data that is read in one go.
+READ_DEFLATED = 512, 4 * 1024
+# How much may become of it: deflate's best ratio is 1,032 to 1.
+RATIO = 1024
+
+
+def read_of(max_message: int, compressed: bool) -> int:
+    """How much is read in one go. Of compressed data about as much as may become the largest message."""
+    least, most = READ_DEFLATED
+    return READ if not compressed else max(least, min(most, max_message // RATIO))
 
 
 class Connection:
@@ -43,6 +51,7 @@ class Connection:
     """
 
     __slots__ = (
+        "_arrived",
         "_backlog",
         "_bytes_left",
         "_decoder",
@@ -83,6 +92,8 @@ class Connection:
         self._paused = False
         self._ended = False
         self._heard = False
+        # Of the transport, when `made_progress` last asked.
+        self._arrived = 0
         # What may be read before the clock is asked whether it is too fast.
         self._bytes_left = self._messages_left = 0.0
         self._metered = 0.0
@@ -116,7 +127,11 @@ class Connection:
         return self._backlog is not None or self._paused
 
     def begin(self, transport: Transport, decoder: Decoder, read: int, data: bytes) -> None:
-        """Start reading, `data` first, which came right behind the handshake."""
+        """Start reading, `data` first, which came right behind the handshake.
+
+        Args:
+            read: as `read_of` gives it.
+        """
         self._transport = transport
         self._decoder = decoder
         self._read = read
@@ -145,7 +160,7 @@ class Connection:
         if left:
             self._heard = True
         read = self._read
-        if left > read and read != READ_DEFLATED:
+        if left > read and read == READ:
             read = min(left, MAX_READ)
         data = transport.receive(read)
         if data:
@@ -311,9 +326,12 @@ class Connection:
     def made_progress(self) -> bool:
         """Whether bytes of a frame have come, or waiting ones have left, since the last call.
 
-        Inside a frame a peer cannot answer a ping, and behind a full outbox it has not seen it (RFC 6455 5.4).
+        Inside a frame a peer cannot answer a ping, and behind a full outbox, or what the kernel holds, it has not
+        seen it (RFC 6455 5.4).
         """
-        progress = self._heard or self.outbox.moved
+        assert self._transport is not None
+        before, self._arrived = self._arrived, self._transport.arrived()
+        progress = self._heard or self.outbox.moved or self._arrived > before
         self._heard = self.outbox.moved = False
         return progress
 

@@ -272,7 +272,8 @@ class Handler(WebSocketHandler):
         subprotocol = choose_subprotocol(head, endpoint.settings.subprotocols)
         offers = head.get("sec-websocket-extensions")
         if endpoint.settings.compression and offers is not None:
-            self._agreement = negotiate(offers)
+            # An idle client keeps no window: that would be 40 KiB, ten times what all else takes.
+            self._agreement = negotiate(offers, client_no_context_takeover=True)
         client = Client(endpoint, Request(head, params, self._address()), hub, subprotocol or "")
         if self._secure:
             client.identity = identity_of(self.socket)

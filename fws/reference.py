@@ -194,7 +194,12 @@ def settings_markdown() -> str:
             'In `[server]` for every path, in `[endpoints."/path"]` for one.',
             options_of(Settings),
         ),
-        ("[limits]", "For each process. None can be switched off by zero: a limit is a number.", _own(Limits, Bounds)),
+        (
+            "[limits]",
+            "For each process. None can be switched off by zero: a limit is a number. Brackets name who has such a "
+            "default; one without them is our own.",
+            _own(Limits, Bounds),
+        ),
         (
             "[limits] and [endpoints.…]",
             'In `[limits]` for every path, in `[endpoints."/path"]` for one.',

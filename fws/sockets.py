@@ -145,9 +145,12 @@ def _remove_stale(path: str) -> None:
     except FileNotFoundError:
         return
     with socket.socket(socket.AF_UNIX) as probe:
+        probe.setblocking(False)
         try:
             probe.connect(path)
         except ConnectionRefusedError:
             os.unlink(path)
             return
+        except BlockingIOError:  # its queue is full: it may be stuck, but it is there
+            pass
     raise OSError(errno.EADDRINUSE, "in use")

@@ -56,6 +56,7 @@ class Wire:
         written: the bytes so far.
         room: how many bytes more it takes, as a socket does whose peer has stopped reading.
         full: whether it takes nothing.
+        under_way: bytes that were taken and have not reached the peer.
         ended, aborted, closed: whether FIN was sent, the connection reset, the socket closed.
     """
 
@@ -64,6 +65,7 @@ class Wire:
         self.fd = -1
         self.waits = False
         self.room = math.inf
+        self.under_way = 0
         self.ended = False
         self.aborted = False
         self.closed = False
@@ -90,6 +92,9 @@ class Wire:
 
     def sendmsg(self, pieces: list[bytes | memoryview], /) -> int:
         return self.send(b"".join(pieces))
+
+    def arrived(self) -> int:
+        return len(self.written) - self.under_way if self.under_way else 0
 
     def when_writable(self, callback: Callable[[], None]) -> None:
         self._callback = callback

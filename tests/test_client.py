@@ -198,6 +198,32 @@ def test_one_that_is_still_sending_is_not_taken_for_dead(harness: Harness) -> No
     assert harness.peers[client].wire.aborted
 
 
+def test_one_that_reads_what_the_kernel_took_is_not_taken_for_dead(harness: Harness) -> None:
+    """A slow reader of a backlog was ended: its ping stood behind megabytes in the kernel, which drained unseen."""
+    client = harness.connect()
+    wire = harness.peers[client].wire
+    client.send("x" * 1000)
+    wire.under_way = 1000
+    for _ in range(60):
+        sweep(harness, 1)
+        wire.under_way -= 10
+    assert not wire.aborted
+    # It reads no more, though it is sent more.
+    for _ in range(12):
+        sweep(harness, 1)
+        client.send("more")
+        wire.under_way += len("..more")
+    assert wire.aborted
+
+
+def test_what_reaches_a_machine_whose_program_hangs_is_no_answer_to_a_ping(harness: Harness) -> None:
+    client = harness.connect()
+    for _ in range(35):
+        sweep(harness, 1)
+        client.send("taken by its kernel at once")
+    assert harness.peers[client].wire.aborted
+
+
 def test_what_waits_still_goes_out_when_the_peer_ends_its_half_behind_its_close(harness: Harness) -> None:
     client = harness.connect()
     wire = harness.peers[client].wire

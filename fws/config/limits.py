@@ -50,13 +50,19 @@ class Limits(Bounds, frozen=True, kw_only=True):
     clients_per_address: Annotated[
         _Count, Help("Connections of one address, or of one /64 of IPv6; more get 429. A carrier's NAT has hundreds.")
     ] = 1000
-    clients_per_user: Annotated[_Count, Help("Connections with the same identity.user; more get 429.")] = 100
+    clients_per_user: Annotated[
+        _Count, Help("Connections with the same identity.user; more get 429. One person's devices and tabs are tens.")
+    ] = 100
     connections_per_address: Annotated[
-        Rate, Help("New connections of one address, a second's worth at once; more get 429.")
+        Rate,
+        Help(
+            "New connections of one address, a second's worth at once; more get 429. An office comes back like that "
+            "after a restart."
+        ),
     ] = 100.0
     failed_logins: Annotated[
         Rate,
-        Help("Refusals with 401 of one address, a minute's worth at once; then it gets 429."),
+        Help("Refusals with 401 of one address, a minute's worth at once; then it gets 429 (Fail2ban: 5 in 10 min)."),
     ] = 10 / 60
     exempt: Annotated[
         list[str],
@@ -70,7 +76,9 @@ class Limits(Bounds, frozen=True, kw_only=True):
         ),
     ] = 100_000.0
     bytes: Annotated[
-        Size, Meta(ge=1), Help("Bytes a second of one client; one that sends more is read no faster than that.")
+        Size,
+        Meta(ge=1),
+        Help("Bytes a second of one client; one that sends more is read no faster. A gigabit line carries 119 MiB."),
     ] = 256 * 1024**2
     max_fragments: Annotated[
         _Count, Help("The most frames that one message may come in (ws: 131,072; Autobahn needs 65,537).")

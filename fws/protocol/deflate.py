@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import zlib
+from io import BytesIO
 
 import msgspec
 
@@ -26,6 +27,8 @@ _LEVEL = 3
 _MEMORY = 5
 # zlib finds a repetition at most this much less than its window behind (MIN_LOOKAHEAD).
 _LOOKAHEAD = 262
+# Compressed in one go. zlib collects what it writes in pieces and joins them: of a large message that is one copy more.
+_PIECE = 64 * 1024
 # What RFC 7692 7.2.1 cuts off a message and 7.2.2 puts back: the end of an empty stored block.
 _TAIL = b"\x00\x00\xff\xff"
 
@@ -246,4 +249,11 @@ def deflate(payload: bytes, bits: int) -> bytes:
     # that just holds them, 24 µs with one of 32 KiB.
     bits = max(9, min(bits, (len(payload) + _LOOKAHEAD).bit_length()))
     stream = zlib.compressobj(_LEVEL, zlib.DEFLATED, -bits, _MEMORY)
-    return (stream.compress(payload) + stream.flush(zlib.Z_SYNC_FLUSH))[: -len(_TAIL)]
+    if len(payload) <= _PIECE:
+        return stream.compress(payload) + stream.flush(zlib.Z_SYNC_FLUSH)[: -len(_TAIL)]
+    deflated = BytesIO()
+    with memoryview(payload) as view:
+        for start in range(0, len(payload), _PIECE):
+            deflated.write(stream.compress(view[start : start + _PIECE]))
+    deflated.write(stream.flush(zlib.Z_SYNC_FLUSH)[: -len(_TAIL)])
+    return deflated.getvalue()

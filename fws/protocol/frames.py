@@ -9,6 +9,7 @@ from __future__ import annotations
 import struct
 from codecs import utf_8_decode
 from collections.abc import Callable
+from io import BytesIO
 from typing import TypeAlias
 
 import msgspec
@@ -316,7 +317,7 @@ class Decoder:
 class _Message:
     """A message that did not come whole: its bytes so far, within their limits."""
 
-    __slots__ = ("_data", "_empty", "_frames", "_inflater", "_limit", "_room", "_sequence", "_text")
+    __slots__ = ("_data", "_empty", "_frames", "_inflater", "_limit", "_room", "_sequence", "_size", "_text")
 
     def __init__(self, text: bool, inflater: Inflater | None, limit: int) -> None:
         self._text = text
@@ -328,7 +329,9 @@ class _Message:
         self._frames = 0
         self._empty = 0
         self._sequence = b""  # an unfinished UTF-8 sequence: at most 3 bytes
-        self._data = bytearray()
+        # Unlike a bytearray it gives what it holds without a copy, which would be the message twice.
+        self._data = BytesIO()
+        self._size = 0
 
     def announce(self, length: int, max_fragments: int) -> None:
         """Count a frame of this message and the length in its header."""
@@ -350,16 +353,17 @@ class _Message:
         if self._inflater is None:
             self._append(piece)
         else:
-            room = self._limit - len(self._data)
+            room = self._limit - self._size
             self._append_inflated(self._inflater.inflate(piece, room), room)
 
     def finish(self) -> str | bytes:
         """End the message and give it whole."""
         if self._inflater is not None:
-            room = self._limit - len(self._data)
+            room = self._limit - self._size
             self._append_inflated(self._inflater.finish(room), room)
         # What is left of an unfinished sequence fails here.
-        return self._data.decode() if self._text else bytes(self._data)
+        data = self._data.getvalue()
+        return data.decode() if self._text else data
 
     def _append_inflated(self, piece: bytes, room: int) -> None:
         self._append(piece)
@@ -375,7 +379,8 @@ class _Message:
             # CPython waits for the third byte of a surrogate, though two already cannot be UTF-8.
             if len(sequence) == 2 and b"\xed\xa0" <= sequence < b"\xee":
                 raise ProtocolError(INVALID_DATA, _NOT_UTF8)
-        self._data += piece
+        self._data.write(piece)
+        self._size += len(piece)
 
     def _too_big(self) -> ProtocolError:
         return ProtocolError(TOO_BIG, f"a message is larger than {self._limit} bytes")

@@ -250,6 +250,42 @@ def test_pings_and_the_end_of_who_does_not_answer(serve: Serve) -> None:
     server.wait_for("gone")
 
 
+def test_a_slow_reader_of_a_backlog_in_the_kernel_is_not_taken_for_dead(serve: Serve) -> None:
+    """It was ended: the ping stands behind megabytes that the kernel took, and that left unseen."""
+    server = serve(
+        """
+        [limits]
+        ping_interval = "1s"
+        ping_timeout = "2s"
+        max_outbox = "16MiB"
+        [endpoints."/hear"]
+        connect = ["join all"]
+        [endpoints."/say"]
+        message = ["publish all"]
+        """
+    )
+    slow = server.connect()
+    with slow, server.connect() as sock:
+        slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 * 1024)
+        reader, writer = Raw(slow, "/hear"), Raw(sock, "/say")
+        for _ in range(3):
+            writer.send(BINARY, bytes(1024 * 1024))
+        end = time.monotonic() + 6.5
+        while time.monotonic() < end:
+            got = slow.recv(4096)
+            assert got
+            reader.buffer += got
+            time.sleep(0.02)
+        whole = 0
+        while whole < 3:
+            opcode, payload = reader.receive()
+            if opcode == PING:
+                reader.send(PONG)
+            else:
+                assert payload == bytes(1024 * 1024)
+                whole += 1
+
+
 def test_an_unknown_path_is_404_and_an_upgrade_path_426(serve: Serve) -> None:
     server = serve('[endpoints."/ws/{room}"]\nmessage = ["echo"]\n')
     base = server.page

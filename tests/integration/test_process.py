@@ -184,6 +184,22 @@ def test_a_stale_socket_file_is_replaced_and_a_live_one_is_not(serve: Serve, tmp
     third.wait_for("listens")
 
 
+def test_the_socket_file_of_a_server_that_is_stuck_does_not_hold_up_the_start(serve: Serve, tmp_path: Path) -> None:
+    """Nobody accepts there and its queue is full: to connect waited for ever."""
+    path = str(tmp_path / "fws.sock")
+    with socket.socket(socket.AF_UNIX) as stuck, contextlib.ExitStack() as stack:
+        stuck.bind(path)
+        stuck.listen(0)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                peer = stack.enter_context(socket.socket(socket.AF_UNIX))
+                peer.setblocking(False)
+                peer.connect(path)
+        server = serve(CHATTY, listen=f"unix:{path}", ready=False)
+        assert server.process.wait(10) == 1
+        server.wait_for("another program listens there")
+
+
 def test_the_soft_file_limit_is_raised_and_a_low_one_named(tmp_path: Path) -> None:
     (tmp_path / "a.toml").write_text('[pipelines]\nmessage = ["echo"]\n')
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import socket
 import ssl
+import subprocess
 import threading
 import time
 from pathlib import Path
@@ -261,3 +263,111 @@ def test_pages_of_the_same_host_are_those_of_https_only(serve: Serve) -> None:
         with server.connect() as sock:
             sock.sendall(request("/", f"Origin: {origin}", host=f"localhost:{server.port}"))
             assert sock.recv(4096).startswith(b"HTTP/1.1 " + status)
+
+
+class OpenSsl:
+    """`openssl s_client`, which can do what Python's TLS cannot: a line `K` changes the keys, `R` renegotiates."""
+
+    def __init__(self, port: int, *options: str) -> None:
+        command = ["openssl", "s_client", "-connect", f"127.0.0.1:{port}", *options]
+        pipe = subprocess.PIPE
+        self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.STDOUT, bufsize=0)
+        self.output = bytearray()
+
+    def send(self, data: bytes) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write(data)
+
+    def read(self) -> bool:
+        """Read what is there, waiting for it. False at the end."""
+        assert self.process.stdout is not None
+        data = os.read(self.process.stdout.fileno(), 65536)
+        self.output += data
+        return bool(data)
+
+    def wait_for(self, what: bytes) -> None:
+        start = 0
+        while self.output.find(what, start) < 0:
+            start = max(0, len(self.output) - len(what))
+            assert self.read(), self.output[-1000:]
+
+    def __enter__(self) -> OpenSsl:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        self.process.wait(10)
+        for pipe in (self.process.stdin, self.process.stdout):
+            if pipe is not None:
+                pipe.close()
+
+
+@pytest.mark.parametrize("tls", [True], indirect=True)
+def test_keys_are_changed_while_much_waits_for_a_slow_reader(serve: Serve) -> None:
+    """The server must answer the change, though its socket takes nothing; no frame is lost or torn by it."""
+    server = serve(
+        """
+        [limits]
+        max_outbox = "64MiB"
+        [endpoints."/hear"]
+        connect = ["join all"]
+        message = ["echo"]
+        [endpoints."/say"]
+        message = ["publish all"]
+        """
+    )
+    with OpenSsl(server.port, "-tls1_3") as slow, server.connect() as sock:
+        slow.send(request("/hear"))
+        slow.wait_for(b"HTTP/1.1 101 ")
+        slow.wait_for(b"\r\n\r\n")
+        for number in range(3):
+            slow.send(b"K\n")
+            time.sleep(0.05)
+            slow.send(frame(TEXT, b"with new keys %d" % number))
+            slow.wait_for(b"\x81\x0fwith new keys %d" % number)
+        writer = Raw(sock, "/say")
+        for number in range(10):
+            writer.send(TEXT, b"%d" % number * 1024 * 1024)
+        time.sleep(0.5)
+        slow.send(b"K\n")
+        time.sleep(0.1)
+        slow.send(frame(TEXT, b"the last"))
+        slow.output.clear()
+        slow.wait_for(b"\x81\x08the last")
+        for number in range(10):
+            assert slow.output.count(b"%d" % number) >= 1024 * 1024
+    assert "Traceback" not in server.output
+
+
+@pytest.mark.parametrize("tls", [True], indirect=True)
+@pytest.mark.parametrize(
+    ("options", "commands", "answer"),
+    [
+        (("-tls1_2",), b"R\n", b"no renegotiation"),
+        (("-tls1_1", "-cipher", "DEFAULT@SECLEVEL=0"), b"", b"alert protocol version"),
+        (("-tls1_2", "-cipher", "AES256-GCM-SHA384"), b"", b"alert handshake failure"),
+    ],
+)
+def test_what_is_too_old_for_the_internet_is_refused(
+    serve: Serve, options: tuple[str, ...], commands: bytes, answer: bytes
+) -> None:
+    server = serve(ECHO)
+    with OpenSsl(server.port, *options) as client:
+        if commands:
+            client.wait_for(b"Verify return code")
+            client.send(commands)
+        client.wait_for(answer)
+    assert "Traceback" not in server.output
+
+
+def test_a_newer_version_can_be_asked_for(serve: Serve, conf: Path) -> None:
+    authority = Authority(conf)
+    authority.sign()
+    server = serve(WITH_FILES.replace('.key"\n', '.key"\nmin_version = "1.3"\n', 1))
+    context = ssl.create_default_context(cafile=authority.file)
+    with connect(f"wss://localhost:{server.port}/", ssl=context) as client:
+        client.send("x")
+        assert client.recv() == "x"
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    with pytest.raises(ssl.SSLError, match="PROTOCOL_VERSION"):
+        context.wrap_socket(server.connect_tcp(), server_hostname="localhost")
