@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from pathlib import Path
+from ssl import SSLContext
 from typing import TYPE_CHECKING, Annotated, Any
 
 import jwt
@@ -12,7 +13,7 @@ from msgspec import Meta
 from fws import Duration, Help, Secret
 from fws.auth.claims import Rules, verify
 from fws.auth.credential import Denied, fingerprint, fresh
-from fws.auth.http import HttpError, Url, ask
+from fws.auth.http import CA, HttpError, Url, ask, trust
 from fws.auth.keys import (
     HASH,
     MAX_SET,
@@ -65,6 +66,7 @@ class Jwt(Login):
     user: Annotated[str, Help("Claim that names the user.")] = "sub"
     leeway: Annotated[Duration, Meta(ge=0, le=300), Help("How far clocks may be apart, at most 5 minutes.")] = 0.0
     warn: Annotated[Duration, Meta(ge=0), Help("How long before its end the client is warned; 0s for never.")] = 30.0
+    ca: Annotated[str, Help(CA)] = ""
 
     @property
     def waits(self) -> bool:  # type: ignore[override]
@@ -78,6 +80,8 @@ class Jwt(Login):
         self._secret = b""
         self._rules = Rules(self.audience, self.issuer, self.required, self.leeway)
         try:
+            if self.ca and not self.waits:
+                raise ValueError("ca is for keys from a URL")
             self._keys = self._keyring(setting.folder)
         except OSError as error:
             raise ValueError(f"{given[0]}: {error.strerror}") from None
@@ -96,14 +100,15 @@ class Jwt(Login):
         url = Url.parse(self.jwks)
         if not url.is_private:
             raise ValueError("over plain HTTP anybody on the way could put in a key: write https://")
-        return UrlKeys(url.host, lambda: self._fetch(url), self.clock)
+        trusted = trust(url, folder / self.ca if self.ca else None)
+        return UrlKeys(url.host, lambda: self._fetch(url, trusted), self.clock)
 
     def _one(self, data: bytes) -> Keys:
         self._secret = data
         return Keys([Key(None, key_of(self.algorithm, data))])
 
-    def _fetch(self, url: Url) -> Keys:
-        status, body = ask(url, {}, PATIENCE, MAX_SET)
+    def _fetch(self, url: Url, trusted: SSLContext | None) -> Keys:
+        status, body = ask(url, {}, PATIENCE, MAX_SET, trusted)
         if status != 200:
             raise HttpError(f"status {status}")
         return keys_of_set(self.algorithm, body)
