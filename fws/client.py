@@ -72,6 +72,7 @@ class Client(Connection):
         "_said",
         "_spoke",
         "_too_late",
+        "_when_renewed",
         "channels",
         "close_code",
         "close_reason",
@@ -119,6 +120,7 @@ class Client(Connection):
         self._resting: tuple[str, ...] = ()
         # Looks at each message before the pipeline does.
         self._divert: Callable[[Client, Any], bool] | None = None
+        self._when_renewed: tuple[Callable[[Client], object], ...] = ()
         self._connected = False
         self._gone = False
         self._deferred: list[Callable[[], object]] = []
@@ -206,9 +208,23 @@ class Client(Connection):
     def divert(self, function: Callable[[Client, Any], bool] | None) -> None:
         """Show each message to `function` before the `message` pipeline; what it returns True for goes no further.
 
-        One function at a time; None for none. It must not wait, unless a filter of `connect` may.
+        One function at a time; None for none. It must not wait.
         """
         self._divert = function
+
+    def when_renewed(self, function: Callable[[Client], object]) -> None:
+        """Call `function` whenever the client's identity is another one. A `Reject` raised there ends the connection,
+        with 4000 and the status as its close code. It must not wait."""
+        self._when_renewed += (function,)
+
+    def renewed(self) -> None:
+        """Called by the filter that gave the client another identity.
+
+        Raises:
+            Reject: under this one it may not stay.
+        """
+        for function in self._when_renewed:
+            function(self)
 
     def take_part(self) -> None:
         """Called by the pipeline for each message that the one being handled becomes.

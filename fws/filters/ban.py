@@ -35,7 +35,7 @@ class Ban(Filter):
 
     The map has the fields `user:USER`, `address:ADDRESS` (of IPv6 the network, `2001:db8::`, as its first 64 bits are
     one customer's) and `token:NAME`, where NAME is the token's `jti` or, without one, 32 hexadecimal digits of its
-    SHA-256. A value is the Unix time at which the ban ends; nothing is for good.
+    SHA-256, of a JWT's without its signature. A value is the Unix time at which the ban ends; nothing is for good.
 
     Example:
         connect = ["ban", "token", "ban", "join lobby"]
