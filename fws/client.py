@@ -261,11 +261,13 @@ class Client(Connection):
                 self._transport.claim(str((self.identity or {}).get("user") or ""))
             self._connected = True
             self._hub.admit(self)
+            self.outbox.release()
             return
         self._asked, self._rest = asked
         self._resting += tuple(self.channels)
         for channel in self._resting:
             self.leave(channel)
+        self.outbox.release()
         # The rest of the pipeline, and the filter that is answered, run where messages are served.
         self._waits = self._waits or self._endpoint.connect.waits
         before = self._divert
@@ -282,6 +284,8 @@ class Client(Connection):
             if self.closing:
                 return True  # it took too long, or the server is going away
             self._stop_asking()
+            # It is a member from here on, but a filter behind may still refuse it.
+            self.outbox.hold()
             resting, self._resting = self._resting, ()
             for channel in resting:
                 self.join(channel)
@@ -339,6 +343,11 @@ class Client(Connection):
         self._next_ping = self._spoke + limits.ping_interval
         self.outbox.open(transport, head, plain=self.kind == 0)
         self.begin(transport, decoder, READ_DEFLATED if inflater is not None else READ, data)
+
+    @property
+    def is_in(self) -> bool:
+        """Whether its `connect` has passed, and nothing is asked of it any more."""
+        return self._connected
 
     @property
     def is_open(self) -> bool:

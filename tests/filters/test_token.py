@@ -4,6 +4,7 @@ import os
 import re
 from pathlib import Path
 
+import gevent
 import pytest
 
 from fws.cli.show import pipelines_of
@@ -154,6 +155,39 @@ def test_a_fault_behind_the_token_closes_too(tmp_path: Path) -> None:
     server.leave(client)
     assert server.hub.busy == 0, "a drain would wait for it"
     assert server.faults == 1
+
+
+WAIT = """
+import gevent
+from fws import Filter, Reject
+class Wait(Filter):
+    def connect(self, client):
+        client.send("before")
+        self.hub.publish("lobby", "secret")
+        gevent.sleep(0.02)
+        if not client.identity.get("user"):
+            raise Reject(403, "not you")
+"""
+
+
+@pytest.mark.parametrize(("token", "sent", "closed"), [(BOB, [], (4403, "not you")), (ANN, ["before", "secret"], None)])
+def test_who_may_still_be_refused_gets_nothing(
+    tmp_path: Path, token: str, sent: list[str], closed: tuple[int, str] | None
+) -> None:
+    """Of a member that a later filter refused, after a while, the channel's messages were on the wire already."""
+    toml = f"[pipelines]\nconnect = ['token ann:{ANN} {BOB}', 'join lobby', 'wait']\nmessage = ['echo']"
+    server = build(toml, tmp_path, pipelines={"wait": WAIT})
+    client = server.connect()
+    peer = server.peers[client]
+    server.arrive(client, peer.frame(token))
+    gevent.sleep(0.1)
+    assert sorted(server.sent(client)) == sent
+    assert server.closed(client) == closed
+    if closed is None:
+        server.client_says(client, "hello")
+        assert server.sent(client) == ["hello"]
+    server.leave(client)
+    assert server.hub.members("lobby") == []
 
 
 # Where tokens come from.

@@ -209,6 +209,25 @@ def test_the_limits_hold_for_tokens_that_come_as_a_message_too(serve: Serve) -> 
     assert codes[-1] == 429, "who guesses has to wait"
 
 
+WHO = """
+from fws import Filter
+class Who(Filter):
+    def connect(self, client):
+        client.identity = {"user": client.id}
+"""
+
+
+def test_who_says_by_message_who_it_is_counts_for_that_user(serve: Serve) -> None:
+    """It counted for whom the certificate, or a filter in front, had said it was."""
+    toml = f"[limits]\nclients_per_user = 1\n[pipelines]\nconnect = ['who', 'token ann:{TOKEN}']\nmessage = ['echo']"
+    server = serve(toml, pipelines={"who": WHO})
+    with opened(server) as first:
+        first.send(TOKEN)
+        first.send("hello")
+        assert first.recv(timeout=5) == "hello"
+        assert message_login(server, TOKEN) == 4429
+
+
 class Slow(http.server.BaseHTTPRequestHandler):
     """A service that takes its time."""
 
