@@ -250,6 +250,32 @@ def test_no_list_and_no_error_shows_a_token(tmp_path: Path) -> None:
     assert ANN not in str(error.value)
 
 
+@pytest.mark.parametrize(
+    "toml",
+    [
+        f"connect = ['token {ANN} ann:{BOB}', 'jion lobby']",
+        f"connect = ['token {ANN} fil=x', 'jwt HS256 {BOB}']",
+        f"connect = ['token {ANN}==']",
+        f"connect = ['token {ANN[:9]}={BOB}']",
+        f"connect = ['jwt HS256 {ANN}{BOB} audiences=chat', 'join ${{NOPE}}']",
+        f"connect = [\"token '{ANN}\", 'join ${{NOPE}}']",
+        f"connect = ['token ${{UNSET:-{ANN}}} x=y', 'join ${{NOPE}}']",
+        f"connect = ['who']\n[filters]\nwho = {{use = 'token', tokens = ['{ANN}'], fiel = 'x'}}",
+    ],
+)
+def test_no_problem_shows_a_token_that_stands_in_its_line(tmp_path: Path, toml: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        build(f"[pipelines]\n{toml}", tmp_path)
+    assert "*****" in str(error.value)
+    for secret in (ANN, BOB, ANN[:9]):
+        assert secret not in str(error.value)
+
+
+def test_the_default_of_a_variable_is_a_secret_too(tmp_path: Path) -> None:
+    server = build(f"[pipelines]\nconnect = ['token ${{ANN:-{ANN}}} ${{BOB}}']", tmp_path, environ={"BOB": BOB})
+    assert "token … ${BOB}" in pipelines_of(server.generation)
+
+
 # Tokens in the storage.
 
 STORED = "[limits]\nping_interval = '1d'\n[pipelines]\nconnect = ['token {}', 'join lobby']"
