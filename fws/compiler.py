@@ -192,8 +192,14 @@ class Compiler:
     ) -> Pipeline:
         scope = _Scope(endpoint, params, event)
         steps = self._steps(tables.get(event, []), (*where, event), scope, ())
-        if self._token and event == "connect" and not any(_asks_for_token(step) for step in steps):
-            steps = self._stage(parse_stage(TOKEN_STAGE), (*where, event), scope, ()) + steps
+        if self._token and event == "connect":
+            logins = [login for step in steps if isinstance(login := getattr(step.hook, "__self__", None), Login)]
+            if not logins:
+                steps = self._stage(parse_stage(TOKEN_STAGE), (*where, event), scope, ()) + steps
+            elif not any(login.takes_variable for login in logins):
+                at = f"at {endpoint}" if endpoint is not None else "where no endpoint is named"
+                hint = "its connect asks for tokens of its own"
+                self.warnings.append(Problem(f"--token lets nobody in {at}", (*where, event), hint=hint))
         return Pipeline(event, steps)
 
     def _steps(self, stages: Sequence[str], path: Path, scope: _Scope, within: tuple[str, ...]) -> list[Step]:
@@ -469,10 +475,6 @@ class Compiler:
         if key not in self._reported:
             self._reported.add(key)
             self.problems.append(problem)
-
-
-def _asks_for_token(step: Step) -> bool:
-    return isinstance(getattr(step.hook, "__self__", None), Login)
 
 
 def _shown(stage: Stage, cls: type[Filter]) -> str:

@@ -66,6 +66,11 @@ class Login(Filter, kw_only=True):
         """Without the options: some are secrets."""
         return f"<{type(self).__name__}>"
 
+    @property
+    def takes_variable(self) -> bool:
+        """Whether the token is that of FWS_TOKEN, where `fws run --token` puts it."""
+        return False
+
     def admit(self, client: Client, token: str) -> None:
         """Make the client who the token says it is. Raises Denied."""
         raise NotImplementedError

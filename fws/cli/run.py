@@ -58,6 +58,8 @@ def run(
     log_level: str,
 ) -> None:
     """Serve the configuration CONF until SIGTERM or SIGINT."""
+    if token is not None and token_file is not None:
+        raise click.UsageError("give one of --token and --token-file")
     if token is not None and token != "-":
         hide(token)
     if token_file is not None:

@@ -47,9 +47,14 @@ class Token(Login):
         """Whether there is a storage to ask."""
         return bool(self.storage_ or self.users)
 
+    @property
+    def takes_variable(self) -> bool:
+        """Whether no tokens were given."""
+        return not (self.tokens or self.file or self.waits)
+
     def prepare(self, setting: Setting) -> None:
         written = self.tokens
-        if not (written or self.file or self.waits):
+        if self.takes_variable:
             written = [token] if (token := setting.environ.get(VARIABLE, "")) else []
             if not written:
                 raise ValueError(

@@ -148,6 +148,12 @@ def test_without_a_token_it_does_not_start(serve: Serve, arguments: list[str]) -
     assert server.process.wait(15) == 78
 
 
+def test_of_two_tokens_none_is_passed_over(serve: Serve) -> None:
+    server = serve("[pipelines]\nmessage = ['echo']", "--token", TOKEN, "--token-file", "token", ready=False)
+    assert server.process.wait(15) == 2
+    assert TOKEN not in server.output
+
+
 def test_a_client_that_says_nothing_goes_and_shutdown_does_not_wait_for_one(serve: Serve) -> None:
     server = serve(f"[pipelines]\nconnect = ['token {TOKEN} auth_timeout=1s']")
     began = time.monotonic()
