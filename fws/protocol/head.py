@@ -57,9 +57,13 @@ class Head(msgspec.Struct, frozen=True):
         return [value for key, value in self.headers if key == name]
 
     def get(self, name: str) -> str | None:
-        """Return the header's value, repeated lines joined with ", " (RFC 9110 5.3), or None without one."""
+        """Return the header's value, or None without one.
+
+        Repeated lines are joined with ", " (RFC 9110 5.3), those of `Cookie`, which HTTP/2 may take apart, with "; "
+        (RFC 9113 8.2.3).
+        """
         values = self.all(name)
-        return ", ".join(values) if values else None
+        return ("; " if name.lower() == "cookie" else ", ").join(values) if values else None
 
     @property
     def has_body(self) -> bool:

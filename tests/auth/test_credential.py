@@ -37,6 +37,15 @@ def test_the_first_place_that_has_one_gives_it() -> None:
     assert find(request(), ALL, "token", "token") is None
 
 
+def test_cookies_may_come_in_several_lines() -> None:
+    """As proxies that speak HTTP/2 to the client may leave them; all of them were lost."""
+    head = HeadReader().feed(b"GET / HTTP/1.1\r\nHost: a\r\nCookie: a=1\r\nCookie: token=t; b=2\r\n\r\n")
+    assert head is not None
+    found = Request(head, {}, "")
+    assert found.cookies == {"a": "1", "token": "t", "b": "2"}
+    assert found.headers["cookie"] == "a=1; token=t; b=2"
+
+
 def test_another_scheme_is_somebody_elses() -> None:
     for header in ("Basic YTpi", "Bearerx y", "x", ""):
         assert find(request(Authorization=header), ("header",), "token", "token") is None

@@ -115,6 +115,20 @@ def test_messages_right_behind_the_token_are_served_after_it(server: Harness) ->
     assert server.sent(client) == ["you are bob"] * 2
 
 
+@pytest.mark.parametrize("message", [ANN, f'{{"token": "{ANN}"}}'])
+def test_a_token_that_comes_as_a_message_although_a_cookie_let_in_is_for_nobody_else(
+    tmp_path: Path, message: str
+) -> None:
+    """A page that always sends it does not know of the cookie: everybody in the channel got its token."""
+    server = build(f"[pipelines]\nconnect = ['token {ANN}']\nmessage = ['echo']", tmp_path)
+    client = server.connect(headers={"Cookie": f"token={ANN}"})
+    server.client_says(client, message, "hello", BOB)
+    assert server.sent(client) == ["hello", BOB]
+    other = server.connect(headers={"Cookie": f"token={ANN}"})
+    server.client_says(other, "hello", f'{{"token": "{BOB}"}}')
+    assert server.sent(other) == ["hello", f'{{"token": "{BOB}"}}']
+
+
 @pytest.mark.parametrize("message", ["hello", "", "x" * 9000, b"bytes", f'{{"token": "{ANN}", "more": 1}}', "{}", "["])
 def test_another_first_message_ends_the_connection(server: Harness, message: str | bytes) -> None:
     client = server.connect("/tea")
