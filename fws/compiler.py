@@ -7,7 +7,7 @@ check starts.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path as FilePath
 from typing import Any, NamedTuple, get_args
 
@@ -209,7 +209,7 @@ class Compiler:
                 stage = parse_stage(text)
                 steps += self._stage(stage, (*path, index), scope, within)
             except StageError as error:
-                self._keep_secret(text)
+                self._keep_words(text)
                 self._problem(Problem(error.message, (*path, index), error.offset, error.hint))
             except LookupProblem as error:
                 offset = len(text) - len(text.lstrip())
@@ -221,15 +221,20 @@ class Compiler:
                 return []
         return steps
 
-    def _keep_secret(self, text: str) -> None:
+    def _keep(self, secrets: Iterable[str]) -> None:
+        self.secrets |= {secret for secret in secrets if not _names_a_variable(secret)}
+
+    def _keep_words(self, text: str) -> None:
         """A stage that cannot be read: if its filter takes secrets, any word of it may be one."""
         name, *words = text.split() or [""]
         try:
             options = options_of(self._registry.find(name).cls)
+            bind(parse_stage(text), options)
         except LookupProblem:
-            return
-        if any(option.secret for option in options):
-            self.secrets |= set(words)
+            pass
+        except StageError:
+            if any(option.secret for option in options):
+                self._keep(words)
 
     def _stage(self, stage: Stage, path: Path, scope: _Scope, within: tuple[str, ...]) -> list[Step]:
         """The steps of one stage: one for a filter, any number for a chain."""
@@ -303,7 +308,7 @@ class Compiler:
                 continue
             given = bound[option.name]
             if option.secret:
-                self.secrets |= {one.value for one in ([given] if isinstance(given, Argument) else given)}
+                self._keep(one.value for one in ([given] if isinstance(given, Argument) else given))
             if isinstance(given, Argument):
                 values[option.name] = self._text(given, scope)
                 if option.takes == "many":
@@ -345,7 +350,7 @@ class Compiler:
                 continue
             places[key] = ((*path, key), 0)
             if known[key].secret:
-                self.secrets |= {one for one in (value if isinstance(value, list) else [value]) if isinstance(one, str)}
+                self._keep(str(one) for one in (value if isinstance(value, list) else [value]))
             try:
                 values[key] = value if _holds_pipeline(known[key].type) else self._resolve(value, scope)
             except StageError as error:

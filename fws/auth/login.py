@@ -20,6 +20,8 @@ _PLACES = (
     "TOKEN`, a cookie, a subprotocol `fws.token.TOKEN`, a field of the query, or, when it is in none of these, as the "
     'first message, TOKEN or {"token": TOKEN}.'
 )
+# Where `token` has its token from when it is given none, and `fws run --token` puts it.
+VARIABLE = "FWS_TOKEN"
 # What the client is told to bring (RFC 6750 3).
 _CHALLENGE = ("WWW-Authenticate", "Bearer")
 
@@ -68,7 +70,7 @@ class Login(Filter, kw_only=True):
 
     @property
     def takes_variable(self) -> bool:
-        """Whether the token is that of FWS_TOKEN, where `fws run --token` puts it."""
+        """Whether its token is the variable's."""
         return False
 
     def admit(self, client: Client, token: str) -> None:

@@ -8,15 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from fws import Help, Secret
 from fws.auth.credential import MAX_TOKEN, Denied, fingerprint, fresh
-from fws.auth.login import Login, Made, Order
+from fws.auth.login import VARIABLE, Login, Made, Order
 from fws.auth.shared import Known, TokenFile, Tokens
 from fws.filter import Setting
 from fws.filters._watch import Watch
 
 if TYPE_CHECKING:
     from fws.client import Client
-
-VARIABLE = "FWS_TOKEN"
 
 
 class Token(Login):
@@ -117,6 +115,8 @@ class Token(Login):
             if order.user:
                 raise ValueError("a set has no users: name a map with the option users")
             self.storage.add(self.storage_, token)
+        elif self.takes_variable:
+            return Made(token, f"it is good with {VARIABLE}={line}")
         else:
             return Made(token, f"it is good once {line!r} is among the tokens")
         return Made(token)

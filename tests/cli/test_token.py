@@ -74,6 +74,18 @@ def test_a_token_of_a_list_is_made_and_it_is_said_what_to_do_with_it(conf: Path)
     assert json.loads(fws("check", conf, "--path", "/listed", stdin="aaaaaaaa").stdout) == {"user": "ann"}
 
 
+def test_the_first_token_is_made_before_the_variable_is_set(conf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To make it took a token."""
+    conf.write_text("[pipelines]\nconnect = ['token']")
+    monkeypatch.delenv("FWS_TOKEN", raising=False)
+    done = fws("make", conf, "--user", "ann")
+    token = done.stdout.strip()
+    assert f"FWS_TOKEN=ann:{token}" in done.stderr
+    assert fws("check", conf, stdin=token).exit_code == 1
+    monkeypatch.setenv("FWS_TOKEN", f"ann:{token}")
+    assert json.loads(fws("check", conf, stdin=token).stdout) == {"user": "ann"}
+
+
 @pytest.mark.parametrize(
     ("path", "token", "cause"),
     [("/shared", "wrong", "unknown"), ("/shared", "", "malformed"), ("/secret", "a.b.c", "malformed")],

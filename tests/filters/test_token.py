@@ -285,6 +285,11 @@ def test_no_problem_shows_a_token_that_stands_in_its_line(tmp_path: Path, toml: 
         assert secret not in str(error.value)
 
 
+def test_the_name_of_a_variable_is_shown(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"HS256 \$\{JWT_KEY\}"):
+        build("[pipelines]\nconnect = ['jwt HS256 ${JWT_KEY}']", tmp_path)
+
+
 def test_the_default_of_a_variable_is_a_secret_too(tmp_path: Path) -> None:
     server = build(f"[pipelines]\nconnect = ['token ${{ANN:-{ANN}}} ${{BOB}}']", tmp_path, environ={"BOB": BOB})
     assert "token … ${BOB}" in pipelines_of(server.generation)
