@@ -115,10 +115,10 @@ class Token(Login):
             if order.user:
                 raise ValueError("a set has no users: name a map with the option users")
             self.storage.add(self.storage_, token)
-        elif self.takes_variable:
-            return Made(token, f"it is good with {VARIABLE}={line}")
         else:
-            return Made(token, f"it is good once {line!r} is among the tokens")
+            # Without the token itself: in `X=$(fws token make …)` the note goes to the terminal, or into a log.
+            where = f"as the variable {VARIABLE}" if self.takes_variable else "once it is among the tokens"
+            return Made(token, f"it is good {where}" + (f", with {order.user}: in front" if order.user else ""))
         return Made(token)
 
     def _listed(self, token: str) -> Known | None:
