@@ -72,6 +72,7 @@ class Client(Connection):
         "_said",
         "_spoke",
         "_too_late",
+        "_when_renewed",
         "channels",
         "close_code",
         "close_reason",
@@ -119,6 +120,7 @@ class Client(Connection):
         self._resting: tuple[str, ...] = ()
         # Looks at each message before the pipeline does.
         self._divert: Callable[[Client, Any], bool] | None = None
+        self._when_renewed: tuple[Callable[[Client], object], ...] = ()
         self._connected = False
         self._gone = False
         self._deferred: list[Callable[[], object]] = []
@@ -206,9 +208,23 @@ class Client(Connection):
     def divert(self, function: Callable[[Client, Any], bool] | None) -> None:
         """Show each message to `function` before the `message` pipeline; what it returns True for goes no further.
 
-        One function at a time; None for none. It must not wait, unless a filter of `connect` may.
+        One function at a time; None for none. It must not wait.
         """
         self._divert = function
+
+    def when_renewed(self, function: Callable[[Client], object]) -> None:
+        """Call `function` whenever the client's identity is another one. A `Reject` raised there ends the connection,
+        with 4000 and the status as its close code. It must not wait."""
+        self._when_renewed += (function,)
+
+    def renewed(self) -> None:
+        """Called by the filter that gave the client another identity.
+
+        Raises:
+            Reject: under this one it may not stay.
+        """
+        for function in self._when_renewed:
+            function(self)
 
     def take_part(self) -> None:
         """Called by the pipeline for each message that the one being handled becomes.
@@ -245,11 +261,13 @@ class Client(Connection):
                 self._transport.claim(str((self.identity or {}).get("user") or ""))
             self._connected = True
             self._hub.admit(self)
+            self.outbox.release()
             return
         self._asked, self._rest = asked
         self._resting += tuple(self.channels)
         for channel in self._resting:
             self.leave(channel)
+        self.outbox.release()
         # The rest of the pipeline, and the filter that is answered, run where messages are served.
         self._waits = self._waits or self._endpoint.connect.waits
         before = self._divert
@@ -266,6 +284,8 @@ class Client(Connection):
             if self.closing:
                 return True  # it took too long, or the server is going away
             self._stop_asking()
+            # It is a member from here on, but a filter behind may still refuse it.
+            self.outbox.hold()
             resting, self._resting = self._resting, ()
             for channel in resting:
                 self.join(channel)
@@ -324,6 +344,11 @@ class Client(Connection):
         self._next_ping = self._spoke + limits.ping_interval
         self.outbox.open(transport, head, plain=self.kind == 0)
         self.begin(transport, decoder, read_of(largest, inflater is not None), data)
+
+    @property
+    def is_in(self) -> bool:
+        """Whether its `connect` has passed, and nothing is asked of it any more."""
+        return self._connected
 
     @property
     def is_open(self) -> bool:

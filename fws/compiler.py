@@ -7,7 +7,7 @@ check starts.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path as FilePath
 from typing import Any, NamedTuple, get_args
 
@@ -22,7 +22,7 @@ from fws.filter import EVENTS, Filter, Services, Setting, hook, hooks_of
 from fws.generation import Generation
 from fws.options import HIDDEN, Option, options_of
 from fws.pipeline import Pipeline, Step
-from fws.problem import Path, Problem, did_you_mean
+from fws.problem import Path, Problem, did_you_mean, without
 from fws.protocol.handshake import Origins, parse_origins
 from fws.registry import LookupProblem, Registry
 from fws.stage import (
@@ -74,7 +74,7 @@ def generation_of(
     generation = compiler.generation()
     problems += compiler.problems
     if problems:
-        raise ConfigError(place_problems(problems, document.source))
+        raise ConfigError([without(compiler.secrets, one) for one in place_problems(problems, document.source)])
     return generation
 
 
@@ -104,7 +104,7 @@ class _Made(NamedTuple):
 
 
 class Compiler:
-    """Compiles one configuration; `problems` and `warnings` fill up on the way."""
+    """Compiles one configuration; `problems`, `warnings` and `secrets`, as the file has them, fill up on the way."""
 
     def __init__(
         self,
@@ -117,6 +117,7 @@ class Compiler:
     ) -> None:
         self.problems: list[Problem] = []
         self.warnings: list[Problem] = []
+        self.secrets: set[str] = set()
         self._config = config
         self._registry = registry
         self._services = services
@@ -137,7 +138,7 @@ class Compiler:
         self._warn_of_what_does_nothing()
         instances = [made.instance for made in self._instances.values() if made is not None]
         filters = [instance for instance in instances if isinstance(instance, Filter)]
-        warnings = place_problems(self.warnings, config.source)
+        warnings = [without(self.secrets, one) for one in place_problems(self.warnings, config.source)]
         return Generation(config, self._services, endpoints, default, publication, filters, warnings)
 
     def _endpoint(self, table: EndpointTable) -> Endpoint:
@@ -191,8 +192,14 @@ class Compiler:
     ) -> Pipeline:
         scope = _Scope(endpoint, params, event)
         steps = self._steps(tables.get(event, []), (*where, event), scope, ())
-        if self._token and event == "connect" and not any(_asks_for_token(step) for step in steps):
-            steps = self._stage(parse_stage(TOKEN_STAGE), (*where, event), scope, ()) + steps
+        if self._token and event == "connect":
+            logins = [login for step in steps if isinstance(login := getattr(step.hook, "__self__", None), Login)]
+            if not logins:
+                steps = self._stage(parse_stage(TOKEN_STAGE), (*where, event), scope, ()) + steps
+            elif not any(login.takes_variable for login in logins):
+                at = f"at {endpoint}" if endpoint is not None else "where no endpoint is named"
+                hint = "its connect asks for tokens of its own"
+                self.warnings.append(Problem(f"--token lets nobody in {at}", (*where, event), hint=hint))
         return Pipeline(event, steps)
 
     def _steps(self, stages: Sequence[str], path: Path, scope: _Scope, within: tuple[str, ...]) -> list[Step]:
@@ -202,6 +209,7 @@ class Compiler:
                 stage = parse_stage(text)
                 steps += self._stage(stage, (*path, index), scope, within)
             except StageError as error:
+                self._keep_words(text)
                 self._problem(Problem(error.message, (*path, index), error.offset, error.hint))
             except LookupProblem as error:
                 offset = len(text) - len(text.lstrip())
@@ -212,6 +220,21 @@ class Compiler:
                 self._problem(Problem(f"a pipeline of more than {MAX_STAGES} stages", (*path, index)))
                 return []
         return steps
+
+    def _keep(self, secrets: Iterable[str]) -> None:
+        self.secrets |= {secret for secret in secrets if not _names_a_variable(secret)}
+
+    def _keep_words(self, text: str) -> None:
+        """A stage that cannot be read: if its filter takes secrets, any word of it may be one."""
+        name, *words = text.split() or [""]
+        try:
+            options = options_of(self._registry.find(name).cls)
+            bind(parse_stage(text), options)
+        except LookupProblem:
+            pass
+        except StageError:
+            if any(option.secret for option in options):
+                self._keep(words)
 
     def _stage(self, stage: Stage, path: Path, scope: _Scope, within: tuple[str, ...]) -> list[Step]:
         """The steps of one stage: one for a filter, any number for a chain."""
@@ -284,6 +307,8 @@ class Compiler:
             if option.name not in bound:
                 continue
             given = bound[option.name]
+            if option.secret:
+                self._keep(one.value for one in ([given] if isinstance(given, Argument) else given))
             if isinstance(given, Argument):
                 values[option.name] = self._text(given, scope)
                 if option.takes == "many":
@@ -324,6 +349,8 @@ class Compiler:
                 sound = False
                 continue
             places[key] = ((*path, key), 0)
+            if known[key].secret:
+                self._keep(str(one) for one in (value if isinstance(value, list) else [value]))
             try:
                 values[key] = value if _holds_pipeline(known[key].type) else self._resolve(value, scope)
             except StageError as error:
@@ -455,10 +482,6 @@ class Compiler:
             self.problems.append(problem)
 
 
-def _asks_for_token(step: Step) -> bool:
-    return isinstance(getattr(step.hook, "__self__", None), Login)
-
-
 def _shown(stage: Stage, cls: type[Filter]) -> str:
     """A stage as it is written, without its secrets; the names of variables are none."""
     options = options_of(cls)
@@ -470,11 +493,17 @@ def _shown(stage: Stage, cls: type[Filter]) -> str:
     ends = [argument.start for argument in stage.arguments[1:]] + [len(stage.text)]
     shown = [stage.name]
     for argument, end in zip(stage.arguments, ends, strict=True):
-        if argument in hidden and not VARIABLE.fullmatch(argument.value):
+        if argument in hidden and not _names_a_variable(argument.value):
             shown.append((f"{argument.key}=" if argument.key else "") + HIDDEN)
         else:
             shown.append(stage.text[argument.start : end].strip())
     return " ".join(shown)
+
+
+def _names_a_variable(text: str) -> bool:
+    """Whether it is `${NAME}` and no more: a default may be a secret."""
+    match = VARIABLE.fullmatch(text)
+    return match is not None and match[2] is None
 
 
 def _json_or_text(value: str | Template) -> Any:

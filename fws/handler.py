@@ -287,7 +287,7 @@ class Handler(WebSocketHandler):
             if refusal.status == 401:
                 gate.login_failed(source.address)
             raise
-        if client.identity is not None:
+        if client.is_in and client.identity is not None:
             try:
                 ticket.claim(str(client.identity.get("user") or ""))
             except Refusal:

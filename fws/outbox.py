@@ -58,7 +58,7 @@ class Outbox:
     the owner's `overflow` is called instead. A single frame over the limit is taken when nothing else waits.
 
     Until `open` the frames are held: what a `connect` pipeline sends must follow the 101. Between `cork` and `uncork`
-    they are held too, to go out in one call.
+    they are held too, to go out in one call. What comes between `hold` and `release` may never go out at all.
 
     Attributes:
         size: bytes that wait.
@@ -66,6 +66,8 @@ class Outbox:
 
     __slots__ = (
         "_ending",
+        "_held",
+        "_held_size",
         "_limit",
         "_owner",
         "_partial",
@@ -85,6 +87,8 @@ class Outbox:
         self._wire: Wire | None = None
         self._queue: deque[bytes | memoryview] | None = deque()
         self._plain = False
+        self._held: list[tuple[bytes, bool]] | None = None
+        self._held_size = 0
         self._partial = False  # the first of the queue has been sent in part
         self._sealed = False
         self._ending = False
@@ -123,6 +127,22 @@ class Outbox:
         if self.corked:
             self._write_queue()
 
+    def hold(self) -> None:
+        """Keep what is written apart, until it is known whether the client may have it."""
+        if self._queue is None:
+            self._queue = deque()
+            self._owner.fd = -1
+        self._held, self._held_size = [], 0
+
+    def release(self) -> None:
+        """Write what came since `hold`. Safe to call when nothing is held."""
+        if self._held is not None:
+            held, self._held = self._held, None
+            for frame, several in held:
+                self.write(frame, several)
+            if not self.corked:
+                self._write_queue()
+
     def write(self, frame: bytes, several: bool = False) -> bool:
         """Send or queue one frame, or `several` joined. False when it will not be sent: sealed, or over the limit."""
         if self._sealed:
@@ -138,6 +158,13 @@ class Outbox:
                 return False
             if sent != len(frame):
                 self.sent(frame, sent, several)
+            return True
+        if self._held is not None:
+            if self._held_size + len(frame) > self._limit and (self._held or several):
+                self._owner.overflow()
+                return False
+            self._held.append((frame, several))
+            self._held_size += OVERHEAD + len(frame)
             return True
         if self.size + OVERHEAD * len(self._queue) + len(frame) > self._limit and (self.size or several):
             if self.corked:
@@ -163,13 +190,14 @@ class Outbox:
             self._owner.overflow()
 
     def seal(self, last: bytes, *, only: bool = False) -> None:
-        """Queue the last frame, a Close: nothing is taken after it (RFC 6455 5.5.1).
+        """Queue the last frame, a Close: nothing is taken after it (RFC 6455 5.5.1). What is held is forgotten.
 
         Args:
             only: forget the whole frames that still wait. The rest of a half-sent one must go out first.
         """
         if self._sealed:
             return
+        held, self._held = self._held is not None, None
         if only and self._queue:
             kept = [self._queue[0]] if self._partial else []
             self._queue = deque(kept)
@@ -181,6 +209,8 @@ class Outbox:
             self.write(last)
         self._sealed = True
         self._owner.fd = -1
+        if held and not self.corked:
+            self._write_queue()
 
     def end(self) -> None:
         """Send FIN once everything queued is out."""
@@ -215,9 +245,10 @@ class Outbox:
                 self._partial = False
                 sent -= length
         wire.stop_writing()
-        self._queue = None
-        if self._plain and not self._sealed:
-            self._owner.fd = wire.fd
+        if self._held is None:
+            self._queue = None
+            if self._plain and not self._sealed:
+                self._owner.fd = wire.fd
         if self._ending:
             wire.shutdown()
 
@@ -225,6 +256,7 @@ class Outbox:
         """Forget what waits and take nothing more: the connection is over."""
         self._sealed = True
         self._queue = deque()
+        self._held = None
         self._owner.fd = -1
         self.size = 0
         if self._wire is not None:

@@ -70,6 +70,16 @@ def _masked(line: str) -> str:
     return _PASSWORD.sub(lambda match: match[1] + "*" * len(match[2]), line)
 
 
+def without(secrets: Iterable[str], problem: Problem) -> Problem:
+    """The problem with stars for the secrets in its line."""
+    if problem.place is None:
+        return problem
+    text = problem.place.text
+    for secret in sorted(filter(None, secrets), key=len, reverse=True):  # one may be a part of another
+        text = text.replace(secret, "*" * len(secret))
+    return msgspec.structs.replace(problem, place=msgspec.structs.replace(problem.place, text=text))
+
+
 def _excerpt(place: Place, width: int = 100) -> list[str]:
     """The line with a caret below the column; of a very long line only the part around it."""
     text = "".join(char if char.isprintable() else " " for char in _masked(place.text))

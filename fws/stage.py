@@ -264,6 +264,10 @@ def bind(stage: Stage, options: Sequence[Option]) -> Bound:
             else:
                 names = [option.name for option in options]
                 hint = did_you_mean(key, names) if names else f"{stage.name} has no options"
+                if any(option.secret for option in options) and not hint.startswith("did"):
+                    # Half of a secret, as in `token c2VjcmV0==`.
+                    hint = "put a value with '=' in it in quotes"
+                    raise StageError(f"{stage.name} has no option of this name", argument.start, hint)
                 raise StageError(f"{stage.name} has no option {key!r}", argument.start, hint)
         elif not queue:
             hint = "put a value with blanks in quotes" if options else f"{stage.name} takes no arguments"

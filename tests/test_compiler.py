@@ -459,3 +459,20 @@ def test_any_text_compiles_or_has_problems_with_places(tmp_path: Path, edits: li
             assert problem.place is not None
             assert problem.place.line <= toml.count("\n") + toml.count("\r") + 1
             assert str(problem)
+
+
+def test_where_the_token_of_the_command_line_lets_nobody_in_that_is_told(tmp_path: Path) -> None:
+    """Whoever ran with --token had reason to think that it was good, where the file's own tokens were."""
+    file = tmp_path / "test.toml"
+    file.write_text("""
+[pipelines]
+connect = ["join lobby"]
+[endpoints."/variable"]
+connect = ["token"]
+[endpoints."/own"]
+connect = ["token ${OWN}", "join lobby"]
+""")
+    environ = {"FWS_TOKEN": "given", "OWN": "another"}
+    generation = load_generation(file, environ=environ, token=True)
+    assert [problem.message for problem in generation.warnings] == ["--token lets nobody in at /own"]
+    assert not load_generation(file, environ=environ).warnings

@@ -64,7 +64,7 @@ ONLY_IN = {
         "__main__",
     },
     "redis": {"link", "storages.redis"},
-    "socket": {"transport"},  # the names of its constants; sockets come from gevent
+    "socket": {"transport", "auth"},  # the names of its constants; sockets come from gevent
     "_socket": {"transport"},
 }
 

@@ -250,3 +250,37 @@ def test_the_end_while_corked(last: Callable[[Outbox], None]) -> None:
     outbox.uncork()
     assert pipe.taken in (b"answerclose", b"")
     assert pipe.ended
+
+
+def test_what_is_held_goes_out_in_order_when_it_is_released_and_else_never() -> None:
+    outbox, pipe, overflows = opened(limit=200)
+    outbox.write(b"before")
+    outbox.hold()
+    outbox.write(b"one")
+    outbox.cork()
+    outbox.write(b"two", several=True)
+    outbox.uncork()
+    assert pipe.taken == b"before"
+    outbox.release()
+    outbox.release()
+    outbox.write(b"three")
+    assert (pipe.taken, outbox.size, overflows) == (b"beforeonetwothree", 0, [])
+    outbox.hold()
+    outbox.write(b"secret")
+    outbox.seal(b"close")
+    assert pipe.taken == b"beforeonetwothreeclose"
+
+
+def test_what_is_held_has_a_bound_and_waits_behind_what_waits() -> None:
+    outbox, pipe, overflows = opened(room=3, limit=200)
+    outbox.write(b"before")
+    outbox.hold()
+    outbox.write(b"one")
+    pipe.make_room(10)
+    assert pipe.taken == b"before"
+    outbox.write(b"two")
+    assert pipe.taken == b"before"
+    assert not outbox.write(b"x" * 150)
+    assert overflows == ["over"]
+    outbox.release()
+    assert pipe.taken == b"beforeonetwo"

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
+import socket
 import ssl
-import time
+import threading
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from fws.errors import FwsError
 
+# The option `ca`.
+CA = (
+    "For https, file of the certificates that may sign the service's, relative to the TOML file's folder; without it "
+    "the system's."
+)
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
@@ -53,48 +61,115 @@ class Url:
         return self.scheme == "https" or self.host in LOOPBACK
 
 
-def ask(url: Url, headers: Mapping[str, str], timeout: float, limit: int) -> tuple[int, bytes]:
+def trust(url: Url, ca: Path | None) -> ssl.SSLContext | None:
+    """What the certificate of an https service is checked against; None for plain HTTP. To be made once: to read the
+    system's certificates takes 30 ms.
+
+    Args:
+        ca: file of certificates, in place of the system's.
+
+    Raises:
+        ValueError: the file cannot be used, or there is no certificate to check.
+    """
+    if url.scheme != "https":
+        if ca is not None:
+            raise ValueError("ca: over plain HTTP there is no certificate to check: write https://")
+        return None
+    try:
+        return ssl.create_default_context(cafile=ca)
+    except ssl.SSLError:  # which speaks of OpenSSL's source files
+        raise ValueError("ca: there are no certificates in PEM in it") from None
+    except OSError as error:
+        raise ValueError(f"ca: {error.strerror}") from None
+
+
+def ask(
+    url: Url, headers: Mapping[str, str], timeout: float, limit: int, trusted: ssl.SSLContext | None = None
+) -> tuple[int, bytes]:
     """GET it. The status and the body.
 
     Args:
-        timeout: seconds for all of it but the look-up of the host's name.
+        timeout: seconds for all of it.
         limit: bytes that the body may have.
+        trusted: what `trust` gave for the URL.
 
     Raises:
         HttpError: no answer in time, none that can be understood, or too long a one.
     """
-    until = time.monotonic() + timeout
-    kind = http.client.HTTPSConnection if url.scheme == "https" else http.client.HTTPConnection
-    connection = kind(url.host, url.port, timeout=timeout)
-    response = None
+    question = _Question(url, headers, timeout, limit, trusted)
+    # In a thread, as much of it has no end of its own: a look-up in the DNS, one address after the other, a TLS
+    # handshake and a head that drip.
+    thread = threading.Thread(target=question.put, daemon=True)
+    thread.start()
     try:
-        connection.request("GET", url.target, headers={"Accept": "application/json", **headers})
-        # The response takes it over when the server is to close it.
-        peer = connection.sock
-        _bound(peer, until)
-        response = connection.getresponse()
-        body = b""
-        while len(body) <= limit:
-            _bound(peer, until)
-            more = response.read1(limit + 1 - len(body))
-            if not more:
-                return response.status, body
-            body += more
-    except TimeoutError:
-        raise HttpError(f"no answer within {timeout:g} s") from None
-    except ssl.SSLError as error:
-        raise HttpError(f"TLS: {error.reason or 'failed'}") from None
-    except (OSError, http.client.HTTPException, ValueError) as error:
-        raise HttpError(getattr(error, "strerror", None) or type(error).__name__) from None
+        thread.join(timeout)
     finally:
-        if response is not None:
-            response.close()
-        connection.close()
-    raise HttpError(f"the answer has more than {limit} bytes")
+        question.withdraw()
+    if question.answer is None:
+        raise question.error or HttpError(f"no answer within {timeout:g} s")
+    return question.answer
 
 
-def _bound(peer: Any, until: float) -> None:
-    left = until - time.monotonic()
-    if left <= 0:
-        raise TimeoutError
-    peer.settimeout(left)
+class _Question:
+    """One question on its way.
+
+    Attributes:
+        answer: status and body, when it is there.
+        error: why there will be none.
+    """
+
+    def __init__(
+        self, url: Url, headers: Mapping[str, str], timeout: float, limit: int, trusted: ssl.SSLContext | None
+    ) -> None:
+        self.answer: tuple[int, bytes] | None = None
+        self.error: HttpError | None = None
+        self._target = url.target
+        self._headers = {"accept": "application/json", **headers}
+        self._timeout = timeout
+        self._limit = limit
+        self._withdrawn = False
+        self._peer: Any = None
+        self._connection = (
+            http.client.HTTPConnection(url.host, url.port, timeout=timeout)
+            if trusted is None
+            else http.client.HTTPSConnection(url.host, url.port, timeout=timeout, context=trusted)
+        )
+
+    def put(self) -> None:
+        """Ask, and keep what comes of it."""
+        try:
+            self.answer = self._ask()
+        except HttpError as error:
+            self.error = error
+        except TimeoutError:
+            pass
+        except ssl.SSLError as error:
+            self.error = HttpError(f"TLS: {error.reason or 'failed'}")
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            self.error = HttpError(getattr(error, "strerror", None) or type(error).__name__)
+        finally:
+            self._connection.close()
+
+    def withdraw(self) -> None:
+        """Nobody waits for the answer any more: end what is still under way as soon as it can be ended."""
+        self._withdrawn = True
+        if self._peer is not None:
+            with contextlib.suppress(OSError):
+                self._peer.shutdown(socket.SHUT_RDWR)
+
+    def _ask(self) -> tuple[int, bytes] | None:
+        self._connection.connect()
+        # The response takes it over when the server is to close it.
+        self._peer = self._connection.sock
+        if self._withdrawn:
+            return None
+        self._connection.request("GET", self._target, headers=self._headers)
+        with self._connection.getresponse() as response:
+            body = response.read(self._limit + 1)
+            if len(body) > self._limit:
+                raise HttpError(f"the answer has more than {self._limit} bytes")
+            # http.client takes an end in the middle of head or body for the end of it. What was cut short must not
+            # pass for "200, and no more to say".
+            if response.length or (response.status == 200 and not (body or response.length == 0 or response.chunked)):
+                raise HttpError("the answer was cut short")
+            return response.status, body

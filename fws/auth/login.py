@@ -20,6 +20,8 @@ _PLACES = (
     "TOKEN`, a cookie, a subprotocol `fws.token.TOKEN`, a field of the query, or, when it is in none of these, as the "
     'first message, TOKEN or {"token": TOKEN}.'
 )
+# Where `token` has its token from when it is given none, and `fws run --token` puts it.
+VARIABLE = "FWS_TOKEN"
 # What the client is told to bring (RFC 6750 3).
 _CHALLENGE = ("WWW-Authenticate", "Bearer")
 
@@ -65,6 +67,11 @@ class Login(Filter, kw_only=True):
     def __repr__(self) -> str:
         """Without the options: some are secrets."""
         return f"<{type(self).__name__}>"
+
+    @property
+    def takes_variable(self) -> bool:
+        """Whether its token is the variable's."""
+        return False
 
     def admit(self, client: Client, token: str) -> None:
         """Make the client who the token says it is. Raises Denied."""

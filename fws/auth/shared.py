@@ -39,6 +39,7 @@ class Tokens:
 
     def __init__(self, written: Iterable[str] = ()) -> None:
         self._known = tuple(_known(number, text) for number, text in enumerate(written, 1))
+        self._all = frozenset(self._known)
         if len(self._known) > MAX_TOKENS:
             raise ValueError(f"at most {MAX_TOKENS} tokens; keep more in a storage")
 
@@ -55,7 +56,7 @@ class Tokens:
         return found
 
     def __contains__(self, known: Known) -> bool:
-        return known in self._known
+        return known in self._all
 
 
 class TokenFile:

@@ -10,6 +10,7 @@ from typing import NoReturn
 
 import click
 
+from fws.auth.login import VARIABLE
 from fws.cli.show import pipelines_of, problems_of
 from fws.compiler import load_generation
 from fws.config import Config, Tcp, Tls, Unix, effective_listen, effective_workers
@@ -28,7 +29,6 @@ logger = logging.getLogger("fws")
 
 # sysexits.h: EX_CONFIG. A supervisor can tell a configuration that never works from a crash.
 EXIT_CONFIG = 78
-TOKEN = "FWS_TOKEN"
 NO_REDIS = (
     "{} workers need Redis to reach one another's clients: set [redis] url, such as redis://localhost:6379/0, "
     "or serve with one, --workers 1"
@@ -59,10 +59,12 @@ def run(
     log_level: str,
 ) -> None:
     """Serve the configuration CONF until SIGTERM or SIGINT."""
+    if token is not None and token_file is not None:
+        raise click.UsageError("give one of --token and --token-file")
     if token is not None and token != "-":
         hide(token)
     if token_file is not None:
-        os.environ[TOKEN] = token_of(token_file)
+        os.environ[VARIABLE] = token_of(token_file)
     pulse = pulse_of(os.environ)
     log = set_up(log_format, log_level, ready=takes_a_line, worker=pulse.number if pulse is not None else 0)
     try:
@@ -116,7 +118,7 @@ def hide(token: str) -> NoReturn:
             words[number + 1] = "-"
         elif word.startswith("--token="):
             words[number] = "--token=-"
-    os.execve(sys.executable, [sys.executable, *words[1:]], os.environ | {TOKEN: token})
+    os.execve(sys.executable, [sys.executable, *words[1:]], os.environ | {VARIABLE: token})
 
 
 def token_of(file: str) -> str:

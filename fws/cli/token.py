@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
 import click
 
 from fws.auth.credential import Denied, checked
-from fws.auth.login import Login, Order
+from fws.auth.login import VARIABLE, Login, Order
 from fws.cli.show import problems_of
 from fws.compiler import load_generation
 from fws.errors import ConfigError, StorageError
@@ -39,7 +41,10 @@ def make(
     conf: str, path: str, user: str, lifetime: str, claims: tuple[str, ...], key_file: Path | None, kid: str
 ) -> None:
     """Print a token that CONF lets in. A file or storage of tokens gets it as well."""
-    login = _login_of(_load(conf), path)
+    # The first one that is made may be the one that the variable is to have.
+    environ = dict(os.environ)
+    environ[VARIABLE] = environ.get(VARIABLE) or "none"
+    login = _login_of(_load(conf, environ), path)
     try:
         order = Order(
             user=user,
@@ -63,7 +68,7 @@ def make(
 @path_option
 def check(conf: str, path: str) -> None:
     """Read a token from standard input and print whom CONF lets in with it. Exit with 0 for a good one, else 1."""
-    login = _login_of(_load(conf), path)
+    login = _login_of(_load(conf, os.environ), path)
     # Not as an argument: everybody on this machine can see those.
     given = click.prompt("token", hide_input=True, err=True) if sys.stdin.isatty() else sys.stdin.readline()
     try:
@@ -75,9 +80,9 @@ def check(conf: str, path: str) -> None:
     click.echo(json.dumps(identity, ensure_ascii=False))
 
 
-def _load(conf: str) -> Generation:
+def _load(conf: str, environ: Mapping[str, str]) -> Generation:
     try:
-        generation = load_generation(conf)
+        generation = load_generation(conf, environ=environ)
     except ConfigError as error:
         click.echo(problems_of(error), err=True)
         sys.exit(1)

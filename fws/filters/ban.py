@@ -31,11 +31,12 @@ class Ban(Filter):
     (503), and who is in stays.
 
     On `message` the client's user, address or token is put there, and the connection ends with 4403. A client without a
-    user is banned by its address.
+    user or token is banned by its address; at a UNIX socket, where it has none, its connection ends and no more.
 
-    The map has the fields `user:USER`, `address:ADDRESS` (of IPv6 the network, `2001:db8::`, as its first 64 bits are
-    one customer's) and `token:NAME`, where NAME is the token's `jti` or, without one, 32 hexadecimal digits of its
-    SHA-256. A value is the Unix time at which the ban ends; nothing is for good.
+    The map has the fields `user:USER`, `address:ADDRESS` (of IPv6 a single one or a network, `2001:db8::`, as the first
+    64 bits are one customer's; on `message` the network) and `token:NAME`, where NAME is the token's `jti` or, without
+    one, 32 hexadecimal digits of its SHA-256, of a JWT's without its signature. A value is the Unix time at which the
+    ban ends; nothing is for good.
 
     Example:
         connect = ["ban", "token", "ban", "join lobby"]
@@ -67,10 +68,11 @@ class Ban(Filter):
 
     def message(self, client: Client, message: Any) -> NoReturn:
         names = _names(client)
-        name = names.get(self.by) or names["address"]
+        name = names.get(self.by) or names.get("address")
         until = "" if self.for_ is None else str(math.ceil(self.wall() + self.for_))
         try:
-            self.storage.set_field(self.key, name, until)
+            if name is not None:
+                self.storage.set_field(self.key, name, until)
         except StorageError:
             self.hub.metrics.count("storage_faults")
         self.hub.metrics.count("bans")
@@ -89,7 +91,9 @@ class Ban(Filter):
 
 def _names(client: Client) -> dict[str, str]:
     """The fields of the map that would keep this client out."""
-    names = {"address": f"address:{network(client.address)}"}
+    names = {}
+    if client.address:  # those of a UNIX socket have none, and are not one client
+        names = {"address": f"address:{network(client.address)}", "single": f"address:{client.address}"}
     user = (client.identity or {}).get("user")
     if isinstance(user, str | int) and user != "":
         names["user"] = f"user:{user}"

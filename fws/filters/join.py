@@ -25,12 +25,17 @@ class Join(Allow):
     channel: Annotated[str, Help("Channel to join.")]
 
     def connect(self, client: Client) -> None:
-        if not self.allows(client, None, self.channel):
-            raise Reject(403, "This channel is not for you.")
+        self._ask(client)
         try:
             client.join(self.channel)
         except ValueError as error:
             raise Reject(400, f"This channel cannot be joined: {error}.") from None
+        if self.allow is not None:
+            client.when_renewed(self._ask)
+
+    def _ask(self, client: Client) -> None:
+        if not self.allows(client, None, self.channel):
+            raise Reject(403, "This channel is not for you.")
 
     def message(self, client: Client, message: Any) -> Any:
         if not self.allows(client, message, self.channel):

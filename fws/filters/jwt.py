@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import secrets
 from pathlib import Path
+from ssl import SSLContext
 from typing import TYPE_CHECKING, Annotated, Any
 
 import jwt
 from msgspec import Meta
 
-from fws import Duration, Help, Secret
+from fws import Duration, Help, Reject, Secret
 from fws.auth.claims import Rules, verify
 from fws.auth.credential import Denied, fingerprint, fresh
-from fws.auth.http import HttpError, Url, ask
+from fws.auth.http import CA, HttpError, Url, ask, trust
 from fws.auth.keys import (
     HASH,
     MAX_SET,
@@ -31,6 +32,7 @@ from fws.auth.login import Login, Made, Order, count_refused
 from fws.filter import Setting
 
 if TYPE_CHECKING:
+    from fws.alarms import Alarm
     from fws.client import Client
 
 
@@ -42,11 +44,13 @@ class Jwt(Login):
     fetched anew every 5 minutes and when a token names a key that is not known.
 
     `exp`, `nbf`, `iat`, `aud` and `iss` are checked; a token with an `aud` is refused where no audience is configured.
-    The claims become the identity, with the claim that `user` names as `{identity.user}`.
+    The claims become the identity, with the claim that `user` names, a text or a whole number, as `{identity.user}`;
+    without that claim there is no user.
 
     At `exp` the connection ends with 4401, unless the client sends a fresh token before, as the message
-    `{"token": TOKEN}`, which no other filter sees; it must be the same user's. Ahead of that the client gets the
-    message `{"type": "token_expires", "seconds": 30}`.
+    `{"token": TOKEN}`, which no other filter sees; it must be the same user's, and what `require` and the `allow` of
+    `join` ask on `connect` must hold under it too. Ahead of that the client gets the message
+    `{"type": "token_expires", "seconds": 30}`.
 
     Who brings no good token is refused with 401, after the 101 with the close code 4401; while a URL has not given any
     keys yet, with 503.
@@ -65,6 +69,7 @@ class Jwt(Login):
     user: Annotated[str, Help("Claim that names the user.")] = "sub"
     leeway: Annotated[Duration, Meta(ge=0, le=300), Help("How far clocks may be apart, at most 5 minutes.")] = 0.0
     warn: Annotated[Duration, Meta(ge=0), Help("How long before its end the client is warned; 0s for never.")] = 30.0
+    ca: Annotated[str, Help(CA)] = ""
 
     @property
     def waits(self) -> bool:  # type: ignore[override]
@@ -78,6 +83,8 @@ class Jwt(Login):
         self._secret = b""
         self._rules = Rules(self.audience, self.issuer, self.required, self.leeway)
         try:
+            if self.ca and not self.waits:
+                raise ValueError("ca is for keys from a URL")
             self._keys = self._keyring(setting.folder)
         except OSError as error:
             raise ValueError(f"{given[0]}: {error.strerror}") from None
@@ -96,14 +103,15 @@ class Jwt(Login):
         url = Url.parse(self.jwks)
         if not url.is_private:
             raise ValueError("over plain HTTP anybody on the way could put in a key: write https://")
-        return UrlKeys(url.host, lambda: self._fetch(url), self.clock)
+        trusted = trust(url, folder / self.ca if self.ca else None)
+        return UrlKeys(url.host, lambda: self._fetch(url, trusted), self.clock)
 
     def _one(self, data: bytes) -> Keys:
         self._secret = data
         return Keys([Key(None, key_of(self.algorithm, data))])
 
-    def _fetch(self, url: Url) -> Keys:
-        status, body = ask(url, {}, PATIENCE, MAX_SET)
+    def _fetch(self, url: Url, trusted: SSLContext | None) -> Keys:
+        status, body = ask(url, {}, PATIENCE, MAX_SET, trusted)
         if status != 200:
             raise HttpError(f"status {status}")
         return keys_of_set(self.algorithm, body)
@@ -139,49 +147,52 @@ class Jwt(Login):
 
     def admit(self, client: Client, token: str) -> None:
         claims = self.verified(token)
-        self._be(client, token, claims)
-        if claims.get("exp") is not None:
-            client.divert(self._renew)
-            client.defer(lambda: self._cancel(client))
+        state: dict[Any, Any] = client.state
+        session = state[self] = _Session(client)
+        self._be(client, session, token, claims)
+        client.divert(self._renew)
+        client.defer(session.cancel)
 
-    def _be(self, client: Client, token: str, claims: dict[str, Any]) -> None:
-        client.identity = self.identity_of(claims)
-        jti = claims.get("jti")
-        client.credential = jti if isinstance(jti, str) and jti else fingerprint(token)
+    def _be(self, client: Client, session: _Session, token: str, claims: dict[str, Any]) -> None:
+        """Make the client who the claims say it is; unless another filter has said so since, which stays."""
+        identity, jti = self.identity_of(claims), claims.get("jti")
+        # Without the signature, which can be written in more than one way.
+        credential = jti if isinstance(jti, str) and jti else fingerprint(token.rpartition(".")[0])
+        if client.identity is session.identity:
+            client.identity = identity
+        if client.credential == session.credential:
+            client.credential = credential
+        session.identity, session.credential = identity, credential
         exp = claims.get("exp")
         if exp is None:
-            self._cancel(client)
+            session.cancel()
         else:
-            self._set(client, exp + self.leeway, warn=self.warn > 0)
+            self._set(client, session, exp + self.leeway, warn=self.warn > 0)
 
     def identity_of(self, claims: dict[str, Any]) -> dict[str, Any]:
-        """What the claims make of a client."""
+        """What the claims make of a client. Nobody is a `user` by a claim of that name, unless it is the option's."""
+        identity = {name: value for name, value in claims.items() if name != "user"}
         user = claims.get(self.user)
-        return {**claims, "user": str(user)} if isinstance(user, str | int) else claims
+        if (isinstance(user, str) and user) or (type(user) is int and abs(user) < 2**53):
+            identity["user"] = str(user)
+        return identity
 
     # The end, and a fresh token before it.
 
-    def _set(self, client: Client, end: float, *, warn: bool) -> None:
-        self._cancel(client)
+    def _set(self, client: Client, session: _Session, end: float, *, warn: bool) -> None:
+        session.cancel()
         left = end - self.wall() - (self.warn if warn else 0.0)
-        state: dict[Any, Any] = client.state
-        state[self] = self.hub.alarms.at(self.clock() + left, lambda: self._due(client, end, warn=warn))
+        session.alarm = self.hub.alarms.at(self.clock() + left, lambda: self._due(client, session, end, warn=warn))
 
-    def _cancel(self, client: Client) -> None:
-        state: dict[Any, Any] = client.state
-        alarm = state.pop(self, None)
-        if alarm is not None:
-            alarm.cancel()
-
-    def _due(self, client: Client, end: float, *, warn: bool) -> None:
+    def _due(self, client: Client, session: _Session, end: float, *, warn: bool) -> None:
         left = end - self.wall()
         if client.closing:
             return
         if warn and left > 0:
             client.send({"type": "token_expires", "seconds": round(left)})
-            self._set(client, end, warn=False)
+            self._set(client, session, end, warn=False)
         elif left > 0:  # the clock on the wall was set back
-            self._set(client, end, warn=False)
+            self._set(client, session, end, warn=False)
         else:
             self.hub.metrics.count("logins_expired")
             client.close(4401, "the token has expired")
@@ -190,13 +201,52 @@ class Jwt(Login):
         token = fresh(message)
         if token is None:
             return False
+        state: dict[Any, Any] = client.state
+        session: _Session = state[self]
+        if not self.waits:
+            self._judge(client, session, token)
+        elif not session.renewing:
+            # Its key may have to be fetched, and messages may be served where nothing may wait.
+            session.renewing = True
+            self.hub.scheduler.spawn(self._judge, client, session, token)
+        return True
+
+    def _judge(self, client: Client, session: _Session, token: str) -> None:
+        """A fresh token has come."""
         try:
             claims = self.verified(token)
-            before = (client.identity or {}).get("user")
-            if self.identity_of(claims).get("user") != before:
+            if self.identity_of(claims).get("user") != (session.identity or {}).get("user"):
                 raise Denied("other_user", "The fresh token is another user's.")
-            self._be(client, token, claims)
+            if not client.closing:
+                self._be(client, session, token, claims)
+                client.renewed()
         except Denied as denied:
             count_refused(self, denied)
             client.close(4000 + denied.status, denied.text)
-        return True
+        except Reject as refusal:
+            client.close(4000 + refusal.status, refusal.reason)
+        finally:
+            session.renewing = False
+
+
+class _Session:
+    """What a token made of a client, until its end.
+
+    Attributes:
+        identity, credential: as the token says; at first what the client has without it.
+        alarm: at which the client is warned, or goes.
+        renewing: whether a fresh token is being looked at.
+    """
+
+    __slots__ = ("alarm", "credential", "identity", "renewing")
+
+    def __init__(self, client: Client) -> None:
+        self.identity = client.identity
+        self.credential = client.credential
+        self.alarm: Alarm | None = None
+        self.renewing = False
+
+    def cancel(self) -> None:
+        if self.alarm is not None:
+            self.alarm.cancel()
+            self.alarm = None

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 class Require(Filter):
     """Refuse the client, or its message, where a condition does not hold.
 
-    On `connect` the client gets 403, after the 101 the close code 4403. On `message` the message is dropped, dropped
+    On `connect` the client gets 403, after the 101 the close code 4403; it is asked again when a fresh token gives the
+    client other claims. On `message` the message is dropped, dropped
     and answered with `{"error": "not allowed"}`, or closes the connection with 1008, as `on_refusal` says. Where a
     condition is written is told at `when`. Behind `token`, `jwt` or `http_auth` it can ask about the identity; what is
     missing is null, so that nobody gets through for want of it: `'editor' in identity.roles`.
@@ -37,6 +38,10 @@ class Require(Filter):
         options["condition"].check_event(event)
 
     def connect(self, client: Client) -> None:
+        self._ask(client)
+        client.when_renewed(self._ask)
+
+    def _ask(self, client: Client) -> None:
         if not self.condition.holds(client, None):
             self.hub.metrics.count("requirements_unmet")
             raise Reject(403, "You may not come in here.")

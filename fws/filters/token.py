@@ -7,16 +7,14 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Annotated, Any
 
 from fws import Help, Secret
-from fws.auth.credential import Denied, fingerprint
-from fws.auth.login import Login, Made, Order
+from fws.auth.credential import MAX_TOKEN, Denied, fingerprint, fresh
+from fws.auth.login import VARIABLE, Login, Made, Order
 from fws.auth.shared import Known, TokenFile, Tokens
 from fws.filter import Setting
 from fws.filters._watch import Watch
 
 if TYPE_CHECKING:
     from fws.client import Client
-
-VARIABLE = "FWS_TOKEN"
 
 
 class Token(Login):
@@ -47,9 +45,14 @@ class Token(Login):
         """Whether there is a storage to ask."""
         return bool(self.storage_ or self.users)
 
+    @property
+    def takes_variable(self) -> bool:
+        """Whether no tokens were given."""
+        return not (self.tokens or self.file or self.waits)
+
     def prepare(self, setting: Setting) -> None:
         written = self.tokens
-        if not (written or self.file or self.waits):
+        if self.takes_variable:
             written = [token] if (token := setting.environ.get(VARIABLE, "")) else []
             if not written:
                 raise ValueError(
@@ -83,6 +86,15 @@ class Token(Login):
                 self._watch.add(client, (token, user))
         client.identity = _identity(user)
         client.credential = fingerprint(token)
+        if "message" in self.from_:
+            client.divert(self._again)
+
+    def _again(self, client: Client, message: Any) -> bool:
+        """The token as the first message, of one whom a cookie let in before it: that is for no other filter."""
+        client.divert(None)
+        if not isinstance(message, str) or len(message) > MAX_TOKEN + 100:
+            return False
+        return fingerprint(fresh(message) or message) == client.credential
 
     def check(self, token: str) -> dict[str, Any]:
         known = self._listed(token)
@@ -104,7 +116,9 @@ class Token(Login):
                 raise ValueError("a set has no users: name a map with the option users")
             self.storage.add(self.storage_, token)
         else:
-            return Made(token, f"it is good once {line!r} is among the tokens")
+            # Without the token itself: in `X=$(fws token make …)` the note goes to the terminal, or into a log.
+            where = f"as the variable {VARIABLE}" if self.takes_variable else "once it is among the tokens"
+            return Made(token, f"it is good {where}" + (f", with {order.user}: in front" if order.user else ""))
         return Made(token)
 
     def _listed(self, token: str) -> Known | None:

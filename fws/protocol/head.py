@@ -59,10 +59,13 @@ class Head(msgspec.Struct, frozen=True):
     def get(self, name: str) -> str | None:
         """Return the value of the header of this name (in lower case), or None without one.
 
-        Repeated lines are joined with ", " (RFC 9110 5.3).
+        Repeated lines are joined with ", " (RFC 9110 5.3), those of `Cookie`, which HTTP/2 may take apart, with "; "
+        (RFC 9113 8.2.3).
         """
         value = self.headers.get(name)
-        return ", ".join(value) if isinstance(value, tuple) else value
+        if isinstance(value, tuple):
+            value = ("; " if name == "cookie" else ", ").join(value)
+        return value
 
     @property
     def has_body(self) -> bool:

@@ -69,9 +69,21 @@ def test_what_is_made_is_good(
 def test_a_token_of_a_list_is_made_and_it_is_said_what_to_do_with_it(conf: Path) -> None:
     done = fws("make", conf, "--path", "/listed", "--user", "eve")
     token = done.stdout.strip()
-    assert f"'eve:{token}' is among the tokens" in done.stderr
+    assert done.stderr == "it is good once it is among the tokens, with eve: in front\n"
     assert fws("check", conf, "--path", "/listed", stdin=token).exit_code == 1
     assert json.loads(fws("check", conf, "--path", "/listed", stdin="aaaaaaaa").stdout) == {"user": "ann"}
+
+
+def test_the_first_token_is_made_before_the_variable_is_set(conf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To make it took a token."""
+    conf.write_text("[pipelines]\nconnect = ['token']")
+    monkeypatch.delenv("FWS_TOKEN", raising=False)
+    done = fws("make", conf, "--user", "ann")
+    token = done.stdout.strip()
+    assert done.stderr == "it is good as the variable FWS_TOKEN, with ann: in front\n"
+    assert fws("check", conf, stdin=token).exit_code == 1
+    monkeypatch.setenv("FWS_TOKEN", f"ann:{token}")
+    assert json.loads(fws("check", conf, stdin=token).stdout) == {"user": "ann"}
 
 
 @pytest.mark.parametrize(

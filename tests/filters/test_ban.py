@@ -115,6 +115,52 @@ def test_a_client_without_a_user_is_banned_by_its_address(tmp_path: Path) -> Non
     assert server.storage.fields("bans") == {"address:192.0.2.5": ""}
 
 
+def test_at_a_unix_socket_nobody_is_banned_for_somebody_else(tmp_path: Path) -> None:
+    """All who came that way have the same address, which is none: one who misbehaved kept all of them out."""
+    server = build("[pipelines]\nconnect = ['ban']\nmessage = ['ban']", tmp_path)
+    client, other = server.connect(address=""), server.connect(address="")
+    server.client_says(client, "x")
+    assert server.closed(client) == (4403, "banned")
+    server.pass_time(2)
+    assert server.closed(other) is None
+    server.connect(address="")
+
+
+def test_a_single_address_of_ipv6_can_be_banned_and_its_network(server: Harness) -> None:
+    """`address:2001:db8::7`, which an operator would write, banned nobody."""
+    server.storage.set_field("bans", "address:2001:db8::7", "")
+    assert status(server, "ann", "2001:db8::7") == 403
+    connect(server, "ann", "2001:db8::8")
+    server.storage.set_field("bans", "address:2001:db8:0:1::", "")
+    assert status(server, "ann", "2001:db8:0:1::9") == 403
+
+
+def test_many_are_looked_at_in_slices(server: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
+    """20,000 in one go held up everybody for 120 ms."""
+    for number in range(600):
+        server.connect(
+            address=f"10.0.{number >> 8}.{number & 255}", headers={"Authorization": f"Bearer {TOKENS['ann']}"}
+        )
+    asked: list[int] = []
+    get_fields = server.storage.get_fields
+    monkeypatch.setattr(server.storage, "get_fields", lambda key, *f: asked.append(len(f)) or get_fields(key, *f))
+    server.storage.set_field("bans", "address:10.0.2.80", "")
+    server.pass_time(2)
+    assert server.counted("logins_revoked") == {"": 1}
+    assert max(asked) <= 4 * 250
+
+
+def test_after_an_outage_it_is_asked_again_at_once(server: Harness) -> None:
+    """The time to fail, 4 s with a Redis that has stopped, and the one to the next look were more than 5 s."""
+    ann = connect(server, "ann")
+    server.storage.set("bans", "of another kind")
+    server.pass_time(2)
+    server.storage.delete("bans")
+    server.storage.set_field("bans", "user:ann", "")
+    server.pass_time(0.3)
+    assert server.closed(ann) == (4403, "no longer let in")
+
+
 def test_while_the_storage_cannot_be_asked_nobody_is_let_in(server: Harness) -> None:
     ann = connect(server, "ann")
     server.storage.set("bans", "of another kind")

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import http.server
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 
 from fws.errors import ConfigError, Reject
+from tests.certificates import Authority
 from tests.support import Harness, build
 
 
@@ -22,20 +24,25 @@ class Service(http.server.ThreadingHTTPServer):
         self.status = 200
         self.body = b'{"user": "ann"}'
         self.write: Callable[[Any], None] | None = None
-        self.asked: list[dict[str, str]] = []
+        self.asked: list[dict[str, list[str]]] = []
+
+    def header(self, name: str) -> list[str]:
+        """Its values in the last question."""
+        return self.asked[-1].get(name, [])
 
 
 class Answer(http.server.BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         service = self.server
         assert isinstance(service, Service)
-        service.asked.append({name.lower(): value for name, value in self.headers.items()})
+        service.asked.append({name.lower(): self.headers.get_all(name) or [] for name in self.headers})
         try:
             if service.write is not None:
                 service.write(self.wfile)
                 return
             self.send_response(service.status)
             self.send_header("Location", f"http://127.0.0.1:{service.server_port}/")
+            self.send_header("Content-Length", str(len(service.body)))
             self.end_headers()
             self.wfile.write(service.body)
         except OSError:
@@ -71,18 +78,26 @@ def test_the_answer_is_the_identity(tmp_path: Path, service: Service) -> None:
     client = serving(tmp_path, service).connect("/a%20b%C3%A9?token=abc", headers=headers)
     assert client.identity == {"user": "ann"}
     assert client.channels == {"user:ann"}
-    asked = service.asked[0]
-    assert asked["authorization"] == "Bearer abc"
-    assert asked["cookie"] == "session=1"
-    assert asked["x-original-uri"] == "/a%20b%C3%A9"
-    assert asked["x-forwarded-for"] == "192.0.2.1"
-    assert "x-other" not in asked
+    assert service.header("authorization") == ["Bearer abc"]
+    assert service.header("cookie") == ["session=1"]
+    assert service.header("x-original-uri") == ["/a%20b%C3%A9"]
+    assert service.header("x-forwarded-for") == ["192.0.2.1"]
+    assert not service.header("x-other")
 
 
 def test_the_chosen_headers_are_passed_and_no_others(tmp_path: Path, service: Service) -> None:
     serving(tmp_path, service, "headers=X-Key").connect(headers={"x-key": "k", "Cookie": "session=1"})
-    assert service.asked[0]["x-key"] == "k"
-    assert "cookie" not in service.asked[0]
+    assert service.header("x-key") == ["k"]
+    assert not service.header("cookie")
+
+
+def test_what_a_client_says_of_its_own_address_is_replaced(tmp_path: Path, service: Service) -> None:
+    """The service got both, the client's word beside ours."""
+    server = serving(tmp_path, service, "headers=X-Forwarded-For,x-original-uri,accept")
+    server.connect("/a", headers={"X-Forwarded-For": "127.0.0.1", "X-Original-URI": "/admin", "Accept": "text/html"})
+    assert service.header("x-forwarded-for") == ["192.0.2.1"]
+    assert service.header("x-original-uri") == ["/a"]
+    assert service.header("accept") == ["text/html"]
 
 
 @pytest.mark.parametrize("status", [401, 403])
@@ -92,6 +107,14 @@ def test_a_no_is_a_no_and_no_failure(tmp_path: Path, service: Service, status: i
     assert [refused(server), refused(server)] == [status, status]
     assert len(service.asked) == 2
     assert server.counted("logins_refused_") == {"denied": 2}
+
+
+def test_who_is_denied_with_403_has_failed_to_log_in(tmp_path: Path, service: Service) -> None:
+    """Many services say 403 to a wrong password: who guesses must not be free to go on."""
+    service.status = 403
+    server = serving(tmp_path, service)
+    refused(server)
+    assert server.counted("failed_logins") == {"": 1}
 
 
 def drip(file: Any) -> None:
@@ -116,6 +139,11 @@ FAULTS: dict[str, Any] = {
     "garbage": {"write": lambda file: file.write(b"garbage\r\n\r\n")},
     "nothing": {"write": lambda file: None},
     "silence": {"write": sleep},
+    "a head that is cut short": {"write": lambda file: file.write(b"HTTP/1.1 200 OK\r\nContent-")},
+    "no body, and no word that there is none": {"write": lambda file: file.write(b"HTTP/1.1 200 OK\r\n\r\n")},
+    "no body, where one should be": {"write": lambda file: file.write(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n")},
+    "a body that is cut short": {"write": lambda file: file.write(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{}")},
+    "no chunk": {"write": lambda file: file.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")},
 }
 
 
@@ -130,15 +158,35 @@ def test_anything_else_refuses_with_503(tmp_path: Path, service: Service, fault:
     assert server.faults == 0
 
 
-def test_a_body_that_drips_does_not_take_longer_than_the_timeout(tmp_path: Path, service: Service) -> None:
+@pytest.mark.parametrize("head", [b"", b"HTTP/1.1 200 OK\r\n\r\n"])
+def test_what_drips_does_not_take_longer_than_the_timeout(tmp_path: Path, service: Service, head: bytes) -> None:
+    """Of a head each line, even each byte, had the time of the whole."""
+
     def write(file: Any) -> None:
-        file.write(b"HTTP/1.1 200 OK\r\n\r\n")
+        file.write(head)
         drip(file)
 
     service.write = write
     began = time.monotonic()
     assert refused(serving(tmp_path, service)) == 503
     assert time.monotonic() - began < 2
+
+
+def test_a_look_up_in_the_dns_does_not_take_longer_than_the_timeout(
+    tmp_path: Path, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look_up, over = socket.getaddrinfo, threading.Event()
+
+    def slowly(*arguments: Any, **options: Any) -> Any:
+        over.wait(5)
+        return look_up(*arguments, **options)
+
+    server = serving(tmp_path, service)
+    monkeypatch.setattr(socket, "getaddrinfo", slowly)
+    began = time.monotonic()
+    assert refused(server) == 503
+    assert time.monotonic() - began < 2
+    over.set()
 
 
 def test_a_service_that_fails_is_left_alone_for_a_while(tmp_path: Path, service: Service) -> None:
@@ -151,6 +199,35 @@ def test_a_service_that_fails_is_left_alone_for_a_while(tmp_path: Path, service:
     assert server.connect().identity == {"user": "ann"}
     assert server.connect().identity
     assert server.counted("logins_refused_") == {"unavailable": 2, "paused": 3}
+
+
+@pytest.mark.parametrize("status", [400, 431, 302])
+def test_a_client_cannot_have_the_service_left_alone(tmp_path: Path, service: Service, status: int) -> None:
+    """With a header that the service does not like: five of these kept everybody out."""
+    service.status = status
+    server = serving(tmp_path, service, "failures=2")
+    assert [refused(server) for _ in range(5)] == [503] * 5
+    assert server.counted("logins_refused_") == {"unavailable": 5}
+    service.status = 200
+    assert server.connect().identity == {"user": "ann"}
+
+
+def test_over_https_the_service_proves_who_it_is(tmp_path: Path, service: Service) -> None:
+    authority, other = Authority(tmp_path), Authority(tmp_path, "other")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*authority.sign())
+    service.socket = context.wrap_socket(service.socket, server_side=True)
+    stage = f"http_auth https://localhost:{service.server_port}/"
+    server = build(f"[pipelines]\nconnect = ['{stage} ca={authority.file.name}']", tmp_path)
+    assert server.connect().identity == {"user": "ann"}
+    for trusting in (f" ca={other.file.name}", ""):
+        assert refused(build(f"[pipelines]\nconnect = ['{stage}{trusting}']", tmp_path)) == 503
+
+
+@pytest.mark.parametrize("stage", ["https://a/ ca=none.pem", "https://a/ ca=test.toml", "http://a/ ca=test.toml"])
+def test_certificates_that_cannot_be_used_are_a_problem_of_the_file(tmp_path: Path, stage: str) -> None:
+    with pytest.raises(ConfigError, match="http_auth: ca: "):
+        build(f"[pipelines]\nconnect = ['http_auth {stage}']", tmp_path)
 
 
 def test_nobody_there_fails_closed(tmp_path: Path) -> None:

@@ -8,13 +8,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import gevent
+import jwt
 import pytest
 
 from fws.client import Client
 from fws.errors import ConfigError, Reject
+from fws.filters.jwt import Jwt
 from tests.auth.pairs import NOW, SECRET, jwk, pem, private, public, signed
 from tests.support import Harness, build
 
+# The order of the curve's group (FIPS 186-5).
+P256 = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 STAGE = "jwt HS256 ${KEY} audience=chat"
 
 
@@ -93,6 +98,96 @@ def test_a_fresh_token_that_is_no_good_ends_the_connection(tmp_path: Path, claim
     server.client_says(client, json.dumps({"token": signed(**({"aud": "chat"} | claims))}))
     assert (server.closed(client) or (0,))[0] == 4401
     assert server.counted("logins_refused_") == {cause: 1}
+
+
+def renew(server: Harness, client: Client, **claims: Any) -> tuple[int, str] | None:
+    """A fresh token comes; how the connection ended, None when it did not."""
+    server.client_says(client, json.dumps({"token": signed(**({"aud": "chat", "exp": NOW + 600} | claims))}))
+    return server.closed(client)
+
+
+def test_a_fresh_token_does_not_take_the_place_of_who_another_filter_said_it_is(tmp_path: Path) -> None:
+    """It was compared with the other filter's user, and its claims replaced the other filter's."""
+    source = """
+from fws import Filter
+class Who(Filter):
+    def connect(self, client):
+        client.identity = {"user": "7", "role": "guest"}
+"""
+    toml = f"[pipelines]\nconnect = ['{STAGE}', 'who']\nmessage = ['echo']"
+    server = build(toml, tmp_path, pipelines={"who": source}, environ={"KEY": SECRET})
+    client = connect(server, exp=NOW + 60)
+    assert renew(server, client, role="admin") is None
+    assert client.identity == {"user": "7", "role": "guest"}
+    server.pass_time(100)
+    assert server.closed(client) is None, "it goes on"
+    assert renew(server, client, sub="7") == (4401, "The fresh token is another user's.")
+
+
+@pytest.mark.parametrize(
+    ("stage", "closed"),
+    [
+        ("require 'staff' in identity.roles", "You may not come in here."),
+        ("join staff allow='\"staff\" in identity.roles'", "This channel is not for you."),
+    ],
+)
+def test_under_a_fresh_token_the_conditions_hold_or_the_connection_ends(
+    tmp_path: Path, stage: str, closed: str
+) -> None:
+    """Who was staff once stayed so for good."""
+    toml = f'[pipelines]\nconnect = ["{STAGE}", {json.dumps(stage)}]\nmessage = ["echo"]'
+    server = build(toml, tmp_path, environ={"KEY": SECRET})
+    client = connect(server, roles=["staff"])
+    assert renew(server, client, roles=["staff", "more"]) is None
+    assert renew(server, client, roles=["guest"]) == (4403, closed)
+    first = server.connect()
+    server.client_says(first, signed(aud="chat", roles=["staff"]))
+    assert renew(server, first, roles=[]) == (4403, closed)
+
+
+@pytest.mark.parametrize("sub", [None, "", True, 1.5, ["ann"], 10**100])
+def test_a_claim_named_user_makes_nobody_a_user(tmp_path: Path, sub: Any) -> None:
+    server = build(f"[pipelines]\nconnect = ['{STAGE}']", tmp_path, environ={"KEY": SECRET})
+    client = connect(server, sub=sub, user="admin", roles=["a"])
+    assert client.identity is not None
+    assert "user" not in client.identity
+    assert client.identity["roles"] == ["a"]
+
+
+def test_a_fresh_token_may_wait_for_its_key(tmp_path: Path) -> None:
+    """Where no filter of `message` waits, messages are served where nothing may wait: the token was lost to a fault."""
+    server = serving(tmp_path, "jwt RS256 jwks=https://127.0.0.1:1/")
+
+    class Away:
+        def find(self, kid: str | None) -> Any:
+            gevent.sleep(0.01)
+            return public("RS256")
+
+    jwt_filter: Any = next(one for one in server.generation.filters if isinstance(one, Jwt))
+    jwt_filter._keys = Away()
+    client = server.connect(headers=bearer(signed("RS256", exp=NOW + 60)))
+    server.client_says(client, json.dumps({"token": signed("RS256", exp=NOW + 600)}), "hello")
+    assert server.sent(client) == ["hello"]
+    server.pass_time(100)
+    assert server.faults == 0
+    assert server.closed(client) is None
+
+
+def test_a_ban_of_a_token_holds_for_every_way_to_sign_it(tmp_path: Path) -> None:
+    """Of a signature on a curve anybody can make a second one that is good as well."""
+    (tmp_path / "key.pem").write_text(public("ES256"))
+    server = build("[pipelines]\nconnect = ['jwt ES256 key_file=key.pem', 'ban']\nmessage = ['ban token']", tmp_path)
+    token = signed("ES256")
+    said, _, signature = token.rpartition(".")
+    both = jwt.utils.base64url_decode(signature)
+    s = P256 - int.from_bytes(both[32:])
+    other = f"{said}.{jwt.utils.base64url_encode(both[:32] + s.to_bytes(32)).decode()}"
+    assert server.connect(headers=bearer(other)).identity
+    server.client_says(server.connect(headers=bearer(token)), "x")
+    for written in (token, other):
+        with pytest.raises(Reject) as refused:
+            server.connect(headers=bearer(written))
+        assert refused.value.status == 403
 
 
 def test_other_messages_are_left_alone(tmp_path: Path) -> None:

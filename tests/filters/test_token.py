@@ -4,6 +4,7 @@ import os
 import re
 from pathlib import Path
 
+import gevent
 import pytest
 
 from fws.cli.show import pipelines_of
@@ -114,6 +115,20 @@ def test_messages_right_behind_the_token_are_served_after_it(server: Harness) ->
     assert server.sent(client) == ["you are bob"] * 2
 
 
+@pytest.mark.parametrize("message", [ANN, f'{{"token": "{ANN}"}}'])
+def test_a_token_that_comes_as_a_message_although_a_cookie_let_in_is_for_nobody_else(
+    tmp_path: Path, message: str
+) -> None:
+    """A page that always sends it does not know of the cookie: everybody in the channel got its token."""
+    server = build(f"[pipelines]\nconnect = ['token {ANN}']\nmessage = ['echo']", tmp_path)
+    client = server.connect(headers={"Cookie": f"token={ANN}"})
+    server.client_says(client, message, "hello", BOB)
+    assert server.sent(client) == ["hello", BOB]
+    other = server.connect(headers={"Cookie": f"token={ANN}"})
+    server.client_says(other, "hello", f'{{"token": "{BOB}"}}')
+    assert server.sent(other) == ["hello", f'{{"token": "{BOB}"}}']
+
+
 @pytest.mark.parametrize("message", ["hello", "", "x" * 9000, b"bytes", f'{{"token": "{ANN}", "more": 1}}', "{}", "["])
 def test_another_first_message_ends_the_connection(server: Harness, message: str | bytes) -> None:
     client = server.connect("/tea")
@@ -154,6 +169,39 @@ def test_a_fault_behind_the_token_closes_too(tmp_path: Path) -> None:
     server.leave(client)
     assert server.hub.busy == 0, "a drain would wait for it"
     assert server.faults == 1
+
+
+WAIT = """
+import gevent
+from fws import Filter, Reject
+class Wait(Filter):
+    def connect(self, client):
+        client.send("before")
+        self.hub.publish("lobby", "secret")
+        gevent.sleep(0.02)
+        if not client.identity.get("user"):
+            raise Reject(403, "not you")
+"""
+
+
+@pytest.mark.parametrize(("token", "sent", "closed"), [(BOB, [], (4403, "not you")), (ANN, ["before", "secret"], None)])
+def test_who_may_still_be_refused_gets_nothing(
+    tmp_path: Path, token: str, sent: list[str], closed: tuple[int, str] | None
+) -> None:
+    """Of a member that a later filter refused, after a while, the channel's messages were on the wire already."""
+    toml = f"[pipelines]\nconnect = ['token ann:{ANN} {BOB}', 'join lobby', 'wait']\nmessage = ['echo']"
+    server = build(toml, tmp_path, pipelines={"wait": WAIT})
+    client = server.connect()
+    peer = server.peers[client]
+    server.arrive(client, peer.frame(token))
+    gevent.sleep(0.1)
+    assert sorted(server.sent(client)) == sent
+    assert server.closed(client) == closed
+    if closed is None:
+        server.client_says(client, "hello")
+        assert server.sent(client) == ["hello"]
+    server.leave(client)
+    assert server.hub.members("lobby") == []
 
 
 # Where tokens come from.
@@ -214,6 +262,37 @@ def test_no_list_and_no_error_shows_a_token(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as error:
         build(f"[pipelines]\nconnect = ['token {ANN}é']", tmp_path)
     assert ANN not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "toml",
+    [
+        f"connect = ['token {ANN} ann:{BOB}', 'jion lobby']",
+        f"connect = ['token {ANN} fil=x', 'jwt HS256 {BOB}']",
+        f"connect = ['token {ANN}==']",
+        f"connect = ['token {ANN[:9]}={BOB}']",
+        f"connect = ['jwt HS256 {ANN}{BOB} audiences=chat', 'join ${{NOPE}}']",
+        f"connect = [\"token '{ANN}\", 'join ${{NOPE}}']",
+        f"connect = ['token ${{UNSET:-{ANN}}} x=y', 'join ${{NOPE}}']",
+        f"connect = ['who']\n[filters]\nwho = {{use = 'token', tokens = ['{ANN}'], fiel = 'x'}}",
+    ],
+)
+def test_no_problem_shows_a_token_that_stands_in_its_line(tmp_path: Path, toml: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        build(f"[pipelines]\n{toml}", tmp_path)
+    assert "*****" in str(error.value)
+    for secret in (ANN, BOB, ANN[:9]):
+        assert secret not in str(error.value)
+
+
+def test_the_name_of_a_variable_is_shown(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"HS256 \$\{JWT_KEY\}"):
+        build("[pipelines]\nconnect = ['jwt HS256 ${JWT_KEY}']", tmp_path)
+
+
+def test_the_default_of_a_variable_is_a_secret_too(tmp_path: Path) -> None:
+    server = build(f"[pipelines]\nconnect = ['token ${{ANN:-{ANN}}} ${{BOB}}']", tmp_path, environ={"BOB": BOB})
+    assert "token … ${BOB}" in pipelines_of(server.generation)
 
 
 # Tokens in the storage.

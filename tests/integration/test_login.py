@@ -148,6 +148,12 @@ def test_without_a_token_it_does_not_start(serve: Serve, arguments: list[str]) -
     assert server.process.wait(15) == 78
 
 
+def test_of_two_tokens_none_is_passed_over(serve: Serve) -> None:
+    server = serve("[pipelines]\nmessage = ['echo']", "--token", TOKEN, "--token-file", "token", ready=False)
+    assert server.process.wait(15) == 2
+    assert TOKEN not in server.output
+
+
 def test_a_client_that_says_nothing_goes_and_shutdown_does_not_wait_for_one(serve: Serve) -> None:
     server = serve(f"[pipelines]\nconnect = ['token {TOKEN} auth_timeout=1s']")
     began = time.monotonic()
@@ -207,6 +213,25 @@ def test_the_limits_hold_for_tokens_that_come_as_a_message_too(serve: Serve) -> 
             codes.append(refused.response.status_code)
     assert set(codes[:-1]) == {4401}
     assert codes[-1] == 429, "who guesses has to wait"
+
+
+WHO = """
+from fws import Filter
+class Who(Filter):
+    def connect(self, client):
+        client.identity = {"user": client.id}
+"""
+
+
+def test_who_says_by_message_who_it_is_counts_for_that_user(serve: Serve) -> None:
+    """It counted for whom the certificate, or a filter in front, had said it was."""
+    toml = f"[limits]\nclients_per_user = 1\n[pipelines]\nconnect = ['who', 'token ann:{TOKEN}']\nmessage = ['echo']"
+    server = serve(toml, pipelines={"who": WHO})
+    with opened(server) as first:
+        first.send(TOKEN)
+        first.send("hello")
+        assert first.recv(timeout=5) == "hello"
+        assert message_login(server, TOKEN) == 4429
 
 
 class Slow(http.server.BaseHTTPRequestHandler):
