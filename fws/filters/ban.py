@@ -96,7 +96,8 @@ def _names(client: Client) -> dict[str, str]:
         names = {"address": f"address:{network(client.address)}", "single": f"address:{client.address}"}
     user = (client.identity or {}).get("user")
     if isinstance(user, str | int) and user != "":
-        names["user"] = f"user:{user}"
+        # No storage carries every text of Python's, and one such name must not keep the others from being asked for.
+        names["user"] = f"user:{user}".encode("utf-8", "replace").decode()
     if client.credential:
         names["token"] = f"token:{client.credential}"
     return names

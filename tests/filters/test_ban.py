@@ -135,6 +135,21 @@ def test_a_single_address_of_ipv6_can_be_banned_and_its_network(server: Harness)
     assert status(server, "ann", "2001:db8:0:1::9") == 403
 
 
+def test_a_name_that_no_storage_can_carry_does_not_keep_the_others_in(tmp_path: Path) -> None:
+    source = """
+from fws import Filter
+class Who(Filter):
+    def connect(self, client):
+        client.identity = {"user": client.request.query["user"].replace("_", chr(0xD800))}
+"""
+    server = build("[pipelines]\nconnect = ['ban', 'who', 'ban']", tmp_path, pipelines={"who": source})
+    odd, ann = server.connect("/?user=_"), server.connect("/?user=ann")
+    server.storage.set_field("bans", "user:ann", "")
+    server.pass_time(2)
+    assert server.closed(ann) == (4403, "no longer let in")
+    assert server.closed(odd) is None
+
+
 def test_many_are_looked_at_in_slices(server: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
     """20,000 in one go held up everybody for 120 ms."""
     for number in range(600):
