@@ -59,7 +59,7 @@ class Client(Connection):
         "_connected",
         "_deadline",
         "_deferred",
-        "_divert",
+        "_diverts",
         "_endpoint",
         "_gone",
         "_handed",
@@ -118,8 +118,8 @@ class Client(Connection):
         self._too_late: Alarm | None = None
         # Channels that it is to be a member of again when the answer was good.
         self._resting: tuple[str, ...] = ()
-        # Looks at each message before the pipeline does.
-        self._divert: Callable[[Client, Any], bool] | None = None
+        # They look at each message before the pipeline does.
+        self._diverts: tuple[Callable[[Client, Any], bool], ...] = ()
         self._when_renewed: tuple[Callable[[Client], object], ...] = ()
         self._connected = False
         self._gone = False
@@ -205,12 +205,16 @@ class Client(Connection):
         if self._gone:
             self._undo()
 
-    def divert(self, function: Callable[[Client, Any], bool] | None) -> None:
+    def divert(self, function: Callable[[Client, Any], bool]) -> None:
         """Show each message to `function` before the `message` pipeline; what it returns True for goes no further.
 
-        One function at a time; None for none. It must not wait.
+        Of several the first looks first. It must not wait.
         """
-        self._divert = function
+        self._diverts += (function,)
+
+    def undivert(self, function: Callable[[Client, Any], bool]) -> None:
+        """Show it no more messages; no harm if it was shown none."""
+        self._diverts = tuple(one for one in self._diverts if one != function)
 
     def when_renewed(self, function: Callable[[Client], object]) -> None:
         """Call `function` whenever the client's identity is another one. A `Reject` raised there ends the connection,
@@ -270,15 +274,15 @@ class Client(Connection):
         self.outbox.release()
         # The rest of the pipeline, and the filter that is answered, run where messages are served.
         self._waits = self._waits or self._endpoint.connect.waits
-        before = self._divert
-        self._divert = lambda client, message: client._answer(message, before)
+        before = self._diverts
+        self._diverts = (lambda client, message: client._answer(message, before),)
         self._too_late = self._hub.alarms.at(self._hub.services.clock() + self._asked.timeout, self._end_asking)
 
-    def _answer(self, message: Any, divert: Callable[[Client, Any], bool] | None) -> bool:
+    def _answer(self, message: Any, diverts: tuple[Callable[[Client, Any], bool], ...]) -> bool:
         """The first message of a client that was asked: with a good answer it is in, else it goes."""
         asked = self._asked
         assert asked is not None
-        self._divert = divert
+        self._diverts = diverts
         try:
             asked.answer(self, message)
             if self.closing:
@@ -380,7 +384,7 @@ class Client(Connection):
                 self._said = True
                 self._parts = 0
                 try:
-                    if self._divert is not None and self._divert(self, event):
+                    if self._diverts and any(look(self, event) for look in self._diverts):
                         return
                     self._message.run(self, event)
                 except BaseException as error:

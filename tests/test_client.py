@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import gevent
@@ -152,6 +153,25 @@ def test_send_says_whether_it_will_be_sent(harness: Harness) -> None:
     client.close()
     assert not client.send("y")
     assert harness.sent(client) == ["x"]
+
+
+def test_several_may_look_at_messages_first(harness: Harness) -> None:
+    """`jwt` waits for fresh tokens, `token` for one that comes late: the second put the first out of its place."""
+    client = harness.connect()
+
+    def takes(message: str) -> Callable[[object, object], bool]:
+        return lambda client, said: said == message
+
+    first, second = takes("one"), takes("two")
+    client.divert(first)
+    client.divert(second)
+    for message in ("one", "two", "three"):
+        harness.client_says(client, message)
+    assert harness.sent(client) == ["three"]
+    client.undivert(first)
+    for message in ("one", "two"):
+        harness.client_says(client, message)
+    assert harness.sent(client) == ["one"]
 
 
 def test_ids_are_distinct_and_hard_to_guess(harness: Harness) -> None:

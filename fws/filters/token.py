@@ -91,7 +91,7 @@ class Token(Login):
 
     def _again(self, client: Client, message: Any) -> bool:
         """The token as the first message, of one whom a cookie let in before it: that is for no other filter."""
-        client.divert(None)
+        client.undivert(self._again)
         if not isinstance(message, str) or len(message) > MAX_TOKEN + 100:
             return False
         return fingerprint(fresh(message) or message) == client.credential
