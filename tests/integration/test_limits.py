@@ -136,6 +136,7 @@ main()
 """
 
 
+@pytest.mark.parametrize("tls", [False, True], ids=["ws", "wss"], indirect=True)
 def test_with_256_files_400_clients_are_let_in_or_told_and_all_is_well_when_they_leave(serve: Serve) -> None:
     """gevent-websocket's R7: nobody was told, and there was no descriptor left for anything else."""
     server = serve(ECHO, program=("-c", FEW_FILES))
