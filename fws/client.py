@@ -238,6 +238,7 @@ class Client(Connection):
         """
         self._parts += 1
         if self._parts > MAX_PARTS:
+            self._hub.metrics.count("parts_over_limit")
             raise Close(TOO_BIG, f"one message becomes at most {MAX_PARTS}")
 
     # The connection, driven by the handler and the loop.
@@ -449,6 +450,7 @@ class Client(Connection):
     def _violated(self, event: Violation) -> None:
         """Fail the connection (RFC 6455 7.1.7): say why, and do not wait for the peer's Close."""
         self._hub.metrics.count("protocol_errors")
+        self._hub.metrics.count(f"protocol_errors_{event.code}")
         if not self.closing:
             self._hub.settle(self)
             self._begin_close(event.code, event.reason)

@@ -268,7 +268,11 @@ class Handler(WebSocketHandler):
         ticket = self._arrival.ticket
         gate.check_logins(source.address)
         secure = self._secure if source.secure is None else source.secure
-        check_origin(head, endpoint.origins, secure=secure, host=source.host)
+        try:
+            check_origin(head, endpoint.origins, secure=secure, host=source.host)
+        except Refusal:
+            hub.metrics.count("origins_refused")
+            raise
         subprotocol = choose_subprotocol(head, endpoint.settings.subprotocols)
         offers = head.get("sec-websocket-extensions")
         if endpoint.settings.compression and offers is not None:

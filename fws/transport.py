@@ -71,7 +71,7 @@ class Transport:
         """
         try:
             info = self._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO.size)
-        except OSError:  # a UNIX socket
+        except (OSError, AttributeError):  # a UNIX socket, or a system that does not tell
             return 0
         if len(info) < _TCP_INFO.size:
             return 0

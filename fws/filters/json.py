@@ -34,9 +34,10 @@ class Json(Filter):
     def message(self, client: Client, message: Any) -> Any:
         if not isinstance(message, str | bytes):
             return None
-        if len(message) > self.max_size:
-            return refuse(client, self.on_error, INVALID_DATA, "this JSON is too large")
         try:
+            if len(message) > self.max_size:
+                raise ValueError("this JSON is too large")
             return decode(message)
         except ValueError as error:
+            self.hub.metrics.count("json_refused")
             return refuse(client, self.on_error, INVALID_DATA, str(error))

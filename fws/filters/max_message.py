@@ -36,5 +36,6 @@ class MaxMessage(Filter):
         else:
             size = len(message if isinstance(message, bytes) else json_bytes(message))
         if size > self.size:
+            self.hub.metrics.count("messages_over_size")
             return refuse(client, self.on_excess, TOO_BIG, f"a message has at most {self.size} bytes")
         return None

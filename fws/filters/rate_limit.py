@@ -72,6 +72,7 @@ class RateLimit(Filter):
         full_at = max(full_at, now) + 1 / self.rate
         wait = full_at - now - self.burst / self.rate
         if wait > SLACK:
+            self.hub.metrics.count("events_over_rate")
             return wait
         if by_client:
             state[self] = full_at

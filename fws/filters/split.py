@@ -43,5 +43,6 @@ class Split(Filter):
         if not isinstance(items, list):
             return None
         if len(items) > self.max_items:
+            self.hub.metrics.count("lists_over_size")
             return refuse(client, self.on_excess, TOO_BIG, f"a list has at most {self.max_items} items")
         return Several(items)

@@ -289,6 +289,8 @@ def test_publication_runs_once_per_process(server: Running) -> None:
             first.send(said)
         for client in (first, second):
             assert [client.recv(timeout=5) for _ in range(2)] == ["rewritten", "plain"]
+    # The log is read by another thread.
+    server.wait_for("publication failed")
     assert server.output.count("publication failed") == 1
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.conftest import Running, Serve
-from tests.integration.raw import TEXT, Raw, request
+from tests.integration.raw import BINARY, TEXT, Raw, frame, request
 
 ECHO = '\n[pipelines]\nmessage = ["echo"]\n'
 
@@ -136,6 +136,7 @@ main()
 """
 
 
+@pytest.mark.parametrize("tls", [False, True], ids=["ws", "wss"], indirect=True)
 def test_with_256_files_400_clients_are_let_in_or_told_and_all_is_well_when_they_leave(serve: Serve) -> None:
     """gevent-websocket's R7: nobody was told, and there was no descriptor left for anything else."""
     server = serve(ECHO, program=("-c", FEW_FILES))
@@ -163,3 +164,41 @@ def test_with_256_files_400_clients_are_let_in_or_told_and_all_is_well_when_they
     until(lambda: len(os.listdir(folder)) <= before + 1)
     assert "Traceback" not in server.output
     assert len(server.lines) < 60
+
+
+COUNTS = """
+from fws import Filter
+
+
+class Counts(Filter):
+    waits = False
+
+    def connect(self, client):
+        client.send(self.hub.metrics.all())
+"""
+
+
+def test_what_is_refused_is_counted_under_the_name_of_the_reason(serve: Serve) -> None:
+    server = serve(f'[endpoints."/counts"]\nconnect = ["counts"]{ECHO}', pipelines={"counts": COUNTS})
+    answer_of(server, "Origin: https://elsewhere.example")
+    for wrong in (frame(TEXT, b"\xff"), frame(BINARY, bytes(1024**2 + 1)), b"\x81\x00"):
+        with server.connect() as sock:
+            raw = Raw(sock)
+            with contextlib.suppress(ConnectionError):
+                sock.sendall(wrong)
+            raw.close_code()
+    with server.connect_tcp() as sock:
+        sock.sendall(b"GET / HTTP/0.9\r\n\r\n")
+        assert sock.recv(4096).startswith(b"HTTP/1.1 505 ")
+    with server.connect() as sock:
+        counts = json.loads(Raw(sock, "/counts").receive()[1])
+    expected = {
+        "origins_refused": 1,
+        "refused_403": 1,
+        "refused_505": 1,
+        "protocol_errors": 3,
+        "protocol_errors_1002": 1,
+        "protocol_errors_1007": 1,
+        "protocol_errors_1009": 1,
+    }
+    assert {name: counts.get(name) for name in expected} == expected

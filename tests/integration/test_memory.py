@@ -195,7 +195,8 @@ class Same(Filter):
 )
 @BOTH
 def test_no_client_takes_more_than_two_messages_and_its_outbox(serve: Serve, attack: Attack, limit: int) -> None:
-    server = serve(LARGEST.format(limit=limit), pipelines=SLOW)
+    # What is freed goes back to the system at once, so that the process takes what is held.
+    server = serve(LARGEST.format(limit=limit), pipelines=SLOW, MALLOC_MMAP_THRESHOLD_="131072")
 
     def come(path: str, *lines: str, small: bool = False) -> Raw:
         sock = stack.enter_context(server.connect())
@@ -313,9 +314,9 @@ def come_and_go(server: Running, number: int) -> None:
 
 
 @BOTH
-def test_who_has_gone_leaves_nothing(serve: Serve) -> None:
+def test_who_has_gone_leaves_nothing(serve: Serve, tls: bool) -> None:
     """Memory, descriptors and greenlets are where they were. FWS_CYCLES sets how many come and go."""
-    cycles = int(os.environ.get("FWS_CYCLES", "4000"))
+    cycles = int(os.environ.get("FWS_CYCLES", "900" if tls else "3000"))
     server = serve(CHURN, pipelines=FILTERS, FWS_TOKEN="secret")
 
     def left() -> tuple[int, int, int]:
@@ -325,7 +326,7 @@ def test_who_has_gone_leaves_nothing(serve: Serve) -> None:
             greenlets = json.loads(Raw(sock, "/left").receive()[1])["greenlets"]
         return greenlets, len(os.listdir(f"/proc/{server.process.pid}/fd")), status_of(server, "VmRSS")
 
-    for number in range(min(cycles, 1000)):
+    for number in range(min(cycles // 3, 1000)):
         come_and_go(server, number)
     was = left()
     for number in range(cycles):

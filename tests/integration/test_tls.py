@@ -371,3 +371,60 @@ def test_a_newer_version_can_be_asked_for(serve: Serve, conf: Path) -> None:
     context.maximum_version = ssl.TLSVersion.TLSv1_2
     with pytest.raises(ssl.SSLError, match="PROTOCOL_VERSION"):
         context.wrap_socket(server.connect_tcp(), server_hostname="localhost")
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_a_resumed_session_has_its_identity_and_ends_with_its_authority(
+    serve: Serve, conf: Path, version: ssl.TLSVersion
+) -> None:
+    authority = Authority(conf)
+    authority.sign()
+    toml = WITH_FILES.replace('.key"\n', '.key"\nclient_ca = "authority.pem"\n', 1)
+    server = serve(toml.replace('"echo"', "\"reply 'you are {identity.user}'\""))
+    context = ssl.create_default_context(cadata=authority.file.read_text())
+    context.load_cert_chain(*authority.sign("ann"))
+    context.maximum_version = version
+
+    def ask(session: ssl.SSLSession | None = None) -> ssl.SSLSession | None:
+        with context.wrap_socket(server.connect_tcp(), server_hostname="localhost", session=session) as sock:
+            raw = Raw(sock)
+            assert sock.session_reused is (session is not None)
+            raw.send(TEXT, b"who?")
+            assert raw.receive() == (TEXT, b"you are ann")
+            return sock.session
+
+    session = ask()
+    ask(session)
+    (conf / "other").mkdir()
+    (conf / "authority.pem").write_bytes(Authority(conf / "other").file.read_bytes())
+    server.signal(signal.SIGHUP)
+    server.wait_for("loaded anew")
+    # In TLS 1.3 the client's handshake is done before the server has seen its certificate.
+    with pytest.raises((ssl.SSLError, ConnectionError)):
+        ask(session)
+
+
+@pytest.mark.parametrize("tls", [True], indirect=True)
+def test_a_handshake_that_is_under_way_survives_a_reload(serve: Serve) -> None:
+    server = serve(ECHO)
+    assert server.tls is not None
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    client = server.tls.wrap_bio(incoming, outgoing, server_hostname="localhost")
+    with pytest.raises(ssl.SSLWantReadError):
+        client.do_handshake()
+    hello = outgoing.read()
+    with server.connect_tcp() as sock:
+        sock.sendall(hello[:100])
+        with server.connect():
+            pass  # by now the hello has been looked at
+        server.signal(signal.SIGHUP)
+        server.wait_for("loaded anew")
+        sock.sendall(hello[100:])
+        done = False
+        while not done:
+            incoming.write(sock.recv(65536))
+            with contextlib.suppress(ssl.SSLWantReadError):
+                client.do_handshake()
+                done = True
+            sock.sendall(outgoing.read())
+        assert client.version() == "TLSv1.3"
