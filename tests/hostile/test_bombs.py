@@ -1,0 +1,79 @@
+"""Compression bombs: what is a thousand times as large inside, in one frame, in many, and from many."""
+
+from __future__ import annotations
+
+import contextlib
+import zlib
+
+import pytest
+
+from tests.hostile.attack import ECHO, PATIENT, flood, memory, repeat
+from tests.hostile.bystander import Bystander
+from tests.integration.conftest import Running, Serve
+from tests.integration.raw import TEXT, Raw, frame
+
+MIB = 1024
+DEFLATE = "Sec-WebSocket-Extensions: permessage-deflate"
+
+
+@pytest.fixture(scope="module", params=[False, True], ids=["ws", "wss"])
+def server(request: pytest.FixtureRequest, shared: dict[bool, Serve]) -> Running:
+    toml = f"[server]\ncompression = true\n{ECHO}[endpoints.'/quiet']\nmessage = ['drop']\n"
+    toml += "[endpoints.'/patient']\nmessage = ['patient', 'echo']\n"
+    return shared[request.param](toml, pipelines={"patient": PATIENT})
+
+
+def deflated(size: int) -> bytes:
+    """So many zeros as a message: 1,030 to 1."""
+    compressor = zlib.compressobj(9, zlib.DEFLATED, -15)
+    return (compressor.compress(bytes(size)) + compressor.flush(zlib.Z_SYNC_FLUSH))[:-4]
+
+
+def fragments(payload: bytes, size: int) -> bytes:
+    pieces = [payload[start : start + size] for start in range(0, len(payload), size)]
+    last = len(pieces) - 1
+    return b"".join(
+        frame(0 if number else TEXT, piece, fin=number == last, rsv=0 if number else 4)
+        for number, piece in enumerate(pieces)
+    )
+
+
+LARGE = deflated(200_000_000)
+BOMBS = {
+    "whole": frame(TEXT, LARGE, rsv=4),
+    "in large fragments": fragments(LARGE, 16_000),
+    "in tiny fragments": fragments(LARGE[:20_000], 2),
+}
+
+
+@pytest.mark.parametrize("kind", BOMBS)
+def test_a_bomb_is_stopped_at_the_message_limit(server: Running, kind: str) -> None:
+    before = memory(server)
+
+    def throw() -> None:
+        with server.connect() as sock:
+            raw = Raw(sock, "/", DEFLATE)
+            assert b"permessage-deflate" in raw.head
+            with contextlib.suppress(ConnectionError):
+                sock.sendall(BOMBS[kind])
+            with contextlib.suppress(ConnectionError):
+                assert raw.close_code()[0] == 1009
+
+    with Bystander(server):
+        assert repeat(throw, hands=4) >= 8
+        assert memory(server) - before < 24 * MIB
+    assert "Traceback" not in server.output
+
+
+def test_messages_just_below_the_limit_one_after_the_other(server: Running) -> None:
+    """Each is a kilobyte that becomes a megabyte, and is within the rules."""
+    before = memory(server)
+    data = frame(TEXT, deflated(1_000_000), rsv=4) * 100
+    with Bystander(server), server.connect() as sock:
+        Raw(sock, "/quiet", DEFLATE)
+        flood(sock, data)
+        assert memory(server) - before < 24 * MIB
+    with Bystander(server), server.connect() as sock:
+        Raw(sock, "/", DEFLATE)
+        flood(sock, data)
+    assert "Traceback" not in server.output
