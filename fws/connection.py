@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from gevent import GreenletExit, get_hub, kill
 from greenlet import greenlet
 
-from fws.loop import BUDGET, pause
+from fws.loop import BUDGET, overdue, queue_up
 from fws.outbox import Outbox
 from fws.protocol.frames import Decoder
 from fws.transport import MAX_READ
@@ -30,6 +30,8 @@ logger = logging.getLogger("fws")
 READ = 16 * 1024
 # How much compressed data is inflated in one go: at deflate's best ratio of 1,030 to 1 this becomes 4 MiB.
 READ_DEFLATED = 4 * 1024
+# Of what may be read in one go, the part that is little: it is served at once, whoever else wants a turn.
+LITTLE = 1 / 32
 
 
 class Connection:
@@ -129,10 +131,7 @@ class Connection:
         assert self._transport is not None
         self._transport.start_reading(self._readable)
         if data:
-            try:
-                self._take(data)
-            except BaseException as error:
-                self._failed(error)
+            self._try_to_take(data)
 
     def _readable(self) -> None:
         """In the loop: there are bytes, or the end."""
@@ -150,10 +149,12 @@ class Connection:
         data = transport.receive(read)
         if data:
             self._bytes_left -= len(data)
-            try:
-                self._take(data)
-            except BaseException as error:
-                self._failed(error)
+            if len(data) > self._read * LITTLE and (self._hub.scheduler.crowded or overdue()):
+                # Many who send much have a round of the loop together, and each of them may take milliseconds.
+                self._backlog = deque((memoryview(data),))
+                self._hub.scheduler.later(self._wake if self._waits else self._go_on)
+            else:
+                self._try_to_take(data)
             if self._bytes_left < 0 or self._messages_left < 0:
                 self._meter()
         elif data is not None:
@@ -203,6 +204,12 @@ class Connection:
             self._paused = False
             self._transport.start_reading(self._readable)
 
+    def _try_to_take(self, data: bytes) -> None:
+        try:
+            self._take(data)
+        except BaseException as error:
+            self._failed(error)
+
     def _take(self, data: bytes) -> None:
         """In the loop: serve bytes, or leave them to the greenlet."""
         if self._waits:
@@ -245,7 +252,10 @@ class Connection:
         """In the loop, after others had their turn."""
         backlog, self._backlog = self._backlog, None
         try:
-            self._serve_in_loop(list(backlog or ()))
+            if backlog and type(backlog[0]) is memoryview:
+                self._take(backlog[0].tobytes())
+            else:
+                self._serve_in_loop(list(backlog or ()))
         except BaseException as error:
             self._failed(error)
         if self._backlog is None:
@@ -295,15 +305,16 @@ class Connection:
         while backlog:
             event = backlog.popleft()
             if type(event) is memoryview:
-                backlog.extendleft(reversed(self._decode(self.filter_data(event.tobytes()))))
+                data = event.tobytes()
+                backlog.extendleft(reversed(self._decode(self.filter_data(data) if self._filters_data else data)))
                 continue
             if backlog and not outbox.corked:
                 outbox.cork()
                 # Should a filter wait, the loop's next callback sends what the ones before it were answered.
                 self._hub.scheduler.soon(outbox.uncork)
             self.serve(event)
-            if perf_counter() > until:
-                pause()
+            if backlog and perf_counter() > until:
+                queue_up(self._hub.scheduler.later)
                 until = perf_counter() + BUDGET
         outbox.uncork()
         self._backlog = None

@@ -87,7 +87,7 @@ class Bystander:
         if server.tls is not None:
             given["ca"] = ssl.DER_cert_to_PEM_cert(server.tls.get_ca_certs(binary_form=True)[0])
         self._process = subprocess.Popen(
-            [*inside, sys.executable, "-m", "tests.hostile.bystander", json.dumps(given)],
+            [*inside, sys.executable, "-S", "-m", "tests.hostile.bystander", json.dumps(given)],
             cwd=_ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import time
 import zlib
 
 import pytest
 
-from tests.hostile.attack import ECHO, PATIENT, flood, memory, repeat
+from tests.hostile.attack import ECHO, PATIENT, flood, meanwhile, memory, repeat
 from tests.hostile.bystander import Bystander
 from tests.integration.conftest import Running, Serve
 from tests.integration.raw import TEXT, Raw, frame
@@ -77,3 +78,26 @@ def test_messages_just_below_the_limit_one_after_the_other(server: Running) -> N
         Raw(sock, "/", DEFLATE)
         flood(sock, data)
     assert "Traceback" not in server.output
+
+
+@pytest.mark.parametrize(
+    ("server", "path"),
+    [(False, "/quiet"), (False, "/"), (False, "/patient"), (True, "/")],
+    indirect=["server"],
+    ids=["dropped", "echoed", "in greenlets", "over TLS"],
+)
+def test_many_at_once_who_send_such_messages(server: Running, path: str) -> None:
+    """A dozen, of whom each takes ten milliseconds and more: in one round of the loop they were 200 together."""
+    data = frame(TEXT, deflated(1_000_000), rsv=4) * 20
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(Bystander(server))
+        socks = [stack.enter_context(server.connect()) for _ in range(12)]
+        for sock in socks:
+            Raw(sock, path, DEFLATE)
+        for sock in socks:
+            stack.enter_context(meanwhile(lambda _, sock=sock: flood(sock, data, 0.4)))
+        # Meanwhile others come in: a TLS handshake has its turn as well.
+        came = time.monotonic()
+        with server.connect() as sock:
+            Raw(sock)
+        assert time.monotonic() - came < 5

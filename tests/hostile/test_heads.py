@@ -80,7 +80,12 @@ HEADS = {
 }
 
 
-@pytest.mark.parametrize("kind", HEADS)
+@pytest.mark.parametrize(
+    ("server", "kind"),
+    [*((False, kind) for kind in HEADS), *((True, kind) for kind in ("none", "whole", "endless headers"))],
+    indirect=["server"],
+    ids=[*HEADS, "none over TLS", "whole over TLS", "endless headers over TLS"],
+)
 def test_a_flood_of_connections_with_a_head(server: Running, kind: str) -> None:
     with Bystander(server):
         before = memory(server)

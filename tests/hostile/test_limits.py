@@ -40,7 +40,7 @@ def test_when_all_places_are_taken_others_get_503_and_a_time_to_come_back(serve:
 
 
 def test_who_asks_for_nothing_when_all_places_are_taken_holds_up_nobody(serve: Serve) -> None:
-    server = serve("[limits]\nclients = 3" + ECHO)
+    server = serve('[limits]\nclients = 3\nhandshake_timeout = "1s"' + ECHO)
     with Bystander(server), contextlib.ExitStack() as stack:
         inside = [Raw(stack.enter_context(server.connect())) for _ in range(2)]
         for _ in range(20):
