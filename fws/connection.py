@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
+from collections.abc import Callable
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -57,6 +58,7 @@ class Connection:
         "_metered",
         "_parked",
         "_paused",
+        "_publishes",
         "_read",
         "_throttled",
         "_transport",
@@ -85,6 +87,8 @@ class Connection:
         self._paused = False
         self._ended = False
         self._heard = False
+        # Whether serving it, in the loop, has ever published anything.
+        self._publishes = False
         # What may be read before the clock is asked whether it is too fast.
         self._bytes_left = self._messages_left = 0.0
         self._metered = 0.0
@@ -131,13 +135,14 @@ class Connection:
         assert self._transport is not None
         self._transport.start_reading(self._readable)
         if data:
-            self._try_to_take(data)
+            self._guard(self._take, data)
 
     def _readable(self) -> None:
         """In the loop: there are bytes, or the end."""
         transport, decoder = self._transport, self._decoder
         assert transport is not None
-        if self._backlog is not None or self._hub.crowded:
+        # Where too much is on its way to members, those wait who add to it. What is served in a greenlet waits there.
+        if self._backlog is not None or (self._publishes and self._hub.crowded):
             self._pause()
             return
         left = decoder.left if decoder is not None else 0
@@ -154,7 +159,7 @@ class Connection:
                 self._backlog = deque((memoryview(data),))
                 self._hub.scheduler.later(self._wake if self._waits else self._go_on)
             else:
-                self._try_to_take(data)
+                self._guard(self._take, data)
             if self._bytes_left < 0 or self._messages_left < 0:
                 self._meter()
         elif data is not None:
@@ -204,11 +209,16 @@ class Connection:
             self._paused = False
             self._transport.start_reading(self._readable)
 
-    def _try_to_take(self, data: bytes) -> None:
+    def _guard(self, serve: Callable[[Any], None], what: Any) -> None:
+        """Serve something, and see whether that publishes."""
+        hub = self._hub
+        weight = hub.weight
         try:
-            self._take(data)
+            serve(what)
         except BaseException as error:
             self._failed(error)
+        if hub.weight > weight:
+            self._publishes = True
 
     def _take(self, data: bytes) -> None:
         """In the loop: serve bytes, or leave them to the greenlet."""
@@ -251,13 +261,10 @@ class Connection:
     def _go_on(self) -> None:
         """In the loop, after others had their turn."""
         backlog, self._backlog = self._backlog, None
-        try:
-            if backlog and type(backlog[0]) is memoryview:
-                self._take(backlog[0].tobytes())
-            else:
-                self._serve_in_loop(list(backlog or ()))
-        except BaseException as error:
-            self._failed(error)
+        if backlog and type(backlog[0]) is memoryview:
+            self._guard(self._take, backlog[0].tobytes())
+        else:
+            self._guard(self._serve_in_loop, list(backlog or ()))
         if self._backlog is None:
             self._resume()
 

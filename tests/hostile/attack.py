@@ -30,6 +30,9 @@ class Patient(Filter):
 
     def message(self, client, message):
         return message
+
+    def deliver(self, client, publication):
+        return publication
 """
 _BUSY = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 

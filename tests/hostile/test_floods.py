@@ -26,6 +26,10 @@ message = [{first}"echo"]
 [endpoints."/all"]
 connect = ["join all"]
 message = [{first}"broadcast all"]
+[endpoints."/told"]
+connect = ["join told"]
+message = [{first}"broadcast told"]
+deliver = [{first}"log level=debug"]
 [endpoints."/quiet"]
 message = [{first}"drop"]
 """
@@ -134,6 +138,20 @@ def test_a_broadcast_to_many(server: Running, size: int) -> None:
         with Bystander(server), meanwhile(drain), meanwhile(publish):
             time.sleep(SECONDS)
     assert published >= 3
+
+
+@pytest.mark.parametrize("path", ["/all", "/told"])
+def test_a_room_that_is_flooded(server: Running, path: str) -> None:
+    """Six members flood 200, with a `deliver` pipeline and without: who is not in the room waited half a second."""
+    with contextlib.ExitStack() as stack:
+        for _ in range(200):
+            Raw(stack.enter_context(server.connect()), path)
+        stack.enter_context(Bystander(server))
+        for _ in range(6):
+            sock = stack.enter_context(server.connect())
+            Raw(sock, path)
+            stack.enter_context(meanwhile(lambda _, sock=sock: flood(sock, frame(TEXT, b"x" * 100) * 100)))
+    assert "Traceback" not in server.output
 
 
 def test_many_floods_at_once(server: Running) -> None:
