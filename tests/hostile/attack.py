@@ -19,7 +19,7 @@ from tests.integration.conftest import Running
 from tests.integration.raw import request
 
 ECHO = '\n[pipelines]\nmessage = ["echo"]\n'
-SECONDS = 0.4
+SECONDS = 0.3
 # A filter that says nothing about waiting, so that its clients are served in greenlets.
 PATIENT = """
 from fws import Filter

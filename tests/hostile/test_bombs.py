@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import random
 import socket
 import string
 import threading
 import time
 import zlib
+from collections.abc import Callable
 
 import pytest
 
@@ -21,12 +23,19 @@ MIB = 1024
 DEFLATE = "Sec-WebSocket-Extensions: permessage-deflate"
 
 
-@pytest.fixture(scope="module", params=[False, True], ids=["ws", "wss"])
-def server(request: pytest.FixtureRequest, shared: dict[bool, Serve]) -> Running:
+Servers = Callable[[bool], Running]
+
+
+@pytest.fixture(scope="module")
+def servers(shared: dict[bool, Serve]) -> Servers:
+    """One server without TLS and one with it, started when they are first asked for."""
     toml = f"[server]\ncompression = true\n{ECHO}[endpoints.'/quiet']\nmessage = ['drop']\n"
     toml += "[endpoints.'/patient']\nmessage = ['patient', 'echo']\n"
     toml += "[endpoints.'/room']\nconnect = ['join all']\n[endpoints.'/say']\nmessage = ['publish all', 'drop']\n"
-    return shared[request.param](toml, pipelines={"patient": PATIENT})
+    return functools.cache(lambda tls: shared[tls](toml, pipelines={"patient": PATIENT}))
+
+
+both = pytest.mark.parametrize("tls", [False, True], ids=["ws", "wss"])
 
 
 def deflated(size: int) -> bytes:
@@ -52,8 +61,10 @@ BOMBS = {
 }
 
 
+@both
 @pytest.mark.parametrize("kind", BOMBS)
-def test_a_bomb_is_stopped_at_the_message_limit(server: Running, kind: str) -> None:
+def test_a_bomb_is_stopped_at_the_message_limit(servers: Servers, tls: bool, kind: str) -> None:
+    server = servers(tls)
     before = memory(server)
 
     def throw() -> None:
@@ -71,8 +82,10 @@ def test_a_bomb_is_stopped_at_the_message_limit(server: Running, kind: str) -> N
     assert "Traceback" not in server.output
 
 
-def test_messages_just_below_the_limit_one_after_the_other(server: Running) -> None:
+@both
+def test_messages_just_below_the_limit_one_after_the_other(servers: Servers, tls: bool) -> None:
     """Each is a kilobyte that becomes a megabyte, and is within the rules."""
+    server = servers(tls)
     before = memory(server)
     data = frame(TEXT, deflated(1_000_000), rsv=4) * 100
     with Bystander(server), server.connect() as sock:
@@ -86,13 +99,13 @@ def test_messages_just_below_the_limit_one_after_the_other(server: Running) -> N
 
 
 @pytest.mark.parametrize(
-    ("server", "path"),
+    ("tls", "path"),
     [(False, "/quiet"), (False, "/"), (False, "/patient"), (True, "/")],
-    indirect=["server"],
     ids=["dropped", "echoed", "in greenlets", "over TLS"],
 )
-def test_many_at_once_who_send_such_messages(server: Running, path: str) -> None:
+def test_many_at_once_who_send_such_messages(servers: Servers, tls: bool, path: str) -> None:
     """A dozen, of whom each takes ten milliseconds and more: in one round of the loop they were 200 together."""
+    server = servers(tls)
     data = frame(TEXT, deflated(1_000_000), rsv=4) * 20
     with contextlib.ExitStack() as stack:
         stack.enter_context(Bystander(server))
@@ -108,9 +121,9 @@ def test_many_at_once_who_send_such_messages(server: Running, path: str) -> None
         assert time.monotonic() - came < 5
 
 
-@pytest.mark.parametrize("server", [False], indirect=True)
-def test_a_room_whose_members_have_agreed_on_seven_windows(server: Running) -> None:
+def test_a_room_whose_members_have_agreed_on_seven_windows(servers: Servers) -> None:
     """Each message is compressed once for each; a batch of them took 150 ms in one go."""
+    server = servers(False)
     letters = random.Random(1).choices(string.ascii_lowercase + " ", k=300_000)
     data = frame(TEXT, "".join(letters).encode())
     with contextlib.ExitStack() as stack:

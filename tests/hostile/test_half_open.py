@@ -134,7 +134,7 @@ class Unplugged(Place):
         program = "import sys; print('here', flush=True); sys.stdin.read()"
         process = self._start(*command, sys.executable, "-c", program)
         assert process.stdout is not None
-        assert process.stdout.readline() == b"here\n"
+        assert process.stdout.readline() == b"here\n", f"no network namespace, though we may make one: {command}"
         return process.pid
 
     def _start(self, *command: str) -> subprocess.Popen[bytes]:

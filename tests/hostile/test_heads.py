@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import time
+from collections.abc import Callable
 
 import pytest
 
@@ -15,9 +17,13 @@ from tests.integration.raw import request
 HURRY = '[limits]\nhandshake_timeout = "1s"\n'
 
 
-@pytest.fixture(scope="module", params=[False, True], ids=["http", "https"])
-def server(request: pytest.FixtureRequest, shared: dict[bool, Serve]) -> Running:
-    return shared[request.param]('[endpoints."/"]\nmessage = ["echo"]\n')
+Servers = Callable[[bool], Running]
+
+
+@pytest.fixture(scope="module")
+def servers(shared: dict[bool, Serve]) -> Servers:
+    """One server without TLS and one with it, started when they are first asked for."""
+    return functools.cache(lambda tls: shared[tls]('[endpoints."/"]\nmessage = ["echo"]\n'))
 
 
 GET = b"GET /healthz HTTP/1.1\r\nHost: a\r\n"
@@ -54,7 +60,10 @@ AMBIGUOUS = {
 }
 
 
-def test_what_is_ambiguous_gets_one_refusal_and_the_end(server: Running) -> None:
+@pytest.mark.parametrize("tls", [False, True], ids=["http", "https"])
+def test_what_is_ambiguous_gets_one_refusal_and_the_end(servers: Servers, tls: bool) -> None:
+    server = servers(tls)
+
     def come() -> None:
         for name, (sent, refusal) in AMBIGUOUS.items():
             with server.connect() as sock:
@@ -81,12 +90,12 @@ HEADS = {
 
 
 @pytest.mark.parametrize(
-    ("server", "kind"),
+    ("tls", "kind"),
     [*((False, kind) for kind in HEADS), *((True, kind) for kind in ("none", "whole", "endless headers"))],
-    indirect=["server"],
     ids=[*HEADS, "none over TLS", "whole over TLS", "endless headers over TLS"],
 )
-def test_a_flood_of_connections_with_a_head(server: Running, kind: str) -> None:
+def test_a_flood_of_connections_with_a_head(servers: Servers, tls: bool, kind: str) -> None:
+    server = servers(tls)
     with Bystander(server):
         before = memory(server)
 
