@@ -62,7 +62,7 @@ docs: $(VENV)/run.stamp  ## generate the reference pages from the code
 	$(BIN)/fws filters --settings > docs/settings.md
 
 .PHONY: bench
-bench: $(VENV)/test.stamp  ## measure fws beside the C limit and its peers, ten minutes, and renew docs/performance.md
+bench: $(VENV)/test.stamp  ## measure fws beside the C limit and its peers, twelve minutes, and renew docs/performance.md
 	$(BIN)/python bench/run.py --publish
 
 .PHONY: bench-quick

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from servers import BUILD, HERE, NODE_MODULES, PEERS_PYTHON, Server
+from servers import BUILD, CERTIFICATE, HERE, KEY, NODE_MODULES, PEERS_PYTHON, Server
 
 LONGEST = 600  # seconds for one installation
 
@@ -20,7 +20,22 @@ def build_tools() -> None:
     for name in ("wsload", "wslimit"):
         source, target = HERE / f"{name}.c", BUILD / name
         if not target.exists() or target.stat().st_mtime < source.stat().st_mtime:
-            subprocess.run(["cc", "-O2", "-Wall", "-Wextra", "-o", str(target), str(source)], check=True)
+            command = ["cc", "-O2", "-Wall", "-Wextra", "-o", str(target), str(source)]
+            if name != "wsload" or not compiles([*command, "-DTLS", "-lssl", "-lcrypto"]):
+                subprocess.run(command, check=True)
+
+
+def compiles(command: list[str]) -> bool:
+    """With TLS, where OpenSSL's headers are; without them the subject fails and says so."""
+    return subprocess.run(command, capture_output=True).returncode == 0
+
+
+def make_certificate() -> None:
+    """For the servers' TLS: of no authority, on a P-256 key, as most sites have."""
+    if not CERTIFICATE.exists():
+        kind = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "3650"]
+        names = ["-subj", "/CN=localhost", "-keyout", str(KEY), "-out", str(CERTIFICATE)]
+        quietly(["openssl", "req", "-x509", *kind, *names])
 
 
 def install(servers: Iterable[Server]) -> list[Server]:

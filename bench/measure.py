@@ -88,3 +88,4 @@ class Subject:
     measures: tuple[Measure, ...]
     most_rounds: int = 1000  # for what hardly differs from round to round
     compressed: bool = False
+    tls: bool = False

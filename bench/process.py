@@ -37,14 +37,15 @@ def free_port() -> int:
 class Running:
     """A server that runs within a `with`: started when it is entered, killed when it is left."""
 
-    def __init__(self, server: Server, compressed: bool = False) -> None:
+    def __init__(self, server: Server, compressed: bool = False, tls: bool = False) -> None:
         self.server = server
         self.compressed = compressed
+        self.tls = tls
         self.port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Running:
-        command = self.server.argv(self.port, self.compressed)
+        command = self.server.argv(self.port, compressed=self.compressed, tls=self.tls)
         if self.server.name == "nchan":
             folder = self._nginx_folder()
             command = [word.replace("{folder}", str(folder)) for word in command]
@@ -118,6 +119,7 @@ class Running:
                 str(BUILD / "wsload"),
                 *arguments,
                 *(("--deflate",) if self.compressed else ()),
+                *(("--tls",) if self.tls else ()),
                 *self.server.load,
                 *("--port", str(self.port), "--path", self.server.path(path, self.compressed)),
                 *("--server-pid", str(self._popen.pid), "--max-time", str(LONGEST_LOAD)),

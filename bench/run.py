@@ -1,6 +1,6 @@
 """fws beside the C limit and its peers, in one run.
 
-    python bench/run.py                                                 everything, about ten minutes
+    python bench/run.py                                                 everything, about twelve minutes
     python bench/run.py --quick                                         the main figures, about a minute
     python bench/run.py --subjects echo,fanout --peers fws,c-limit --rounds 3
 
@@ -122,7 +122,7 @@ def take_all(plan: Plan, result: Result, rounds: int, seconds: float) -> None:
     for number in range(1, rounds + 1):
         for subject, server, measures in plan.one_round(number):
             try:
-                with Running(server, subject.compressed) as running:
+                with Running(server, subject.compressed, subject.tls) as running:
                     for measure in measures:
                         sample = measure.take(running, seconds)
                         result.add(measure.name, server.name, number, sample)
@@ -154,6 +154,7 @@ def main() -> int:
     options = parse()
     signal.signal(signal.SIGTERM, end)
     install.build_tools()
+    install.make_certificate()
     installed = install.install(choose_servers(options))
     plan = Plan(options, installed)
     for measure in subjects.MEASURES.values():

@@ -11,10 +11,21 @@ BUILD = HERE.parent / "build" / "bench"
 PEERS_PYTHON = BUILD / "peers" / "bin" / "python"
 NODE_MODULES = BUILD / "node" / "node_modules"
 
+# The certificate for TLS, made when it is missing.
+CERTIFICATE, KEY = BUILD / "cert.pem", BUILD / "key.pem"
+
 # What a measure may need of a server. ECHO: `/echo` answers each message with itself. CHANNEL: any other path is a
 # channel, whose clients get what one of them sends. CONNECTION: it is worth counting handshakes and bytes, which
-# variants of another server share with it. COMPRESSION: permessage-deflate. FILTERS: the endpoints of bench.toml.
-ECHO, CHANNEL, CONNECTION, COMPRESSION, FILTERS = "echo", "channel", "connection", "compression", "filters"
+# variants of another server share with it. COMPRESSION: permessage-deflate. TLS: that. FILTERS: the endpoints of
+# bench.toml.
+ECHO, CHANNEL, CONNECTION, COMPRESSION, TLS, FILTERS = (
+    "echo",
+    "channel",
+    "connection",
+    "compression",
+    "tls",
+    "filters",
+)
 
 PLAIN = frozenset({ECHO, CHANNEL, CONNECTION})
 
@@ -34,12 +45,13 @@ class Server:
     url: str = "{path}"
     load: tuple[str, ...] = field(default=())  # further arguments of the load generator
     compressed_url: str = "{path}"
-    compressed_argument: str = "compressed"
+    compressed_arguments: tuple[str, ...] = ("compressed",)
+    tls_arguments: tuple[str, ...] = ("tls", str(CERTIFICATE), str(KEY))
 
-    def argv(self, port: int, compressed: bool) -> list[str]:
+    def argv(self, port: int, *, compressed: bool = False, tls: bool = False) -> list[str]:
         """The command line for this port."""
         words = [word.replace("{port}", str(port)) for word in self.command]
-        return [*words, self.compressed_argument] if compressed and self.compressed_argument else words
+        return [*words, *(self.compressed_arguments if compressed else ()), *(self.tls_arguments if tls else ())]
 
     def path(self, path: str, compressed: bool) -> str:
         return (self.compressed_url if compressed else self.url).replace("{path}", path)
@@ -59,9 +71,10 @@ ALL = (
         "fws",
         "this project: `python -m fws run bench/bench.toml`, default settings",
         (sys.executable, "-m", "fws", "run", str(HERE / "bench.toml"), "--listen", "127.0.0.1:{port}"),
-        offers=PLAIN | {COMPRESSION, FILTERS},
+        offers=PLAIN | {COMPRESSION, TLS, FILTERS},
         compressed_url="/compressed{path}",
-        compressed_argument="",
+        compressed_arguments=(),
+        tls_arguments=("--cert", str(CERTIFICATE), "--key", str(KEY)),
     ),
     Server("c-limit", "C, epoll, one `send` for each client and message: what the machine can do", LIMIT),
     Server(
@@ -74,6 +87,7 @@ ALL = (
         "gevent-websocket",
         "gevent-websocket with wsaccel",
         "gevent_websocket_server.py",
+        offers=PLAIN | {TLS},
         python=("gevent", "gevent-websocket", "wsaccel"),
     ),
     peer(
@@ -81,14 +95,14 @@ ALL = (
         "websockets on uvloop",
         "websockets_server.py",
         python=("websockets", "uvloop"),
-        offers=PLAIN | {COMPRESSION},
+        offers=PLAIN | {COMPRESSION, TLS},
     ),
     peer(
         "aiohttp",
         "aiohttp on uvloop",
         "aiohttp_server.py",
         python=("aiohttp", "uvloop"),
-        offers=PLAIN | {COMPRESSION},
+        offers=PLAIN | {COMPRESSION, TLS},
     ),
     peer("tornado", "tornado on asyncio", "tornado_server.py", python=("tornado",)),
     peer("picows", "picows (Cython) on uvloop", "picows_server.py", python=("picows", "uvloop")),
@@ -105,7 +119,7 @@ ALL = (
         "node-ws",
         "node `ws` with bufferutil",
         NODE,
-        offers=PLAIN | {COMPRESSION},
+        offers=PLAIN | {COMPRESSION, TLS},
         node=("ws", "bufferutil"),
     ),
     Server(

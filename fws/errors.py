@@ -2,6 +2,7 @@
 
     FwsError
     ├── ConfigError          a file, an option or a stage is wrong; carries every problem found
+    ├── StartError           the server cannot start: the address is not to be had, or a filter failed
     ├── FillError            a placeholder of a stage has no value for this client
     ├── StorageError         the storage cannot be asked, is full, or holds something else
     ├── ProtocolError        the peer broke RFC 6455 or a limit; carries the close code
@@ -35,6 +36,10 @@ class ConfigError(FwsError):
     def __init__(self, problems: Sequence[Problem]) -> None:
         self.problems = tuple(problems)
         super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+class StartError(FwsError):
+    """The server cannot start: the address is not to be had, or a filter failed."""
 
 
 class FillError(FwsError):

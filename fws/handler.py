@@ -1,4 +1,4 @@
-"""The rim: gevent-websocket's handler, from the accepted socket to the 101 and back to the end.
+"""The rim: gevent-websocket's handler, from an accepted connection to the 101 or its end.
 
 It keeps the library's shape, one greenlet per client and the steps `upgrade_websocket`, `start_response` and
 `run_websocket`, and replaces what they do: the request head is read strictly and under one time limit, and after
@@ -9,30 +9,25 @@ from __future__ import annotations
 
 import io
 import logging
-import time
-from collections.abc import Callable
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from gevent import Timeout, socket
-from gevent.pywsgi import WSGIServer
 from geventwebsocket.handler import WebSocketHandler
 
 from fws.client import Client
 from fws.errors import Refusal
-from fws.gate import RETRY, Ticket
 from fws.loop import Deadline, overdue, pause
 from fws.protocol.deflate import Agreement, negotiate
 from fws.protocol.handshake import check, check_origin, choose_subprotocol, response_headers, wants_upgrade
 from fws.protocol.head import Head, HeadReader
-from fws.protocol.proxy import ProxyError, Source, forwarded, header_end, normal, parse_networks, parse_proxy
+from fws.protocol.proxy import ProxyError, Source, forwarded, header_end, parse_proxy
 from fws.request import Request
 from fws.tls import identity_of, reason_of
 from fws.transport import TlsTransport, Transport, end_tls
 
 if TYPE_CHECKING:
-    from fws.board import Seat
-    from fws.hub import Hub
+    from fws.listener import Arrival, Listener
     from fws.tls import Keeper
 
 logger = logging.getLogger("fws.http")
@@ -42,157 +37,18 @@ RECEIVE = 16 * 1024
 RESPONSE_TIMEOUT = 60.0
 # How long a refused peer may take to read the answer and stop sending.
 LINGER = 1.0
-# Seconds that a worker with more connections than another leaves a new one to that, and for which it then takes who
-# still waits.
-PATIENCE = 0.02
-EAGER = 0.005
-# When all places are taken, so many at a time are told so, and have so many seconds to ask. Who comes meanwhile waits
-# in the listening socket.
-REFUSED = 16
+# Who is told that there is no place has so many seconds to ask.
 REFUSED_TIMEOUT = 2.0
-FULL_PAUSE = 0.05
 # No request has a body here (the head reader refuses them), so all share one empty stream.
 _NO_BODY = io.BytesIO()
 
 
-class Arrival:
-    """An accepted connection.
-
-    Attributes:
-        address: the peer's.
-        ticket: what it counts for at the gate; None where that is not known yet, or the client has it.
-        refusal: what its first request is answered with; None when it may come in.
-    """
-
-    __slots__ = ("address", "refusal", "ticket")
-
-    def __init__(self, address: str) -> None:
-        self.address = address
-        self.ticket: Ticket | None = None
-        self.refusal: Refusal | None = None
-
-    def leave(self) -> None:
-        if self.ticket is not None:
-            self.ticket.leave()
-
-
-class Listener(WSGIServer):
-    """gevent's server with what its handlers need to know.
-
-    Args:
-        capacity: connections that there may be.
-        seat: of a worker that shares its listening socket with others.
-        tls: what makes handshakes; None for no TLS.
-
-    Attributes:
-        draining: whether upgrades are refused.
-        arriving: connections that are no clients, or not yet.
-    """
-
-    # The machine's own name would be looked up in the DNS, for an environ that no filter sees.
-    base_env = {**WSGIServer.base_env, "SERVER_NAME": "fws"}
-
-    def __init__(
-        self,
-        listener: Any,
-        application: Callable[..., Any],
-        hub: Hub,
-        capacity: int,
-        seat: Seat | None = None,
-        tls: Keeper | None = None,
-    ) -> None:
-        # With others at the same socket gevent takes one connection in each turn, not a hundred.
-        environ = {"wsgi.multiprocess": seat is not None, "wsgi.url_scheme": "http" if tls is None else "https"}
-        super().__init__(listener, application, handler_class=Handler, log=None, error_log=logger, environ=environ)
-        self.hub = hub
-        self.tls = tls
-        config = hub.generation.config.server
-        self.trusted = parse_networks(config.trusted_proxies)
-        self.proxy_protocol = config.proxy_protocol
-        self.draining = False
-        self.arriving = 0
-        self._capacity = capacity
-        self._refused = 0
-        self._seat = seat
-        self._eager_until = 0.0
-
-    @property
-    def connections(self) -> int:
-        """Those that are open."""
-        return self.arriving + len(self.hub.clients)
-
-    def handle(self, sock: Any, arrival: Arrival) -> None:
-        try:
-            Handler(sock, arrival, self).handle()
-        finally:
-            arrival.leave()
-            if arrival.refusal is None:
-                self.arriving -= 1
-            else:
-                self._refused -= 1
-
-    def do_read(self) -> Any:
-        """Accept a connection. Out of descriptors, say so in a line, and try again in a moment."""
-        seat = self._seat
-        if seat is not None and time.monotonic() > self._eager_until and seat.is_ahead(self.connections):
-            self._rest(PATIENCE, self._accept_eagerly)
-            return None
-        if self.connections >= self._capacity and self._refused >= REFUSED:
-            self._rest(FULL_PAUSE)
-            return None
-        try:
-            accepted = super().do_read()
-        except OSError as error:
-            if self.is_fatal_error(error):
-                raise
-            self.hub.metrics.count("accept_failures")
-            logger.error("cannot accept connections: %s", error.strerror)
-            self._rest(0.1)
-            return None
-        if not accepted:
-            return None
-        sock, address = accepted
-        arrival = self._admit(normal(str(address[0])) if isinstance(address, tuple) else "")
-        if arrival is None:
-            sock.close()
-            return None
-        if seat is not None:
-            seat.beat(self.connections)
-        return sock, arrival
-
-    def _admit(self, address: str) -> Arrival | None:
-        """Whether a connection may come in, or is to be told why not; None for neither."""
-        arrival = Arrival(address)
-        try:
-            if self.connections >= self._capacity:
-                self.hub.metrics.count("clients_over_limit")
-                logger.warning("there are %d connections, and no place for more", self._capacity)
-                raise Refusal(503, "The server is full.", [RETRY])
-            if address not in self.trusted:
-                arrival.ticket = self.hub.gate.enter(address)
-        except Refusal as refusal:
-            if self._refused >= REFUSED:
-                return None
-            arrival.refusal = refusal
-            self._refused += 1
-        else:
-            self.arriving += 1
-        return arrival
-
-    def _rest(self, seconds: float, then: Callable[[], None] | None = None) -> None:
-        """Accept nobody for a while."""
-        self.stop_accepting()
-        self._timer = self.loop.timer(seconds)
-        self._timer.start(then or self._start_accepting_if_started)
-
-    def _accept_eagerly(self) -> None:
-        """The others have had their time: who still waits is accepted by whoever comes first."""
-        self._eager_until = time.monotonic() + EAGER
-        self._start_accepting_if_started()
-
-
 class Handler(WebSocketHandler):
-    """One connection: HTTP requests until one of them becomes a WebSocket."""
+    """One connection: HTTP requests until one of them becomes a WebSocket.
+
+    Attributes:
+        filtered: whether filters that may wait have run in its greenlet.
+    """
 
     server: Listener
     headers_sent: bool
@@ -217,6 +73,7 @@ class Handler(WebSocketHandler):
         self._peer = self._source = Source(arrival.address)
         self._arrived = False
         self._secure = False
+        self.filtered = False
 
     def handle_one_request(self) -> Any:
         """Read one head, answer it. The result is pywsgi's: True for another request, None for the end."""
@@ -332,14 +189,17 @@ class Handler(WebSocketHandler):
         # For logs, so without the query: it may hold a token.
         path, mark, _ = head.target.partition("?")
         self.requestline = f"{head.method} {path}{mark and '?…'} {self.request_version}"
+        self.application = self.server.application
+        self.wsgi_input = _NoInput
+        self._upgrades = wants_upgrade(head)
+        if self._upgrades:
+            self.environ = {}
+            return
         tokens = [token.strip().lower() for token in (head.get("connection") or "").split(",")]
         self.close_connection = "close" in tokens or (head.version == "1.0" and "keep-alive" not in tokens)
         self.headers = _Headers(head)
-        self.application = self.server.application
         self.content_length = 0
-        self._upgrades = wants_upgrade(head)
-        self.environ = {} if self._upgrades else self.get_environ()
-        self.wsgi_input = _NoInput
+        self.environ = self.get_environ()
 
     def _answer(self, refusal: Refusal) -> None:
         """Refuse a head that could not be read, and end the connection so that the answer arrives.
@@ -416,6 +276,7 @@ class Handler(WebSocketHandler):
         client = Client(endpoint, Request(head, params, self._address()), hub, subprotocol or "")
         if self._secure:
             client.identity = identity_of(self.socket)
+        self.filtered = endpoint.connect.waits
         try:
             client.connect()
         except Deadline:
@@ -510,10 +371,10 @@ class _Headers:
 
     @property
     def headers(self) -> list[str]:
-        return [f"{name}: {value}" for name, value in self._head.headers]
+        return [f"{name}: {value}" for name in self._head.headers for value in self._head.all(name)]
 
     def get(self, name: str, default: str | None = None) -> str | None:
-        value = self._head.get(name)
+        value = self._head.get(name.lower())
         return default if value is None else value
 
     getheader = get

@@ -37,7 +37,7 @@ class Request:
     @property
     def headers(self) -> dict[str, str]:
         """By lower-case name; the values of a repeated header joined with a comma."""
-        return {name: self._head.get(name) or "" for name, _ in self._head.headers}
+        return {name: self._head.get(name) or "" for name in self._head.headers}
 
     @property
     def query(self) -> dict[str, str]:

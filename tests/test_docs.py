@@ -14,7 +14,9 @@ from pathlib import Path
 import pytest
 
 from fws.compiler import load_generation
+from fws.config import Limits, Redis, Server, Tls
 from fws.filter import EVENTS
+from fws.options import options_of
 from tests.integration.redis_server import RedisServer
 
 ROOT = Path(__file__).parents[1]
@@ -113,6 +115,15 @@ def fws(*arguments: str, cwd: Path = ROOT, stdin: str = "", **environ: str) -> s
 def test_generated_pages_are_fresh(page: str, arguments: list[str], tmp_path: Path) -> None:
     """`make docs` writes them."""
     assert (ROOT / "docs" / page).read_text() == fws(*arguments, cwd=tmp_path)
+
+
+def test_the_defaults_of_the_security_page_are_those_of_the_settings() -> None:
+    page = (ROOT / "docs" / "security.md").read_text()
+    rows = re.findall(r"^\| `\[([a-z.]+)\] (\w+)` \| `([^`]*)` \|", page, re.MULTILINE)
+    sections = {"server": Server, "server.tls": Tls, "limits": Limits, "redis": Redis}
+    real = {(name, option.name): option.default_text for name, cls in sections.items() for option in options_of(cls)}
+    assert len(rows) > 20
+    assert [row for row in rows if real[row[0], row[1]] != row[2]] == []
 
 
 def serves(command: list[str], cwd: Path, **environ: str) -> int:

@@ -1,8 +1,9 @@
 """aiohttp with uvloop. A broadcast is a loop of `send_str`, which measured faster than `gather`.
 
-A second argument `compressed` turns permessage-deflate on.
+A second argument `compressed` turns permessage-deflate on; `tls CERTIFICATE KEY` is for TLS.
 """
 
+import ssl
 import sys
 from collections import defaultdict
 
@@ -41,8 +42,20 @@ async def channel(request):
     return websocket
 
 
+context = None
+if sys.argv[2:3] == ["tls"]:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*sys.argv[3:5])
 uvloop.install()
 application = web.Application()
 application.router.add_get("/echo", echo)
 application.router.add_get("/{path:.*}", channel)
-web.run_app(application, host="127.0.0.1", port=int(sys.argv[1]), access_log=None, print=None, backlog=1024)
+web.run_app(
+    application,
+    host="127.0.0.1",
+    port=int(sys.argv[1]),
+    ssl_context=context,
+    access_log=None,
+    print=None,
+    backlog=1024,
+)

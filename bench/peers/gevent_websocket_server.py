@@ -1,4 +1,7 @@
-"""A plain gevent-websocket server, as its documentation would have one write it, with wsaccel installed."""
+"""A plain gevent-websocket server, as its documentation would have one write it, with wsaccel installed.
+
+Further arguments `tls CERTIFICATE KEY` are for TLS.
+"""
 
 import sys
 from collections import defaultdict
@@ -31,6 +34,7 @@ def application(environ, start_response):
     return []
 
 
+tls = {"certfile": sys.argv[3], "keyfile": sys.argv[4]} if sys.argv[2:3] == ["tls"] else {}
 WSGIServer(
-    ("127.0.0.1", int(sys.argv[1])), application, handler_class=WebSocketHandler, log=None, backlog=1024
+    ("127.0.0.1", int(sys.argv[1])), application, handler_class=WebSocketHandler, log=None, backlog=1024, **tls
 ).serve_forever()

@@ -1,12 +1,17 @@
 // node `ws` with bufferutil. A broadcast is the loop of its manual; `encoded` as argument: the frame is made once, with
-// what the library uses inside. `compressed`: permessage-deflate is on, for messages of any size.
-const { createServer } = require('http');
+// what the library uses inside. `compressed`: permessage-deflate is on, for messages of any size. `tls CERTIFICATE KEY`: TLS.
+const { readFileSync } = require('fs');
+const http = require('http');
+const https = require('https');
 const { Sender, WebSocket, WebSocketServer } = require('ws');
 
 const port = Number(process.argv[2]);
 const encoded = process.argv.includes('encoded');
 const compressed = process.argv.includes('compressed') ? { threshold: 0 } : false;
-const server = createServer();
+const [kind, cert, key] = process.argv.slice(3);
+const server = kind === 'tls'
+  ? https.createServer({ cert: readFileSync(cert), key: readFileSync(key) })
+  : http.createServer();
 const acceptor = new WebSocketServer({ noServer: true, perMessageDeflate: compressed });
 const channels = new Map();
 

@@ -1,9 +1,10 @@
 """websockets (asyncio) with uvloop; a broadcast is its own `broadcast`. Pings are off.
 
-A second argument `compressed` turns permessage-deflate on.
+A second argument `compressed` turns permessage-deflate on; `tls CERTIFICATE KEY` is for TLS.
 """
 
 import asyncio
+import ssl
 import sys
 from collections import defaultdict
 
@@ -11,6 +12,10 @@ import uvloop
 from websockets.asyncio.server import broadcast, serve
 
 COMPRESSION = "deflate" if "compressed" in sys.argv[2:] else None
+CONTEXT = None
+if sys.argv[2:3] == ["tls"]:
+    CONTEXT = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    CONTEXT.load_cert_chain(*sys.argv[3:5])
 channels = defaultdict(set)
 
 
@@ -35,6 +40,7 @@ async def main():
         "127.0.0.1",
         int(sys.argv[1]),
         compression=COMPRESSION,
+        ssl=CONTEXT,
         ping_interval=None,
         backlog=1024,
         max_size=None,

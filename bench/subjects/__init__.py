@@ -1,9 +1,11 @@
 """What is measured, one subject a module."""
 
-from subjects import channels, compression, connecting, echo, fanout, idle, latency, memory, pipeline
+from subjects import channels, compression, connecting, echo, fanout, idle, latency, memory, pipeline, tls
 
-ALL = tuple(
-    module.SUBJECT for module in (echo, fanout, latency, channels, connecting, memory, idle, pipeline, compression)
+ALL = (
+    *(module.SUBJECT for module in (echo, fanout, latency, channels, connecting, memory, idle, pipeline, compression)),
+    tls.SUBJECT,
+    tls.MEMORY,
 )
 BY_NAME = {subject.name: subject for subject in ALL}
 MEASURES = {measure.name: measure for subject in ALL for measure in subject.measures}

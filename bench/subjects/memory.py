@@ -25,10 +25,10 @@ class Memory(Measure):
         running.load(("connect", "-n", "50"), self.path, seconds)
         time.sleep(0.5)
         before = running.resident()
-        with holding(running, CLIENTS, self.path, SETTLE + 1.0):
+        with holding(running, self.clients, self.path, SETTLE + 1.0):
             time.sleep(SETTLE)
             after = running.resident()
-        return Sample((after - before) / CLIENTS)
+        return Sample((after - before) / self.clients)
 
 
 SUBJECT = Subject(

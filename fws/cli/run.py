@@ -13,13 +13,14 @@ import click
 from fws.cli.show import pipelines_of, problems_of
 from fws.compiler import load_generation
 from fws.config import Config, Tcp, Tls, Unix, effective_listen, effective_workers
-from fws.errors import ConfigError
+from fws.errors import ConfigError, StartError
 from fws.generation import Generation
 from fws.log import FORMATS, set_up
 from fws.loop import takes_a_line
 from fws.pulse import pulse_of
-from fws.server import Server, StartError, address_of, bound, given_listener, raise_file_limit, remove_socket_file
-from fws.server import listen as open_listener
+from fws.server import Server, raise_file_limit
+from fws.sockets import address_of, bound, given_listener, remove_socket_file
+from fws.sockets import listen as open_listener
 from fws.tls import Keeper, TlsError
 from fws.workers import supervise
 

@@ -42,7 +42,7 @@ class Origins(msgspec.Struct, frozen=True):
 
 def wants_upgrade(head: Head) -> bool:
     """Whether the request asks for a WebSocket, be it well-formed or not."""
-    return "websocket" in _words(head, "upgrade")
+    return _names(head, "upgrade", "websocket")
 
 
 def check(head: Head) -> str:
@@ -62,10 +62,10 @@ def check(head: Head) -> str:
         raise Refusal(400, "An upgrade request may not have a body.")
     if not wants_upgrade(head):
         raise Refusal(400, 'The Upgrade header does not name "websocket".')
-    if "upgrade" not in _words(head, "connection"):
+    if not _names(head, "connection", "upgrade"):
         raise Refusal(400, 'The Connection header does not name "Upgrade".')
     # The version comes before the key, whose form may differ in another version.
-    if head.all("sec-websocket-version") != ["13"]:
+    if head.all("sec-websocket-version") != ("13",):
         raise Refusal(426, "Only version 13 of WebSocket is served.", [*_UPGRADE, ("Sec-WebSocket-Version", "13")])
     keys = head.all("sec-websocket-key")
     if len(keys) != 1 or not _KEY.fullmatch(keys[0]):
@@ -171,8 +171,10 @@ def _elements(head: Head, name: str) -> list[str]:
     return [element for element in elements if element]
 
 
-def _words(head: Head, name: str) -> list[str]:
-    return [element.lower() for element in _elements(head, name)]
+def _names(head: Head, name: str, word: str) -> bool:
+    """Whether a list header names this word, in any case."""
+    value = (head.get(name) or "").lower()
+    return value == word or word in (element.strip(" \t") for element in value.split(","))
 
 
 def _parse_origin(text: str) -> Origin | None:

@@ -41,7 +41,7 @@ class Head(msgspec.Struct, frozen=True):
 
     `target` is as sent, always in origin-form; `path` is its path, percent-decoded as UTF-8, and `query`
     what follows the `?`, as sent. `version` is "1.1" or "1.0". The names in `headers` are lower-case; the
-    values are Latin-1 without blanks around them.
+    values are Latin-1 without blanks around them, those of a repeated header in a tuple.
     """
 
     method: str
@@ -49,17 +49,20 @@ class Head(msgspec.Struct, frozen=True):
     path: str
     query: str
     version: str
-    headers: tuple[tuple[str, str], ...]
+    headers: dict[str, str | tuple[str, ...]]
 
-    def all(self, name: str) -> list[str]:
-        """Return the value of each header line of this name (in any case), in order."""
-        name = name.lower()
-        return [value for key, value in self.headers if key == name]
+    def all(self, name: str) -> tuple[str, ...]:
+        """Return the value of each header line of this name (in lower case), in order."""
+        value = self.headers.get(name, ())
+        return (value,) if isinstance(value, str) else value
 
     def get(self, name: str) -> str | None:
-        """Return the header's value, repeated lines joined with ", " (RFC 9110 5.3), or None without one."""
-        values = self.all(name)
-        return ", ".join(values) if values else None
+        """Return the value of the header of this name (in lower case), or None without one.
+
+        Repeated lines are joined with ", " (RFC 9110 5.3).
+        """
+        value = self.headers.get(name)
+        return ", ".join(value) if isinstance(value, tuple) else value
 
     @property
     def has_body(self) -> bool:
@@ -87,6 +90,7 @@ class HeadReader:
         "_max_headers",
         "_max_line",
         "_max_size",
+        "_number",
         "_request",
         "_scanned",
         "rest",
@@ -101,7 +105,8 @@ class HeadReader:
         self._scanned = 0  # no line feed before this
         self._empty_lines = 0
         self._request: tuple[str, str, str] | None = None
-        self._headers: list[tuple[str, str]] = []
+        self._headers: dict[str, str | tuple[str, ...]] = {}
+        self._number = 0
         self.rest = b""
 
     def feed(self, data: bytes) -> Head | None:
@@ -151,7 +156,7 @@ class HeadReader:
             return False
         if not line:
             return True
-        number = len(self._headers) + 1
+        self._number = number = self._number + 1
         if number > self._max_headers:
             raise Refusal(431, f"The request has more than {self._max_headers} headers.")
         match = _HEADER.fullmatch(line)
@@ -161,14 +166,19 @@ class HeadReader:
                 f'Header line {number} is not "name: value" on one line, without a blank before the colon '
                 "and without control characters.",
             )
-        self._headers.append((match[1].lower(), match[2].rstrip(" \t")))
+        name, value = match[1].lower(), match[2].rstrip(" \t")
+        held = self._headers.get(name)
+        if held is None:
+            self._headers[name] = value
+        else:
+            self._headers[name] = (held, value) if isinstance(held, str) else (*held, value)
         return False
 
     def _finish(self) -> Head:
         assert self._request is not None
         method, target, version = self._request
         path, _, query = target.partition("?")
-        head = Head(method, target, _decode_path(path), query, version, tuple(self._headers))
+        head = Head(method, target, _decode_path(path), query, version, self._headers)
         _check_host(head)
         _check_framing(head)
         return head

@@ -43,7 +43,7 @@ def request(**changes: str | list[str] | None) -> Head:
 
 def made(method: str = "GET", version: str = "1.1", **more: str) -> Head:
     """A head that the reader would not let through."""
-    headers = tuple((name.lower().replace("_", "-"), value) for name, value in (UPGRADE | more).items())
+    headers = {name.lower().replace("_", "-"): value for name, value in (UPGRADE | more).items()}
     return Head(method, "/", "/", "", version, headers)
 
 

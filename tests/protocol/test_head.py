@@ -71,8 +71,8 @@ class TestAccepted:
         assert head.path == "/chat/bücher"
         assert head.query == "name=ada&x=%2F"
         assert len(head.headers) == 12
-        assert head.headers[0] == ("host", "localhost:9000")
-        assert head.get("Sec-WebSocket-Key") == "dGhlIHNhbXBsZSBub25jZQ=="
+        assert head.get("host") == "localhost:9000"
+        assert head.get("sec-websocket-key") == "dGhlIHNhbXBsZSBub25jZQ=="
         assert head.get("authorization") is None
         assert not head.has_body
 
@@ -92,7 +92,7 @@ class TestAccepted:
 
     def test_repeated_headers_are_joined_in_order(self):
         head = read(b"GET / HTTP/1.1\r\n" + HOST + b"X-Tag: a\r\nOther: -\r\nx-tAG:b, c\r\n\r\n")
-        assert head.all("X-Tag") == ["a", "b, c"]
+        assert head.all("x-tag") == ("a", "b, c")
         assert head.get("x-tag") == "a, b, c"
 
     @pytest.mark.parametrize(
@@ -279,7 +279,7 @@ class TestLimits:
 
     def test_number_of_headers(self):
         start, line = b"GET / HTTP/1.0\r\n", b"X: a\r\n"
-        assert len(read(start + line * MAX_HEADERS + b"\r\n").headers) == MAX_HEADERS
+        assert len(read(start + line * MAX_HEADERS + b"\r\n").all("x")) == MAX_HEADERS
         assert refused(start + line * (MAX_HEADERS + 1)).status == 431
 
     def test_whole_head(self):
@@ -392,5 +392,9 @@ def test_what_is_accepted_h11_reads_alike(stream):
         head.target.encode(),
         head.version.encode(),
     )
-    assert list(request.headers) == [(name.encode(), value.encode("latin-1")) for name, value in head.headers]
+    theirs_by_name: dict[str, tuple[str, ...]] = {}
+    for name, value in request.headers:
+        key = name.decode()
+        theirs_by_name[key] = (*theirs_by_name.get(key, ()), value.decode("latin-1"))
+    assert theirs_by_name == {name: head.all(name) for name in head.headers}
     assert theirs.trailing_data[0] == rest
