@@ -272,7 +272,8 @@ class Connection:
         """Let the client's greenlet serve something that does not come from the peer, when its turn comes."""
         if self._backlog is None:
             self._backlog = deque()
-            self._hub.scheduler.soon(self._wake)
+            # Hundreds may be handed the same publication, and each have a turn's work of them.
+            self._hub.scheduler.later(self._wake)
         self._backlog.append(event)
 
     def _wake(self) -> None:
