@@ -30,10 +30,11 @@ debian:
 	@test "$$(id -u)" = 0 || { echo "missing: $(PACKAGES); install it, or run this as root"; exit 1; }
 	@export DEBIAN_FRONTEND=noninteractive; apt-get update -qq && apt-get install -y -qq --no-install-recommends $(PACKAGES) >/dev/null
 
-# What the tests run beside fws: a browser, Redis with its Sentinel, the proxies of docs/deploy.md, and a client of TLS.
+# What the tests run beside fws: a browser, Redis with its Sentinel, the proxies of docs/deploy.md, a client of TLS, and
+# a network of their own.
 .PHONY: programs
 programs:
-	@PATH=$$PATH:/usr/sbin; for pair in chromium:fonts-noto-color-emoji redis-server: redis-sentinel: nginx: haproxy: openssl:; do \
+	@PATH=$$PATH:/usr/sbin; for pair in chromium:fonts-noto-color-emoji redis-server: redis-sentinel: nginx: haproxy: openssl: ip:iproute2; do \
 	  command -v $${pair%%:*} >/dev/null || echo $${pair%%:*} $${pair#*:}; \
 	done | xargs -r sh -c '$(MAKE) -s debian PACKAGES="$$*"' -
 

@@ -58,6 +58,10 @@ class Entry:
         """Bytes that it takes as long as it waits."""
         return ENTRY + len(self._payload)
 
+    def has(self, kind: int) -> bool:
+        """Whether `frame` has made that already."""
+        return kind in self._frames
+
     def frame(self, kind: int) -> bytes:
         """The frame for receivers of this kind: plain (0), or compressed with a window of so many bits."""
         frame = self._frames.get(kind)
@@ -162,17 +166,50 @@ class Channel:
         total = len(self._receivers)
         plain = self._frames[0]
         chunk = CHUNK if len(plain) < LARGE else 1
-        while self._position < total:
-            start = self._position
-            self._position += chunk
-            rest = self._rest = dict(send_each(self._receivers, start, self._position, plain))
-            while rest:
-                self._serve(*rest.popitem())
-            if perf_counter() > until and self._position < total:
+        begun = False
+        while self._partly or self._rest or self._position < total:
+            if begun and perf_counter() > until:
                 return None
+            begun = begun or bool(self._partly or self._rest)
+            if self._partly:
+                client, first = self._partly.popitem()
+                self._write_part(client, first, until)
+            elif self._rest:
+                client, sent = self._rest.popitem()
+                if client.kind == DELIVER:
+                    self._write_part(client, 0, until)
+                elif self._encode(client.kind):
+                    self._serve(client, sent)
+                else:
+                    self._rest[client] = sent
+            else:
+                start = self._position
+                self._position += chunk
+                self._rest = dict(send_each(self._receivers, start, self._position, plain))
         weight = sum(entry.weight for entry in self._batch)
         self._batch, self._receivers, self._frames, self._places = [], [], {}, None
         return weight
+
+    def _encode(self, kind: int) -> bool:
+        """Whether the batch is encoded for receivers of this kind; else the next of its entries is now."""
+        if kind not in self._frames:
+            for entry in self._batch:
+                if not entry.has(kind):
+                    entry.frame(kind)
+                    return False
+        return True
+
+    def _write_part(self, client: Client, first: int, until: float) -> None:
+        """Write entries of the batch to one client, from this one on; a `deliver` pipeline's until the time is over."""
+        if client.kind != DELIVER:
+            self._write(client, self._batch[first:])
+            return
+        for number, entry in enumerate(self._batch[first:], first + 1):
+            if entry.excluded is not client:
+                client.deliver(entry.publication, entry.weight)
+            if perf_counter() > until and number < len(self._batch):
+                self._partly[client] = number
+                return
 
     def _begin(self) -> None:
         self._batch, self.waiting = self.waiting, []
@@ -184,12 +221,9 @@ class Channel:
             if entry.excluded is not None:
                 ahead.setdefault(entry.excluded, 0)
         if ahead:
-            # They get a part of the batch: at once, as these are few.
+            # They get a part of the batch.
             self._receivers = [client for client in self.members if client not in ahead]
             self._partly = {client: start for client, start in ahead.items() if client in self.members}
-            while self._partly:
-                client, start = self._partly.popitem()
-                self._write(client, self._batch[start:])
 
     def _serve(self, client: Client, sent: int = 0) -> None:
         """Give a receiver its batch, of which it has got so many bytes."""

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import logging
 from collections import deque
+from collections.abc import Callable
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from gevent import GreenletExit, get_hub, kill
 from greenlet import greenlet
 
-from fws.loop import BUDGET, pause
+from fws.loop import BUDGET, overdue, queue_up
 from fws.outbox import Outbox
 from fws.protocol.frames import Decoder
 from fws.transport import MAX_READ
@@ -32,6 +33,8 @@ READ = 16 * 1024
 READ_DEFLATED = 512, 4 * 1024
 # How much may become of it: deflate's best ratio is 1,032 to 1.
 RATIO = 1024
+# Of what may be read in one go, the part that is little: it is served at once, whoever else wants a turn.
+LITTLE = 1 / 32
 
 
 def read_of(max_message: int, compressed: bool) -> int:
@@ -64,6 +67,7 @@ class Connection:
         "_metered",
         "_parked",
         "_paused",
+        "_publishes",
         "_read",
         "_throttled",
         "_transport",
@@ -94,6 +98,8 @@ class Connection:
         self._heard = False
         # Of the transport, when `made_progress` last asked.
         self._arrived = 0
+        # Whether serving it, in the loop, has ever published anything.
+        self._publishes = False
         # What may be read before the clock is asked whether it is too fast.
         self._bytes_left = self._messages_left = 0.0
         self._metered = 0.0
@@ -144,16 +150,14 @@ class Connection:
         assert self._transport is not None
         self._transport.start_reading(self._readable)
         if data:
-            try:
-                self._take(data)
-            except BaseException as error:
-                self._failed(error)
+            self._guard(self._take, data)
 
     def _readable(self) -> None:
         """In the loop: there are bytes, or the end."""
         transport, decoder = self._transport, self._decoder
         assert transport is not None
-        if self._backlog is not None or self._hub.crowded:
+        # Where too much is on its way to members, those wait who add to it. What is served in a greenlet waits there.
+        if self._backlog is not None or (self._publishes and self._hub.crowded):
             self._pause()
             return
         left = decoder.left if decoder is not None else 0
@@ -165,10 +169,12 @@ class Connection:
         data = transport.receive(read)
         if data:
             self._bytes_left -= len(data)
-            try:
-                self._take(data)
-            except BaseException as error:
-                self._failed(error)
+            if len(data) > self._read * LITTLE and (self._hub.scheduler.crowded or overdue()):
+                # Many who send much have a round of the loop together, and each of them may take milliseconds.
+                self._backlog = deque((memoryview(data),))
+                self._hub.scheduler.later(self._wake if self._waits else self._go_on)
+            else:
+                self._guard(self._take, data)
             if self._bytes_left < 0 or self._messages_left < 0:
                 self._meter()
         elif data is not None:
@@ -218,6 +224,17 @@ class Connection:
             self._paused = False
             self._transport.start_reading(self._readable)
 
+    def _guard(self, serve: Callable[[Any], None], what: Any) -> None:
+        """Serve something, and see whether that publishes."""
+        hub = self._hub
+        weight = hub.weight
+        try:
+            serve(what)
+        except BaseException as error:
+            self._failed(error)
+        if hub.weight > weight:
+            self._publishes = True
+
     def _take(self, data: bytes) -> None:
         """In the loop: serve bytes, or leave them to the greenlet."""
         if self._waits:
@@ -259,10 +276,10 @@ class Connection:
     def _go_on(self) -> None:
         """In the loop, after others had their turn."""
         backlog, self._backlog = self._backlog, None
-        try:
-            self._serve_in_loop(list(backlog or ()))
-        except BaseException as error:
-            self._failed(error)
+        if backlog and type(backlog[0]) is memoryview:
+            self._guard(self._take, backlog[0].tobytes())
+        else:
+            self._guard(self._serve_in_loop, list(backlog or ()))
         if self._backlog is None:
             self._resume()
 
@@ -270,7 +287,8 @@ class Connection:
         """Let the client's greenlet serve something that does not come from the peer, when its turn comes."""
         if self._backlog is None:
             self._backlog = deque()
-            self._hub.scheduler.soon(self._wake)
+            # Hundreds may be handed the same publication, and each have a turn's work of them.
+            self._hub.scheduler.later(self._wake)
         self._backlog.append(event)
 
     def _wake(self) -> None:
@@ -310,15 +328,16 @@ class Connection:
         while backlog:
             event = backlog.popleft()
             if type(event) is memoryview:
-                backlog.extendleft(reversed(self._decode(self.filter_data(event.tobytes()))))
+                data = event.tobytes()
+                backlog.extendleft(reversed(self._decode(self.filter_data(data) if self._filters_data else data)))
                 continue
             if backlog and not outbox.corked:
                 outbox.cork()
                 # Should a filter wait, the loop's next callback sends what the ones before it were answered.
                 self._hub.scheduler.soon(outbox.uncork)
             self.serve(event)
-            if perf_counter() > until:
-                pause()
+            if backlog and perf_counter() > until:
+                queue_up(self._hub.scheduler.later)
                 until = perf_counter() + BUDGET
         outbox.uncork()
         self._backlog = None

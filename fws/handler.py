@@ -155,7 +155,7 @@ class Handler(WebSocketHandler):
     def _shake(self, tls: Keeper) -> bool:
         """Do the TLS handshake. What does not speak TLS is closed, with no more than a debug line."""
         try:
-            self.socket = tls.shake(self.socket)
+            self.socket = tls.shake(self.socket, self.server.hub.scheduler)
         except OSError as error:
             self.server.hub.metrics.count("tls_failures")
             logger.debug("no TLS with %s: %s", self._address(), reason_of(error))

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 # A publication made by a `publication` filter makes another, and so on: longer chains than this are loops.
 MAX_HOPS = 8
-# Bytes on their way to members. Above the first nobody is read, and publishers with a greenlet of their own wait;
+# Bytes on their way to members. Above the first who publishes is not read, or waits in a greenlet of its own;
 # above the second what is published is dropped and counted: it comes from one message that makes very many.
 CROWDED = 1024 * 1024
 FULL = 16 * 1024 * 1024
@@ -51,7 +51,8 @@ class Hub:
         clients: all that are connected, by id.
         pending: channels with something on its way, in the order of their turns.
         alarms: what is to be done at a time; the sweeper looks after it.
-        crowded: whether so much is on its way that nothing more should be read.
+        weight: bytes that are on their way to members.
+        crowded: whether these are so many that nothing more should be published.
     """
 
     def __init__(
@@ -77,7 +78,7 @@ class Hub:
         self._arriving: dict[str, Client] = {}
         self._channels: dict[str, Channel] = {}
         self._everyone = Channel(None)
-        self._weight = 0
+        self.weight = 0
         self._uncrowded: list[Callable[[], None]] = []
         # Publications whose channel's `publication` filters are still with earlier ones.
         self._unfiltered: dict[str | None, deque[Publication]] = {}
@@ -216,7 +217,7 @@ class Hub:
         Raises:
             TypeError: a message that JSON cannot carry, where no `publication` filter may make another of it.
         """
-        if self._weight > FULL:
+        if self.weight > FULL:
             self.metrics.count("publications_dropped")
             return
         if self.generation.publication:
@@ -241,8 +242,8 @@ class Hub:
         self.pending[channel] = None
 
     def _weigh(self, change: int) -> None:
-        self._weight += change
-        if self._weight > CROWDED:
+        self.weight += change
+        if self.weight > CROWDED:
             self.crowded = True
         elif self.crowded:
             self.crowded = False

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
+from functools import partial
 from select import POLLOUT
 from time import perf_counter, time
 from typing import Any, TextIO
 
 from gevent import Timeout, get_hub, spawn_raw
+from gevent.hub import Waiter
 from gevent.monkey import get_original
 
 # Longest work done in one go before others have their turn, in seconds. With a bound of 100 ms on anyone's wait, a few
@@ -29,6 +32,13 @@ def pause() -> None:
     hub.wait(hub.loop.timer(0.0))
 
 
+def queue_up(later: Callable[[Callable[[], None]], None]) -> None:
+    """Wait for a turn of `Scheduler.later`. From a greenlet."""
+    waiter = Waiter()
+    later(partial(waiter.switch, None))
+    waiter.get()
+
+
 def overdue() -> bool:
     """Whether this round of the loop has lasted longer than a turn may, whoever used it up."""
     return time() - get_hub().loop.now() > BUDGET  # type: ignore[no-any-return]
@@ -44,13 +54,21 @@ class Scheduler:
         self.soon: Callable[..., Any] = loop.run_callback
         """Call before the loop looks at the sockets again."""
         self._timer = loop.timer(0.0)
-        self._calls: list[Callable[[], None]] = []
+        self._calls: deque[Callable[[], None]] = deque()
+
+    @property
+    def crowded(self) -> bool:
+        """Whether calls wait for their turn."""
+        return bool(self._calls)
 
     def later(self, call: Callable[[], None]) -> None:
-        """Call after the loop has looked at the sockets, and at who else wants a turn."""
-        if not self._calls:
-            self._timer.start(self._run)
+        """Call after the loop has looked at the sockets, and after those who wait for a turn already.
+
+        They share one turn in each round of the loop: however many there are, who has little to say waits for one.
+        """
         self._calls.append(call)
+        if not self._timer.active:
+            self._timer.start(self._run)
 
     def after(self, seconds: float, call: Callable[[], None]) -> None:
         """Call in so many seconds."""
@@ -63,9 +81,15 @@ class Scheduler:
         timer.start(run)
 
     def _run(self) -> None:
-        calls, self._calls = self._calls, []
-        for call in calls:
-            self.soon(call)  # one that raises must not take the others with it
+        calls, until = self._calls, perf_counter() + BUDGET
+        try:
+            for _ in range(len(calls)):
+                calls.popleft()()
+                if perf_counter() > until:
+                    break
+        finally:  # one that raises does not take the others with it
+            if calls and not self._timer.active:
+                self._timer.start(self._run)
 
     def spawn(self, function: Callable[..., Any], *arguments: Any) -> None:
         """Call in a greenlet of its own, which may wait."""

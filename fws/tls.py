@@ -12,7 +12,7 @@ from gevent import socket, ssl
 
 from fws.config import Tls
 from fws.errors import FwsError
-from fws.loop import overdue, pause
+from fws.loop import Scheduler, overdue, queue_up
 
 logger = logging.getLogger("fws")
 
@@ -65,8 +65,11 @@ class Keeper:
         else:
             logger.info("certificate and key are loaded anew")
 
-    def shake(self, sock: Any) -> Any:
+    def shake(self, sock: Any, scheduler: Scheduler) -> Any:
         """Do the handshake on an accepted socket. Waits for the peer; the caller limits how long.
+
+        Args:
+            scheduler: gives turns where many want one.
 
         Returns:
             The socket for what is inside TLS.
@@ -78,8 +81,8 @@ class Keeper:
         try:
             socket.wait_read(inner.fileno())
             # A signature takes a millisecond, and many may ask for one at the same time.
-            while overdue():
-                pause()
+            if scheduler.crowded or overdue():
+                queue_up(scheduler.later)
             inner.do_handshake()
         except BaseException:
             inner.close()

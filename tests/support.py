@@ -205,6 +205,10 @@ class Loop:
     def soon(self, call: Callable[..., None], *arguments: Any) -> None:
         self._soon.append(lambda: call(*arguments))
 
+    @property
+    def crowded(self) -> bool:
+        return bool(self._later)
+
     def later(self, call: Callable[[], None]) -> None:
         self._later.append(call)
 

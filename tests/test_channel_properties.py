@@ -387,7 +387,7 @@ class Play:
             if client.close_code == 1013 and expected.certain is None:
                 assert expected.peer.protocol.close_rcvd is not None, "a slow consumer is not told"
         assert self.harness.faults == 0
-        assert (self.hub._weight, self.hub.crowded) == (0, False)
+        assert (self.hub.weight, self.hub.crowded) == (0, False)
         for client in list(self.hub.clients.values()):
             self.harness.leave(client)
         assert self.hub.channels() == []

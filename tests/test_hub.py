@@ -99,16 +99,44 @@ def test_one_who_joins_gets_what_is_published_from_then_on(harness: Harness) -> 
     assert harness.sent(client) == ["between"]
 
 
-def test_nobody_is_read_while_too_much_is_on_its_way(harness: Harness) -> None:
-    client = harness.connect()
+def test_who_publishes_is_not_read_while_too_much_is_on_its_way_and_others_are(tmp_path: Path) -> None:
+    """A room that is flooded held up everybody, also who was not in it, for half a second."""
+    harness = build(PLAIN + '[endpoints."/echo"]\nconnect = ["join other"]\nmessage = ["echo"]\n', tmp_path)
+    client, other = harness.connect(), harness.connect("/echo")
+    harness.client_says(client, "first")
+    harness.client_says(other, "first")
+    assert harness.sent(client) == harness.sent(other) == ["first"]
     in_hub(lambda: harness.hub.publish("all", "x" * CROWDED))
     assert harness.hub.crowded
-    harness.peers[client].wire.arrive(harness.peers[client].frame("hello"))
-    in_hub(harness.peers[client].wire.poll)
+    for one in (client, other):
+        harness.peers[one].wire.arrive(harness.peers[one].frame("hello"))
+        in_hub(harness.peers[one].wire.poll)
     assert client.busy
+    assert not other.busy
+    assert harness.peers[other].read() == ["hello"]
+    assert harness.hub.crowded
     assert harness.sent(client) == ["x" * CROWDED, "hello"]
     assert not harness.hub.crowded
     assert not client.busy
+
+
+@pytest.mark.usefixtures("short_turns")
+@pytest.mark.parametrize("excluded", [False, True])
+def test_many_publications_to_members_with_a_deliver_pipeline_are_not_delivered_at_once(
+    tmp_path: Path, excluded: bool
+) -> None:
+    """A batch of a thousand went to sixty-four members in one turn, which took half a second."""
+    harness = build('[pipelines]\nconnect = ["join all"]\ndeliver = ["log level=debug"]\n', tmp_path)
+    first, second = harness.connect(), harness.connect()
+    exclude = first.id if excluded else None
+    for number in range(10):
+        harness.hub.publish("all", f"{number}", exclude=exclude)
+    harness.loop.turn()
+    # A frame of these has three bytes.
+    assert sum(len(harness.peers[one].wire.written) for one in (first, second)) <= 3
+    heard = [str(number) for number in range(10)]
+    assert harness.sent(second) == heard
+    assert harness.sent(first) == ([] if excluded else heard)
 
 
 def test_a_publisher_with_a_greenlet_waits_while_too_much_is_on_its_way(harness: Harness) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -31,12 +32,13 @@ class Running:
         environ: dict[str, str],
         program: tuple[str, ...] = ("-m", "fws"),
         tls: ssl.SSLContext | None = None,
+        inside: tuple[str, ...] = (),
     ) -> None:
         self.tls = tls
         unset = ("PORT", "FWS_LISTEN", "REDIS_URL", "WEB_CONCURRENCY")
         environment = {key: value for key, value in os.environ.items() if key not in unset}
         self.process = subprocess.Popen(
-            [sys.executable, *program, *arguments],
+            [*inside, sys.executable, *program, *arguments],
             cwd=folder,
             env=environment | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"} | environ,
             stdin=subprocess.DEVNULL,
@@ -131,13 +133,13 @@ def tls(request: pytest.FixtureRequest) -> bool:
     return bool(getattr(request, "param", False))
 
 
-@pytest.fixture
-def serve(tmp_path: Path, tls: bool, authority: Authority) -> Iterator[Serve]:
-    """`serve(toml, *arguments, pipelines={"name": source}, **environ)` gives a running server."""
+@contextlib.contextmanager
+def launcher(folder: Path, authority: Authority | None) -> Iterator[Serve]:
+    """`serve` for a folder; with an authority over TLS. What was started is ended."""
     servers = []
     secure: list[str] = []
     context = None
-    if tls:
+    if authority is not None:
         cert, key = authority.sign()
         secure = ["--cert", str(cert), "--key", str(key)]
         context = ssl.create_default_context(cafile=authority.file)
@@ -149,22 +151,36 @@ def serve(tmp_path: Path, tls: bool, authority: Authority) -> Iterator[Serve]:
         listen: str | None = "127.0.0.1:0",
         ready: bool = True,
         program: tuple[str, ...] = ("-m", "fws"),
+        inside: tuple[str, ...] = (),
         **environ: str,
     ) -> Running:
         if isinstance(toml, Path):
             conf = toml
         else:
-            (tmp_path / "conf").mkdir(exist_ok=True)
-            conf = tmp_path / "conf" / "test.toml"
+            (folder / "conf").mkdir(exist_ok=True)
+            conf = folder / "conf" / "test.toml"
             conf.write_text(toml)
             for name, source in (pipelines or {}).items():
-                (tmp_path / "pipelines").mkdir(exist_ok=True)
-                (tmp_path / "pipelines" / f"{name}.py").write_text(source)
+                (folder / "pipelines").mkdir(exist_ok=True)
+                (folder / "pipelines" / f"{name}.py").write_text(source)
         address = [] if listen is None else ["--listen", listen]
-        running = Running(["run", str(conf), *address, *secure, *arguments], tmp_path, environ, program, context)
+        words = ["run", str(conf), *address, *secure, *arguments]
+        running = Running(words, folder, environ, program, context, inside)
         servers.append(running)
         return running.ready() if ready else running
 
-    yield start
-    for running in servers:
-        running.end()
+    try:
+        yield start
+    finally:
+        for running in servers:
+            running.end()
+
+
+@pytest.fixture
+def serve(tmp_path: Path, tls: bool, authority: Authority) -> Iterator[Serve]:
+    """`serve(toml, *arguments, pipelines={"name": source}, **environ)` gives a running server.
+
+    `inside` is a command that runs the server's, as that of another network namespace.
+    """
+    with launcher(tmp_path, authority if tls else None) as start:
+        yield start

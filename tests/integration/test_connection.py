@@ -6,7 +6,6 @@ import contextlib
 import json
 import socket
 import struct
-import threading
 import time
 import urllib.error
 import urllib.request
@@ -200,34 +199,6 @@ def test_compression_is_off_until_asked_for_and_then_works(serve: Serve) -> None
             assert client.recv() == message
 
 
-def test_a_deflate_bomb_is_stopped_at_the_message_limit(serve: Serve) -> None:
-    import zlib
-
-    server = serve("[server]\ncompression = true\n" + ECHO)
-    compressor = zlib.compressobj(9, zlib.DEFLATED, -15)
-    bomb = compressor.compress(b"\0" * 200_000_000) + compressor.flush(zlib.Z_SYNC_FLUSH)
-    with server.connect() as sock:
-        raw = Raw(sock, "/", "Sec-WebSocket-Extensions: permessage-deflate")
-        assert b"permessage-deflate" in raw.head
-        raw.send(TEXT, bomb[:-4], rsv=4)
-        assert raw.close_code()[0] == 1009
-
-
-def test_a_handshake_that_dawdles_is_ended(serve: Serve) -> None:
-    server = serve('[limits]\nhandshake_timeout = "1s"\n' + ECHO)
-    begin = time.monotonic()
-    with server.connect() as sock:
-        got = b""
-        with contextlib.suppress(OSError):
-            for byte in request() * 2:
-                sock.sendall(bytes([byte]))
-                time.sleep(0.05)
-        assert time.monotonic() - begin < 4
-        with contextlib.suppress(ConnectionResetError):
-            got = sock.recv(4096)
-        assert got == b"" or got.startswith(b"HTTP/1.1 408 ")
-
-
 def test_pings_and_the_end_of_who_does_not_answer(serve: Serve) -> None:
     server = serve(
         """
@@ -306,63 +277,6 @@ def test_plain_requests_share_a_connection(serve: Serve) -> None:
     with server.connect() as sock:
         two = b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\nGET /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
         assert answer(sock, two).count(b"HTTP/1.1 200 OK") == 2
-
-
-def test_hundreds_of_clients_and_slow_readers_among_them(serve: Serve) -> None:
-    """One slow reader must not cost the others anything (gevent-websocket's C5)."""
-    server = serve(
-        """
-        [limits]
-        max_outbox = "256KiB"
-        close_timeout = "1s"
-        [pipelines]
-        connect = ["join all"]
-        message = ["broadcast all"]
-        """
-    )
-    payload = b"x" * 50_000
-    slow, fast = [], []
-    try:
-        for number in range(300):
-            sock = server.connect()
-            if number % 30 == 0:
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-                slow.append(Raw(sock))
-            else:
-                fast.append(Raw(sock))
-        publisher = fast[0]
-        counts: dict[int, int] = {}
-        reading = fast[1:]
-
-        def read(raw: Raw) -> None:
-            for _ in range(100):
-                assert raw.receive() == (TEXT, payload)
-                counts[id(raw)] = counts.get(id(raw), 0) + 1
-
-        threads = [threading.Thread(target=read, args=(raw,)) for raw in reading]
-        mine = threading.Thread(target=lambda: [publisher.receive() for _ in range(100)])
-        for thread in (*threads, mine):
-            thread.start()
-        for _ in range(100):
-            publisher.send(TEXT, payload)
-        for thread in (*threads, mine):
-            thread.join(60)
-        assert len(counts) == len(reading)
-        assert set(counts.values()) == {100}
-        # Those who did not read are told why, if they ever look, and are cut off.
-        codes = []
-        for raw in slow:
-            with contextlib.suppress(EOFError, OSError):
-                codes.append(raw.close_code())
-        assert all(code == (1013, "too slow") for code in codes)
-        until = time.monotonic() + 10
-        while json.load(urllib.request.urlopen(server.page + "/healthz", context=server.tls))["clients"] > len(fast):
-            assert time.monotonic() < until
-            time.sleep(0.1)
-    finally:
-        for raw in slow + fast:
-            raw.sock.close()
-    assert "Traceback" not in server.output
 
 
 def test_frames_of_two_senders_are_never_torn(serve: Serve) -> None:

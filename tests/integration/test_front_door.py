@@ -1,4 +1,4 @@
-"""What may come in at the front door: strict heads, trusted proxies, sockets that are passed or have owners."""
+"""What may come in at the front door: trusted proxies, and sockets that are passed or have owners."""
 
 from __future__ import annotations
 
@@ -25,60 +25,6 @@ BEHIND = '[server]\ntrusted_proxies = ["127.0.0.1", "unix:"]\n' + ADDRESS
 @pytest.fixture(params=[False, True], ids=["http", "https"])
 def tls(request: pytest.FixtureRequest) -> bool:
     return bool(request.param)
-
-
-GET = b"GET /healthz HTTP/1.1\r\nHost: a\r\n"
-# Each is sent with a second request behind it, which must not be answered.
-AMBIGUOUS = {
-    "an underscore in a length": (GET + b"Content-Length: 1_0\r\n\r\n0123456789", 400),
-    "a sign in a length": (GET + b"Content-Length: +3\r\n\r\nabc", 400),
-    "two lengths": (GET + b"Content-Length: 3\r\nContent-Length: 5\r\n\r\nabc", 400),
-    "two equal lengths": (GET + b"Content-Length: 3\r\nContent-Length: 3\r\n\r\nabc", 400),
-    "gzip, chunked": (GET + b"Transfer-Encoding: gzip, chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n", 501),
-    "vertical tab chunked": (GET + b"Transfer-Encoding: \x0bchunked\r\n\r\n0\r\n\r\n", 400),
-    "chunked and a length": (GET + b"Transfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n0\r\n\r\n", 400),
-    "a blank before the colon": (GET + b"Content-Length : 3\r\n\r\nabc", 400),
-    "a folded line": (GET + b"X: a\r\n b\r\n\r\n", 400),
-    "HTTP/0.9": (b"GET /\r\n", 505),
-    "HTTP/2": (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505),
-    "HTTP/1.2": (GET.replace(b"1.1", b"1.2") + b"\r\n", 505),
-    "bare line feeds": (GET.replace(b"\r\n", b"\n") + b"\n", 400),
-    "a bare carriage return": (GET + b"X: a\rb\r\n\r\n", 400),
-    "a NUL": (GET + b"X: a\0b\r\n\r\n", 400),
-    "no Host": (b"GET /healthz HTTP/1.1\r\n\r\n", 400),
-    "two Hosts": (GET + b"Host: b\r\n\r\n", 400),
-    "a wrong Host": (b"GET /healthz HTTP/1.1\r\nHost: a b\r\n\r\n", 400),
-    "absolute form": (b"GET http://b/healthz HTTP/1.1\r\nHost: a\r\n\r\n", 400),
-    "megabytes of headers": (GET + b"".join(b"X%d: %s\r\n" % (n, b"y" * 8000) for n in range(90)), 431),
-    "a hundred and one headers": (GET + b"X: y\r\n" * 100 + b"\r\n", 431),
-    "a long line": (GET + b"X: " + b"y" * 9000 + b"\r\n\r\n", 431),
-    "a long target": (b"GET /" + b"a" * 9000 + b" HTTP/1.1\r\nHost: a\r\n\r\n", 414),
-    "POST": (GET.replace(b"GET", b"POST") + b"Content-Length: 3\r\n\r\nabc", 405),
-    "a body": (GET + b"Content-Length: 3\r\n\r\nabc", 400),
-    "OPTIONS": (GET.replace(b"GET", b"OPTIONS") + b"\r\n", 405),
-    "CONNECT": (b"CONNECT a:80 HTTP/1.1\r\nHost: a\r\n\r\n", 405),
-    "TRACE": (GET.replace(b"GET", b"TRACE") + b"\r\n", 405),
-}
-
-
-def test_what_is_ambiguous_gets_one_refusal_and_the_end(serve: Serve) -> None:
-    server = serve(ADDRESS)
-    for name, (sent, status) in AMBIGUOUS.items():
-        with server.connect() as sock, contextlib.suppress(BrokenPipeError):
-            got = answer(sock, sent + GET + b"\r\n")
-            assert got.startswith(b"HTTP/1.1 %d " % status), (name, got)
-            assert got.count(b"HTTP/1.1 ") == 1, (name, got)
-            assert b"connection: close" in got.lower(), name
-    assert "Traceback" not in server.output
-
-
-def test_a_slow_head_gets_408(serve: Serve) -> None:
-    server = serve('[limits]\nhandshake_timeout = "1s"\n' + ADDRESS)
-    with server.connect() as sock:
-        begin = time.monotonic()
-        sock.sendall(GET)
-        assert answer(sock, b"X: y\r\n").startswith(b"HTTP/1.1 408 ")
-        assert 0.5 < time.monotonic() - begin < 4
 
 
 def address_seen(sock: socket.socket, *lines: str, before: bytes = b"") -> str:

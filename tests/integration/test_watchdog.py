@@ -1,18 +1,15 @@
-"""What holds the loop is named while it does; and a stuck log stops nothing."""
+"""What holds the loop is named while it does, and so is a filter that waits though it promised not to."""
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import pytest
 from websockets.sync.client import connect
 
-from tests.integration.conftest import ROOT, Serve
+from tests.integration.conftest import Serve
+from tests.integration.raw import TEXT, Raw
 
 HOLD = """
 import re
@@ -80,35 +77,27 @@ def test_a_filter_that_waits_is_not(serve: Serve) -> None:
     assert "is held" not in server.output
 
 
-def test_a_log_pipe_that_nobody_reads_stops_nothing(tmp_path: Path) -> None:
-    (tmp_path / "a.toml").write_text('[pipelines]\nmessage = ["log", "echo"]\n')
-    reading, writing = os.pipe()
-    command = [sys.executable, "-m", "fws", "run", "a.toml", "--listen", "127.0.0.1:0"]
-    environ = {"PYTHONPATH": str(ROOT), "PATH": os.environ["PATH"], "PYTHONUNBUFFERED": "1"}
-    with subprocess.Popen(command, cwd=tmp_path, env=environ, stdout=subprocess.PIPE, stderr=writing) as process:
-        try:
-            assert process.stdout is not None
-            url = ""
-            while not url:
-                line = process.stdout.readline().decode()
-                url = line.split()[1] if "connect" in line else ""
-            with connect(url) as client:
-                for number in range(200):
-                    # Each message is a line, until the pipe of 64 KiB is full and beyond.
-                    message = f"{number} " + "x" * 3000
-                    client.send(message)
-                    assert client.recv(timeout=10) == message
-                os.set_blocking(writing, False)
-                try:
-                    while os.write(writing, b"x" * 4096):
-                        pass
-                except BlockingIOError:
-                    pass
-                client.send("still here")
-                assert client.recv(timeout=10) == "still here"
-            process.terminate()
-            assert process.wait(10) == 0
-        finally:
-            process.kill()
-            os.close(reading)
-            os.close(writing)
+def test_a_filter_that_breaks_its_promise_is_named_and_holds_nobody_up(serve: Serve) -> None:
+    source = """
+import time
+from fws import Filter
+
+
+class Hasty(Filter):
+    waits = False
+
+    def message(self, client, message):
+        if message == "sleep":
+            time.sleep(3600)
+"""
+    server = serve('[pipelines]\nmessage = ["hasty", "echo"]\n', pipelines={"hasty": source})
+    with server.connect() as sock:
+        raw = Raw(sock)
+        raw.send(TEXT, b"sleep")
+        raw.send(TEXT, b"still here")
+        assert raw.receive() == (TEXT, b"still here")
+    server.wait_for(
+        r"message failed in (\S+\.)?hasty\.Hasty\.message \(hasty\.py:11.*\) for client \S+: "
+        r"it waits, though its filter promises `waits = False`"
+    )
+    assert "Traceback" not in server.output
