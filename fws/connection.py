@@ -31,8 +31,8 @@ logger = logging.getLogger("fws")
 READ = 16 * 1024
 # How much compressed data is inflated in one go: at deflate's best ratio of 1,030 to 1 this becomes 4 MiB.
 READ_DEFLATED = 4 * 1024
-# Of what may be read in one go, the part that is little: it is served at once, whoever else wants a turn.
-LITTLE = 1 / 32
+# So many bytes are little: they are served at once, whoever else wants a turn.
+LITTLE = 256
 
 
 class Connection:
@@ -154,7 +154,7 @@ class Connection:
         data = transport.receive(read)
         if data:
             self._bytes_left -= len(data)
-            if len(data) > self._read * LITTLE and (self._hub.scheduler.crowded or overdue()):
+            if len(data) > LITTLE and (self._hub.scheduler.crowded or overdue()):
                 # Many who send much have a round of the loop together, and each of them may take milliseconds.
                 self._backlog = deque((memoryview(data),))
                 self._hub.scheduler.later(self._wake if self._waits else self._go_on)
