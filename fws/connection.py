@@ -33,8 +33,8 @@ READ = 16 * 1024
 READ_DEFLATED = 512, 4 * 1024
 # How much may become of it: deflate's best ratio is 1,032 to 1.
 RATIO = 1024
-# Of what may be read in one go, the part that is little: it is served at once, whoever else wants a turn.
-LITTLE = 1 / 32
+# So many bytes are little: they are served at once, whoever else wants a turn.
+LITTLE = 256
 
 
 def read_of(max_message: int, compressed: bool) -> int:
@@ -169,7 +169,7 @@ class Connection:
         data = transport.receive(read)
         if data:
             self._bytes_left -= len(data)
-            if len(data) > read * LITTLE and (self._hub.scheduler.crowded or overdue()):
+            if len(data) > LITTLE and (self._hub.scheduler.crowded or overdue()):
                 # Many who send much have a round of the loop together, and each of them may take milliseconds.
                 self._backlog = deque((memoryview(data),))
                 self._hub.scheduler.later(self._wake if self._waits else self._go_on)
