@@ -51,8 +51,9 @@ SPREAD = 0.5
 LAST_WORDS = 1.0
 # Seconds for publications of `disconnect` pipelines on their way to other nodes.
 LAST_PUBLICATIONS = 2.0
-# Seconds that a worker gives connections that it has accepted to become clients, when it leaves and others stay.
-ARRIVE = 1.0
+# Seconds that a worker gives connections that it has accepted to become clients, when it leaves and others stay; a
+# quarter of a short drain. With TLS these are four round trips, of a second each on a bad mobile link.
+ARRIVE = 5.0
 # Good-byes a second that need no more spreading.
 DRAIN_RATE = 1000
 

@@ -21,7 +21,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect, unix_connect
 
 from tests.integration.conftest import Running, Serve
-from tests.integration.raw import TEXT, Raw
+from tests.integration.raw import TEXT, Raw, request
 from tests.integration.redis_server import RedisServer
 
 # `who` greets a client with the number of the process that has it.
@@ -411,6 +411,23 @@ def test_renewing_the_workers_refuses_no_connection_and_takes_new_filters(severa
     assert {f"new {pid}" for pid in server.pids[2:]} <= set(arrived)
     with contextlib.ExitStack() as stack, pytest.raises(ValueError, match="new"):
         server.client(stack)
+
+
+def test_renewing_the_workers_waits_for_who_has_begun_to_connect(several) -> None:
+    """After one second a 503 said that the server is going away, to whoever had a slow link or a busy machine."""
+    server = several(2, conf=CONF.replace('"5s"', '"20s"'))
+    whole = request()
+    with contextlib.ExitStack() as stack:
+        begun = [stack.enter_context(server.running.connect()) for _ in range(4)]
+        for sock in begun:
+            sock.sendall(whole[:20])
+            time.sleep(0.1)  # accepted, by either of the two
+        server.running.signal(signal.SIGUSR2)
+        server.wait_for_serving(3)  # so the first of the others leaves
+        time.sleep(2)
+        for sock in begun:
+            sock.sendall(whole[20:])
+            assert sock.recv(65536).startswith(b"HTTP/1.1 101 ")
 
 
 def test_a_successor_that_cannot_start_leaves_those_that_serve(several, tmp_path: Path) -> None:

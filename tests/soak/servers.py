@@ -22,7 +22,7 @@ CONF = """
 [server]
 listen = "127.0.0.1:0"
 compression = true
-drain = "10s"
+drain = "20s"
 [redis]
 url = "${REDIS_URL}"
 [endpoints."/room/{room}"]
