@@ -27,6 +27,8 @@ KIB = 1024
 # shows in what is in use when all have left: 1 KiB for each client that has come, or 5 bytes for each message that was
 # delivered, pass MAX_KEPT in ten minutes. A short run is all warm-up.
 MAX_GROWTH, MAX_GROWTH_WITH_TLS, MAX_GROWTH_OF_SHORT, SHORT = 6.0, 16.0, 24.0, 300
+# Seconds in which workers can be renewed and be seen to serve.
+TINY = 10
 # MiB, files and greenlets when everybody has left, beside what there was before anybody came.
 MAX_KEPT, MAX_FILES, MAX_GREENLETS = 6.0, 3, 3 + IDLE
 ROOMS, STAYING, COMING = 6, 72, 24
@@ -58,6 +60,7 @@ class Soak:
         self.world = World(self.ledger, sites, seed=int(seconds))
         self.rows: list[tuple[str, str, bool | None]] = []
         self.restarts = 0
+        self._under_way: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
         before = await self._census()
@@ -94,6 +97,7 @@ class Soak:
             spent = time.monotonic() - started
             for task in background:
                 task.cancel()
+            await asyncio.gather(*self._under_way)
             world.running = False
             await asyncio.gather(*coming)
             world.talking = False
@@ -103,7 +107,7 @@ class Soak:
         finally:
             for task in (*staying, *coming, *background):
                 task.cancel()
-        await asyncio.sleep(2)
+        await asyncio.sleep(1)
         after = await self._census()
         for one in self.servers.watched:
             one.look()
@@ -123,14 +127,16 @@ class Soak:
         return [
             self._repeat(self._restart_redis, (0.35,) if short else (0.08, 0.2, 0.33, 0.45, 0.55, 0.66, 0.76, 0.86)),
             self._repeat(self._renew_certificate, (0.2, 0.7) if short else (0.05, 0.25, 0.5, 0.7, 0.9)),
-            self._repeat(self._renew_workers, (0.1,) if short else (0.13, 0.27)),
+            self._repeat(self._renew_workers, (0.13, 0.27) if not short else (0.1,) if self.seconds >= TINY else ()),
         ]
 
     async def _repeat(self, incident: Callable[[], Awaitable[None]], fractions: tuple[float, ...]) -> None:
         started = time.monotonic()
         for fraction in fractions:
             await asyncio.sleep(max(0.0, started + fraction * self.seconds - time.monotonic()))
-            await incident()
+            task = asyncio.create_task(incident())
+            self._under_way.add(task)
+            await asyncio.shield(task)
         await asyncio.Event().wait()
 
     async def _restart_redis(self) -> None:
@@ -143,6 +149,7 @@ class Soak:
         self.restarts += 1
 
     async def _renew_certificate(self) -> None:
+        self.world.serial = None  # until it is loaded either may be shown
         await asyncio.to_thread(self.servers.new_certificate)
         self.world.serial = (self.servers.serial(), time.monotonic())
         self.world.counts["certificates"] += 1

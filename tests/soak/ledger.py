@@ -16,7 +16,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 
 # Seconds in which a new member begins to hear other processes, and in which what they send is on its way.
-GRACE = 5.0
+GRACE = 4.0
 # Seconds before Redis goes and after it is back in which what is sent may be lost on the way to other processes: the
 # write that has no answer; and the reconnections, at least every second or so and not all at once.
 BEFORE, AFTER = 2.0, 4.0

@@ -149,12 +149,18 @@ class Servers:
         return {self.alone.process.pid, *self._workers()[-2:]}
 
     def new_certificate(self) -> None:
-        """Sign another and have it loaded; blocks until the server says so."""
-        said = r"certificate and key are loaded anew"
-        loaded = len(re.findall(said, self.alone.output))
+        """Sign another and have it loaded; blocks until a new connection is shown it."""
         self.authority.sign()
         self.alone.signal(signal.SIGHUP)
-        self.alone.wait_for(rf"(?s)(?:{said}.*){{{loaded + 1}}}")
+        until = time.monotonic() + 30
+        while self._shown() != self.serial():
+            assert time.monotonic() < until, self.alone.output
+            time.sleep(0.1)
+
+    def _shown(self) -> str:
+        with self.alone.connect() as sock:
+            assert isinstance(sock, ssl.SSLSocket)
+            return str((sock.getpeercert() or {})["serialNumber"])
 
     def serial(self) -> str:
         """The number of the certificate, as `ssl` shows it."""

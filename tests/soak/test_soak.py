@@ -107,7 +107,7 @@ def test_a_torn_message_is_seen() -> None:
 
 def test_a_few_seconds_of_it() -> None:
     root = Path(__file__).parents[2]
-    command = [sys.executable, "-m", "tests.soak", "--seconds", "3"]
+    command = [sys.executable, "-m", "tests.soak", "--seconds", "2"]
     done = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=180)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "lost on one process" in done.stdout
