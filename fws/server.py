@@ -54,6 +54,8 @@ LAST_PUBLICATIONS = 2.0
 # Seconds that a worker gives connections that it has accepted to become clients, when it leaves and others stay; a
 # quarter of a short drain. With TLS these are four round trips, of a second each on a bad mobile link.
 ARRIVE = 5.0
+# Seconds between two lines about what was counted.
+TELL = 60.0
 # Good-byes a second that need no more spreading.
 DRAIN_RATE = 1000
 
@@ -130,7 +132,8 @@ class Server:
         # What is loaded by now stays: the collector need not look at it again, which is 3 ms of each full pass.
         gc.collect()
         gc.freeze()
-        self._greenlets += [gevent.spawn(Sweeper(self.hub).run), gevent.spawn(self._settle_log)]
+        tasks = (Sweeper(self.hub).run, self._settle_log, self._tell_counts)
+        self._greenlets += [gevent.spawn(task) for task in tasks]
         if self._tls is not None:
             self._greenlets.append(gevent.spawn(self._look_at_certificates, self._tls))
         max_block = self.generation.config.limits.max_block
@@ -213,6 +216,7 @@ class Server:
         gevent.killall(self._greenlets, block=False)
         if self._watchdog is not None:
             self._watchdog.stop()
+        self._tell_what_was_counted()
         logger.info("stopped")
         if self._log is not None:
             self._log.flush()
@@ -255,6 +259,16 @@ class Server:
         while self._log is not None:
             gevent.sleep(1)
             self._log.settle()
+
+    def _tell_counts(self) -> None:
+        while True:
+            gevent.sleep(TELL)
+            self._tell_what_was_counted()
+
+    def _tell_what_was_counted(self) -> None:
+        news = self.hub.metrics.news()
+        if news:
+            logger.info("counted: %s", news)
 
 
 def link_of(generation: Generation) -> Link | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 
 from tests.integration.conftest import Running, Serve
 from tests.integration.raw import BINARY, TEXT, Raw, frame, request
@@ -55,3 +56,6 @@ def test_what_is_refused_is_counted_under_the_name_of_the_reason(serve: Serve) -
         "protocol_errors_1009": 1,
     }
     assert {name: counts.get(name) for name in expected} == expected
+    assert server.stop() == 0
+    # Once a minute, and at the end.
+    assert re.search(r"counted: protocol_errors 3, .*refused_505 1", server.output)
