@@ -108,8 +108,8 @@ class Channel:
         self._frames: dict[int, bytes] = {}
         self._receivers: list[Client | None] = []
         self._position = 0
-        # Of the receivers before that position those that `send_each` left, with the bytes that they have got.
-        self._rest: dict[Client, int] = {}
+        # Of the receivers before that position those that `send_each` left.
+        self._rest: dict[Client, None] = {}
         # Of the present batch, by receiver: its place among them, for `settle`; made when first needed.
         self._places: dict[Client, int] | None = None
 
@@ -141,7 +141,8 @@ class Channel:
             if client in self._partly:
                 self._write(client, self._batch[self._partly.pop(client) :])
             elif client in self._rest:
-                self._serve(client, self._rest.pop(client))
+                del self._rest[client]
+                self._serve(client)
             elif place >= self._position:
                 del self._places[client]
                 self._receivers[place] = None
@@ -170,22 +171,34 @@ class Channel:
         while self._partly or self._rest or self._position < total:
             if begun and perf_counter() > until:
                 return None
-            begun = begun or bool(self._partly or self._rest)
             if self._partly:
+                begun = True
                 client, first = self._partly.popitem()
-                self._write_part(client, first, until)
+                if client.kind == DELIVER or self._encode(client.kind):
+                    self._write_part(client, first, until)
+                else:
+                    self._partly[client] = first
             elif self._rest:
-                client, sent = self._rest.popitem()
+                begun = True
+                client, _ = self._rest.popitem()
                 if client.kind == DELIVER:
                     self._write_part(client, 0, until)
                 elif self._encode(client.kind):
-                    self._serve(client, sent)
+                    self._serve(client)
                 else:
-                    self._rest[client] = sent
+                    self._rest[client] = None
             else:
                 start = self._position
                 self._position += chunk
-                self._rest = dict(send_each(self._receivers, start, self._position, plain))
+                left = send_each(self._receivers, start, self._position, plain)
+                # A step in which nobody was served is none: those it left come next.
+                begun = begun or len(left) < min(chunk, total - start)
+                for client, sent in left:
+                    if sent:
+                        # In the middle of a frame: its rest is queued before anything else can be written.
+                        self._serve(client, sent)
+                    else:
+                        self._rest[client] = None
         weight = sum(entry.weight for entry in self._batch)
         self._batch, self._receivers, self._frames, self._places = [], [], {}, None
         return weight

@@ -215,6 +215,7 @@ class Compiler:
                 offset = len(text) - len(text.lstrip())
                 hint = did_you_mean(stage.name, [*self._config.filters, *self._config.chains])
                 hint = hint if hint.startswith("did") else error.hint
+                self._keep_words(text, hint)
                 self._problem(Problem(error.message, (*path, index), offset, hint))
             if len(steps) > MAX_STAGES:
                 self._problem(Problem(f"a pipeline of more than {MAX_STAGES} stages", (*path, index)))
@@ -224,12 +225,16 @@ class Compiler:
     def _keep(self, secrets: Iterable[str]) -> None:
         self.secrets |= {secret for secret in secrets if not _names_a_variable(secret)}
 
-    def _keep_words(self, text: str) -> None:
-        """A stage that cannot be read: if its filter takes secrets, any word of it may be one."""
+    def _keep_words(self, text: str, hint: str = "") -> None:
+        """A stage that cannot be read: if its filter, or the one that is meant, takes secrets, any word may be one."""
         name, *words = text.split() or [""]
+        meant = hint.split("'")[1] if hint.startswith("did you mean '") else name
         try:
-            options = options_of(self._registry.find(name).cls)
-            bind(parse_stage(text), options)
+            options = options_of(self._registry.find(meant).cls)
+            if meant == name:
+                bind(parse_stage(text), options)
+            else:
+                raise StageError(hint)
         except LookupProblem:
             pass
         except StageError:

@@ -358,7 +358,7 @@ class Connection:
         """
         assert self._transport is not None
         before, self._arrived = self._arrived, self._transport.arrived()
-        progress = self._heard or self.outbox.moved or self._arrived > before
+        progress = self._heard or self.outbox.moved or 0 < before < self._arrived
         self._heard = self.outbox.moved = False
         return progress
 

@@ -1,6 +1,6 @@
 """The rim: gevent-websocket's handler, from an accepted connection to the 101 or its end.
 
-It keeps the library's shape, one greenlet per client and the steps `upgrade_websocket`, `start_response` and
+It keeps the library's shape, one greenlet for each arrival and the steps `upgrade_websocket`, `start_response` and
 `run_websocket`, and replaces what they do: the request head is read strictly and under one time limit, and after
 the 101 the socket belongs to the client. Faults of the library that this closes are named beside the code.
 """
@@ -302,7 +302,11 @@ class Handler(WebSocketHandler):
             raise _going_away()
         # Many who come at once run a pipeline each.
         if overdue():
-            pause()
+            try:
+                pause()
+            except BaseException:  # the time is over, and nobody else knows of the client yet
+                client.disconnect()
+                raise
         return client
 
     def _refuse(self, refusal: Refusal) -> list[bytes]:

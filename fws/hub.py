@@ -272,7 +272,8 @@ class Hub:
                     break
         finally:
             if self.pending:
-                self.scheduler.later(self._fan_out)
+                # Not `later`: what is published must not queue behind those who send much.
+                self.scheduler.after(0.0, self._fan_out)
 
     def settle(self, client: Client) -> None:
         """Give a client what was published to its channels until now, before something else is sent to it."""

@@ -230,7 +230,7 @@ class Loop:
         self._soon += calls
         greenlets, self._greenlets = self._greenlets, []
         gevent.joinall(greenlets, timeout=5, raise_error=True)
-        return bool(self._soon or greenlets)
+        return bool(self._soon or greenlets or any(when <= now for when, _ in self._timers))
 
 
 def in_hub(call: Callable[[], Any]) -> Any:

@@ -218,6 +218,17 @@ def test_one_that_is_still_sending_is_not_taken_for_dead(harness: Harness) -> No
     assert harness.peers[client].wire.aborted
 
 
+def test_a_machine_that_acknowledges_now_and_then_is_no_answer_to_a_ping(harness: Harness) -> None:
+    """Of a frozen program the kernel acknowledged each publication, and one on its way now and then kept it here."""
+    client = harness.connect()
+    wire = harness.peers[client].wire
+    for number in range(80):
+        wire.under_way = 0 if number % 10 else 50
+        sweep(harness, 0.5)
+        client.send("x" * 100)
+    assert wire.aborted
+
+
 def test_one_that_reads_what_the_kernel_took_is_not_taken_for_dead(harness: Harness) -> None:
     """A slow reader of a backlog was ended: its ping stood behind megabytes in the kernel, which drained unseen."""
     client = harness.connect()

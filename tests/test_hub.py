@@ -63,6 +63,18 @@ def test_large_frames_are_not_delivered_at_once(harness: Harness) -> None:
     assert written(harness, clients) == 10
 
 
+@pytest.mark.usefixtures("short_turns")
+def test_what_is_published_does_not_queue_behind_those_who_send_much(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clients = [harness.connect() for _ in range(10)]
+    # The queue of those who share a turn, and never has an end.
+    monkeypatch.setattr(harness.loop, "later", lambda call: None)
+    harness.hub.publish("all", "x" * 100_000)
+    harness.settle()
+    assert written(harness, clients) == 10
+
+
 def test_what_one_turn_publishes_goes_out_in_one_call(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
     client = harness.connect()
     calls: list[bytes] = []

@@ -225,6 +225,10 @@ class Jwt(Login):
             client.close(4000 + denied.status, denied.text)
         except Reject as refusal:
             client.close(4000 + refusal.status, refusal.reason)
+        except Exception as error:
+            # Whether it may stay was to be decided.
+            self.hub.faults.report("message", error, client.id)
+            client.close(4500, "a filter failed")
         finally:
             session.renewing = False
 

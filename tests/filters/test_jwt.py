@@ -145,6 +145,19 @@ def test_under_a_fresh_token_the_conditions_hold_or_the_connection_ends(
     assert renew(server, first, roles=[]) == (4403, closed)
 
 
+def test_a_fault_in_what_decides_about_a_fresh_token_ends_the_connection(tmp_path: Path) -> None:
+    """The client stayed, with the new claims and whatever was to be asked after the fault unasked."""
+    server = serving(tmp_path)
+    client = connect(server)
+
+    def fail(client: object) -> None:
+        raise KeyError("role")
+
+    client.when_renewed(fail)
+    assert renew(server, client) == (4500, "a filter failed")
+    assert server.hub.metrics["filter_faults"] == 1
+
+
 @pytest.mark.parametrize("sub", [None, "", True, 1.5, ["ann"], 10**100])
 def test_a_claim_named_user_makes_nobody_a_user(tmp_path: Path, sub: Any) -> None:
     server = build(f"[pipelines]\nconnect = ['{STAGE}']", tmp_path, environ={"KEY": SECRET})

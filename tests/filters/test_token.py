@@ -270,6 +270,7 @@ def test_no_list_and_no_error_shows_a_token(tmp_path: Path) -> None:
         f"connect = ['token {ANN} ann:{BOB}', 'jion lobby']",
         f"connect = ['token {ANN} fil=x', 'jwt HS256 {BOB}']",
         f"connect = ['token {ANN}==']",
+        f"connect = ['tokn {ANN} ann:{BOB}']",
         f"connect = ['token {ANN[:9]}={BOB}']",
         f"connect = ['jwt HS256 {ANN}{BOB} audiences=chat', 'join ${{NOPE}}']",
         f"connect = [\"token '{ANN}\", 'join ${{NOPE}}']",
