@@ -217,8 +217,10 @@ class Client(Connection):
         self._diverts = tuple(one for one in self._diverts if one != function)
 
     def when_renewed(self, function: Callable[[Client], object]) -> None:
-        """Call `function` whenever the client's identity is another one. A `Reject` raised there ends the connection,
-        with 4000 and the status as its close code. It must not wait."""
+        """Call `function` whenever the client's identity is another one. It must not wait.
+
+        A `Reject` raised there ends the connection, with 4000 and the status as its close code.
+        """
         self._when_renewed += (function,)
 
     def renewed(self) -> None:

@@ -231,15 +231,10 @@ class Compiler:
         meant = hint.split("'")[1] if hint.startswith("did you mean '") else name
         try:
             options = options_of(self._registry.find(meant).cls)
-            if meant == name:
-                bind(parse_stage(text), options)
-            else:
-                raise StageError(hint)
         except LookupProblem:
-            pass
-        except StageError:
-            if any(option.secret for option in options):
-                self._keep(words)
+            return
+        if any(option.secret for option in options) and (meant != name or not _binds(text, options)):
+            self._keep(words)
 
     def _stage(self, stage: Stage, path: Path, scope: _Scope, within: tuple[str, ...]) -> list[Step]:
         """The steps of one stage: one for a filter, any number for a chain."""
@@ -503,6 +498,15 @@ def _shown(stage: Stage, cls: type[Filter]) -> str:
         else:
             shown.append(stage.text[argument.start : end].strip())
     return " ".join(shown)
+
+
+def _binds(text: str, options: Sequence[Option]) -> bool:
+    """Whether it is known which word of a stage is which option's, so that the secrets among them are."""
+    try:
+        bind(parse_stage(text), options)
+    except StageError:
+        return False
+    return True
 
 
 def _names_a_variable(text: str) -> bool:

@@ -62,8 +62,9 @@ class Url:
 
 
 def trust(url: Url, ca: Path | None) -> ssl.SSLContext | None:
-    """What the certificate of an https service is checked against; None for plain HTTP. To be made once: to read the
-    system's certificates takes 30 ms.
+    """What the certificate of an https service is checked against; None for plain HTTP.
+
+    To be made once: to read the system's certificates takes 30 ms.
 
     Args:
         ca: file of certificates, in place of the system's.
