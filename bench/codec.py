@@ -12,7 +12,7 @@ import timeit
 import zlib
 from collections.abc import Callable
 
-from fws.protocol import deflate, frames
+from fws.wire import deflate, frames
 
 SIZES = (16, 64, 1024, 64 * 1024, 1024 * 1024)
 MASK = b"\x1f\x2e\x3d\x4c"

@@ -4,16 +4,17 @@ This is the façade: all that a filter needs is imported from here. It loads not
 would come too late for.
 """
 
-from fws.condition import Condition
-from fws.errors import Close, FwsError, Reject, StorageError
-from fws.filter import DROP, Filter, Several
-from fws.options import Help, Secret, Takes
-from fws.pipeline import Pipeline
-from fws.publication import Publication
-from fws.units import Duration, Rate, Size
+from fws.base.errors import Close, FwsError, Reject, StorageError
+from fws.base.units import Duration, Rate, Size
+from fws.pipeline.condition import Condition
+from fws.pipeline.filter import DROP, Ask, Filter, Services, Setting, Several
+from fws.pipeline.options import Help, Secret, Takes
+from fws.pipeline.pipeline import Pipeline
+from fws.pipeline.publication import Publication
 
 __all__ = [
     "DROP",
+    "Ask",
     "Close",
     "Condition",
     "Duration",
@@ -25,6 +26,8 @@ __all__ = [
     "Rate",
     "Reject",
     "Secret",
+    "Services",
+    "Setting",
     "Several",
     "Size",
     "StorageError",

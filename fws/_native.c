@@ -1,9 +1,9 @@
 /* What is worth compiling. Optional: fws runs without, and the Python beside each is the reference.
  *
- * receive: bytes from a socket (fws/transport.py).
- * decode: the frames that a read brought (fws/protocol/frames.py). RFC 6455 section 5.2.
- * frame: a text or bytes as a frame (fws/message.py).
- * send_each: one frame to many sockets (fws/channel.py).
+ * receive: bytes from a socket (fws/clients/transport.py).
+ * decode: the frames that a read brought (fws/wire/frames.py). RFC 6455 section 5.2.
+ * frame: a text or bytes as a frame (fws/wire/encoding.py).
+ * send_each: one frame to many sockets (fws/channels/channel.py).
  */
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>

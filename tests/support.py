@@ -21,17 +21,17 @@ from websockets.frames import Frame, Opcode
 from websockets.protocol import OPEN
 from websockets.uri import parse_uri
 
+from fws.base.errors import Reject
 from fws.brokers.base import Broker
-from fws.client import Client
-from fws.compiler import load_generation
-from fws.errors import Reject
-from fws.filter import Services
-from fws.hub import Hub
-from fws.protocol.deflate import Agreement
-from fws.protocol.head import HeadReader
-from fws.request import Request
+from fws.channels.hub import Hub
+from fws.clients.client import Client
+from fws.clients.sweeper import Sweeper
+from fws.compiler.compile import load_generation
+from fws.pipeline.filter import Services
 from fws.storages.memory import MemoryStorage
-from fws.sweeper import Sweeper
+from fws.wire.deflate import Agreement
+from fws.wire.head import HeadReader
+from fws.wire.request import Request
 
 
 class Clock:

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from fws.compiler import load_generation
+from fws.compiler.compile import load_generation
 from fws.config import Limits, Redis, Server, Tls
-from fws.filter import EVENTS
-from fws.options import options_of
+from fws.pipeline.filter import EVENTS
+from fws.pipeline.options import options_of
 from tests.integration.redis_server import RedisServer
 
 ROOT = Path(__file__).parents[1]

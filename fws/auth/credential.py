@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
-from fws.errors import FwsError
+from fws.base.errors import FwsError
 
 if TYPE_CHECKING:
-    from fws.request import Request
+    from fws.wire.request import Request
 
 Place = Literal["header", "cookie", "subprotocol", "message", "query"]
 # A line of the request head has no room for more.

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from fws.errors import FwsError
+from fws.base.errors import FwsError
 
 # The option `ca`.
 CA = (

@@ -9,11 +9,11 @@ from msgspec import Meta
 
 from fws import Duration, Filter, Help, Reject
 from fws.auth.credential import Denied, Place, find, of_message, unavailable
-from fws.errors import StorageError
-from fws.filter import Ask
+from fws.base.errors import StorageError
+from fws.pipeline.filter import Ask
 
 if TYPE_CHECKING:
-    from fws.client import Client
+    from fws.clients.client import Client
 
 _PLACES = (
     'Where the token is looked for, in this order; "query" only when asked for. It comes as `Authorization: Bearer '

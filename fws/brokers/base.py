@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from fws.publication import Publication
+from fws.pipeline.publication import Publication
 
 Deliver = Callable[[Publication], None]
 

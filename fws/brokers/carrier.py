@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
-from fws.brokers.state import State
-from fws.metrics import Metrics
+from fws.base.metrics import Metrics
+from fws.brokers.health import State
 
 # Called with the pattern (None for a channel subscribed by its name), the channel, and the payload (None: too large).
 Take = Callable[[bytes | None, bytes, bytes | None], None]

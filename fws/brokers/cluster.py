@@ -9,14 +9,14 @@ from typing import Any, NamedTuple
 import gevent
 from gevent.event import Event
 
-from fws.brokers.ask import ask
-from fws.brokers.backoff import Backoff
 from fws.brokers.buffer import Buffer
 from fws.brokers.carrier import Setting, Take
-from fws.brokers.interest import Interest
 from fws.brokers.relay import Relay
 from fws.brokers.sender import Sender
-from fws.link import Link, LinkError, Stream, slot_of
+from fws.brokers.subscriptions import Interest
+from fws.redis.ask import ask
+from fws.redis.backoff import Backoff
+from fws.redis.connector import Link, LinkError, Stream, slot_of
 
 SLOTS = 16384
 # Seconds between two looks at who serves what: while all is well, while it is not, and at the least.

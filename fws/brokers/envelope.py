@@ -17,8 +17,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from fws.message import json_bytes
-from fws.publication import Publication
+from fws.pipeline.publication import Publication
+from fws.wire.encoding import json_bytes
 
 MARKER = b"\0fws"
 VERSION = b"1"

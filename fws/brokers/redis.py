@@ -9,16 +9,16 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Sequence
 
+from fws.base.metrics import Metrics
 from fws.brokers.base import Deliver
 from fws.brokers.carrier import Carrier, Setting
 from fws.brokers.cluster import Cluster
 from fws.brokers.envelope import decode, encode
+from fws.brokers.health import State
 from fws.brokers.pattern import matcher
-from fws.brokers.single import Single
-from fws.brokers.state import State
-from fws.link import Link
-from fws.metrics import Metrics
-from fws.publication import Publication, check_channel
+from fws.brokers.standalone import Single
+from fws.pipeline.publication import Publication, check_channel
+from fws.redis.connector import Link
 
 
 class RedisBroker:

@@ -13,12 +13,12 @@ from typing import Any
 import gevent
 from gevent.event import Event
 
-from fws.brokers.backoff import Backoff
 from fws.brokers.carrier import Setting, Take
-from fws.brokers.interest import Interest
-from fws.brokers.resp import Failure, Replies, RespError, command, commands
-from fws.link import LinkError, Stream, told
-from fws.loop import Budget, pause
+from fws.brokers.subscriptions import Interest
+from fws.redis.backoff import Backoff
+from fws.redis.connector import LinkError, Stream, told
+from fws.redis.resp import Failure, Replies, RespError, command, commands
+from fws.runtime.scheduler import Budget, pause
 
 logger = logging.getLogger("fws.redis")
 

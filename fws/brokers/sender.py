@@ -7,12 +7,12 @@ from collections.abc import Callable
 import gevent
 from gevent.event import Event
 
-from fws.brokers.ask import ask
-from fws.brokers.backoff import MOST, Backoff
 from fws.brokers.buffer import Buffer
 from fws.brokers.carrier import Setting
-from fws.brokers.resp import Failure, Replies, RespError, command
-from fws.link import REPLY, LinkError, Stream, told
+from fws.redis.ask import ask
+from fws.redis.backoff import MOST, Backoff
+from fws.redis.connector import REPLY, LinkError, Stream, told
+from fws.redis.resp import Failure, Replies, RespError, command
 
 # Bytes of one write. Only one is under way: what is lost at most when Redis goes away, and little enough for 2 s.
 BATCH = 256 * 1024

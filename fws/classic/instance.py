@@ -11,11 +11,11 @@ import msgspec
 
 from fws.classic.filters.base import WebSocketConsumerFilter
 from fws.classic.storage import DefaultStorageObject, StorageObject
-from fws.message import payload_of
+from fws.wire.encoding import payload_of
 
 if TYPE_CHECKING:
-    from fws.client import Client
-    from fws.hub import Hub
+    from fws.channels.hub import Hub
+    from fws.clients.client import Client
 
 # Under this no filter's own state is found by a name in TOML.
 _KEY: Any = object()

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import quote
 
+from fws.base.errors import StorageError
 from fws.classic.storage import StorageObject
-from fws.errors import StorageError
-from fws.link import Link, RedisError, reason
+from fws.redis.connector import Link, RedisError, reason
 from fws.storages.redis import RedisStorage
 
 

@@ -26,18 +26,18 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from fws.base.errors import ConfigError, FwsError
+from fws.base.log import set_up
 from fws.classic.filters import base
 from fws.classic.filters.base import FilterBase, FilterMeta
 from fws.classic.instance import Shared, share
 from fws.classic.redis_storage import RedisStorageObject
 from fws.classic.storage import DefaultStorageObject
-from fws.compiler import generation_of
+from fws.compiler.compile import generation_of
 from fws.config import Tcp, parse
-from fws.errors import ConfigError, FwsError
-from fws.log import set_up
-from fws.loop import takes_a_line
-from fws.server import Server
-from fws.tls import Keeper
+from fws.runtime.scheduler import takes_a_line
+from fws.server.certificates import Keeper
+from fws.server.server import Server
 
 __all__ = [
     "DefaultStorageObject",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from fws import __version__, native
+from fws import __version__
 from fws.cli.check import check
 from fws.cli.classic import classic
 from fws.cli.connect import connect
@@ -14,6 +14,7 @@ from fws.cli.publish import publish
 from fws.cli.run import run
 from fws.cli.schema import schema
 from fws.cli.token import token
+from fws.wire import native
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})

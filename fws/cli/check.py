@@ -7,9 +7,9 @@ import sys
 import click
 from msgspec.structs import replace
 
+from fws.base.errors import ConfigError
 from fws.cli.show import pipelines_of, problems_of
-from fws.compiler import load_generation
-from fws.errors import ConfigError
+from fws.compiler.compile import load_generation
 
 
 @click.command()

@@ -14,8 +14,8 @@ import gevent
 from gevent.event import Event
 from gevent.socket import wait_read
 
-from fws.constants import GOING_AWAY, NO_STATUS, NORMAL
-from fws.log import escape, shorten
+from fws.base.close_codes import GOING_AWAY, NO_STATUS, NORMAL
+from fws.base.log import escape, shorten
 
 if TYPE_CHECKING:
     from fws.cli.connection import Connection

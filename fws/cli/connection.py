@@ -17,8 +17,8 @@ from websockets.typing import Origin, Subprotocol
 from websockets.uri import parse_uri
 
 from fws import __version__
-from fws.constants import INVALID_DATA, NO_STATUS, NORMAL
-from fws.log import escape
+from fws.base.close_codes import INVALID_DATA, NO_STATUS, NORMAL
+from fws.base.log import escape
 
 # A terminal is for reading: what a server sends beyond this is refused with 1009.
 MAX_MESSAGE = 16 * 1024 * 1024

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import click
 
-from fws.compiler import project_of
-from fws.filter import hooks_of
-from fws.reference import (
+from fws.compiler.compile import project_of
+from fws.compiler.registry import Found, LookupProblem, Registry
+from fws.pipeline.filter import hooks_of
+from fws.reference.pages import (
     ORIGIN_TITLES,
     doc_of,
     filter_json,
@@ -21,7 +22,6 @@ from fws.reference import (
     reference_markdown,
     settings_markdown,
 )
-from fws.registry import Found, LookupProblem, Registry
 
 
 @click.command()

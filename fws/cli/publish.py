@@ -8,12 +8,12 @@ from collections.abc import Iterator
 
 import click
 
+from fws.base.errors import ConfigError
 from fws.cli.run import EXIT_CONFIG
 from fws.cli.show import problems_of
 from fws.config import Config, load, place_problems, read
-from fws.errors import ConfigError
-from fws.link import Link, RedisError, reason
-from fws.publication import check_channel
+from fws.pipeline.publication import check_channel
+from fws.redis.connector import Link, RedisError, reason
 
 
 @click.command()

@@ -11,19 +11,19 @@ from typing import NoReturn
 import click
 
 from fws.auth.login import VARIABLE
+from fws.base.errors import ConfigError, StartError
+from fws.base.log import FORMATS, set_up
 from fws.cli.show import pipelines_of, problems_of
-from fws.compiler import load_generation
+from fws.compiler.compile import load_generation
+from fws.compiler.generation import Generation
 from fws.config import Config, Tcp, Tls, Unix, effective_listen, effective_workers
-from fws.errors import ConfigError, StartError
-from fws.generation import Generation
-from fws.log import FORMATS, set_up
-from fws.loop import takes_a_line
-from fws.pulse import pulse_of
-from fws.server import Server, raise_file_limit
-from fws.sockets import address_of, bound, given_listener, remove_socket_file
-from fws.sockets import listen as open_listener
-from fws.tls import Keeper, TlsError
-from fws.workers import supervise
+from fws.runtime.scheduler import takes_a_line
+from fws.server.certificates import Keeper, TlsError
+from fws.server.server import Server, raise_file_limit
+from fws.server.sockets import address_of, bound, given_listener, remove_socket_file
+from fws.server.sockets import listen as open_listener
+from fws.workers.heartbeat import pulse_of
+from fws.workers.processes import supervise
 
 logger = logging.getLogger("fws")
 

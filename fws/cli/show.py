@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from fws.errors import ConfigError
-from fws.generation import Generation
-from fws.pipeline import Pipeline
+from fws.base.errors import ConfigError
+from fws.compiler.generation import Generation
+from fws.pipeline.pipeline import Pipeline
 
 
 def problems_of(error: ConfigError) -> str:

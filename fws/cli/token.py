@@ -13,12 +13,12 @@ import click
 
 from fws.auth.credential import Denied, checked
 from fws.auth.login import VARIABLE, Login, Order
+from fws.base.errors import ConfigError, StorageError
+from fws.base.units import parse_duration
 from fws.cli.show import problems_of
-from fws.compiler import load_generation
-from fws.errors import ConfigError, StorageError
-from fws.generation import Generation
-from fws.server import storage_of
-from fws.units import parse_duration
+from fws.compiler.compile import load_generation
+from fws.compiler.generation import Generation
+from fws.server.server import storage_of
 
 path_option = click.option("--path", default="/", show_default=True, help="Path of the endpoint that the token is for.")
 conf_argument = click.argument("conf", type=click.Path())

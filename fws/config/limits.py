@@ -7,9 +7,10 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from fws.constants import MAX_FRAGMENTS, MAX_HEAD, MAX_HEAD_LINE, MAX_HEADERS
-from fws.options import Help
-from fws.units import Duration, Rate, Size
+from fws.base.units import Duration, Rate, Size
+from fws.pipeline.options import Help
+from fws.wire.frames import MAX_FRAGMENTS
+from fws.wire.head import MAX_HEAD, MAX_HEAD_LINE, MAX_HEADERS
 
 Seconds = Annotated[Duration, Meta(gt=0)]
 _Count = Annotated[int, Meta(ge=1)]

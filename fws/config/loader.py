@@ -21,9 +21,9 @@ from typing import Any
 import msgspec
 import toml
 
+from fws.base.errors import ConfigError
+from fws.base.problem import Path, Problem, dotted
 from fws.config.source import Source
-from fws.errors import ConfigError
-from fws.problem import Path, Problem, dotted
 
 # 2,000 endpoints; the two readers take half a second for it.
 MAX_FILE = 256 * 1024

@@ -13,19 +13,19 @@ from typing import Annotated, Any, Literal, TypeVar
 import msgspec
 from msgspec import Meta
 
+from fws.base.problem import Path, Problem, did_you_mean, dotted
+from fws.base.units import Size
+from fws.base.variables import VariableError, fill_variables
 from fws.config.address import DEFAULT_PORT, parse_listen
 from fws.config.limits import Bounds, Limits, Seconds
 from fws.config.loader import Document
 from fws.config.redis import parse_redis
 from fws.config.source import Source
 from fws.config.workers import MAX_WORKERS
-from fws.filter import EVENTS
-from fws.options import Help, Option, options_of
-from fws.problem import Path, Problem, did_you_mean, dotted
-from fws.protocol.handshake import TOKEN_SUBPROTOCOL
-from fws.protocol.proxy import parse_networks
-from fws.units import Size
-from fws.variables import VariableError, fill_variables
+from fws.pipeline.filter import EVENTS
+from fws.pipeline.options import Help, Option, options_of
+from fws.wire.handshake import TOKEN_SUBPROTOCOL
+from fws.wire.proxy import parse_networks
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*\Z")
 _PARAMETER = re.compile(r"\{([a-z_][a-z0-9_]*)\}\Z")

@@ -12,7 +12,7 @@ from bisect import bisect_right
 from functools import cached_property
 from typing import NamedTuple
 
-from fws.problem import Path, Place
+from fws.base.problem import Path, Place
 
 _BLANK = re.compile(r"(?:[ \t\r\n]|#[^\n]*)*+")
 _SPACE = re.compile(r"[ \t]*+")

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 from fws import Filter, Help
-from fws.condition import Condition
+from fws.pipeline.condition import Condition
 
 if TYPE_CHECKING:
-    from fws.client import Client
+    from fws.clients.client import Client
 
 ALLOW = (
     "Condition under which it may be done, as in `when`; `channel` is the channel's name. Anything else is refused: on "

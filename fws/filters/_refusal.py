@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from fws import DROP, Close
-from fws.filter import Drop
+from fws.pipeline.filter import Drop
 
 if TYPE_CHECKING:
-    from fws.client import Client
+    from fws.clients.client import Client
 
 Refusing = Literal["drop", "reply", "close"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fws.message import json_bytes
+from fws.wire.encoding import json_bytes
 
 
 def shown(value: Any, limit: int | None = None) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from fws.log import escape
+from fws.base.log import escape
 
 # Of one message: enough to see what it is, little enough that nobody waits for it.
 MAX_SHOWN = 4096

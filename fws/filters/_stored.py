@@ -7,8 +7,8 @@ from typing import Annotated, Any
 from msgspec import Meta
 
 from fws import Duration
-from fws.message import json_bytes
 from fws.storages.base import MAX_EXPIRE
+from fws.wire.encoding import json_bytes
 
 # How long something is kept.
 Lasting = Annotated[Duration, Meta(gt=0, le=MAX_EXPIRE)]

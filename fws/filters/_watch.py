@@ -6,11 +6,11 @@ import time
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from fws.errors import StorageError
+from fws.base.errors import StorageError
 
 if TYPE_CHECKING:
     from fws import Filter
-    from fws.client import Client
+    from fws.clients.client import Client
 
 # Seconds between two looks. What is taken away ends within 5 s, the sweeper's half second and a slow Redis included.
 EVERY = 1.5

@@ -10,13 +10,13 @@ from msgspec import Meta
 from fws import Close, Duration, Filter, Help
 from fws.auth.credential import Denied, unavailable
 from fws.auth.login import deny
-from fws.errors import StorageError
-from fws.filter import Setting
+from fws.base.errors import StorageError
 from fws.filters._addresses import network
 from fws.filters._watch import Watch
+from fws.pipeline.filter import Setting
 
 if TYPE_CHECKING:
-    from fws.client import Client
+    from fws.clients.client import Client
 
 # Seconds after its end at which a ban is taken out of the storage: by then nobody is about to renew it.
 FORGET = 24 * 3600.0

@@ -8,12 +8,12 @@ from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 from fws import Close, Filter, Help, Publication
+from fws.base.close_codes import INTERNAL_ERROR
 from fws.classic.filters import base
 from fws.classic.instance import Received, instance_of, shared_of, text_or_bytes
-from fws.constants import INTERNAL_ERROR
 
 if TYPE_CHECKING:
-    from fws.client import Client
+    from fws.clients.client import Client
 
 CHAINS: dict[str, type[base.FilterBase]] = {
     "data": base.WebSocketDataFilter,

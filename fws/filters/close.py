@@ -8,7 +8,7 @@ from fws import Close as Closing
 from fws import Filter, Help, Publication
 
 if TYPE_CHECKING:
-    from fws.client import Client
+    from fws.clients.client import Client
 
 
 class Close(Filter):

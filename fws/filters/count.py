@@ -8,7 +8,7 @@ from fws import DROP, Filter, Help, Reject
 from fws.filters._stored import Lasting
 
 if TYPE_CHECKING:
-    from fws.client import Client
+    from fws.clients.client import Client
 
 
 class Count(Filter):

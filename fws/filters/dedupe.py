@@ -9,7 +9,7 @@ from fws import DROP, Filter, Help
 from fws.filters._stored import Lasting, text_of
 
 if TYPE_CHECKING:
-    from fws.client import Client
+    from fws.clients.client import Client
 
 # An id of more bytes than this is stood for by its hash.
 LONGEST = 100

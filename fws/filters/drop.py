@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from fws import DROP, Filter, Publication
-from fws.filter import Drop as Dropped
+from fws.pipeline.filter import Drop as Dropped
 
 if TYPE_CHECKING:
-    from fws.client import Client
+    from fws.clients.client import Client
 
 
 class Drop(Filter):

@@ -13,10 +13,10 @@ from fws.auth.breaker import Breaker
 from fws.auth.credential import Denied, unavailable
 from fws.auth.http import CA, HttpError, Url, ask, trust
 from fws.auth.login import deny
-from fws.filter import Setting
+from fws.pipeline.filter import Setting
 
 if TYPE_CHECKING:
-    from fws.client import Client
+    from fws.clients.client import Client
 
 MAX_IDENTITY = 64 * 1024
 

@@ -8,7 +8,7 @@ from fws import DROP, Help, Reject
 from fws.filters._allow import Allow
 
 if TYPE_CHECKING:
-    from fws.client import Client
+    from fws.clients.client import Client
 
 
 class Join(Allow):

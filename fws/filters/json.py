@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated, Any
 
 from fws import Filter, Help, Size
-from fws.constants import INVALID_DATA
+from fws.base.close_codes import INVALID_DATA
 from fws.filters._decoding import decode
 from fws.filters._refusal import Refusing, refuse
 
 if TYPE_CHECKING:
-    from fws.client import Client
+    from fws.clients.client import Client
 
 
 class Json(Filter):

@@ -29,11 +29,11 @@ from fws.auth.keys import (
     signing_key_of,
 )
 from fws.auth.login import Login, Made, Order, count_refused
-from fws.filter import Setting
+from fws.pipeline.filter import Setting
 
 if TYPE_CHECKING:
-    from fws.alarms import Alarm
-    from fws.client import Client
+    from fws.clients.client import Client
+    from fws.runtime.timers import Alarm
 
 
 class Jwt(Login):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from fws import Filter, Help
 
 if TYPE_CHECKING:
-    from fws.client import Client
+    from fws.clients.client import Client
 
 
 class Leave(Filter):

@@ -9,7 +9,7 @@ from fws.filters._decoding import MAX_CONTAINERS, brackets, decode
 from fws.filters._stored import named, text_of
 
 if TYPE_CHECKING:
-    from fws.client import Client
+    from fws.clients.client import Client
 
 
 class Load(Filter):

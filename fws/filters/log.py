@@ -9,9 +9,9 @@ from fws import Filter, Help, Publication, Takes
 from fws.filters._shown import shown
 
 if TYPE_CHECKING:
-    from fws.client import Client
+    from fws.clients.client import Client
 
-logger = logging.getLogger("fws.log")
+logger = logging.getLogger("fws.base.log")
 # The log shortens its lines to 300 bytes; more of a message than this would only be thrown away.
 LONGEST = 200
 

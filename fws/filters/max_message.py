@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated, Any
 
 from fws import Filter, Help, Size
-from fws.constants import TOO_BIG
+from fws.base.close_codes import TOO_BIG
 from fws.filters._refusal import Refusing, refuse
-from fws.message import json_bytes
+from fws.wire.encoding import json_bytes
 
 if TYPE_CHECKING:
-    from fws.client import Client
+    from fws.clients.client import Client
 
 
 class MaxMessage(Filter):

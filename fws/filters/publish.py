@@ -9,7 +9,7 @@ from fws import DROP, Help, Publication, Reject, Takes
 from fws.filters._allow import Allow
 
 if TYPE_CHECKING:
-    from fws.client import Client
+    from fws.clients.client import Client
 
 
 class Publish(Allow):

@@ -6,12 +6,12 @@ import math
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from fws import Close, Filter, Help, Rate, Reject
-from fws.constants import POLICY_VIOLATION
+from fws.base.close_codes import POLICY_VIOLATION
 from fws.filters._addresses import Addresses
 from fws.filters._refusal import Refusing, refuse
 
 if TYPE_CHECKING:
-    from fws.client import Client
+    from fws.clients.client import Client
 
 # Sums of floating-point seconds are not exact to the last digit.
 SLACK = 1e-9

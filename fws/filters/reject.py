@@ -8,7 +8,7 @@ from fws import Filter, Help
 from fws import Reject as Rejection
 
 if TYPE_CHECKING:
-    from fws.client import Client
+    from fws.clients.client import Client
 
 
 class Reject(Filter):

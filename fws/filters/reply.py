@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from fws import Filter, Help, Takes
 
 if TYPE_CHECKING:
-    from fws.client import Client
+    from fws.clients.client import Client
 
 
 class Reply(Filter):

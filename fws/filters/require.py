@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 from fws import Filter, Help, Reject, Takes
-from fws.condition import Condition
-from fws.constants import POLICY_VIOLATION
+from fws.base.close_codes import POLICY_VIOLATION
 from fws.filters._refusal import Refusing, refuse
+from fws.pipeline.condition import Condition
 
 if TYPE_CHECKING:
-    from fws.client import Client
+    from fws.clients.client import Client
 
 
 class Require(Filter):

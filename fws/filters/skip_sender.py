@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from fws import DROP, Filter, Publication
 
 if TYPE_CHECKING:
-    from fws.client import Client
+    from fws.clients.client import Client
 
 
 class SkipSender(Filter):

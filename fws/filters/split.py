@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated, Any
 
 from fws import Filter, Help
-from fws.constants import MAX_PARTS, TOO_BIG
-from fws.filter import Several
+from fws.base.close_codes import TOO_BIG
 from fws.filters._refusal import Refusing, refuse
+from fws.pipeline.filter import MAX_PARTS, Several
 
 if TYPE_CHECKING:
-    from fws.client import Client
+    from fws.clients.client import Client
 
 
 class Split(Filter):

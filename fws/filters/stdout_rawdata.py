@@ -9,7 +9,7 @@ from fws.filters._shown import shown
 from fws.filters._stdout import MAX_SHOWN, write
 
 if TYPE_CHECKING:
-    from fws.client import Client
+    from fws.clients.client import Client
 
 
 class StdoutRawdata(Filter):

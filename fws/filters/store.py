@@ -8,7 +8,7 @@ from fws import DROP, Filter, Help
 from fws.filters._stored import Lasting, named, text_of
 
 if TYPE_CHECKING:
-    from fws.client import Client
+    from fws.clients.client import Client
 
 
 class Store(Filter):

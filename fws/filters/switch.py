@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from fws import Filter, Help, Publication
 from fws.filters._shown import shown
-from fws.pipeline import Pipeline
+from fws.pipeline.pipeline import Pipeline
 
 if TYPE_CHECKING:
-    from fws.client import Client
+    from fws.clients.client import Client
 
 
 class Switch(Filter):

@@ -6,7 +6,7 @@ from typing import Any
 
 from fws import DROP
 from fws.filters._change import Change
-from fws.message import json_bytes
+from fws.wire.encoding import json_bytes
 
 
 class Text(Change):

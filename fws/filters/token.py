@@ -10,11 +10,11 @@ from fws import Help, Secret
 from fws.auth.credential import MAX_TOKEN, Denied, fingerprint, fresh
 from fws.auth.login import VARIABLE, Login, Made, Order
 from fws.auth.shared import Known, TokenFile, Tokens
-from fws.filter import Setting
 from fws.filters._watch import Watch
+from fws.pipeline.filter import Setting
 
 if TYPE_CHECKING:
-    from fws.client import Client
+    from fws.clients.client import Client
 
 
 class Token(Login):

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 from fws import DROP, Filter, Help, Publication, Takes
-from fws.condition import Condition
+from fws.pipeline.condition import Condition
 
 if TYPE_CHECKING:
-    from fws.client import Client
+    from fws.clients.client import Client
 
 
 class When(Filter):

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from heapq import heapify, heappop, heappush
 from typing import Any, TypeVar
 
-from fws.errors import StorageError
+from fws.base.errors import StorageError
 from fws.storages.base import MAX_ANSWER, MAX_ITEMS, check
 
 # Bytes in all; beyond that nothing new is taken.

@@ -13,8 +13,8 @@ import redis
 from gevent.lock import BoundedSemaphore
 from redis.exceptions import RedisClusterException
 
-from fws.errors import StorageError
-from fws.link import CONNECTIONS, FREE, Link, reason
+from fws.base.errors import StorageError
+from fws.redis.connector import CONNECTIONS, FREE, Link, reason
 from fws.storages.base import MAX_ANSWER, MAX_ITEMS, MAX_VALUE, check
 
 logger = logging.getLogger("fws.redis")

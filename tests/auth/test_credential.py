@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from fws.auth.credential import MAX_TOKEN, Denied, find, fingerprint, fresh, of_message
 from fws.auth.shared import MAX_TOKENS, Tokens
-from fws.protocol.head import HeadReader
-from fws.request import Request
+from fws.wire.head import HeadReader
+from fws.wire.request import Request
 
 TEXT = st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=60)
 ALL = ("query", "subprotocol", "cookie", "header", "message")

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from fws.brokers.base import Deliver
 from fws.brokers.envelope import decode, encode
-from fws.publication import Publication
+from fws.pipeline.publication import Publication
 
 
 class Bus:

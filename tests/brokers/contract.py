@@ -10,8 +10,8 @@ import gevent
 import pytest
 
 from fws.brokers.base import Broker
-from fws.message import payload_of
-from fws.publication import Publication
+from fws.pipeline.publication import Publication
+from fws.wire.encoding import payload_of
 from tests.support import in_hub
 
 

@@ -11,10 +11,10 @@ from typing import Any
 import gevent
 import pytest
 
+from fws.base.metrics import Metrics
 from fws.brokers.redis import RedisBroker
-from fws.link import Link
-from fws.metrics import Metrics
-from fws.publication import Publication
+from fws.pipeline.publication import Publication
+from fws.redis.connector import Link
 from tests.brokers.contract import Contract, Node, wait_until
 from tests.integration.redis_server import RedisServer
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fws.brokers.envelope import MARKER, MAX_HEADER, EnvelopeError, decode, encode
-from fws.publication import Publication
+from fws.pipeline.publication import Publication
 
 ids = st.none() | st.text(st.characters(exclude_categories=("Cc", "Cs")), min_size=1, max_size=200)
 values: st.SearchStrategy[Any] = st.recursive(

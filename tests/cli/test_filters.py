@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from fws.reference import filter_markdown, reference_markdown, settings_markdown
-from fws.registry import Registry
+from fws.compiler.registry import Registry
+from fws.reference.pages import filter_markdown, reference_markdown, settings_markdown
 from tests.cli.command import Terminal, fws, fws_here
 
 LOUD = '''

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from fws.reference import json_schema
-from fws.registry import Registry
+from fws.compiler.registry import Registry
+from fws.reference.pages import json_schema
 from tests.cli.command import fws
 
 

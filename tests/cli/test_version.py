@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fws import __version__, native
+from fws import __version__
+from fws.wire import native
 from tests.cli.command import fws, fws_here
 
 

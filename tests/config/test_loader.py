@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fws.base.errors import ConfigError
+from fws.base.problem import Place, Problem
 from fws.config.loader import MAX_FILE, MAX_KEY_PARTS, load, parse
-from fws.errors import ConfigError
-from fws.problem import Place, Problem
 
 
 def fault_of(text: str) -> Problem:

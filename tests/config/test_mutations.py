@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fws.base.errors import ConfigError
 from fws.config import load, parse, read
-from fws.errors import ConfigError
 from tests.fuzz import checks
 
 CHAT = """\

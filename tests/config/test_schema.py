@@ -6,10 +6,10 @@ from collections.abc import Mapping
 
 import pytest
 
+from fws.base.problem import Problem
 from fws.config import Config, Server, Settings, parse, place_problems, read
-from fws.constants import MAX_FRAGMENTS
-from fws.options import options_of
-from fws.problem import Problem
+from fws.pipeline.options import options_of
+from fws.wire.frames import MAX_FRAGMENTS
 
 
 def config_of(text: str, environ: Mapping[str, str] | None = None) -> Config:

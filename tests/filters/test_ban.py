@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from fws.auth.credential import fingerprint
-from fws.errors import ConfigError, Reject
+from fws.base.errors import ConfigError, Reject
 from tests.support import Harness, build
 
 TOKENS = {"ann": "aaaaaaaa", "bob": "bbbbbbbb"}

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from fws.errors import StorageError
+from fws.base.errors import StorageError
 from fws.storages.memory import MemoryStorage
 from tests.support import Harness, build
 

@@ -10,10 +10,10 @@ from pathlib import Path
 import gevent
 import pytest
 
+from fws.base.errors import ConfigError
 from fws.classic.filters import base
 from fws.classic.instance import shared_of
-from fws.client import Client
-from fws.errors import ConfigError
+from fws.clients.client import Client
 from tests.support import Harness, build
 
 OLD = """

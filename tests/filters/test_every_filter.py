@@ -15,11 +15,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fws.filters
-from fws.client import Client
-from fws.errors import Close
-from fws.filter import EVENTS, hooks_of
-from fws.options import options_of
-from fws.registry import Found, Registry
+from fws.base.errors import Close
+from fws.clients.client import Client
+from fws.compiler.registry import Found, Registry
+from fws.pipeline.filter import EVENTS, hooks_of
+from fws.pipeline.options import options_of
 from tests.support import Harness, build
 
 BUILT_IN = [

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from fws.errors import ConfigError, Reject
+from fws.base.errors import ConfigError, Reject
 from tests.certificates import Authority
 from tests.support import Harness, build
 

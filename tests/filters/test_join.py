@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from fws.errors import Reject
+from fws.base.errors import Reject
 from tests.support import build
 
 

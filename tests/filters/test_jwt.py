@@ -12,8 +12,8 @@ import gevent
 import jwt
 import pytest
 
-from fws.client import Client
-from fws.errors import ConfigError, Reject
+from fws.base.errors import ConfigError, Reject
+from fws.clients.client import Client
 from fws.filters.jwt import Jwt
 from tests.auth.pairs import NOW, SECRET, jwk, pem, private, public, signed
 from tests.support import Harness, build

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from fws.errors import ConfigError, Reject
+from fws.base.errors import ConfigError, Reject
 from fws.filters import _addresses
 from fws.filters._addresses import Addresses
 from tests.support import Harness, build

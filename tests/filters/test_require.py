@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from fws.errors import ConfigError, Reject
+from fws.base.errors import ConfigError, Reject
 from tests.support import Harness, build
 
 EDITOR = {"user": "ann", "roles": ["editor"]}

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from fws import DROP
-from fws.errors import ConfigError
+from fws.base.errors import ConfigError
 from fws.filters.set import Set
 from tests.support import build
 

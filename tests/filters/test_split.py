@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from fws.errors import ConfigError
+from fws.base.errors import ConfigError
 from tests.support import Harness, build
 
 
@@ -106,7 +106,7 @@ case = {}
 def test_several_may_flow_in_message_only(tmp_path: Path, event: str) -> None:
     source = """
 from fws import Filter
-from fws.filter import Several
+from fws.pipeline.filter import Several
 
 class Both(Filter):
     def data(self, client, data):

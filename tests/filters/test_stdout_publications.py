@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from fws.publication import Publication
+from fws.pipeline.publication import Publication
 from tests.support import build
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from fws.errors import ConfigError
+from fws.base.errors import ConfigError
 from tests.support import build
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import gevent
 import pytest
 
+from fws.base.errors import ConfigError, Reject
 from fws.cli.show import pipelines_of
-from fws.errors import ConfigError, Reject
 from tests.support import Harness, build
 
 ANN = "PiRLiGpWQZ1F2QhxJ8Cw"

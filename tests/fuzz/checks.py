@@ -23,19 +23,18 @@ from jwt.utils import base64url_decode
 from fws.auth.claims import Rules, verify
 from fws.auth.credential import Denied, find, fresh, of_message
 from fws.auth.keys import Key, Keys, key_of, keys_of_set
-from fws.compiler import generation_of
+from fws.base.errors import ConfigError, Refusal
+from fws.base.problem import Problem
+from fws.compiler.compile import generation_of
 from fws.config import parse, place_problems, read
-from fws.constants import MAX_HEAD
-from fws.errors import ConfigError, Refusal
-from fws.problem import Problem
-from fws.protocol import frames
-from fws.protocol.deflate import Agreement, Inflater, deflate
-from fws.protocol.frames import BINARY, CLOSE, PING, PONG, TEXT, Decoder, PeerClose, Ping, Pong, Violation
-from fws.protocol.head import Head, HeadReader
-from fws.protocol.proxy import ProxyError, Source, header_end, normal, parse_proxy
-from fws.request import Request
+from fws.wire import frames
+from fws.wire.deflate import Agreement, Inflater, deflate
+from fws.wire.frames import BINARY, CLOSE, PING, PONG, TEXT, Decoder, PeerClose, Ping, Pong, Violation
+from fws.wire.head import MAX_HEAD, Head, HeadReader
+from fws.wire.proxy import ProxyError, Source, header_end, normal, parse_proxy
+from fws.wire.request import Request
 from tests.auth.pairs import NOW, SECRET, encoded, private, public
-from tests.protocol.wire import client_frame, feed_pieces, is_terminal, outline
+from tests.wire.octets import client_frame, feed_pieces, is_terminal, outline
 
 Check = Callable[[bytes], None]
 

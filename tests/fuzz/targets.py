@@ -10,9 +10,9 @@ import msgspec
 from tests.auth.pairs import NOW, encoded, jwk, signed
 from tests.config.test_mutations import CHAT, NASTY, ODD, ROOMS
 from tests.fuzz import checks
-from tests.protocol.test_head import BROWSER, HEADERS, HOST, REQUEST_LINES
-from tests.protocol.test_proxy import V4, V6, v2
-from tests.protocol.wire import client_frame
+from tests.wire.octets import client_frame
+from tests.wire.test_head import BROWSER, HEADERS, HOST, REQUEST_LINES
+from tests.wire.test_proxy import V4, V6, v2
 
 FOUND = Path(__file__).parent / "found"
 

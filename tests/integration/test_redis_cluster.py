@@ -10,7 +10,7 @@ import pytest
 from redis.crc import key_slot
 from websockets.sync.client import connect
 
-from fws.link import Link
+from fws.redis.connector import Link
 from tests.integration.redis_server import RedisServer, free_port
 from tests.integration.test_redis_faults import Result, Scene
 

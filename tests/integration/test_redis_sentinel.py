@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from fws.link import Link
+from fws.redis.connector import Link
 from tests.integration.redis_server import RedisServer
 from tests.integration.test_redis_faults import Result, Scene
 

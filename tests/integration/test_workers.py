@@ -45,7 +45,10 @@ connect = ["join all", "who"]
 message = ["broadcast all"]
 """
 # The limit on silence is 20 s; with this in place of `-m fws` it is 2.
-IMPATIENT = ("-c", "import fws.__main__, fws.supervisor; fws.supervisor.FROZEN = 2.0; fws.__main__.main()")
+IMPATIENT = (
+    "-c",
+    "import fws.__main__, fws.workers.supervisor; fws.workers.supervisor.FROZEN = 2.0; fws.__main__.main()",
+)
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-from fws.crew import IDLE
+from fws.runtime.greenlets import IDLE
 from tests.soak.ledger import GRACE, Ledger
 from tests.soak.servers import LIFE, Sample, Servers, Watched
 from tests.soak.traffic import Site, World, census, come_and_go, doze, path_of, stay, want_echo

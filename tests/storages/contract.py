@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from fws.errors import StorageError
+from fws.base.errors import StorageError
 from fws.storages.base import MAX_ANSWER, MAX_ITEMS, MAX_KEY, MAX_VALUE, Storage
 
 

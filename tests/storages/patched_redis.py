@@ -11,8 +11,8 @@ import sys
 
 import gevent
 
-from fws.errors import StorageError
-from fws.link import CONNECTIONS, Link
+from fws.base.errors import StorageError
+from fws.redis.connector import CONNECTIONS, Link
 from fws.storages.redis import RedisStorage
 
 

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from fws.errors import StorageError
+from fws.base.errors import StorageError
 from fws.storages.memory import MemoryStorage
 from tests.storages.contract import Contract
 from tests.support import Clock

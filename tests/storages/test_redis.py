@@ -18,8 +18,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fws.errors import StorageError
-from fws.link import CONNECTIONS, Link
+from fws.base.errors import StorageError
+from fws.redis.connector import CONNECTIONS, Link
 from fws.storages.base import MAX_VALUE
 from fws.storages.memory import MemoryStorage
 from fws.storages.redis import RedisStorage

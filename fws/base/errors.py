@@ -1,0 +1,117 @@
+"""Every exception of fws, in one tree.
+
+    FwsError
+    ├── ConfigError          a file, an option or a stage is wrong; carries every problem found
+    ├── StartError           the server cannot start: the address is not to be had, or a filter failed
+    ├── FillError            a placeholder of a stage has no value for this client
+    ├── StorageError         the storage cannot be asked, is full, or holds something else
+    ├── ProtocolError        the peer broke RFC 6455 or a limit; carries the close code
+    ├── Refusal              the HTTP request cannot be served; carries the status
+    │   └── Reject           raised by a filter in `connect` to refuse a client
+    └── Close                raised by a filter to end a connection; carries code and reason
+
+What can reach the wire carries its code. A peer's fault (`ProtocolError`, `Refusal`) is normal
+life: a counter and a debug line. Ours is a traceback.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+from fws.base.close_codes import POLICY_VIOLATION, valid_close_code
+
+if TYPE_CHECKING:
+    from fws.base.problem import Problem
+
+
+class FwsError(Exception):
+    """Root of everything fws raises on purpose."""
+
+
+class ConfigError(FwsError):
+    """A configuration that cannot be used. `problems` holds every fault found, in file order."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+class StartError(FwsError):
+    """The server cannot start: the address is not to be had, or a filter failed."""
+
+
+class FillError(FwsError):
+    """A `{placeholder}` has no value for this client, or one its option cannot take."""
+
+
+class StorageError(FwsError):
+    """The storage cannot be asked, is full, or holds another kind of value than was asked for.
+
+    Args:
+        told: the log has it already, as it will befall every call until something changes.
+    """
+
+    def __init__(self, message: str, *, told: bool = False) -> None:
+        super().__init__(message)
+        self.told = told
+
+
+class ProtocolError(FwsError):
+    """The peer broke the protocol or a limit: the connection is failed with `code` (RFC 6455 7.1.7)."""
+
+    def __init__(self, code: int, reason: str) -> None:
+        super().__init__(f"{code} {reason}")
+        self.code = code
+        self.reason = reason
+
+
+class Refusal(FwsError):
+    """An HTTP request that is answered with an error instead of being served.
+
+    Args:
+        status: the HTTP status, 400 to 599.
+        reason: one sentence for the person at the other end; it becomes the body.
+        headers: further response headers, such as `Sec-WebSocket-Version` beside 426.
+    """
+
+    def __init__(self, status: int, reason: str = "", headers: Sequence[tuple[str, str]] = ()) -> None:
+        if not 400 <= status <= 599:
+            raise ValueError(f"a refusal needs an HTTP status from 400 to 599, not {status}")
+        self.status = status
+        self.reason = reason or _phrase(status)
+        self.headers = tuple(headers)
+        super().__init__(f"{status} {self.reason}")
+
+
+class Reject(Refusal):
+    """Raised by a filter's `connect` hook: the client gets this HTTP status and no connection."""
+
+    def __init__(self, status: int = 403, reason: str = "", headers: Sequence[tuple[str, str]] = ()) -> None:
+        super().__init__(status, reason, headers)
+
+
+class Close(FwsError):
+    """Raised by a filter to end the client's connection with a close code (RFC 6455 7.4).
+
+    Args:
+        code: 1000-1003, 1007-1014 or 3000-4999.
+        reason: at most 123 bytes of UTF-8; longer ones are cut at a character.
+    """
+
+    def __init__(self, code: int = POLICY_VIOLATION, reason: str = "") -> None:
+        if type(code) is not int or not isinstance(reason, str):
+            raise TypeError("Close takes a number and a text: Close(4000, 'why')")
+        if not valid_close_code(code):
+            raise ValueError(f"close code {code} may not be sent: use 1000-1003, 1007-1014 or 3000-4999")
+        super().__init__(f"{code} {reason}".strip())
+        self.code = code
+        self.reason = reason
+
+
+def _phrase(status: int) -> str:
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return "refused"

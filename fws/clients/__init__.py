@@ -1,0 +1,1 @@
+"""One connected client: its transport, its outbox, and the serving of its messages."""

@@ -1,0 +1,387 @@
+"""A connection: the bytes of one client become events, and these are served one after the other.
+
+The loop's own callback reads and decodes. Where no filter of the endpoint's pipelines may wait, it serves the events
+as well; else the client's greenlet does, made when it is first needed. Meanwhile nothing is read: what the peer goes
+on sending waits in its socket, and in ours.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+from gevent import GreenletExit, get_hub, kill
+from greenlet import greenlet
+
+from fws.clients.outbox import Outbox
+from fws.clients.transport import MAX_READ
+from fws.runtime.scheduler import BUDGET, overdue, queue_up
+from fws.wire.frames import Decoder
+
+if TYPE_CHECKING:
+    from fws.channels.hub import Hub
+    from fws.clients.transport import Transport
+
+logger = logging.getLogger("fws")
+
+# How much is read in one go, unless a larger frame is under way: tiny frames of this much take 6 ms to decode.
+READ = 16 * 1024
+# The least and the most of compressed data that is read in one go.
+READ_DEFLATED = 512, 4 * 1024
+# How much may become of it: deflate's best ratio is 1,032 to 1.
+RATIO = 1024
+# So many bytes are little: they are served at once, whoever else wants a turn.
+LITTLE = 256
+
+
+def read_of(max_message: int, compressed: bool) -> int:
+    """How much is read in one go. Of compressed data about as much as may become the largest message."""
+    least, most = READ_DEFLATED
+    return READ if not compressed else max(least, min(most, max_message // RATIO))
+
+
+class Connection:
+    """Reads one client's socket and serves what arrives, in order, for a bounded time in each turn of the loop.
+
+    A subclass says what serving is: `serve`, `filter_data` and `disconnect`.
+
+    Args:
+        filters_data: whether bytes go through `filter_data` before they are decoded.
+        waits: whether serving may wait, so that it needs a greenlet.
+    """
+
+    __slots__ = (
+        "_arrived",
+        "_backlog",
+        "_bytes_left",
+        "_decoder",
+        "_ended",
+        "_filters_data",
+        "_greenlet",
+        "_heard",
+        "_hub",
+        "_messages_left",
+        "_metered",
+        "_parked",
+        "_paused",
+        "_publishes",
+        "_read",
+        "_throttled",
+        "_transport",
+        "_waits",
+        "closing",
+        "fd",
+        "id",
+        "outbox",
+    )
+
+    def __init__(self, hub: Hub, outbox: Outbox, *, filters_data: bool, waits: bool) -> None:
+        self.id = ""
+        self.fd = -1
+        self.outbox = outbox
+        self._hub = hub
+        self._filters_data = filters_data
+        self._waits = waits
+        self._decoder: Decoder | None = None
+        self._transport: Transport | None = None
+        self._read = READ
+        # What has been decoded and not been served, while serving takes longer than a turn; bytes not decoded yet are
+        # at its front, as a memoryview.
+        self._backlog: deque[Any] | None = None
+        self._greenlet: greenlet | None = None
+        self._parked = False
+        self._paused = False
+        self._ended = False
+        self._heard = False
+        # Of the transport, when `made_progress` last asked.
+        self._arrived = 0
+        # Whether serving it, in the loop, has ever published anything.
+        self._publishes = False
+        # What may be read before the clock is asked whether it is too fast.
+        self._bytes_left = self._messages_left = 0.0
+        self._metered = 0.0
+        self._throttled = False
+        self.closing = False
+
+    # For subclasses.
+
+    def serve(self, event: Any) -> None:
+        """One event of the decoder, or what `hand` was given."""
+        raise NotImplementedError
+
+    def filter_data(self, data: bytes) -> bytes:
+        """Bytes as they arrived; what is to be decoded."""
+        raise NotImplementedError
+
+    def disconnect(self) -> None:
+        """The end: called once, in a greenlet if `disconnect_waits`."""
+        raise NotImplementedError
+
+    @property
+    def disconnect_waits(self) -> bool:
+        """Whether `disconnect` may wait."""
+        raise NotImplementedError
+
+    # Reading.
+
+    @property
+    def busy(self) -> bool:
+        """Whether events wait to be served: nothing is read then, so an unanswered ping says nothing."""
+        return self._backlog is not None or self._paused
+
+    def begin(self, transport: Transport, decoder: Decoder, read: int, data: bytes) -> None:
+        """Start reading, `data` first, which came right behind the handshake.
+
+        Args:
+            read: as `read_of` gives it.
+        """
+        self._transport = transport
+        self._decoder = decoder
+        self._read = read
+        limits = self._hub.generation.config.limits
+        self._bytes_left, self._messages_left = float(limits.bytes), max(limits.messages, 1.0)
+        self._metered = self._hub.services.clock()
+        self._hub.scheduler.soon(self._begin, data)
+
+    def _begin(self, data: bytes) -> None:
+        assert self._transport is not None
+        self._transport.start_reading(self._readable)
+        if data:
+            self._guard(self._take, data)
+
+    def _readable(self) -> None:
+        """In the loop: there are bytes, or the end."""
+        transport, decoder = self._transport, self._decoder
+        assert transport is not None
+        # Where too much is on its way to members, those wait who add to it. What is served in a greenlet waits there.
+        if self._backlog is not None or (self._publishes and self._hub.crowded):
+            self._pause()
+            return
+        left = decoder.left if decoder is not None else 0
+        if left:
+            self._heard = True
+        read = self._read
+        if left > read and read == READ:
+            read = min(left, MAX_READ)
+        data = transport.receive(read)
+        if data:
+            self._bytes_left -= len(data)
+            if len(data) > LITTLE and (self._hub.scheduler.crowded or overdue()):
+                # Many who send much have a round of the loop together, and each of them may take milliseconds.
+                self._backlog = deque((memoryview(data),))
+                self._hub.scheduler.later(self._wake if self._waits else self._go_on)
+            else:
+                # As `_guard` does, whose call would cost an echo 2 %.
+                hub = self._hub
+                weight = hub.weight
+                try:
+                    self._take(data)
+                except BaseException as error:
+                    self._failed(error)
+                if hub.weight > weight:
+                    self._publishes = True
+            if self._bytes_left < 0 or self._messages_left < 0:
+                self._meter()
+        elif data is not None:
+            transport.stop_reading()
+            self._ended = True
+            # A peer may end its half of the stream behind its Close and still read ours.
+            if not (self.closing and self.outbox.waits):
+                self._wake()
+
+    def _failed(self, error: BaseException) -> None:
+        """Filters' faults do not come here: this is ours, or a time-out that a filter left running."""
+        name = type(error).__name__
+        logger.error("serving client %s failed: %s: %s", self.id, name, error, extra={"error": error})
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _pause(self) -> None:
+        """Read nothing until what is decoded has been served, and what is published has been written."""
+        assert self._transport is not None
+        self._transport.stop_reading()
+        self._paused = True
+        if self._backlog is None:
+            self._hub.when_uncrowded(self._resume)
+
+    def _meter(self) -> None:
+        """As much has been read as a second's worth is: if that took less than its time, nothing is until then."""
+        limits, now = self._hub.generation.config.limits, self._hub.services.clock()
+        passed, self._metered = now - self._metered, now
+        burst = max(limits.messages, 1.0)
+        self._bytes_left = min(limits.bytes, self._bytes_left + passed * limits.bytes)
+        self._messages_left = min(burst, self._messages_left + passed * limits.messages)
+        wait = max(-self._bytes_left / limits.bytes, -self._messages_left / limits.messages)
+        if wait > 0 and not self._throttled and self._decoder is not None:
+            assert self._transport is not None
+            self._hub.metrics.count("throttles")
+            self._throttled = self._paused = True
+            self._transport.stop_reading()
+            self._hub.scheduler.after(wait, self._go_on_reading)
+
+    def _go_on_reading(self) -> None:
+        self._throttled = False
+        if self._backlog is None:
+            self._resume()
+
+    def _resume(self) -> None:
+        if self._paused and not self._throttled and self._transport is not None:
+            self._paused = False
+            self._transport.start_reading(self._readable)
+
+    def _guard(self, serve: Callable[[Any], None], what: Any) -> None:
+        """Serve something, and see whether that publishes."""
+        hub = self._hub
+        weight = hub.weight
+        try:
+            serve(what)
+        except BaseException as error:
+            self._failed(error)
+        if hub.weight > weight:
+            self._publishes = True
+
+    def _take(self, data: bytes) -> None:
+        """In the loop: serve bytes, or leave them to the greenlet."""
+        if self._waits:
+            self._backlog = deque((memoryview(data),)) if self._filters_data else deque(self._decode(data))
+            if self._backlog:
+                self._wake()
+            else:
+                self._backlog = None
+            return
+        if self._filters_data:
+            data = self.filter_data(data)
+        decoder = self._decoder
+        events = decoder.feed(data) if decoder is not None else []
+        self._messages_left -= len(events)
+        if len(events) == 1:
+            self.serve(events[0])
+        elif events:
+            self._serve_in_loop(events)
+
+    def _decode(self, data: bytes) -> list[Any]:
+        events = self._decoder.feed(data) if self._decoder is not None and data else []
+        self._messages_left -= len(events)
+        return events
+
+    # Serving. Answers to the messages of one read go out together.
+
+    def _serve_in_loop(self, events: list[Any]) -> None:
+        outbox = self.outbox
+        outbox.cork()
+        until = perf_counter() + BUDGET
+        for number, event in enumerate(events, 1):
+            self.serve(event)
+            if perf_counter() > until and number < len(events):
+                self._backlog = deque(events[number:])
+                self._hub.scheduler.later(self._go_on)
+                break
+        outbox.uncork()
+
+    def _go_on(self) -> None:
+        """In the loop, after others had their turn."""
+        backlog, self._backlog = self._backlog, None
+        if backlog and type(backlog[0]) is memoryview:
+            self._guard(self._take, backlog[0].tobytes())
+        else:
+            self._guard(self._serve_in_loop, list(backlog or ()))
+        if self._backlog is None:
+            self._resume()
+
+    def hand(self, event: Any) -> None:
+        """Let the client's greenlet serve something that does not come from the peer, when its turn comes."""
+        if self._backlog is None:
+            self._backlog = deque()
+            # Hundreds may be handed the same publication, and each have a turn's work of them.
+            self._hub.scheduler.later(self._wake)
+        self._backlog.append(event)
+
+    def _wake(self) -> None:
+        """In the loop: let the client's greenlet go on, or begin."""
+        if self._greenlet is None:
+            if self._ended and self._backlog is None and not self.disconnect_waits:
+                # A greenlet only to say good-bye would cost 15 µs.
+                self.disconnect()
+                return
+            self._greenlet = greenlet(self._live, get_hub())
+            self._greenlet.switch()
+        elif self._parked:
+            self._parked = False
+            self._greenlet.switch()
+
+    def _live(self) -> None:
+        """The client's greenlet, until the stream ends."""
+        try:
+            while True:
+                self._serve_backlog()
+                if self._ended:
+                    break
+                self._resume()
+                self._parked = True
+                get_hub().switch()
+        except GreenletExit:
+            pass
+        except BaseException as error:
+            self._failed(error)
+        finally:
+            self._parked = False
+            self.disconnect()
+
+    def _serve_backlog(self) -> None:
+        backlog, outbox = self._backlog, self.outbox
+        until = perf_counter() + BUDGET
+        while backlog:
+            event = backlog.popleft()
+            if type(event) is memoryview:
+                data = event.tobytes()
+                backlog.extendleft(reversed(self._decode(self.filter_data(data) if self._filters_data else data)))
+                continue
+            if backlog and not outbox.corked:
+                outbox.cork()
+                # Should a filter wait, the loop's next callback sends what the ones before it were answered.
+                self._hub.scheduler.soon(outbox.uncork)
+            self.serve(event)
+            if backlog and perf_counter() > until:
+                queue_up(self._hub.scheduler.later)
+                until = perf_counter() + BUDGET
+        outbox.uncork()
+        self._backlog = None
+
+    def made_progress(self) -> bool:
+        """Whether bytes of a frame have come, or waiting ones have left, since the last call.
+
+        Inside a frame a peer cannot answer a ping, and behind a full outbox, or what the kernel holds, it has not
+        seen it (RFC 6455 5.4).
+        """
+        assert self._transport is not None
+        before, self._arrived = self._arrived, self._transport.arrived()
+        progress = self._heard or self.outbox.moved or 0 < before < self._arrived
+        self._heard = self.outbox.moved = False
+        return progress
+
+    def end(self) -> None:
+        """The stream is at its end, or is to be: nothing more is read. Called by the sweeper."""
+        self._decoder = None
+        assert self._transport is not None
+        if self._ended:
+            self._hub.scheduler.soon(self._wake)
+        else:
+            # A peer that floods leaves megabytes in the socket, which are read before the end is seen.
+            self._transport.abort()
+
+    def kill(self) -> None:
+        """End TCP now, and whatever a filter of this client waits for. `disconnect` still runs."""
+        if self._transport is not None:
+            self._transport.abort()
+        if self._greenlet is not None:
+            kill(self._greenlet)
+
+    def let_go(self) -> None:
+        """Give back what the connection holds: half a message can be large."""
+        self._decoder = None
+        self._backlog = None
+        if self._transport is not None:
+            self._transport.close()

@@ -1,0 +1,1 @@
+"""From a configuration to a generation: filters found, options converted, pipelines built."""

@@ -1,0 +1,71 @@
+"""An endpoint: a URL path with pipelines and settings of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from fws.config import Bounds, Settings
+from fws.pipeline.filter import EVENTS
+from fws.pipeline.pipeline import Pipeline
+from fws.wire.handshake import Origins
+
+
+class Endpoint:
+    """A URL path with pipelines and settings of its own. Immutable once built.
+
+    Attributes:
+        path: as written, `/chat/{room}`; None for the one that takes every path no other claims.
+        pipelines: by event; events without filters have an empty one.
+    """
+
+    __slots__ = (
+        "_segments",
+        "bounds",
+        "connect",
+        "data",
+        "deliver",
+        "disconnect",
+        "message",
+        "origins",
+        "path",
+        "settings",
+    )
+
+    def __init__(
+        self, path: str | None, settings: Settings, bounds: Bounds, origins: Origins, pipelines: Mapping[str, Pipeline]
+    ) -> None:
+        self.path = path
+        self.settings = settings
+        self.bounds = bounds
+        self.origins = origins
+        self._segments = tuple((path or "").split("/"))
+        self.connect = pipelines["connect"]
+        self.data = pipelines["data"]
+        self.message = pipelines["message"]
+        self.deliver = pipelines["deliver"]
+        self.disconnect = pipelines["disconnect"]
+
+    def pipelines(self) -> Iterator[Pipeline]:
+        """Those that have filters, in the order of a client's life."""
+        for event in EVENTS:
+            if event != "publication" and (pipeline := getattr(self, event)):
+                yield pipeline
+
+    def match(self, segments: Sequence[str]) -> dict[str, str] | None:
+        """The path's parameters if the path is this endpoint's, else None."""
+        if len(segments) != len(self._segments):
+            return None
+        params = {}
+        for pattern, segment in zip(self._segments, segments, strict=True):
+            if pattern[:1] == "{":
+                if not segment:
+                    return None
+                params[pattern[1:-1]] = segment
+            elif pattern != segment:
+                return None
+        return params
+
+    @property
+    def literals(self) -> tuple[bool, ...]:
+        """Sorts endpoints: the one with a literal where another has a parameter comes first."""
+        return tuple(segment[:1] == "{" for segment in self._segments)

@@ -1,0 +1,95 @@
+"""A generation: one compiled, immutable set of pipelines. A reload swaps generations."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from urllib.parse import unquote
+
+from fws.base.problem import Problem
+from fws.compiler.endpoint import Endpoint
+from fws.config import Config
+from fws.pipeline.filter import Filter, Services
+from fws.pipeline.pipeline import Pipeline
+
+# A path parameter names a room or a device; it goes into channel names.
+MAX_PARAM = 200
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+
+
+class Generation:
+    """All that is compiled of one configuration."""
+
+    __slots__ = ("_waits", "config", "default", "endpoints", "filters", "publication", "services", "warnings")
+
+    def __init__(
+        self,
+        config: Config,
+        services: Services,
+        endpoints: Sequence[Endpoint],
+        default: Endpoint | None,
+        publication: Pipeline,
+        filters: Sequence[Filter],
+        warnings: Sequence[Problem],
+    ) -> None:
+        self.config = config
+        self.services = services
+        self.endpoints = tuple(sorted(endpoints, key=lambda endpoint: endpoint.literals))
+        self.default = default
+        self.publication = publication
+        self.filters = tuple(filters)
+        self.warnings = tuple(warnings)
+        everyone = [*self.endpoints, default] if default is not None else self.endpoints
+        self._waits = bool(publication) or any(endpoint.deliver for endpoint in everyone)
+
+    def route(self, target: str) -> tuple[Endpoint, dict[str, str]] | None:
+        """The endpoint of a request's raw path (without the query) and the path's parameters.
+
+        Segments are split before they are decoded, so that `%2F` in a parameter is a character of it. A parameter
+        with control characters or over 200 bytes belongs to no endpoint.
+        """
+        try:
+            segments = [unquote(segment, errors="strict") for segment in target.split("/")]
+        except UnicodeDecodeError:
+            return None
+        for endpoint in self.endpoints:
+            params = endpoint.match(segments)
+            if params is not None:
+                if any(len(value.encode()) > MAX_PARAM or _CONTROL.search(value) for value in params.values()):
+                    return None
+                return endpoint, params
+        return None if self.default is None else (self.default, {})
+
+    def is_endpoint(self, path: str) -> bool:
+        """Whether a decoded path is meant for WebSockets and nothing else: what plain HTTP is told there is 426.
+
+        The endpoint for all other paths counts only when no folder of static files could hold them instead.
+        """
+        segments = path.split("/")
+        if any(endpoint.match(segments) is not None for endpoint in self.endpoints):
+            return True
+        return self.default is not None and not self.config.server.static
+
+    @property
+    def waits(self) -> bool:
+        """Whether filters run while a publication is delivered, so that a delivery may have to wait for one."""
+        return self._waits
+
+    def start(self) -> None:
+        """Let each filter that has a `start` begin what it does beside its hooks."""
+        for instance in self.filters:
+            begin = getattr(instance, "start", None)
+            if begin is not None:
+                begin()
+
+    def stop(self) -> list[BaseException]:
+        """The counterpart of `start`; every filter gets its turn even when one fails. What they raised."""
+        failures: list[BaseException] = []
+        for instance in self.filters:
+            end = getattr(instance, "stop", None)
+            if end is not None:
+                try:
+                    end()
+                except BaseException as error:  # a user's filter may raise anything
+                    failures.append(error)
+        return failures

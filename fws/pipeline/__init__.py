@@ -1,0 +1,1 @@
+"""Filters, their options, and the pipelines that run them."""

@@ -1,0 +1,271 @@
+"""Conditions of `when`: a small subset of Python's expression grammar, read once and compiled to closures.
+
+Nothing of it is ever run as code: the text is parsed to a tree, and each node that is allowed becomes a function.
+"""
+
+from __future__ import annotations
+
+import ast
+import keyword
+import operator
+import re
+import warnings
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from fws.base.problem import did_you_mean
+from fws.pipeline.stage import CLIENT_ATTRIBUTES
+
+if TYPE_CHECKING:
+    from fws.clients.client import Client
+
+MAX_TEXT = 1000
+MAX_DEPTH = 50
+
+# A question, and what it is asked about: the client, the message and the channel, any of which may be None.
+Asked = tuple[Any, Any, Any]
+Test = Callable[[Asked], Any]
+
+_LITERALS = {"true": True, "false": False, "null": None}
+_ROOTS: dict[str, Test] = {
+    "message": lambda asked: asked[1],
+    "channel": lambda asked: asked[2],
+    "identity": lambda asked: None if asked[0] is None else asked[0].identity,
+    "state": lambda asked: None if asked[0] is None else asked[0].state,
+    "params": lambda asked: None if asked[0] is None else asked[0].params,
+}
+# What can be asked of these two, by name.
+_OWNERS = {"client": CLIENT_ATTRIBUTES, "request": ("query", "headers", "cookies")}
+# What there is on each event to ask about. Anything else would always be null there.
+_OF_CLIENT = ("client", "request", "identity", "state", "params")
+_THERE = {
+    "connect": _OF_CLIENT,
+    "message": (*_OF_CLIENT, "message"),
+    "publication": ("message", "channel"),
+    "deliver": (*_OF_CLIENT, "message", "channel"),
+    "disconnect": _OF_CLIENT,
+}
+# What people write who know another language, and what it is here.
+_HINTS = {"&&": "write 'and'", "||": "write 'or'", "!": "write 'not'", "=": "compare with '=='"}
+_WORDS = set(keyword.kwlist) - {"and", "or", "not", "in", "is", "None", "True", "False"}
+
+
+class Condition:
+    """A question about a client and a message, such as `type == 'chat' and len(text) < 200`.
+
+    Allowed are `and`, `or`, `not`, comparisons (`==`, `!=`, `<`, `<=`, `>`, `>=`, `in`, `not in`, `is null`), texts,
+    numbers, `true`, `false`, `null`, lists of these, `a.b`, `a['b']`, `a[0]`, `len(x)`, `lower(x)`,
+    `startswith(x, y)` and `endswith(x, y)`. The names `message`, `client` (with `id`, `address`, `path`,
+    `subprotocol`), `identity`, `state`, `params` and `channel` are what they say; any other name is a field of the
+    message. `request.query`, `request.headers` (their names in lower case) and `request.cookies` are the upgrade
+    request's. A field that is missing is null. `<` and its like hold between two numbers or two texts only; true and
+    false equal no number; `!=` and `not in` are the exact opposites of `==` and `in`.
+    """
+
+    __slots__ = ("_names", "_test", "_text")
+
+    def __init__(self, text: str, test: Test, names: frozenset[str]) -> None:
+        self._text = text
+        self._test = test
+        self._names = names
+
+    @classmethod
+    def parse(cls, text: str) -> Condition:
+        """Read a condition. Raises ValueError that says what is wrong and, where possible, what would be right."""
+        if not isinstance(text, str) or not text.strip():
+            raise ValueError("expected a condition, such as type == 'chat'")
+        if len(text) > MAX_TEXT:
+            raise ValueError(f"a condition has at most {MAX_TEXT} characters, not {len(text)}")
+        try:
+            tree = _parse(text.strip())
+            if isinstance(tree, ast.Constant) and isinstance(tree.value, str):
+                raise ValueError("this is a text in quotes, which would always hold: remove the quotes")
+            return cls(text.strip(), _asking(tree, 0), _names(tree))
+        except (RecursionError, MemoryError):
+            raise ValueError("the condition is nested too deep") from None
+
+    def check_event(self, event: str, *also: str) -> None:
+        """Raise ValueError when it asks about what the event does not have, such as a message on `connect`.
+
+        Args:
+            also: what whoever asks adds to it.
+        """
+        there = (*_THERE[event], *also)
+        for name in sorted(self._names):
+            if (name if name in _ROOTS or name in _OWNERS else "message") not in there:
+                raise ValueError(f"there is no {name!r} on {event}: ask about {', '.join(there)}")
+
+    def holds(self, client: Client | None, message: Any, channel: str | None = None) -> bool:
+        """Whether it holds. Null, false, 0 and what is empty do not. Never raises, whatever the message is."""
+        try:
+            return bool(self._test((client, message, channel)))
+        except RecursionError:  # two values nested as deep as JSON allows, compared with each other
+            return False
+
+    def __str__(self) -> str:
+        return self._text
+
+
+def _parse(text: str) -> ast.expr:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # what Python only warns of, such as `\d` in a text, is a mistake here
+            return ast.parse(text, mode="eval").body
+    except (SyntaxError, ValueError) as error:
+        hint = ""
+        bare = re.sub(r"'[^']*'|\"[^\"]*\"", "''", text)
+        for word in re.findall(r"&&|\|\||[=!<>]=|[!=]|\w+", bare):
+            if word in _HINTS:
+                hint = f": {_HINTS[word]} instead of '{word}'"
+            elif word in _WORDS:
+                hint = f": write message['{word}'] for a field of that name"
+        reason = error.msg if isinstance(error, SyntaxError) else str(error)
+        raise ValueError(f"this is no condition ({reason}){hint}") from None
+
+
+def _asking(node: ast.expr, depth: int) -> Test:
+    """The test of what must not be constant: the whole, and what `and`, `or` and `not` join."""
+    test = _compile(node, depth)
+    if not _names(node):
+        raise ValueError(f"{_show(node)} is always {str(bool(test((None,) * 3))).lower()}: compare a field with it")
+    return test
+
+
+def _names(node: ast.expr) -> frozenset[str]:
+    """What a condition asks about: fields of the message, `client` and its like."""
+    nodes = set(ast.walk(node))
+    nodes -= {call.func for call in nodes if isinstance(call, ast.Call)}
+    return frozenset(name.id for name in nodes if isinstance(name, ast.Name) and name.id not in _LITERALS)
+
+
+def _compile(node: ast.expr, depth: int) -> Test:
+    if depth > MAX_DEPTH:
+        raise ValueError("the condition is nested too deep")
+    depth += 1
+    match node:
+        case ast.BoolOp(op=joint, values=values):
+            tests = [_asking(value, depth) for value in values]
+            join = all if isinstance(joint, ast.And) else any
+            return lambda asked: join(test(asked) for test in tests)
+        case ast.UnaryOp(op=ast.Not(), operand=operand):
+            test = _asking(operand, depth)
+            return lambda asked: not test(asked)
+        case ast.Compare(left=left, ops=ops, comparators=comparators):
+            terms = [left, *comparators]
+            for compare, *pair in zip(ops, terms, comparators, strict=False):
+                if isinstance(compare, ast.Is | ast.IsNot) and not {_show(term) for term in pair} & {"null", "None"}:
+                    raise ValueError("'is' works with null only: compare with '=='")
+            return _comparison([_OPERATORS[type(op)] for op in ops], [_compile(term, depth) for term in terms])
+        case ast.Name(id="client" | "request" as owner):
+            raise ValueError(f"say what of the {owner}, such as {owner}.{_OWNERS[owner][0]}")
+        case ast.Name(id=name) if name not in _LITERALS:
+            return _ROOTS[name] if name in _ROOTS else _item(_ROOTS["message"], name)
+        case ast.Attribute(value=ast.Name(id="client" | "request" as owner), attr=name):
+            if name not in _OWNERS[owner]:
+                raise ValueError(f"a {owner} has no {name!r}: {did_you_mean(name, _OWNERS[owner])}")
+            read = operator.attrgetter(name if owner == "client" else f"request.{name}")
+            return lambda asked: None if asked[0] is None else read(asked[0])
+        case ast.Attribute(value=owner, attr=name):
+            return _item(_compile(owner, depth), name)
+        case ast.Subscript(value=owner, slice=index):
+            key = _literal(index)
+            if type(key) not in (str, int):
+                raise ValueError("between [ and ] stands a text or a whole number, such as message['type']")
+            return _item(_compile(owner, depth), key)
+        case ast.Call():
+            return _call(node, depth)
+        case ast.List(elts=elements) | ast.Tuple(elts=elements):
+            tests = [_compile(element, depth) for element in elements]
+            return lambda asked: [test(asked) for test in tests]
+    value = _literal(node)
+    return lambda asked: value
+
+
+def _literal(node: ast.expr) -> Any:
+    """The value of a text, a number, `true`, `false` or `null`."""
+    match node:
+        case ast.Constant(value=str() | int() | float() | None):
+            return node.value
+        case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int() | float() as number)):
+            return -number
+        case ast.Name(id=name) if name in _LITERALS:
+            return _LITERALS[name]
+    raise ValueError(f"a condition cannot contain {_show(node)} here")
+
+
+def _item(owner: Test, key: str | int) -> Test:
+    def item(asked: Asked) -> Any:
+        value = owner(asked)
+        if isinstance(key, str):
+            return value.get(key) if isinstance(value, dict | Mapping) else None
+        return value[key] if isinstance(value, list) and -len(value) <= key < len(value) else None
+
+    return item
+
+
+def _call(node: ast.Call, depth: int) -> Test:
+    name = _show(node.func)
+    if name not in _FUNCTIONS:
+        function = name.rpartition(".")[2]
+        hint = f"write {function}(x)" if function in _FUNCTIONS else did_you_mean(name, _FUNCTIONS)
+        raise ValueError(f"a condition cannot call {name}: {hint}")
+    count, called = _FUNCTIONS[name]
+    if len(node.args) != count or node.keywords:
+        raise ValueError(f"{name} takes {count} value{'s' if count > 1 else ''}, not {_show(node)}")
+    tests = [_compile(arg, depth) for arg in node.args]
+    return lambda asked: called(*(test(asked) for test in tests))
+
+
+def _comparison(operators: list[Callable[[Any, Any], bool]], tests: list[Test]) -> Test:
+    """`a < b`, or a row of them: `1 < a < 5`."""
+
+    def compare(asked: Asked) -> bool:
+        values = [test(asked) for test in tests]
+        return all(holds(*pair) for holds, *pair in zip(operators, values, values[1:], strict=False))
+
+    return compare
+
+
+def _show(node: ast.expr) -> str:
+    shown = ast.unparse(node)
+    return shown if len(shown) <= 60 else shown[:57] + "…"
+
+
+def _same(left: Any, right: Any) -> bool:
+    # For Python `True == 1`; an identity's `admin = 1` is not the `true` that a condition asks for.
+    return isinstance(left, bool) is isinstance(right, bool) and bool(left == right)
+
+
+def _within(item: Any, container: Any) -> bool:
+    if isinstance(container, list):
+        return any(_same(item, member) for member in container)
+    return isinstance(container, str | dict | Mapping) and isinstance(item, str) and item in container
+
+
+def _ordered(left: Any, right: Any) -> bool:
+    """Whether the two have an order: both numbers, which true and false are not, or both texts."""
+    return {type(left), type(right)} <= {int, float} or _texts(left, right)
+
+
+def _texts(*values: Any) -> bool:
+    return all(isinstance(value, str) for value in values)
+
+
+_OPERATORS: dict[type[ast.cmpop], Callable[[Any, Any], bool]] = {
+    ast.Eq: _same,
+    ast.NotEq: lambda left, right: not _same(left, right),
+    ast.Lt: lambda left, right: _ordered(left, right) and left < right,
+    ast.LtE: lambda left, right: _ordered(left, right) and left <= right,
+    ast.Gt: lambda left, right: _ordered(left, right) and left > right,
+    ast.GtE: lambda left, right: _ordered(left, right) and left >= right,
+    ast.In: _within,
+    ast.NotIn: lambda left, right: not _within(left, right),
+    ast.Is: operator.is_,
+    ast.IsNot: operator.is_not,
+}
+_FUNCTIONS: dict[str, tuple[int, Callable[..., Any]]] = {
+    "len": (1, lambda value: len(value) if isinstance(value, str | bytes | list | dict) else None),
+    "lower": (1, lambda value: value.lower() if _texts(value) else None),
+    "startswith": (2, lambda text, start: _texts(text, start) and text.startswith(start)),
+    "endswith": (2, lambda text, end: _texts(text, end) and text.endswith(end)),
+}

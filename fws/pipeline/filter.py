@@ -1,0 +1,227 @@
+"""`Filter`, the base of every behaviour, and what its hooks may return."""
+
+from __future__ import annotations
+
+import enum
+import inspect
+import re
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+
+import msgspec
+
+if TYPE_CHECKING:
+    from fws.channels.hub import Hub
+    from fws.storages.base import Storage
+
+# The server events, in the order of a client's life. A filter serves those for which it has a method.
+EVENTS: Final = ("connect", "data", "message", "publication", "deliver", "disconnect")
+# What a hook is called with.
+ARGUMENTS: Final = {
+    "connect": ("client",),
+    "data": ("client", "data"),
+    "message": ("client", "message"),
+    "publication": ("publication",),
+    "deliver": ("client", "publication"),
+    "disconnect": ("client",),
+}
+
+
+# Messages that one message may become, over all lists in lists. Each costs about what a message of its own does: this
+# many hold the loop for 15 to 20 ms.
+MAX_PARTS = 1000
+
+
+class Drop(enum.Enum):
+    """The type of `DROP`."""
+
+    DROP = "DROP"
+
+
+DROP: Final = Drop.DROP
+"""Returned by a hook: the pipeline ends here and nothing flows on."""
+
+
+class Several:
+    """Returned by a `message` hook: each of the items flows on by itself, in order, through the rest of the pipeline.
+
+    Args:
+        items: a list whose length the filter has bounded.
+    """
+
+    __slots__ = ("items",)
+
+    def __init__(self, items: list[Any]) -> None:
+        self.items = items
+
+
+class Ask:
+    """Returned by a `connect` hook: the client is let in to say one message, and that decides.
+
+    Until then nothing else is served or delivered to it, and its memberships rest. When the answer is good, the rest
+    of the `connect` pipeline runs; a `Reject` raised there closes the connection with 4000 and the status: 4401 for
+    401. A client that leaves before that was never connected: its `disconnect` pipeline does not run.
+
+    Args:
+        answer: called with the client and its first message; it may wait if its filter may. Raises `Reject` to refuse.
+        timeout: seconds that the client has; past them the connection is closed with 4401.
+    """
+
+    __slots__ = ("answer", "timeout")
+
+    def __init__(self, answer: Callable[[Any, Any], object], timeout: float) -> None:
+        self.answer = answer
+        self.timeout = timeout
+
+
+class Setting(msgspec.Struct, frozen=True):
+    """Where a filter is configured.
+
+    Attributes:
+        folder: of the TOML file: what paths are relative to.
+        environ: where variables come from.
+    """
+
+    folder: Path
+    environ: Mapping[str, str]
+
+
+class Services:
+    """What the server lends to its filters. One object for all filters of a generation.
+
+    Attributes:
+        hub: this process's clients and channels; set when the server starts.
+        storage: small state that filters share, with Redis among all nodes; set when the server starts.
+        clock: monotonic seconds, for measuring spans.
+        wall: Unix time in seconds, for showing to people.
+    """
+
+    __slots__ = ("_hub", "_storage", "clock", "wall")
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic, wall: Callable[[], float] = time.time) -> None:
+        self._hub: Hub | None = None
+        self._storage: Storage | None = None
+        self.clock = clock
+        self.wall = wall
+
+    @property
+    def hub(self) -> Hub:
+        if self._hub is None:
+            raise RuntimeError("the hub is there once the server has started: use it in hooks, not in __post_init__")
+        return self._hub
+
+    @hub.setter
+    def hub(self, hub: Hub) -> None:
+        self._hub = hub
+
+    @property
+    def storage(self) -> Storage:
+        if self._storage is None:
+            raise RuntimeError("the storage is there once the server has started: use it in hooks")
+        return self._storage
+
+    @storage.setter
+    def storage(self, storage: Storage) -> None:
+        self._storage = storage
+
+
+class Filter(msgspec.Struct, dict=True, weakref=True, eq=False):
+    """A named, configured behaviour. Subclass it, declare options as fields, write a method for each event it serves.
+
+        class Shout(Filter):
+            mark: Annotated[str, Help("Text appended to each message.")] = "!"
+
+            def message(self, client, message):
+                return message.upper() + self.mark
+
+    Hooks: `connect(client)`, `data(client, data)`, `message(client, message)`, `publication(publication)`,
+    `deliver(client, publication)`, `disconnect(client)`. A hook returns what flows on, `None` for "unchanged" or
+    `DROP`, in `message` also `Several`, in `connect` also `Ask`; it may raise `Close`, and in `connect` `Reject`. One
+    instance serves all clients of an endpoint: what belongs to one client is kept in `client.state`. `start()` and
+    `stop()`, where defined, run when the server begins and ends to use the filter.
+
+    `waits = False` in the class promises that its hooks never wait: no sleep, no network, no lock. A pipeline all of
+    whose filters promise it runs as soon as a message is read; any other takes a switch to the client's greenlet,
+    and memory for that greenlet's stack. A hook that waits all the same fails, and the log names it.
+    """
+
+    waits: ClassVar[bool] = True
+
+    @property
+    def services(self) -> Services:
+        """Set by the pipeline that holds the filter; a filter made by hand gets real clocks and no hub."""
+        services: Services | None = self.__dict__.get("services")
+        if services is None:
+            services = self.__dict__["services"] = Services()
+        return services
+
+    @services.setter
+    def services(self, services: Services) -> None:
+        self.__dict__["services"] = services
+
+    @property
+    def hub(self) -> Hub:
+        """This process's clients and channels: `self.hub.publish(channel, message)`."""
+        return self.services.hub
+
+    @property
+    def storage(self) -> Storage:
+        """Sets, maps, counters and values that filters share, with Redis among all nodes (`fws.storages.base`)."""
+        return self.services.storage
+
+    @classmethod
+    def check_event(cls, event: str, options: Mapping[str, Any]) -> None:
+        """Called for each event that a stage stands on, before anything starts.
+
+        Args:
+            options: those that the stage gives; a value with placeholders as the file has it.
+
+        Raises:
+            ValueError: the options do not fit the event; says what would be right. It becomes a problem of the file.
+        """
+
+    def prepare(self, setting: Setting) -> None:
+        """Called once, before the filter is used: what stands in files and in the environment can be read and checked.
+
+        Raises:
+            ValueError: says what is wrong. It becomes a problem of the file.
+        """
+
+    def clock(self) -> float:
+        """Monotonic seconds: for time-outs and rates."""
+        return self.services.clock()
+
+    def wall(self) -> float:
+        """Unix time in seconds: for showing to people."""
+        return self.services.wall()
+
+
+def hooks_of(cls: type[Filter]) -> tuple[str, ...]:
+    """The events that a filter class serves."""
+    return tuple(event for event in EVENTS if inspect.isfunction(getattr(cls, event, None)))
+
+
+def check_hooks(cls: type[Filter]) -> None:
+    """Raise TypeError, with what would be right, for hooks that could only fail when they are called."""
+    for event in hooks_of(cls):
+        method = getattr(cls, event)
+        arguments = ARGUMENTS[event]
+        if inspect.iscoroutinefunction(method):
+            raise TypeError(f"{cls.__name__}.{event} is async: hooks are plain functions, and may wait as they are")
+        try:
+            inspect.signature(method).bind(None, *arguments)
+        except TypeError:
+            raise TypeError(f"{cls.__name__}.{event} takes (self, {', '.join(arguments)})") from None
+
+
+def hook(instance: Filter, event: str) -> Callable[..., Any]:
+    """The bound method that serves `event`."""
+    method: Callable[..., Any] = getattr(instance, event)
+    return method
+
+
+def snake_case(name: str) -> str:
+    """`RateLimit` as `rate_limit`: the name under which a class is used in TOML."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()

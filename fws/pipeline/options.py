@@ -1,0 +1,217 @@
+"""Options: the declared fields of a filter or a section, and the one place that turns text or TOML into their values.
+
+Name, type, default and help stand in the class as a field; validation, the command line, the reference,
+the JSON Schema and the error messages all read the `Option` that `options_of` makes of it.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+import reprlib
+import types
+import typing
+from collections.abc import Callable
+from typing import Any, Literal, Union, get_args, get_origin
+
+import msgspec
+from msgspec import NODEFAULT
+
+from fws.base.units import Unit
+
+# What is shown in place of a secret.
+HIDDEN = "…"
+
+
+class Help(msgspec.Struct, frozen=True):
+    """`Annotated[str, Help("What the option does.")]`: the text that every view of the option shows."""
+
+    text: str
+
+
+class Secret(msgspec.Struct, frozen=True):
+    """`Annotated[str, Help("…"), Secret()]`: the option's value is shown nowhere, neither in a list of pipelines nor in
+    an error."""
+
+
+class Takes(msgspec.Struct, frozen=True):
+    """How an option takes arguments of a stage, when not one by one.
+
+    `rest`: everything to the end of the stage, quotes and blanks included (a condition).
+    `named`: every `key=value` whose key is no other option (fields to set).
+    A list takes all positional arguments that are left and needs no mark.
+    """
+
+    what: Literal["rest", "named"]
+
+
+class Option(msgspec.Struct, frozen=True):
+    """A documented, typed setting of a filter or section."""
+
+    name: str
+    type: Any
+    help: str
+    default: Any
+    unit: Unit | None
+    takes: Literal["one", "many", "rest", "named"]
+    secret: bool = False
+    # Of the class's field: where the option's own name is taken, by Python or by Filter, that has `_` at its end.
+    field_name: str = ""
+
+    @property
+    def field(self) -> str:
+        return self.field_name or self.name
+
+    @property
+    def required(self) -> bool:
+        return self.default is NODEFAULT
+
+    @property
+    def has_grammar(self) -> bool:
+        """Whether its text is read by rules of its own (a condition), so that what a client chooses must stay out."""
+        kinds = (self.type, *get_args(_bare(self.type)))
+        return any(hasattr(_bare(kind), "parse") for kind in kinds)
+
+    @property
+    def kind(self) -> str:
+        """The type in words for people: `duration`, `text`, `one of: drop, reply`, `list of text`."""
+        if self.unit is not None:
+            optional = type(None) in get_args(_bare(self.type))
+            return f"{self.unit.name} or nothing" if optional else self.unit.name
+        return _words(self.type)
+
+    @property
+    def default_text(self) -> str:
+        """The default as one would write it in TOML; empty for none."""
+        if self.default is NODEFAULT or self.default is None or callable(self.default):
+            return ""
+        return self.text_of(self.default)
+
+    def text_of(self, value: Any) -> str:
+        """A value of this option as one would write it in TOML."""
+        if self.secret and value:
+            return HIDDEN
+        if self.unit is not None and isinstance(value, int | float):
+            return f'"{self.unit.format(value)}"'
+        if isinstance(value, list | tuple):
+            return "[" + ", ".join(_text_of(item) for item in value) + "]"
+        if isinstance(value, dict):
+            return "{" + ", ".join(f"{key} = {_text_of(item)}" for key, item in value.items()) + "}"
+        return _text_of(value)
+
+    def convert(self, value: Any, make: Callable[[Any, Any], Any] | None = None) -> Any:
+        """The option's value of what TOML or a stage holds.
+
+        Args:
+            value: a string, number, list or table as the file has it.
+            make: builds types of fws (conditions, pipelines) from plain values, see `msgspec.convert`'s `dec_hook`.
+
+        Raises:
+            ValueError: with a sentence that says what would be right.
+        """
+        given = value
+        if self.unit is not None and not (value is None and type(None) in get_args(_bare(self.type))):
+            if not isinstance(value, str):
+                raise ValueError(f'expected a {self.unit.name} in quotes, such as "{self.unit.example}"')
+            value = self.unit.parse(value)
+        if value == "null" and type(None) not in get_args(_bare(self.type)) and _bare(self.type) is not str:
+            raise ValueError(f"expected {self.kind}, not 'null'")
+        try:
+            # Text stands for other types in a stage and out of a variable; a number of TOML is no truth value.
+            strict = isinstance(value, bool | int | float)
+            return msgspec.convert(value, self.type, strict=strict, dec_hook=make)
+        except msgspec.ValidationError as error:
+            raise ValueError(self._explain(given, str(error))) from None
+
+    def _explain(self, value: Any, error: str) -> str:
+        if self.secret:
+            return f"expected {self.kind}"
+        cause = error.split(" - at `")[0]
+        # An error of `make` arrives here as it is; one of msgspec's own speaks of Python's types.
+        if not cause.startswith(("Expected", "Invalid", "Object", "Integer")):
+            return cause
+        limit = ""
+        if (match := _LIMIT.match(cause)) is not None:
+            number = float(match[2])
+            limit = f" {_LIMITS[match[1]]} {self.unit.format(number) if self.unit else f'{number:g}'}"
+        return f"expected {self.kind}{limit}, not {reprlib.repr(value)}"
+
+
+# How msgspec tells that a number is out of its option's bounds (`msgspec.Meta`), and how fws does.
+_LIMIT = re.compile(r"Expected `(?:int|float)` (>|>=|<|<=) (\S+)")
+_LIMITS = {">": "above", ">=": "of at least", "<": "below", "<=": "of at most"}
+
+
+@functools.cache
+def options_of(cls: type) -> tuple[Option, ...]:
+    """The options that a `msgspec.Struct` class declares, in order. Private fields (`_name`) are none."""
+    hints = typing.get_type_hints(cls, include_extras=True)
+    fields = msgspec.structs.fields(cls)
+    options = []
+    for field in fields:
+        if field.name.startswith("_"):
+            continue
+        hint = hints[field.name]
+        marks = _marks(hint)
+        default = field.default
+        if field.default_factory is not NODEFAULT:
+            default = field.default_factory()
+        takes: Literal["one", "many", "rest", "named"] = "one"
+        mark = next((mark.what for mark in marks if isinstance(mark, Takes)), None)
+        if mark is not None:
+            takes = mark
+        elif get_origin(_bare(hint)) in (list, tuple):
+            takes = "many"
+        options.append(
+            Option(
+                name=field.name.removesuffix("_"),
+                type=hint,
+                help=next((mark.text for mark in marks if isinstance(mark, Help)), ""),
+                default=default,
+                unit=next((mark for mark in marks if isinstance(mark, Unit)), None),
+                takes=takes,
+                field_name=field.name,
+                secret=any(isinstance(mark, Secret) for mark in marks),
+            )
+        )
+    return tuple(options)
+
+
+def _marks(hint: Any) -> list[Any]:
+    """What `Annotated` carries, through unions too: `Duration | None` keeps its unit."""
+    if get_origin(hint) is typing.Annotated:
+        inner, *marks = get_args(hint)
+        return marks + _marks(inner)
+    if get_origin(hint) in (Union, types.UnionType):
+        return [mark for member in get_args(hint) for mark in _marks(member)]
+    return []
+
+
+def _bare(hint: Any) -> Any:
+    while get_origin(hint) is typing.Annotated:
+        hint = get_args(hint)[0]
+    return hint
+
+
+def _text_of(value: Any) -> str:
+    """Text in quotes, numbers as they are; what fws made of a text (a condition, a pipeline) as that text."""
+    if isinstance(value, bool | int | float):
+        return msgspec.json.encode(value).decode()
+    return msgspec.json.encode(str(value)).decode()
+
+
+_WORDS = {str: "text", int: "a whole number", float: "a number", bool: "true or false", bytes: "bytes", Any: "anything"}
+
+
+def _words(hint: Any) -> str:
+    hint = _bare(hint)
+    origin, args = get_origin(hint), get_args(hint)
+    if origin is Literal:
+        return "one of: " + ", ".join(str(arg) for arg in args)
+    if origin in (list, tuple):
+        return f"list of {_words(args[0])}" if args else "list"
+    if origin is dict:
+        return f"table of {_words(args[1])}"
+    if origin in (Union, types.UnionType):
+        return " or ".join("nothing" if arg is type(None) else _words(arg) for arg in args)
+    return _WORDS.get(hint) or getattr(hint, "__name__", str(hint)).lower()

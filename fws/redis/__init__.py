@@ -1,0 +1,1 @@
+"""Connections to Redis: plain, through Sentinel, and for commands one at a time."""

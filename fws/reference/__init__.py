@@ -1,0 +1,1 @@
+"""The generated reference: filters, settings and the JSON Schema."""

@@ -1,0 +1,1 @@
+"""What a running process shares: the event loop, timers, greenlets, and the reporting of faults."""

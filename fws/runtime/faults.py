@@ -1,0 +1,69 @@
+"""Faults of filters: logged once each, with pipeline, filter, client and traceback, and counted."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+
+from gevent.exceptions import BlockingSwitchOutError
+
+from fws.base.errors import FillError, StorageError
+from fws.base.metrics import Metrics
+from fws.pipeline.pipeline import culprit
+
+logger = logging.getLogger("fws.filters")
+
+# Seconds in which a failure of the storage is told once, however often it comes again; and how many different ones are
+# told in that time, as a client may have a say in the key.
+QUIET = 60.0
+MAX_TOLD = 20
+
+
+class Faults:
+    """Where whatever a filter raises ends up, unless it is `Close`, `Reject` or a wish to stop the greenlet."""
+
+    __slots__ = ("_clock", "_metrics", "_told")
+
+    def __init__(self, metrics: Metrics, clock: Callable[[], float] = time.monotonic) -> None:
+        self._metrics = metrics
+        self._clock = clock
+        # What was told of the storage lately, and when.
+        self._told: dict[str, float] = {}
+
+    def report(self, event: str, error: BaseException, client: str = "") -> None:
+        """Log and count one fault.
+
+        Args:
+            event: the pipeline that was running, or `defer`, `start`, `stop`.
+            client: its id; empty where no client is concerned.
+        """
+        if isinstance(error, StorageError):
+            self._metrics.count("storage_faults")
+            quiet = error.told or not self._is_news(f"{event} {error}")
+            logger.log(logging.DEBUG if quiet else logging.WARNING, "%s failed: %s", event, error)
+            return
+        self._metrics.count("filter_faults")
+        subject = f" for client {client}" if client else ""
+        if isinstance(error, FillError):
+            # A placeholder without a value is the client's doing or the file's, not a bug with a traceback.
+            logger.warning("%s%s: %s", event, subject, error)
+            return
+        # The place in the filter and the calls from there are the traceback in one line; at the level `debug`
+        # all of it follows.
+        where = culprit(error.__traceback__) or "a filter"
+        name = type(error).__name__
+        what = f"{name}: {error}"
+        if isinstance(error, BlockingSwitchOutError):
+            what = "it waits, though its filter promises `waits = False`"
+        extra = {"error": error, "cause": f"{event} {where} {name}"}
+        logger.error("%s failed in %s%s: %s", event, where, subject, what, extra=extra)
+
+    def _is_news(self, what: str) -> bool:
+        """Whether to tell a failure of the storage that somebody has to mend: nothing mends it by itself."""
+        now = self._clock()
+        self._told = {text: when for text, when in self._told.items() if now - when < QUIET}
+        if what in self._told or len(self._told) >= MAX_TOLD:
+            return False
+        self._told[what] = now
+        return True

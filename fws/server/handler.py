@@ -1,0 +1,408 @@
+"""The rim: gevent-websocket's handler, from an accepted connection to the 101 or its end.
+
+It keeps the library's shape, one greenlet for each arrival and the steps `upgrade_websocket`, `start_response` and
+`run_websocket`, and replaces what they do: the request head is read strictly and under one time limit, and after
+the 101 the socket belongs to the client. Faults of the library that this closes are named beside the code.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+from gevent import Timeout, socket
+from geventwebsocket.handler import WebSocketHandler
+
+from fws.base.errors import Refusal
+from fws.clients.client import Client
+from fws.clients.transport import TlsTransport, Transport, end_tls
+from fws.runtime.scheduler import Deadline, overdue, pause
+from fws.server.certificates import identity_of, reason_of
+from fws.wire.deflate import Agreement, negotiate
+from fws.wire.handshake import check, check_origin, choose_subprotocol, response_headers, wants_upgrade
+from fws.wire.head import Head, HeadReader
+from fws.wire.proxy import ProxyError, Source, forwarded, header_end, parse_proxy
+from fws.wire.request import Request
+
+if TYPE_CHECKING:
+    from fws.server.certificates import Keeper
+    from fws.server.listener import Arrival, Listener
+
+logger = logging.getLogger("fws.http")
+
+RECEIVE = 16 * 1024
+# A plain response is one small file or sentence: a peer that takes longer to read it is not reading.
+RESPONSE_TIMEOUT = 60.0
+# How long a refused peer may take to read the answer and stop sending.
+LINGER = 1.0
+# Who is told that there is no place has so many seconds to ask.
+REFUSED_TIMEOUT = 2.0
+# No request has a body here (the head reader refuses them), so all share one empty stream.
+_NO_BODY = io.BytesIO()
+
+
+class Handler(WebSocketHandler):
+    """One connection: HTTP requests until one of them becomes a WebSocket.
+
+    Attributes:
+        filtered: whether filters that may wait have run in its greenlet.
+    """
+
+    server: Listener
+    headers_sent: bool
+    environ: dict[str, Any]
+    socket: Any
+    headers: Any
+    # The library's own property builds one that takes the application's log handlers away.
+    logger = logger
+
+    def __init__(self, sock: Any, arrival: Arrival, server: Listener) -> None:
+        # With a stream of its own (4.6 KB a client) the library would read ahead of our head reader.
+        super().__init__(sock, arrival.address, server, rfile=_NO_BODY)
+        self._arrival = arrival
+        self._head: Any = None
+        self._rest = b""
+        self._timeout: Deadline | None = None
+        self._agreement: Agreement | None = None
+        self._refused = False
+        self._upgrades = False
+        self._switching = b""
+        # Where the connection comes from, and the request that is being answered: a proxy's are those of many.
+        self._peer = self._source = Source(arrival.address)
+        self._arrived = False
+        self._secure = False
+        self.filtered = False
+
+    def handle_one_request(self) -> Any:
+        """Read one head, answer it. The result is pywsgi's: True for another request, None for the end."""
+        hub = self.server.hub
+        # Absolute, from the accept to the 101: one byte now and then does not extend it. None of this is a
+        # socket time-out: a filter in `connect` counts as well.
+        limit = hub.generation.config.limits.handshake_timeout
+        refusal = self._arrival.refusal
+        self._timeout = Deadline(limit if refusal is None else min(limit, REFUSED_TIMEOUT))
+        with self._timeout:
+            try:
+                if not self._arrived and not self._arrive():
+                    return None
+                head = self._read_head()
+                if head is None:
+                    return None
+                if refusal is not None:
+                    raise refusal
+                self._source = forwarded(head, self._peer, self.server.trusted)
+                self._prepare(head)
+                if not self._upgrades:
+                    self._timeout.close()
+                    self._timeout = Deadline(RESPONSE_TIMEOUT)
+                    self._timeout.start()
+                self.handle_one_response()
+                if self._refused:
+                    self._timeout.close()
+                    self._linger()
+            except Deadline:
+                hub.metrics.count("handshake_timeouts")
+                if not self.headers_sent and self._arrived:
+                    self._answer(Refusal(408, "The request took too long."))
+                return None
+            except Refusal as refusal:
+                self._timeout.close()
+                self._answer(refusal)
+                return None
+            except OSError:
+                return None
+            finally:
+                self._timeout.close()
+        if self.close_connection or self.server.draining:
+            self._end_tls()
+            return None
+        # Reading and writing do not wait while bytes and room are there: a peer that sends request after request
+        # would never let go of the loop.
+        pause()
+        return True
+
+    def _arrive(self) -> bool:
+        """What comes before the first request: a trusted proxy's word about its client, and TLS."""
+        server = self.server
+        if server.proxy_protocol and self._peer.address in server.trusted:
+            try:
+                source = parse_proxy(self._read_proxy_header())
+            except ProxyError as error:
+                server.hub.metrics.count("proxy_errors")
+                logger.warning("the proxy %s sent %s", self._peer.address or "at the UNIX socket", error)
+                return False
+            if source is not None:
+                self._peer = self._source = source
+        if server.tls is not None and not self._shake(server.tls):
+            return False
+        self._arrived = True
+        return True
+
+    def _read_proxy_header(self) -> bytes:
+        """To its last byte and no further: what follows may be TLS."""
+        header = b""
+        end = None
+        while end is None:
+            ahead = self.socket.recv(RECEIVE, socket.MSG_PEEK)
+            if not ahead:
+                raise ProxyError("no PROXY header")
+            end = header_end(header + ahead)
+            header += self.socket.recv(len(ahead) if end is None else end - len(header))
+        return header
+
+    def _shake(self, tls: Keeper) -> bool:
+        """Do the TLS handshake. What does not speak TLS is closed, with no more than a debug line."""
+        try:
+            self.socket = tls.shake(self.socket, self.server.hub.scheduler)
+        except OSError as error:
+            self.server.hub.metrics.count("tls_failures")
+            logger.debug("no TLS with %s: %s", self._address(), reason_of(error))
+            return False
+        self._secure = True
+        return True
+
+    def _end_tls(self) -> None:
+        inner = getattr(self.socket, "_sslobj", None)
+        if inner is not None:
+            end_tls(inner)
+
+    def _read_head(self) -> Head | None:
+        """The next request's head; None when the peer leaves before it is complete."""
+        limits = self.server.hub.generation.config.limits
+        reader = HeadReader(limits.max_head, limits.max_head_line, limits.max_headers)
+        data = self._rest
+        while True:
+            head = reader.feed(data) if data else None
+            if head is not None:
+                self._rest = reader.rest
+                return head
+            data = self.socket.recv(RECEIVE)
+            if not data:
+                return None
+
+    def _prepare(self, head: Head) -> None:
+        """Give pywsgi the request as it expects it. There is no body, and nothing ambiguous, in a checked head."""
+        self._head = head
+        self.command, self.path, self.request_version = head.method, head.target, f"HTTP/{head.version}"
+        # For logs, so without the query: it may hold a token.
+        path, mark, _ = head.target.partition("?")
+        self.requestline = f"{head.method} {path}{mark and '?…'} {self.request_version}"
+        self.application = self.server.application
+        self.wsgi_input = _NoInput
+        self._upgrades = wants_upgrade(head)
+        if self._upgrades:
+            self.environ = {}
+            return
+        tokens = [token.strip().lower() for token in (head.get("connection") or "").split(",")]
+        self.close_connection = "close" in tokens or (head.version == "1.0" and "keep-alive" not in tokens)
+        self.headers = _Headers(head)
+        self.content_length = 0
+        self.environ = self.get_environ()
+
+    def _answer(self, refusal: Refusal) -> None:
+        """Refuse a head that could not be read, and end the connection so that the answer arrives.
+
+        Closed with bytes unread, TCP resets the connection, and the reset can overtake the answer: hence `_linger`.
+        """
+        self._count(refusal)
+        body = f"{refusal.reason}\n".encode()
+        headers = [*self._headers_of(refusal), ("Content-Length", str(len(body)))]
+        lines = [f"HTTP/1.1 {refusal.status} {_phrase(refusal.status)}", *(f"{name}: {text}" for name, text in headers)]
+        with Timeout(LINGER, False):
+            try:
+                self.socket.sendall("\r\n".join([*lines, "", ""]).encode("latin-1", "replace") + body)
+            except OSError:
+                return
+        self._linger()
+
+    def _linger(self) -> None:
+        """End our half of the stream and read the peer's to its end, for a while."""
+        self._end_tls()
+        with Timeout(LINGER, False):
+            try:
+                self.socket.shutdown(socket.SHUT_WR)
+                while self.socket.recv(RECEIVE):
+                    pause()
+            except OSError:
+                pass
+
+    def _count(self, refusal: Refusal) -> None:
+        self.server.hub.metrics.count(f"refused_{refusal.status}")
+        logger.debug("refused %s: %d %s", self._address(), refusal.status, refusal.reason)
+
+    def _headers_of(self, refusal: Refusal) -> list[tuple[str, str]]:
+        return [*refusal.headers, ("Content-Type", "text/plain; charset=utf-8"), ("Connection", "close")]
+
+    # The steps of the library.
+
+    def upgrade_websocket(self) -> list[bytes] | None:
+        """Check the request, route it, run its `connect` pipeline, all before the 101. Refusals are plain HTTP."""
+        head = self._head
+        if not self._upgrades:
+            return None  # the WSGI application answers
+        try:
+            accept = check(head)
+            if self.server.draining:
+                raise _going_away()
+            client = self._admit(head)
+        except Refusal as refusal:
+            return self._refuse(refusal)
+        self.websocket = client
+        self.environ["wsgi.websocket"] = client  # tells the library that the response is an upgrade
+        extensions = self._agreement.header if self._agreement is not None else None
+        self.start_response("101 Switching Protocols", response_headers(accept, client.subprotocol, extensions))
+        return None
+
+    def _admit(self, head: Head) -> Client:
+        """The client of an upgrade request that is in order. Raises Refusal."""
+        hub = self.server.hub
+        route = hub.generation.route(head.target.partition("?")[0])
+        if route is None:
+            raise Refusal(404, "There is no endpoint at this path.")
+        endpoint, params = route
+        source, gate = self._source, hub.gate
+        if self._arrival.ticket is None:
+            self._arrival.ticket = gate.enter(source.address)
+        ticket = self._arrival.ticket
+        gate.check_logins(source.address)
+        secure = self._secure if source.secure is None else source.secure
+        try:
+            check_origin(head, endpoint.origins, secure=secure, host=source.host)
+        except Refusal:
+            hub.metrics.count("origins_refused")
+            raise
+        subprotocol = choose_subprotocol(head, endpoint.settings.subprotocols)
+        offers = head.get("sec-websocket-extensions")
+        if endpoint.settings.compression and offers is not None:
+            # An idle client keeps no window: that would be 40 KiB, ten times what all else takes.
+            self._agreement = negotiate(offers, client_no_context_takeover=True)
+        client = Client(endpoint, Request(head, params, self._address()), hub, subprotocol or "")
+        if self._secure:
+            client.identity = identity_of(self.socket)
+        self.filtered = endpoint.connect.waits
+        try:
+            client.connect()
+        except Deadline:
+            hub.metrics.count("handshake_timeouts")
+            raise Refusal(503, "The server took too long to decide.") from None
+        except Refusal as refusal:
+            if refusal.status == 401:
+                gate.login_failed(source.address)
+            raise
+        if client.is_in and client.identity is not None:
+            try:
+                ticket.claim(str(client.identity.get("user") or ""))
+            except Refusal:
+                client.disconnect()
+                raise
+        if self.server.draining:
+            client.disconnect()
+            raise _going_away()
+        # Many who come at once run a pipeline each.
+        if overdue():
+            try:
+                pause()
+            except BaseException:  # the time is over, and nobody else knows of the client yet
+                client.disconnect()
+                raise
+        return client
+
+    def _refuse(self, refusal: Refusal) -> list[bytes]:
+        """Refuse a request that could be read: pywsgi sends the answer."""
+        self.close_connection = self._refused = True
+        self._count(refusal)
+        self.start_response(f"{refusal.status} {_phrase(refusal.status)}", self._headers_of(refusal))
+        return [f"{refusal.reason}\n".encode()]
+
+    def start_response(self, status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
+        """As pywsgi does, but for a 101: to check, encode and date these few lines of ours would cost 15 µs."""
+        if not status.startswith("101 "):
+            return super().start_response(status, headers, exc_info)
+        self.status, self.code, self.close_connection = status.encode(), 101, True
+        lines = "".join(f"{name}: {value}\r\n" for name, value in headers)
+        self._switching = f"HTTP/1.1 {status}\r\n{lines}\r\n".encode("latin-1")
+        return self.write
+
+    def write(self, data: bytes) -> None:
+        """The library calls it with nothing to send the 101, which goes out with what `connect` sent behind it."""
+        if self.code != 101:
+            super().write(data)
+        self.headers_sent = True
+
+    def run_websocket(self) -> None:
+        """The client takes the socket over, the 101 first. pywsgi's greenlet ends, with handler, head and environ.
+
+        What may wait from now on, a pipeline, has a greenlet that begins with an empty stack; a client that is idle
+        keeps none.
+        """
+        client: Client = self.websocket
+        client_socket, self.socket = self.socket, None
+        transport = (TlsTransport if self._secure else Transport)(client_socket, self._arrival.ticket)
+        self._arrival.ticket = None
+        client.open(transport, self._switching, self._agreement, self._rest)
+        del self.websocket
+
+    def run_application(self) -> None:
+        """As the library does, but a client whose `connect` passed is ended also when the 101 cannot be sent."""
+        try:
+            super().run_application()
+        finally:
+            client = self.__dict__.pop("websocket", None)
+            if client is not None:
+                client.disconnect()
+
+    def handle_error(self, kind: Any, error: Any, traceback: Any) -> None:
+        """Whatever a response raised. A peer that is gone or too slow is normal life; the rest is ours."""
+        self.close_connection = True
+        if error is self._timeout or isinstance(error, OSError):
+            self.server.hub.metrics.count("responses_cut")
+            return
+        logger.error("%s failed: %s: %s", self.requestline, kind.__name__, error, extra={"error": error})
+        self._send_error_response_if_possible(500)
+
+    def log_request(self) -> None:
+        """One debug line a request; the library would throw it away (its R5) and say nothing of upgrades."""
+        if self.requestline:
+            logger.debug("%s %s %s", self._address(), self.requestline, self.code)
+
+    def _address(self) -> str:
+        return self._source.address
+
+
+class _Headers:
+    """A checked head in the form of `http.client.HTTPMessage`, as far as pywsgi asks."""
+
+    def __init__(self, head: Head) -> None:
+        self._head = head
+        self.typeheader = head.get("content-type")
+
+    @property
+    def headers(self) -> list[str]:
+        return [f"{name}: {value}" for name in self._head.headers for value in self._head.all(name)]
+
+    def get(self, name: str, default: str | None = None) -> str | None:
+        value = self._head.get(name.lower())
+        return default if value is None else value
+
+    getheader = get
+
+
+class _NoInput:
+    """Stands where pywsgi has the request body to read away."""
+
+    @staticmethod
+    def _discard() -> None:
+        """There is none."""
+
+
+def _going_away() -> Refusal:
+    return Refusal(503, "The server is going away.", [("Retry-After", "5")])
+
+
+def _phrase(status: int) -> str:
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return "Refused"

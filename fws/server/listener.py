@@ -1,0 +1,178 @@
+"""The listening socket: who is accepted, who is told that there is no place, and who waits in the kernel's queue."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from gevent.pywsgi import WSGIServer
+
+from fws.base.errors import Refusal
+from fws.runtime.greenlets import Crew
+from fws.server.admission import RETRY, Ticket
+from fws.server.handler import Handler
+from fws.wire.proxy import normal, parse_networks
+
+if TYPE_CHECKING:
+    from fws.channels.hub import Hub
+    from fws.server.certificates import Keeper
+    from fws.workers.scoreboard import Seat
+
+logger = logging.getLogger("fws.http")
+
+# Seconds that a worker with more connections than another leaves a new one to that, and for which it then takes who
+# still waits.
+PATIENCE = 0.02
+EAGER = 0.005
+# When all places are taken, so many at a time are told so. Who comes meanwhile waits in the listening socket.
+REFUSED = 16
+FULL_PAUSE = 0.05
+
+
+class Arrival:
+    """An accepted connection.
+
+    Attributes:
+        address: the peer's.
+        ticket: what it counts for at the gate; None where that is not known yet, or the client has it.
+        refusal: what its first request is answered with; None when it may come in.
+    """
+
+    __slots__ = ("address", "refusal", "ticket")
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        self.ticket: Ticket | None = None
+        self.refusal: Refusal | None = None
+
+    def leave(self) -> None:
+        if self.ticket is not None:
+            self.ticket.leave()
+
+
+class Listener(WSGIServer):
+    """gevent's server with what its handlers need to know.
+
+    Args:
+        capacity: connections that there may be.
+        seat: of a worker that shares its listening socket with others.
+        tls: what makes handshakes; None for no TLS.
+
+    Attributes:
+        draining: whether upgrades are refused.
+        arriving: connections that are no clients, or not yet.
+    """
+
+    # The machine's own name would be looked up in the DNS, for an environ that no filter sees.
+    base_env = {**WSGIServer.base_env, "SERVER_NAME": "fws"}
+
+    def __init__(
+        self,
+        listener: Any,
+        application: Callable[..., Any],
+        hub: Hub,
+        capacity: int,
+        seat: Seat | None = None,
+        tls: Keeper | None = None,
+    ) -> None:
+        # With others at the same socket gevent takes one connection in each turn, not a hundred.
+        environ = {"wsgi.multiprocess": seat is not None, "wsgi.url_scheme": "http" if tls is None else "https"}
+        super().__init__(
+            listener,
+            application,
+            handler_class=Handler,
+            spawn=Crew().spawn,
+            log=None,
+            error_log=logger,
+            environ=environ,
+        )
+        self.hub = hub
+        self.tls = tls
+        config = hub.generation.config.server
+        self.trusted = parse_networks(config.trusted_proxies)
+        self.proxy_protocol = config.proxy_protocol
+        self.draining = False
+        self.arriving = 0
+        self._capacity = capacity
+        self._refused = 0
+        self._seat = seat
+        self._eager_until = 0.0
+
+    @property
+    def connections(self) -> int:
+        """Those that are open."""
+        return self.arriving + len(self.hub.clients)
+
+    def handle(self, sock: Any, arrival: Arrival) -> bool:
+        """Serve a connection up to the 101 or its end. Whether the greenlet may be used again."""
+        handler = Handler(sock, arrival, self)
+        try:
+            handler.handle()
+            return not handler.filtered
+        finally:
+            arrival.leave()
+            if arrival.refusal is None:
+                self.arriving -= 1
+            else:
+                self._refused -= 1
+
+    def do_read(self) -> Any:
+        """Accept a connection. Out of descriptors, say so in a line, and try again in a moment."""
+        seat = self._seat
+        if seat is not None and time.monotonic() > self._eager_until and seat.is_ahead(self.connections):
+            self._rest(PATIENCE, self._accept_eagerly)
+            return None
+        if self.connections >= self._capacity and self._refused >= REFUSED:
+            self._rest(FULL_PAUSE)
+            return None
+        try:
+            accepted = super().do_read()
+        except OSError as error:
+            if self.is_fatal_error(error):
+                raise
+            self.hub.metrics.count("accept_failures")
+            logger.error("cannot accept connections: %s", error.strerror)
+            self._rest(0.1)
+            return None
+        if not accepted:
+            return None
+        sock, address = accepted
+        arrival = self._admit(normal(str(address[0])) if isinstance(address, tuple) else "")
+        if arrival is None:
+            sock.close()
+            return None
+        if seat is not None:
+            seat.beat(self.connections)
+        return sock, arrival
+
+    def _admit(self, address: str) -> Arrival | None:
+        """Whether a connection may come in, or is to be told why not; None for neither."""
+        arrival = Arrival(address)
+        try:
+            if self.connections >= self._capacity:
+                self.hub.metrics.count("clients_over_limit")
+                logger.warning("there are %d connections, and no place for more", self._capacity)
+                raise Refusal(503, "The server is full.", [RETRY])
+            if address not in self.trusted:
+                arrival.ticket = self.hub.gate.enter(address)
+        except Refusal as refusal:
+            if self._refused >= REFUSED:
+                return None
+            arrival.refusal = refusal
+            self._refused += 1
+        else:
+            self.arriving += 1
+        return arrival
+
+    def _rest(self, seconds: float, then: Callable[[], None] | None = None) -> None:
+        """Accept nobody for a while."""
+        self.stop_accepting()
+        self._timer = self.loop.timer(seconds)
+        self._timer.start(then or self._start_accepting_if_started)
+
+    def _accept_eagerly(self) -> None:
+        """The others have had their time: who still waits is accepted by whoever comes first."""
+        self._eager_until = time.monotonic() + EAGER
+        self._start_accepting_if_started()

@@ -1,0 +1,1 @@
+"""The wire: frames, handshakes, request heads and PROXY headers as pure functions. No socket and no clock."""

@@ -1,0 +1,62 @@
+"""What flows in a `message` pipeline, as a frame: text for `str`, binary for `bytes`, JSON text for anything else."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from fws.wire import native
+from fws.wire.deflate import deflate
+from fws.wire.frames import BINARY, TEXT, encode
+
+# Below this many bytes a compressed frame is rarely smaller, and never by much.
+MIN_DEFLATE = 64
+
+_encode_json = msgspec.json.Encoder().encode
+
+
+def frame_of(message: Any, bits: int = 0) -> bytes:
+    """One whole frame.
+
+    Args:
+        bits: the window of permessage-deflate that the receiver agreed to; 0 for no compression.
+
+    Raises:
+        TypeError: a value that JSON cannot carry.
+    """
+    if not bits and native.frame is not None:
+        frame = native.frame(message)
+        if frame is not None:
+            return frame
+    opcode, payload = payload_of(message)
+    return encode(opcode, payload) if not bits else compressed(opcode, payload, bits)
+
+
+def payload_of(message: Any) -> tuple[int, bytes]:
+    """Opcode and payload of a message. Raises TypeError for a value that JSON cannot carry."""
+    if type(message) is str:
+        try:
+            return TEXT, message.encode()
+        except UnicodeEncodeError:  # a lone surrogate becomes "?"
+            return TEXT, message.encode("utf-8", "replace")
+    if type(message) is bytes:
+        return BINARY, message
+    if isinstance(message, bytearray | memoryview):
+        return BINARY, bytes(message)
+    return TEXT, json_bytes(message)
+
+
+def compressed(opcode: int, payload: bytes, bits: int) -> bytes:
+    """One whole frame, compressed with a window of `bits` where that is worth it."""
+    if len(payload) < MIN_DEFLATE:
+        return encode(opcode, payload)
+    return encode(opcode, deflate(payload, bits), rsv1=True)
+
+
+def json_bytes(value: Any) -> bytes:
+    """`value` as JSON. Raises TypeError for what JSON cannot carry, however it cannot."""
+    try:
+        return _encode_json(value)
+    except (msgspec.MsgspecError, TypeError, ValueError, RecursionError, OverflowError) as error:
+        raise TypeError(f"JSON cannot carry this {type(value).__name__}: {error}") from None

@@ -1,0 +1,210 @@
+"""The opening handshake (RFC 6455 4.2): who asks for a WebSocket, whether properly, and what we answer.
+
+Lists are compared token by token and everything else exactly: a substring test is how
+`Connection: not-upgrade-really` upgrades and the subprotocol `v1` matches `v10`.
+"""
+
+from __future__ import annotations
+
+import re
+from base64 import b64encode
+from collections.abc import Sequence
+from hashlib import sha1
+
+import msgspec
+
+from fws.base.errors import Refusal
+from fws.wire.head import ALLOW, TOKEN, Head, parse_authority
+
+_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455 1.3
+# 16 bytes are 22 base64 digits, the last of which carries 2 bits: with any other digit there, two keys
+# would mean the same bytes.
+_KEY = re.compile(r"[A-Za-z0-9+/]{21}[AQgw]==")
+_TOKEN = re.compile(TOKEN)
+_ORIGIN = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.+)")
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+_UPGRADE = [("Upgrade", "websocket"), ("Connection", "Upgrade")]
+
+# A subprotocol that is a token is never chosen: the answer would show it, and so would whoever logs answers.
+TOKEN_SUBPROTOCOL = "fws.token."
+PLAIN_SUBPROTOCOL = "fws"
+
+Origin = tuple[str, str, int | None]  # scheme, host and port, normalised so that equal means the same
+
+
+class Origins(msgspec.Struct, frozen=True):
+    """The origins that may connect beside the server's own; made by `parse_origins`."""
+
+    listed: frozenset[Origin] = frozenset()
+    null: bool = False  # pages without an origin: sandboxed frames, local files
+    everyone: bool = False
+
+
+def wants_upgrade(head: Head) -> bool:
+    """Whether the request asks for a WebSocket, be it well-formed or not."""
+    return _names(head, "upgrade", "websocket")
+
+
+def check(head: Head) -> str:
+    """Check an upgrade request as RFC 6455 4.2.1 says; return the value of `Sec-WebSocket-Accept`.
+
+    Origin and subprotocols are apart, since they depend on the endpoint.
+
+    Raises:
+        Refusal: 405 for another method than GET, 426 naming version 13 for another version, else 400.
+    """
+    if head.method != "GET":
+        raise Refusal(405, "A WebSocket is opened with GET.", [ALLOW])
+    if head.version != "1.1":
+        # Not 505: that refuses a major version (RFC 9110 15.6.6), and plain requests of HTTP/1.0 are served.
+        raise Refusal(400, "A WebSocket is opened with HTTP/1.1.")
+    if head.has_body:
+        raise Refusal(400, "An upgrade request may not have a body.")
+    if not wants_upgrade(head):
+        raise Refusal(400, 'The Upgrade header does not name "websocket".')
+    if not _names(head, "connection", "upgrade"):
+        raise Refusal(400, 'The Connection header does not name "Upgrade".')
+    # The version comes before the key, whose form may differ in another version.
+    if head.all("sec-websocket-version") != ("13",):
+        raise Refusal(426, "Only version 13 of WebSocket is served.", [*_UPGRADE, ("Sec-WebSocket-Version", "13")])
+    keys = head.all("sec-websocket-key")
+    if len(keys) != 1 or not _KEY.fullmatch(keys[0]):
+        raise Refusal(400, "The request needs one Sec-WebSocket-Key, which is 16 bytes in base64.")
+    return b64encode(sha1(keys[0].encode("ascii") + _GUID).digest()).decode("ascii")
+
+
+def choose_subprotocol(head: Head, supported: Sequence[str]) -> str | None:
+    """Return the first subprotocol of the client's list that is supported, or None.
+
+    With None the connection opens without one; a client that needs one ends it (RFC 6455 4.1). Browsers do, and where
+    they can bring a token only as a subprotocol they offer `fws` beside it, which is supported then.
+
+    Raises:
+        Refusal: 400 for an offer that is not a list of distinct tokens.
+    """
+    if head.get("sec-websocket-protocol") is None:
+        return None
+    offered = _elements(head, "sec-websocket-protocol")
+    if not offered or len(set(offered)) != len(offered) or not all(map(_TOKEN.fullmatch, offered)):
+        raise Refusal(400, "The Sec-WebSocket-Protocol header is not a list of distinct tokens.")
+    if any(name.startswith(TOKEN_SUBPROTOCOL) for name in offered):
+        supported = [*supported, PLAIN_SUBPROTOCOL]
+    return next((name for name in offered if name in supported and not name.startswith(TOKEN_SUBPROTOCOL)), None)
+
+
+def offered_token(head: Head) -> str | None:
+    """The token that a client brings as a subprotocol, `fws.token.TOKEN`; None without one."""
+    offered = (name for name in _elements(head, "sec-websocket-protocol") if name.startswith(TOKEN_SUBPROTOCOL))
+    return next((name.removeprefix(TOKEN_SUBPROTOCOL) for name in offered), None)
+
+
+def parse_origins(entries: Sequence[str]) -> Origins:
+    """Read the option `origins`.
+
+    Raises:
+        ValueError: an entry is neither `scheme://host[:port]` nor `null` nor `*`; says what to write instead.
+    """
+    listed = set()
+    for entry in entries:
+        if entry in ("*", "null"):
+            continue
+        origin = _parse_origin(entry)
+        if origin is None:
+            raise ValueError(f"{entry!r} is not an origin: {_advice(entry)}")
+        if origin[0] in ("ws", "wss"):
+            page = "http" + entry[len("ws") :]
+            raise ValueError(f'{entry!r} never matches, for an origin is a page\'s address: write "{page}"')
+        listed.add(origin)
+    return Origins(frozenset(listed), null="null" in entries, everyone="*" in entries)
+
+
+def check_origin(head: Head, origins: Origins, *, secure: bool, host: str | None = None) -> None:
+    """Keep foreign web pages from using their visitors' cookies here (RFC 6455 10.2).
+
+    A page of the server's own host and port passes, and so does one that `origins` names. A
+    request without `Origin` passes: it does not come from a browser, and could claim anything.
+
+    Args:
+        head: a checked request.
+        origins: what the endpoint allows besides.
+        secure: whether the client came over TLS.
+        host: what the client asked a proxy for, when that is not in the `Host` header.
+
+    Raises:
+        Refusal: 403.
+    """
+    values = head.all("origin")
+    if not values:
+        return
+    if len(values) > 1:
+        raise Refusal(403, "The request has more than one Origin header.")
+    if origins.everyone or (origins.null and values[0] == "null"):
+        return
+    origin = _parse_origin(values[0])
+    if origin is None or (
+        origin not in origins.listed and origin not in _own_origins(host or head.get("host"), secure)
+    ):
+        raise Refusal(403, "Pages of this origin may not connect here.")
+
+
+def response_headers(
+    accept: str, subprotocol: str | None = None, extensions: str | None = None
+) -> list[tuple[str, str]]:
+    """Return the headers of the 101 (RFC 6455 4.2.2).
+
+    Args:
+        accept: what `check` returned.
+        subprotocol: what `choose_subprotocol` returned.
+        extensions: the value of `Sec-WebSocket-Extensions`, if any was agreed on.
+    """
+    headers = [*_UPGRADE, ("Sec-WebSocket-Accept", accept)]
+    if subprotocol:
+        headers.append(("Sec-WebSocket-Protocol", subprotocol))
+    if extensions:
+        headers.append(("Sec-WebSocket-Extensions", extensions))
+    return headers
+
+
+def _elements(head: Head, name: str) -> list[str]:
+    """Split a list header; empty elements do not count (RFC 9110 5.6.1.2)."""
+    elements = (element.strip(" \t") for element in (head.get(name) or "").split(","))
+    return [element for element in elements if element]
+
+
+def _names(head: Head, name: str, word: str) -> bool:
+    """Whether a list header names this word, in any case."""
+    value = (head.get(name) or "").lower()
+    return value == word or word in (element.strip(" \t") for element in value.split(","))
+
+
+def _parse_origin(text: str) -> Origin | None:
+    match = _ORIGIN.fullmatch(text)
+    authority = match and parse_authority(match[2])
+    if not match or not authority:
+        return None
+    scheme, (host, port) = match[1].lower(), authority
+    return scheme, host, port or _DEFAULT_PORTS.get(scheme)
+
+
+def _own_origins(host: str | None, secure: bool) -> list[Origin | None]:
+    """The origins of pages that this server itself would give to the client.
+
+    A connection without TLS may come from a proxy that ended it, so its pages may be of either scheme.
+    """
+    schemes = ("https",) if secure else ("http", "https")
+    return [_parse_origin(f"{scheme}://{host}") for scheme in schemes] if host else []
+
+
+def _advice(entry: str) -> str:
+    """Say what to write instead of an entry that is not an origin."""
+    scheme, separator, rest = entry.partition("://")
+    host = rest.partition("/")[0]
+    if entry.lower() == "null":
+        return 'write "null"'
+    if not separator and parse_authority(entry):
+        return f'write "https://{entry}" (or http)'
+    if "*" in entry:
+        return 'name each host, for "*" stands only alone (and then for every origin)'
+    if host != rest and _parse_origin(f"{scheme}://{host}"):
+        return f'it has no path: write "{scheme}://{host}"'
+    return 'write "scheme://host" or "scheme://host:port" in ASCII (a name like bücher.de as xn--bcher-kva.de)'

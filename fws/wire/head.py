@@ -1,0 +1,271 @@
+"""The request head (RFC 9112), read strictly and without I/O.
+
+pywsgi says of itself that it is not for the open internet: it takes bare line feeds, a space before a
+colon, no or two `Host`s, two lengths, and megabytes of headers. So fws reads the head itself, and what
+it passes on has one meaning only.
+
+The reader is our own. h11 is well kept, but takes bare line feeds and control characters in values, has
+no limit on a line or on the number of headers, and costs more: a browser's upgrade request of 11 headers
+(473 bytes) takes 23 µs here and 50 µs with h11 0.16, their objects' making included (Python 3.11, median of
+7 runs of 5,000). The tests hold the two together: what is accepted here h11 reads alike.
+"""
+
+from __future__ import annotations
+
+import re
+from ipaddress import IPv6Address
+from urllib.parse import unquote_to_bytes
+
+import msgspec
+
+from fws.base.errors import Refusal
+
+# Request head. Precedents: websockets 128 headers of 8 KiB, HAProxy 101 headers in 16 KiB,
+# Envoy 100 headers in 60 KiB, node 16 KiB.
+MAX_HEADERS = 100
+MAX_HEAD_LINE = 8 * 1024
+MAX_HEAD = 32 * 1024
+
+TOKEN = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"  # RFC 9110 5.6.2
+ALLOW = ("Allow", "GET, HEAD")
+
+_REQUEST_LINE = re.compile(rf"({TOKEN}) ([!-~]+) HTTP/([0-9]\.[0-9])")
+_HTTP_09 = re.compile(rf"{TOKEN} [!-~]+")
+# Possessive, because `[ \t]*` and the value overlap: backtracking would take quadratic time.
+_HEADER = re.compile(rf"({TOKEN}):[ \t]*+([^\x00-\x08\x0a-\x1f\x7f]*+)")
+# Of RFC 3986's host what browsers send: a DNS name (underscores occur in private ones), IPv4, bracketed IPv6.
+_AUTHORITY = re.compile(r"(?:([A-Za-z0-9._-]+)|\[([0-9A-Fa-f:.]+)\])(?::([0-9]{1,5}))?")
+_LENGTH = re.compile(r"[0-9]{1,20}")  # 20 digits hold every 64-bit number
+_BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_MAX_EMPTY_LINES = 2
+
+
+class Head(msgspec.Struct, frozen=True):
+    """One request's head, every part of which has been checked.
+
+    `target` is as sent, always in origin-form; `path` is its path, percent-decoded as UTF-8, and `query`
+    what follows the `?`, as sent. `version` is "1.1" or "1.0". The names in `headers` are lower-case; the
+    values are Latin-1 without blanks around them, those of a repeated header in a tuple.
+    """
+
+    method: str
+    target: str
+    path: str
+    query: str
+    version: str
+    headers: dict[str, str | tuple[str, ...]]
+
+    def all(self, name: str) -> tuple[str, ...]:
+        """Return the value of each header line of this name (in lower case), in order."""
+        value = self.headers.get(name, ())
+        return (value,) if isinstance(value, str) else value
+
+    def get(self, name: str) -> str | None:
+        """Return the value of the header of this name (in lower case), or None without one.
+
+        Repeated lines are joined with ", " (RFC 9110 5.3), those of `Cookie`, which HTTP/2 may take apart, with "; "
+        (RFC 9113 8.2.3).
+        """
+        value = self.headers.get(name)
+        if isinstance(value, tuple):
+            value = ("; " if name == "cookie" else ", ").join(value)
+        return value
+
+    @property
+    def has_body(self) -> bool:
+        """Whether content follows the head (RFC 9112 6.3)."""
+        return bool(self.all("transfer-encoding")) or any(length.strip("0") for length in self.all("content-length"))
+
+
+class HeadReader:
+    """Reads one request head from bytes that arrive in any pieces, in linear time.
+
+    The limits are checked while bytes arrive, so that at most `size` bytes and one read are ever held. A refused
+    head ends the connection: where the next request begins is unknown.
+
+    Args:
+        size: bytes of the whole head.
+        line: bytes of each of its lines.
+        headers: how many there may be.
+    """
+
+    __slots__ = (
+        "_buffer",
+        "_empty_lines",
+        "_headers",
+        "_line",
+        "_max_headers",
+        "_max_line",
+        "_max_size",
+        "_number",
+        "_request",
+        "_scanned",
+        "rest",
+    )
+
+    def __init__(self, size: int = MAX_HEAD, line: int = MAX_HEAD_LINE, headers: int = MAX_HEADERS) -> None:
+        self._max_size = size
+        self._max_line = line
+        self._max_headers = headers
+        self._buffer = bytearray()
+        self._line = 0  # where the unfinished line begins
+        self._scanned = 0  # no line feed before this
+        self._empty_lines = 0
+        self._request: tuple[str, str, str] | None = None
+        self._headers: dict[str, str | tuple[str, ...]] = {}
+        self._number = 0
+        self.rest = b""
+
+    def feed(self, data: bytes) -> Head | None:
+        """Take what arrived; return the head once it is complete, else None.
+
+        After the head, `rest` holds the bytes that came behind it, and the reader is done.
+
+        Raises:
+            Refusal: 400, 405, 414, 431, 501 or 505; `reason` says what is wrong.
+        """
+        buffer = self._buffer
+        buffer += data
+        while (end := buffer.find(b"\n", self._scanned)) >= 0:
+            raw = buffer[self._line : end].decode("latin-1")
+            self._line = self._scanned = end + 1
+            line = raw.removesuffix("\r")
+            # A line before the whole: the status must not depend on how much one read brought.
+            if len(line) > self._max_line:
+                raise self._line_too_long()
+            if end >= self._max_size:
+                raise _too_large(self._max_size)
+            if len(line) == len(raw):
+                raise Refusal(400, "A line of the request head ends without a carriage return.")
+            if self._take(line):
+                self.rest = bytes(buffer[end + 1 :])
+                return self._finish()
+        self._scanned = len(buffer)
+        if len(buffer) - self._line - buffer.endswith(b"\r") > self._max_line:
+            raise self._line_too_long()
+        if len(buffer) > self._max_size:
+            raise _too_large(self._max_size)
+        return None
+
+    def _line_too_long(self) -> Refusal:
+        if self._request is None:
+            return Refusal(414, f"The request line is longer than {self._max_line} bytes.")
+        return Refusal(431, f"A header line is longer than {self._max_line} bytes.")
+
+    def _take(self, line: str) -> bool:
+        """Take one line without its end; return whether it ended the head."""
+        if self._request is None:
+            if line:
+                self._request = _request_line(line)
+            else:
+                self._empty_lines += 1  # RFC 9112 2.2: tolerated, for old clients that end a body with one
+                if self._empty_lines > _MAX_EMPTY_LINES:
+                    raise Refusal(400, "Too many empty lines before the request line.")
+            return False
+        if not line:
+            return True
+        self._number = number = self._number + 1
+        if number > self._max_headers:
+            raise Refusal(431, f"The request has more than {self._max_headers} headers.")
+        match = _HEADER.fullmatch(line)
+        if match is None:
+            raise Refusal(
+                400,
+                f'Header line {number} is not "name: value" on one line, without a blank before the colon '
+                "and without control characters.",
+            )
+        name, value = match[1].lower(), match[2].rstrip(" \t")
+        held = self._headers.get(name)
+        if held is None:
+            self._headers[name] = value
+        else:
+            self._headers[name] = (held, value) if isinstance(held, str) else (*held, value)
+        return False
+
+    def _finish(self) -> Head:
+        assert self._request is not None
+        method, target, version = self._request
+        path, _, query = target.partition("?")
+        head = Head(method, target, _decode_path(path), query, version, self._headers)
+        _check_host(head)
+        _check_framing(head)
+        return head
+
+
+def parse_authority(text: str) -> tuple[str, int | None] | None:
+    """Split `host[:port]` as in a `Host` header; return None if it is not one.
+
+    The host is lower-case, an IPv6 address in its shortest form in brackets, so that equal means the same.
+    """
+    match = _AUTHORITY.fullmatch(text)
+    if match is None:
+        return None
+    name, address, digits = match.groups()
+    port = int(digits) if digits else None
+    if port is not None and not 1 <= port <= 65535:
+        return None
+    if name is not None:
+        return name.lower(), port
+    try:
+        return f"[{IPv6Address(address)}]", port
+    except ValueError:
+        return None
+
+
+def _too_large(most: int) -> Refusal:
+    return Refusal(431, f"The request head is larger than {most} bytes.")
+
+
+def _request_line(line: str) -> tuple[str, str, str]:
+    match = _REQUEST_LINE.fullmatch(line)
+    if match is None:
+        if _HTTP_09.fullmatch(line):  # its client sends nothing more, so it is answered now
+            raise Refusal(505, "HTTP/0.9 is not served: use HTTP/1.1.")
+        raise Refusal(400, 'The request line is not "method target HTTP/1.1" with single blanks between.')
+    method, target, version = match.groups()
+    if version not in ("1.1", "1.0"):
+        raise Refusal(505, f"HTTP/{version} is not served: use HTTP/1.1.")
+    if method not in ("GET", "HEAD"):
+        raise Refusal(405, "Only GET and HEAD are served.", [ALLOW])
+    # RFC 9112 3.2.2 has servers take the absolute-form too. Only proxies get it, and its second host, beside
+    # the one in `Host`, is where two readers of the same request come to differ.
+    if not target.startswith("/") or "#" in target:
+        raise Refusal(400, 'The request target is not a path that begins with "/".')
+    return method, target, version
+
+
+def _decode_path(raw: str) -> str:
+    if "%" not in raw:
+        return raw
+    try:
+        if _BAD_ESCAPE.search(raw):
+            raise ValueError
+        path = unquote_to_bytes(raw).decode()
+    except ValueError:
+        raise Refusal(400, "The path is not percent-encoded UTF-8.") from None
+    if _CONTROL.search(path):
+        raise Refusal(400, "The path holds a control character.")
+    return path
+
+
+def _check_host(head: Head) -> None:
+    """RFC 9112 3.2: one `Host`, and a valid one; HTTP/1.0 may do without."""
+    hosts = head.all("host")
+    if len(hosts) > 1 or (not hosts and head.version == "1.1"):
+        raise Refusal(400, "The request needs exactly one Host header.")
+    if hosts and parse_authority(hosts[0]) is None:
+        raise Refusal(400, 'The Host header is not "host" or "host:port".')
+
+
+def _check_framing(head: Head) -> None:
+    """RFC 9112 6: no body, and no doubt about that, for this is where requests are smuggled."""
+    codings, lengths = head.all("transfer-encoding"), head.all("content-length")
+    if codings:
+        if not lengths and head.version == "1.1" and [coding.lower() for coding in codings] != ["chunked"]:
+            raise Refusal(501, "This transfer coding is not served.")  # RFC 9112 6.1
+        raise Refusal(400, f"A {head.method} request may not have a body here.")
+    if len(lengths) > 1 or not all(map(_LENGTH.fullmatch, lengths)):
+        raise Refusal(400, "The Content-Length is not one decimal number.")
+    if lengths and lengths[0].strip("0"):
+        raise Refusal(400, f"A {head.method} request may not have a body here.")

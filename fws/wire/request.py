@@ -1,0 +1,61 @@
+"""The upgrade request as filters see it: `client.request`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from urllib.parse import parse_qsl
+
+from werkzeug.http import parse_cookie
+
+from fws.wire.handshake import offered_token
+from fws.wire.head import Head
+
+# More fields than this in a query are an attack on the parser, not a query.
+MAX_QUERY_FIELDS = 100
+
+
+class Request:
+    """What the client asked for. Parsed on demand: most filters look at one or two things, once.
+
+    Attributes:
+        path: decoded, without the query.
+        params: what the endpoint's path captured, `{room}`.
+        address: the peer's IP address; empty on a Unix socket.
+    """
+
+    __slots__ = ("_head", "address", "params")
+
+    def __init__(self, head: Head, params: Mapping[str, str], address: str) -> None:
+        self._head = head
+        self.params = params
+        self.address = address
+
+    @property
+    def path(self) -> str:
+        return self._head.path
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """By lower-case name; the values of a repeated header joined with a comma, of cookies with a semicolon."""
+        return {name: self._head.get(name) or "" for name in self._head.headers}
+
+    @property
+    def query(self) -> dict[str, str]:
+        """The first value of each field; empty when there are more than 100 fields."""
+        try:
+            pairs = parse_qsl(self._head.query, keep_blank_values=True, max_num_fields=MAX_QUERY_FIELDS)
+        except ValueError:
+            return {}
+        return dict(reversed(pairs))
+
+    @property
+    def offered_token(self) -> str | None:
+        """The token that came as a subprotocol, `fws.token.TOKEN`; None without one."""
+        return offered_token(self._head)
+
+    @property
+    def cookies(self) -> dict[str, str]:
+        """By name; of two with one name the first. What is not UTF-8 in them has U+FFFD in its place."""
+        # Werkzeug raises for bytes that are none, and anybody may send them.
+        header = (self._head.get("cookie") or "").encode("latin-1").decode("utf-8", "replace")
+        return parse_cookie(header.encode().decode("latin-1")).to_dict()

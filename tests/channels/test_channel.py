@@ -1,0 +1,112 @@
+"""A channel's fan-out in slices, on real sockets: it stops between members, and within no frame."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack
+from time import perf_counter
+
+import gevent
+import pytest
+
+from fws.channels.channel import CHUNK, Channel, Entry
+from fws.clients.outbox import Outbox
+from fws.clients.transport import Transport
+from fws.pipeline.publication import Publication
+from fws.wire.frames import TEXT, encode
+
+
+class Member:
+    """What a channel sees of a plain client, and the peer's end of its socket."""
+
+    kind = 0
+
+    def __init__(self, ours: socket.socket, theirs: socket.socket) -> None:
+        theirs.setblocking(False)
+        self.fd = -1
+        self.theirs = theirs
+        self.transport = Transport(ours)
+        self.outbox = Outbox(1 << 20, self)  # type: ignore[arg-type]
+        self.outbox.open(self.transport, b"", plain=True)
+
+    def overflow(self) -> None:
+        raise AssertionError("more than the outbox takes")
+
+    def receive(self, size: int) -> bytes:
+        """So many bytes, as they come; empty when there are none."""
+        got = b""
+        with gevent.Timeout(10, False):
+            while len(got) < size:
+                try:
+                    got += self.theirs.recv(size - len(got))
+                except BlockingIOError:
+                    gevent.sleep(0.001)
+        return got
+
+
+@pytest.fixture
+def stack() -> Iterator[ExitStack]:
+    with ExitStack() as stack:
+        yield stack
+
+
+def slow(stack: ExitStack) -> Member:
+    """One whose socket takes some kilobytes at once."""
+    listener = stack.enter_context(socket.socket())
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    listener.bind(("127.0.0.1", 0))
+    listener.listen(1)
+    ours = stack.enter_context(socket.socket())
+    ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8192)
+    ours.connect(listener.getsockname())
+    member = Member(ours, stack.enter_context(listener.accept()[0]))
+    stack.callback(member.transport.close)
+    return member
+
+
+def quick(stack: ExitStack) -> Member:
+    ours, theirs = socket.socketpair()
+    member = Member(ours, stack.enter_context(theirs))
+    stack.callback(member.transport.close)
+    return member
+
+
+def publish(channel: Channel, text: str) -> bytes:
+    """Have it wait in the channel. Its frame."""
+    channel.waiting.append(Entry(Publication(channel.name, text), TEXT, text.encode(), None))
+    return encode(TEXT, text.encode())
+
+
+def test_a_slice_that_ends_while_a_frame_is_half_sent_tears_none(stack: ExitStack) -> None:
+    """Of two members that took a part of a frame, the second got another channel's frame in the middle of it."""
+    large, small = Channel("large"), Channel("small")
+    members = [slow(stack), slow(stack)]
+    for member in members:
+        large.join(member)  # type: ignore[arg-type]
+        small.join(member)  # type: ignore[arg-type]
+    first = publish(large, "a" * 60_000)
+    weight = large.fan_out(perf_counter() - 1)
+    second = publish(small, "b")
+    assert small.fan_out(perf_counter() + 10)
+    while weight is None:
+        weight = large.fan_out(perf_counter() - 1)
+    last = encode(TEXT, b"c")
+    for member in members:
+        member.outbox.write(last)
+        # Between channels there is no order, and who is not served in the first slice gets the small one first.
+        assert member.receive(len(first + second + last)) in (first + second + last, second + first + last)
+
+
+def test_the_clock_is_looked_at_also_where_every_socket_takes_the_frame(stack: ExitStack) -> None:
+    """A channel whose members all read was served in one go, however many they were."""
+    channel = Channel("all")
+    members = [quick(stack) for _ in range(3 * CHUNK)]
+    for member in members:
+        channel.join(member)  # type: ignore[arg-type]
+    frame = publish(channel, "x")
+    slices = 1
+    while channel.fan_out(perf_counter() - 1) is None:
+        slices += 1
+    assert slices >= 3
+    assert [member.receive(len(frame)) for member in members] == [frame] * len(members)

@@ -1,0 +1,73 @@
+"""The board: who is alive, and who has more connections than the others."""
+
+from __future__ import annotations
+
+import tempfile
+
+import pytest
+
+from fws.workers.scoreboard import LATE, Board
+
+
+class Clock:
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def board(clock: Clock) -> Board:
+    with tempfile.TemporaryFile() as file:
+        made = Board(file.fileno(), 4, clock)
+    for row in range(4):
+        made.clear(row)
+    return made
+
+
+def test_two_maps_of_one_file_show_the_same(clock: Clock) -> None:
+    with tempfile.TemporaryFile() as file:
+        one, two = Board(file.fileno(), 2, clock), Board(file.fileno(), 2, clock)
+    one.beat(1, 7)
+    assert two.heard(1) == 100
+    assert two.serves(1)
+
+
+def test_a_row_is_heard_before_it_serves_and_not_after_it_is_cleared(board: Board) -> None:
+    assert board.heard(0) == 0
+    assert not board.serves(0)
+    board.beat(0, None)
+    assert board.heard(0) == 100
+    assert not board.serves(0)
+    board.beat(0, 0)
+    assert board.serves(0)
+    board.clear(0)
+    assert board.heard(0) == 0
+    assert not board.serves(0)
+
+
+def test_who_is_ahead_leaves_connections_to_the_others(board: Board) -> None:
+    board.beat(0, 10)
+    board.beat(1, 100)
+    assert not board.is_ahead(0, 10)
+    assert not board.is_ahead(1, 14)
+    assert board.is_ahead(1, 15)
+    # Of thousands a few more or less are nothing.
+    board.beat(0, 1000)
+    assert not board.is_ahead(1, 1100)
+    assert board.is_ahead(1, 1101)
+
+
+def test_nothing_is_left_to_one_that_is_frozen_or_leaving_nor_by_one_alone(board: Board, clock: Clock) -> None:
+    assert not board.is_ahead(1, 500)
+    board.beat(0, 0)
+    assert board.is_ahead(1, 500)
+    clock.now += LATE
+    assert not board.is_ahead(1, 500)
+    board.beat(0, None)
+    assert not board.is_ahead(1, 500)
