@@ -35,8 +35,8 @@ LAYERS = [
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 
-# The façade: `import fws` gives all names that a filter needs, which come from these packages. `fws.filter` is its older
-# path.
+# The façade: `import fws` gives all names that a filter needs, which come from these packages. `fws.filter` is its
+# older path.
 FACADE = {"base", "pipeline"}
 FACADE_MODULES = {"", "filter"}
 # A built-in filter imports what any filter could: the façade, and packages that know no socket. `classic` is for the
