@@ -47,7 +47,12 @@ run: install  ## serve conf/chat.toml (another: make run CONF=conf/echo.toml)
 
 .PHONY: test
 test: $(VENV)/test.stamp programs  ## run all tests, installing what they need
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 3 --dist loadfile -m "not alone"
+	$(BIN)/python -m pytest -m alone
+
+.PHONY: test-fast
+test-fast: $(VENV)/test.stamp  ## run the pure tests, in under 20 seconds
+	$(BIN)/python -m pytest -n 2 -m "not process and not alone and not slow"
 
 .PHONY: lint
 lint: $(VENV)/test.stamp  ## ruff and mypy

@@ -35,6 +35,7 @@ setup(
     extras_require={
         "test": [
             "pytest>=8",
+            "pytest-xdist>=3.5",
             "hypothesis>=6",
             "cryptography>=42",
             "h11>=0.14",

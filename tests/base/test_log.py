@@ -124,6 +124,7 @@ def test_of_one_cause_ten_lines_a_second_are_written_and_the_rest_counted(log) -
     assert "line again" in stream.getvalue()
 
 
+@pytest.mark.slow
 def test_a_flood_of_causes_is_one(log) -> None:
     logger, stream, _, _ = log
     for number in range(5000):

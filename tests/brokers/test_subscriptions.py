@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -57,6 +58,7 @@ def test_a_new_connection_is_asked_for_all() -> None:
     assert interest.changes() == ([b"everyone", b"a"], [])
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(st.sampled_from("adcr"), st.sampled_from([b"x", b"y"]))))
 def test_in_the_end_redis_is_asked_for_exactly_what_is_wanted(steps: list[tuple[str, bytes]]) -> None:
     clock = Clock()

@@ -455,6 +455,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("properties")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("peer", [OnWire, OnSocket])
 @settings(max_examples=150, deadline=None)
 @given(

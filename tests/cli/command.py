@@ -26,8 +26,9 @@ os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
 
 
 def environment(**extra: str) -> dict[str, str]:
-    """Ours, with the package importable from any folder and no port or colours of whoever runs the tests."""
-    inherited = {name: value for name, value in os.environ.items() if name not in ("PORT", "FWS_LISTEN", "NO_COLOR")}
+    """Our environment without its port, colours and terminal size, and with the package importable from any folder."""
+    unset = ("PORT", "FWS_LISTEN", "NO_COLOR", "COLUMNS", "LINES")
+    inherited = {name: value for name, value in os.environ.items() if name not in unset}
     return inherited | {"PYTHONPATH": str(ROOT), "TERM": "xterm", **extra}
 
 

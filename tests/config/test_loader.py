@@ -166,6 +166,7 @@ def test_not_a_number_is_equal_to_itself() -> None:
     assert str(parse("k = nan\n", "conf.toml").tree["k"]) == "nan"
 
 
+@pytest.mark.slow
 @given(
     st.lists(st.text("ab ,#[]{}'\"=.$\\é\t", max_size=6), max_size=4),
     st.sampled_from([", ", ",\n  ", ", # it's\n"]),
@@ -263,6 +264,7 @@ SLOW = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", SLOW.values(), ids=SLOW.keys())
 def test_no_text_holds_the_loader_for_long(text: str) -> None:
     """Fault: toml 0.10.2 needs over a minute for one string of 64 KiB of quotes."""

@@ -164,6 +164,7 @@ def _literal(value: Any) -> str:
     return str(value)
 
 
+@pytest.mark.slow
 @given(st.dictionaries(_keys, st.dictionaries(_keys, _values, max_size=3), max_size=3))
 @settings(max_examples=200, deadline=None)
 def test_at_the_place_of_every_value_stands_its_literal(tree: dict[str, dict[str, Any]]) -> None:

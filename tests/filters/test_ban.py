@@ -150,6 +150,7 @@ class Who(Filter):
     assert server.closed(odd) is None
 
 
+@pytest.mark.slow
 def test_many_are_looked_at_in_slices(server: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
     """20,000 in one go held up everybody for 120 ms."""
     for number in range(600):

@@ -177,6 +177,7 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> tuple[Harness, Client]:
     return server, client
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("position", range(len(STAGES)), ids=STAGES)
 @settings(max_examples=25, deadline=None)
 @given(message=MESSAGES)
@@ -203,6 +204,7 @@ def row(tmp_path_factory: pytest.TempPathFactory) -> tuple[Harness, Client]:
     return server, server.connect()
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @given(messages=st.lists(MESSAGES, max_size=4))
 def test_a_row_of_filters_takes_any_messages_from_the_wire(row: tuple[Harness, Client], messages: list[Any]) -> None:

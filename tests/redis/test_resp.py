@@ -26,6 +26,7 @@ def encoded(reply: Any) -> bytes:
     return b"*%d\r\n%b" % (len(reply), b"".join(encoded(item) for item in reply))
 
 
+@pytest.mark.slow
 @given(st.lists(replies | pushes), st.integers(1, 40))
 def test_replies_are_the_same_however_they_are_cut(wanted: list[Any], size: int) -> None:
     data = b"".join(map(encoded, wanted))

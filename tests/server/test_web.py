@@ -296,6 +296,7 @@ class TestPathTricks:
         os.mkfifo(folder / "pipe.txt")  # opening it would wait for a writer for ever
         assert client(folder).get("/pipe.txt").status_code == 404
 
+    @pytest.mark.slow
     @settings(max_examples=200, deadline=None)
     @given(
         st.lists(

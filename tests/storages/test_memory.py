@@ -77,6 +77,7 @@ class TestMemory(Contract):
         assert storage.get("v") == "x" * 1000
         assert storage.get_field("m", "a") == "1"
 
+    @pytest.mark.slow
     def test_full_it_refuses_at_no_cost(self) -> None:
         """Fault: each refused change looked at every key, and held up the whole process for 0.1 s."""
         storage = MemoryStorage(self.clock)

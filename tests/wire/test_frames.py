@@ -203,6 +203,7 @@ def viable(prefix: bytes) -> bool:
     return False
 
 
+@pytest.mark.slow
 def test_the_first_byte_that_cannot_be_utf8_ends_an_unfinished_message():
     edges = bytes.fromhex("007f808f909fa0bfc0ff")
     for text in (
@@ -281,6 +282,7 @@ def test_messages_are_plain_bytes():
     assert [type(event) for event in Decoder(LIMIT).feed(stream)] == [bytes, bytes]
 
 
+@pytest.mark.slow
 def test_a_message_byte_by_byte_takes_linear_time():
     # 1.5 s on two slow cores; copying what came before each byte would take hours.
     stream = header(0x81, b"\xff" + (1024 * 1024).to_bytes(8)) + xor_mask("é".encode() * 512 * 1024, MASK)
@@ -304,6 +306,7 @@ def held_and_peak(stream: bytes, step: int, limit: int) -> tuple[int, int]:
         tracemalloc.stop()
 
 
+@pytest.mark.slow
 def test_a_message_in_progress_costs_about_its_bytes():
     size = 16 * 1024
     one_frame = header(0x81, b"\xfe" + size.to_bytes(2)) + xor_mask(b"x" * size, MASK)
@@ -319,6 +322,7 @@ def test_an_announced_length_costs_nothing():
     assert peak < 10_000
 
 
+@pytest.mark.slow
 def test_nothing_is_held_between_messages_or_after_the_end():
     message = client_frame(BINARY, b"x" * 50_000, fin=False) + client_frame(CONTINUATION, b"x" * 50_000)
     for tail in (b"", client_frame(CLOSE), message[:50_008] + client_frame(15)):

@@ -21,6 +21,7 @@ import codecs
 import logging
 import zlib
 
+import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from websockets import frames as theirs
@@ -173,6 +174,7 @@ def mutated(draw: st.DrawFn, compressed: bool) -> bytes:
     return bytes(stream)
 
 
+@pytest.mark.slow
 @settings(max_examples=400, deadline=None)
 @given(mutated(compressed=False))
 @example(client_frame(TEXT, b"a", fin=False) + client_frame(CLOSE, b"\x03\xe8"))
@@ -183,6 +185,7 @@ def test_the_same_messages_and_close_codes(stream):
     check(stream)
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(mutated(compressed=True))
 def test_the_same_messages_and_close_codes_with_compression(stream):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import zlib
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -96,6 +97,7 @@ def cut(stream: bytes, positions: list[int]) -> list[bytes]:
     return [stream[start:end] for start, end in itertools.pairwise(edges)]
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(conversations(), cut_positions)
 def test_valid_frames_give_their_events_however_they_are_cut(conversation, positions):
@@ -104,6 +106,7 @@ def test_valid_frames_give_their_events_however_they_are_cut(conversation, posit
     assert feed_pieces(new_decoder(), cut(stream, positions)) == events
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(anything, cut_positions, st.integers(0, 3))
 def test_any_bytes_give_the_same_events_however_they_are_cut(stream, positions, agreement):
@@ -111,6 +114,7 @@ def test_any_bytes_give_the_same_events_however_they_are_cut(stream, positions, 
     checks.stream_of_frames(bytes((agreement,)) + stream)
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(st.lists(anything, max_size=4))
 def test_no_bytes_raise_and_nothing_follows_the_last_word(pieces):

@@ -354,6 +354,7 @@ def streams(draw):
     return bytes(stream)
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(streams(), st.lists(st.integers(1, 40), max_size=30))
 def test_any_split_gives_the_same(stream, sizes):
@@ -371,6 +372,7 @@ def test_bytes_of_any_kind_are_read_or_refused(data):
     checks.head(data)
 
 
+@pytest.mark.slow
 @settings(max_examples=1000, deadline=None)
 @given(streams())
 def test_what_is_accepted_h11_reads_alike(stream):
