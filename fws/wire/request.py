@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from urllib.parse import parse_qsl
 
-from werkzeug.http import parse_cookie
-
 from fws.wire.handshake import offered_token
 from fws.wire.head import Head
 
@@ -56,6 +54,9 @@ class Request:
     @property
     def cookies(self) -> dict[str, str]:
         """By name; of two with one name the first. What is not UTF-8 in them has U+FFFD in its place."""
+        # Imported here because Werkzeug takes 50 ms to load, and a command such as `fws check` needs none of it.
+        from werkzeug.http import parse_cookie
+
         # Werkzeug raises for bytes that are none, and anybody may send them.
         header = (self._head.get("cookie") or "").encode("latin-1").decode("utf-8", "replace")
         return parse_cookie(header.encode().decode("latin-1")).to_dict()
