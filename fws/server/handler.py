@@ -169,18 +169,24 @@ class Handler(WebSocketHandler):
             end_tls(inner)
 
     def _read_head(self) -> Head | None:
-        """The next request's head; None when the peer leaves before it is complete."""
+        """Return the next request's head, or None when the peer leaves before it is complete.
+
+        `command` is the request's method as soon as that is known, also when the rest of the head is refused.
+        """
         limits = self.server.hub.generation.config.limits
         reader = HeadReader(limits.max_head, limits.max_head_line, limits.max_headers)
         data = self._rest
-        while True:
-            head = reader.feed(data) if data else None
-            if head is not None:
-                self._rest = reader.rest
-                return head
-            data = self.socket.recv(RECEIVE)
-            if not data:
-                return None
+        try:
+            while True:
+                head = reader.feed(data) if data else None
+                if head is not None:
+                    self._rest = reader.rest
+                    return head
+                data = self.socket.recv(RECEIVE)
+                if not data:
+                    return None
+        finally:
+            self.command = reader.method
 
     def _prepare(self, head: Head) -> None:
         """Give pywsgi the request as it expects it. There is no body, and nothing ambiguous, in a checked head."""
@@ -207,12 +213,12 @@ class Handler(WebSocketHandler):
         Closed with bytes unread, TCP resets the connection, and the reset can overtake the answer: hence `_linger`.
         """
         self._count(refusal)
-        body = f"{refusal.reason}\n".encode()
-        headers = [*self._headers_of(refusal), ("Content-Length", str(len(body)))]
+        headers = self._headers_of(refusal)
         lines = [f"HTTP/1.1 {refusal.status} {_phrase(refusal.status)}", *(f"{name}: {text}" for name, text in headers)]
+        head = "\r\n".join([*lines, "", ""]).encode("latin-1", "replace")
         with Timeout(LINGER, False):
             try:
-                self.socket.sendall("\r\n".join([*lines, "", ""]).encode("latin-1", "replace") + body)
+                self.socket.sendall(head + self._body_of(refusal))
             except OSError:
                 return
         self._linger()
@@ -233,7 +239,13 @@ class Handler(WebSocketHandler):
         logger.debug("refused %s: %d %s", self._address(), refusal.status, refusal.reason)
 
     def _headers_of(self, refusal: Refusal) -> list[tuple[str, str]]:
-        return [*refusal.headers, ("Content-Type", "text/plain; charset=utf-8"), ("Connection", "close")]
+        length = str(len(_sentence(refusal)))
+        own = [("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", length), ("Connection", "close")]
+        return [*refusal.headers, *own]
+
+    def _body_of(self, refusal: Refusal) -> bytes:
+        """Return the reason; nothing for HEAD, whose answer has the headers alone (RFC 9110 9.3.2)."""
+        return b"" if self.command == "HEAD" else _sentence(refusal)
 
     # The steps of the library.
 
@@ -314,7 +326,7 @@ class Handler(WebSocketHandler):
         self.close_connection = self._refused = True
         self._count(refusal)
         self.start_response(f"{refusal.status} {_phrase(refusal.status)}", self._headers_of(refusal))
-        return [f"{refusal.reason}\n".encode()]
+        return [self._body_of(refusal)]
 
     def start_response(self, status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
         """As pywsgi does, but for a 101: to check, encode and date these few lines of ours would cost 15 µs."""
@@ -399,6 +411,10 @@ class _NoInput:
 
 def _going_away() -> Refusal:
     return Refusal(503, "The server is going away.", [("Retry-After", "5")])
+
+
+def _sentence(refusal: Refusal) -> bytes:
+    return f"{refusal.reason}\n".encode()
 
 
 def _phrase(status: int) -> str:

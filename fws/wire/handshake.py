@@ -76,16 +76,18 @@ def check(head: Head) -> str:
 def choose_subprotocol(head: Head, supported: Sequence[str]) -> str | None:
     """Return the first subprotocol of the client's list that is supported, or None.
 
+    An empty header asks for nothing: clients for microcontrollers and some proxies send one.
+
     With None the connection opens without one; a client that needs one ends it (RFC 6455 4.1). Browsers do, and where
     they can bring a token only as a subprotocol they offer `fws` beside it, which is supported then.
 
     Raises:
         Refusal: 400 for an offer that is not a list of distinct tokens.
     """
-    if head.get("sec-websocket-protocol") is None:
-        return None
     offered = _elements(head, "sec-websocket-protocol")
-    if not offered or len(set(offered)) != len(offered) or not all(map(_TOKEN.fullmatch, offered)):
+    if not offered:
+        return None
+    if len(set(offered)) != len(offered) or not all(map(_TOKEN.fullmatch, offered)):
         raise Refusal(400, "The Sec-WebSocket-Protocol header is not a list of distinct tokens.")
     if any(name.startswith(TOKEN_SUBPROTOCOL) for name in offered):
         supported = [*supported, PLAIN_SUBPROTOCOL]

@@ -39,6 +39,9 @@ _LENGTH = re.compile(r"[0-9]{1,20}")  # 20 digits hold every 64-bit number
 _BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _MAX_EMPTY_LINES = 2
+# How a TLS handshake (RFC 8446 5.1) and versions 1 and 2 of the PROXY protocol begin, and nothing of HTTP's.
+_TLS = b"\x16\x03"
+_FOREIGN = (_TLS, b"PROXY ", b"\r\n\r\n\0")
 
 
 class Head(msgspec.Struct, frozen=True):
@@ -117,6 +120,11 @@ class HeadReader:
         self._number = 0
         self.rest = b""
 
+    @property
+    def method(self) -> str:
+        """The method, from the moment that the request line has been read; empty before."""
+        return self._request[0] if self._request is not None else ""
+
     def feed(self, data: bytes) -> Head | None:
         """Take what arrived; return the head once it is complete, else None.
 
@@ -127,6 +135,8 @@ class HeadReader:
         """
         buffer = self._buffer
         buffer += data
+        if buffer.startswith(_FOREIGN):
+            raise _not_http(buffer)
         while (end := buffer.find(b"\n", self._scanned)) >= 0:
             raw = buffer[self._line : end].decode("latin-1")
             self._line = self._scanned = end + 1
@@ -211,6 +221,16 @@ def parse_authority(text: str) -> tuple[str, int | None] | None:
         return f"[{IPv6Address(address)}]", port
     except ValueError:
         return None
+
+
+def _not_http(start: bytearray) -> Refusal:
+    """Refuse what another protocol begins with. Its user reads here what to change."""
+    if start.startswith(_TLS):
+        return Refusal(400, "This port speaks plain HTTP, not TLS: connect with ws://, or configure [server.tls].")
+    return Refusal(
+        400,
+        "A PROXY protocol header is read only with proxy_protocol = true and from an address in trusted_proxies.",
+    )
 
 
 def _too_large(most: int) -> Refusal:

@@ -246,7 +246,19 @@ class TestRefused:
 
     def test_a_tls_hello_on_the_plain_port(self):
         hello = b"\x16\x03\x01\x00\xc8\x01\x00\x00\xc4\x03\x03" + bytes(32) + b"\x00\x0a\x00\x08"
-        assert refused(hello).status == 400
+        refusal = refused(hello)
+        assert refusal.status == 400
+        assert "[server.tls]" in refusal.reason
+
+    @pytest.mark.parametrize("header", [b"PROXY UNKNOWN\r\n", b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c"])
+    def test_a_proxy_header_that_nobody_expects(self, header):
+        assert "proxy_protocol" in refused(header).reason
+
+    def test_the_method_is_known_before_the_head_ends(self):
+        reader = HeadReader()
+        assert reader.method == ""
+        reader.feed(b"HEAD / HTTP/1.1\r\nHost: ")
+        assert reader.method == "HEAD"
 
 
 class TestLimits:
