@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import sys
 from importlib import import_module
 
 import click
@@ -32,3 +34,7 @@ class Commands(click.Group):
 )
 def main() -> None:
     """Filtered WebSocket: a server whose behaviour is a pipeline of filters, declared in a TOML file."""
+    # What the terminal's encoding has no character for is shown as an escape, as Python does on standard error:
+    # a message with an emoji must not be lost because a container has no locale.
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")

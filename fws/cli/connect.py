@@ -98,7 +98,6 @@ class Screen:
         self._console = Console(highlight=False, markup=False, emoji=False)
         self._terminal = self._console.is_terminal
         self.typing = self._terminal and sys.stdin is not None and sys.stdin.isatty()
-        sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
 
     def prompt(self) -> None:
         if self.typing:
