@@ -1,4 +1,4 @@
-# Bare `make` lists the targets.
+# `make` without a target lists the targets.
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
@@ -24,14 +24,14 @@ $(VENV)/fuzz.stamp: setup.py | $(VENV)/test.stamp
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test,fuzz]'
 	@touch $@
 
-# Debian packages, when they are missing and we may install them.
+# Install Debian packages that are missing. This needs root.
 .PHONY: debian
 debian:
 	@test "$$(id -u)" = 0 || { echo "missing: $(PACKAGES); install it, or run this as root"; exit 1; }
 	@export DEBIAN_FRONTEND=noninteractive; apt-get update -qq && apt-get install -y -qq --no-install-recommends $(PACKAGES) >/dev/null
 
-# What the tests run beside fws: a browser, Redis with its Sentinel, the proxies of docs/deploy.md, a client of TLS, and
-# a network of their own.
+# Programs that the tests need: a browser, Redis and its Sentinel, the proxies of docs/deploy.md, a TLS client, and `ip`
+# for a network of their own.
 .PHONY: programs
 programs:
 	@PATH=$$PATH:/usr/sbin; for pair in chromium:fonts-noto-color-emoji redis-server: redis-sentinel: nginx: haproxy: openssl: ip:iproute2; do \
@@ -39,14 +39,14 @@ programs:
 	done | xargs -r sh -c '$(MAKE) -s debian PACKAGES="$$*"' -
 
 .PHONY: install
-install: $(VENV)/run.stamp  ## make the virtual environment in .venv
+install: $(VENV)/run.stamp  ## create the virtual environment in .venv
 
 .PHONY: run
-run: install  ## serve conf/chat.toml (another: make run CONF=conf/echo.toml)
+run: install  ## serve conf/chat.toml, or another file: make run CONF=conf/echo.toml
 	$(BIN)/fws run $(CONF)
 
 .PHONY: test
-test: $(VENV)/test.stamp programs  ## run all tests, installing what they need
+test: $(VENV)/test.stamp programs  ## run all tests and install the programs that they need
 	$(BIN)/python -m pytest -n 3 --dist loadfile -m "not alone"
 	$(BIN)/python -m pytest -m alone
 
@@ -55,13 +55,13 @@ test-fast: $(VENV)/test.stamp  ## run the pure tests, in under 20 seconds
 	$(BIN)/python -m pytest -n 2 -m "not process and not alone and not slow"
 
 .PHONY: lint
-lint: $(VENV)/test.stamp  ## ruff and mypy
+lint: $(VENV)/test.stamp  ## check the code with ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
 .PHONY: format
-format: $(VENV)/test.stamp  ## let ruff lay out the code
+format: $(VENV)/test.stamp  ## format the code with ruff
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
@@ -71,21 +71,21 @@ docs: $(VENV)/run.stamp  ## generate the reference pages from the code
 	$(BIN)/fws filters --settings > docs/settings.md
 
 .PHONY: bench
-bench: $(VENV)/test.stamp  ## measure fws beside the C limit and its peers, twelve minutes, and renew docs/performance.md
+bench: $(VENV)/test.stamp  ## compare fws with other servers (12 minutes) and renew docs/performance.md
 	$(BIN)/python bench/run.py --publish
 
 .PHONY: bench-quick
-bench-quick: $(VENV)/test.stamp  ## the main figures of `make bench`, in a minute
+bench-quick: $(VENV)/test.stamp  ## measure the main figures of `make bench` in a minute
 	$(BIN)/python bench/run.py --quick
 
 .PHONY: soak
-soak: $(VENV)/test.stamp programs  ## ten minutes of mixed traffic, churn and Redis restarts, all promises counted
+soak: $(VENV)/test.stamp programs  ## run mixed traffic with Redis restarts for ten minutes and check all guarantees
 	$(BIN)/python -m tests.soak --seconds 600
 
 .PHONY: fuzz
-fuzz: $(VENV)/fuzz.stamp  ## fuzz each parser for two minutes (one: python -m tests.fuzz head --seconds 600)
+fuzz: $(VENV)/fuzz.stamp  ## fuzz each parser for two minutes; only one: python -m tests.fuzz head --seconds 600
 	$(BIN)/python -m tests.fuzz --seconds 120
 
 .PHONY: clean
-clean:  ## remove what the other targets made
+clean:  ## remove everything that the other targets created
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .hypothesis .fuzz

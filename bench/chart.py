@@ -1,8 +1,8 @@
-"""The chart of docs/performance.md, as SVG: a panel a measure, a bar a server.
+"""The chart of docs/performance.md, as SVG: one panel for each measure, one bar for each server.
 
     python bench/chart.py [bench/results/latest.json] > docs/performance.svg
 
-`make bench` does that for a full result.
+`make bench` does this with the result of a full run.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ import subjects
 from measure import Measure
 from result import Result, better
 
-# What the chart shows, two panels a line.
+# The measures in the chart, two panels per row.
 SHOWN = ("echo-64", "echo-deep", "fanout-1000", "fanout-1000-deep", "echo-64k", "churn", "memory")
 COLUMNS = 2
 PANEL, GAP, MARGIN = 440, 40, 20
 LABEL, FIGURE = 120, 70  # pixels left and right of the bars
 BAR, STEP, TITLE = 14, 20, 46
 
-# The picture has no background of its own: these greys and colours can be read on white and on black, and where the
-# viewer tells, the text takes the better one.
+# The picture has no background of its own. These colours are readable on white and on black; a viewer that reports a
+# dark colour scheme gets better ones.
 STYLE = """
 text { font: 12px system-ui, sans-serif; fill: #57606a }
 .title { font-weight: 600; font-size: 13px; fill: #24292f }
@@ -40,7 +40,7 @@ rect { fill: #8c959f } rect.fws { fill: #0969da } rect.limit { fill: #bf8700 }
 
 
 def chart(result: Result) -> str:
-    """The picture. Measures that the result lacks are left out."""
+    """The picture, without the measures that the result lacks."""
     shown = [subjects.MEASURES[name] for name in SHOWN if result.servers(name)]
     parts = []
     top = MARGIN
@@ -52,14 +52,14 @@ def chart(result: Result) -> str:
     width = 2 * MARGIN + COLUMNS * PANEL + (COLUMNS - 1) * GAP
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {top}" width="{width}" height="{top}" '
-        f'role="img" aria-label="fws beside the C limit and its peers">\n<style>{STYLE}</style>\n'
+        f'role="img" aria-label="fws compared with the C limit and other servers">\n<style>{STYLE}</style>\n'
         + "\n".join(parts)
         + "\n</svg>\n"
     )
 
 
 def panel(result: Result, measure: Measure, left: int, top: int) -> str:
-    """One measure, the best first."""
+    """The panel of one measure, with the best server first."""
     values = {}
     for server in result.servers(measure.name):
         figure = result.figure(measure.name, server)
@@ -85,7 +85,7 @@ def panel(result: Result, measure: Measure, left: int, top: int) -> str:
 
 
 def unit(measure: Measure) -> str:
-    """The unit, and which way is better."""
+    """The unit, and whether more or less is better."""
     return f"{measure.unit}, {'more' if measure.more_is_better else 'less'} is better"
 
 

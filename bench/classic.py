@@ -1,9 +1,9 @@
-"""A chat of the older Python API beside the same one in TOML: round trips of one client, deliveries to a thousand.
+"""Compare a chat in the older Python API with the same chat in TOML: round trips of one client, deliveries to 1,000.
 
     python bench/classic.py [--rounds 3] [--seconds 2]
 
-Server and load are pinned to a processor each and take turns; prints Markdown: medians, the server's processor time
-for each unit, and the ratio.
+The server and the load generator each have a processor of their own, and the two chats take turns. Prints Markdown: the
+median rates, the server's processor time per unit, and the ratio.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def command(name: str, conf: Path, port: int) -> list[str]:
 
 
 def measure(name: str, conf: Path, load: list[str], seconds: float) -> tuple[float, float]:
-    """Rate, and µs of the server's processor time for one unit."""
+    """The rate, and the server's processor time for one unit in µs."""
     port = free_port()
     with started(*pinned("0", command(name, conf, port))) as server:
         wait_for(port)

@@ -1,6 +1,8 @@
-"""The frame codec alone: unmasking, decoding, encoding, compression. Prints TSV: what, size in bytes, unit, figure.
+"""Measure the frame codec alone: unmasking, decoding, encoding and compression.
 
-Run it with `python bench/codec.py`; it takes about fifteen seconds. Figures are the best of five.
+Prints tab-separated lines: what was measured, the size in bytes, the unit, and the figure.
+
+Run it with `python bench/codec.py`. It takes about fifteen seconds. Each figure is the best of five.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ LIMIT = 16 * 1024 * 1024
 
 
 def seconds(action: Callable[[], object]) -> float:
-    """Best time of one call, over at least 20 ms a round."""
+    """The best time of one call, from five rounds of at least 20 ms."""
     timer = timeit.Timer(action)
     number = 1
     while (spent := timer.timeit(number)) < 0.02:

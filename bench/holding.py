@@ -1,4 +1,4 @@
-"""Many clients that are connected and say nothing."""
+"""Many clients that are connected and send nothing."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from process import LONGEST_LOAD, Failed, Running, found
 
 @contextlib.contextmanager
 def holding(running: Running, clients: int, path: str, seconds: float) -> Iterator[None]:
-    """`clients` connections, all open while the block runs, which must take less than `seconds`.
+    """Keep `clients` connections open while the block runs. The block must take less than `seconds`.
 
-    Raises Failed when they could not all be opened or did not all stay.
+    Raises Failed if not all of them could be opened, or not all stayed open.
     """
     command = running.load_command(("connect", "-n", str(clients), "-c", "64", "--hold", f"{seconds:g}"), path)
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as load:

@@ -1,4 +1,4 @@
-"""What the bench needs besides fws: the tools in C, and the peers, in a place of their own under build/."""
+"""Install what the benchmark needs in addition to fws: the tools in C, and the peers, all under build/."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LONGEST = 600  # seconds for one installation
 
 
 def build_tools() -> None:
-    """Compile the load generator and the C limit, where their source is newer."""
+    """Compile the load generator and the C limit, unless they are newer than their source."""
     BUILD.mkdir(parents=True, exist_ok=True)
     for name in ("wsload", "wslimit"):
         source, target = HERE / f"{name}.c", BUILD / name
@@ -26,12 +26,12 @@ def build_tools() -> None:
 
 
 def compiles(command: list[str]) -> bool:
-    """With TLS, where OpenSSL's headers are; without them the subject fails and says so."""
+    """Whether this command compiles. It fails without OpenSSL's headers; the subject `tls` then fails and says so."""
     return subprocess.run(command, capture_output=True).returncode == 0
 
 
 def make_certificate() -> None:
-    """For the servers' TLS: of no authority, on a P-256 key, as most sites have."""
+    """Create the servers' certificate: self-signed, with a P-256 key, the most common kind."""
     if not CERTIFICATE.exists():
         kind = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "3650"]
         names = ["-subj", "/CN=localhost", "-keyout", str(KEY), "-out", str(CERTIFICATE)]
@@ -39,8 +39,8 @@ def make_certificate() -> None:
 
 
 def install(servers: Iterable[Server]) -> list[Server]:
-    """Install what is missing. Of each server that cannot be had one line tells; the others are returned."""
-    had = []
+    """Install what is missing. Prints one line for each server that cannot be installed, and returns the others."""
+    installed = []
     for server in servers:
         try:
             for packages, step in ((server.python, pip), (server.node, npm)):
@@ -51,12 +51,12 @@ def install(servers: Iterable[Server]) -> list[Server]:
         except (OSError, subprocess.SubprocessError) as error:
             print(f"left out: {server.name} could not be installed ({reason(error)})", file=sys.stderr)
         else:
-            had.append(server)
-    return had
+            installed.append(server)
+    return installed
 
 
 def once(name: str, packages: tuple[str, ...], step: Callable[[tuple[str, ...]], None]) -> None:
-    """Do this step unless it was done for these packages."""
+    """Run the step, unless it has already been run for these packages."""
     stamp = BUILD / f"{name}.installed"
     if stamp.exists() and stamp.read_text().split() == list(packages):
         return
@@ -80,7 +80,7 @@ def npm(packages: tuple[str, ...]) -> None:
 def apt(packages: tuple[str, ...]) -> None:
     if os.geteuid() != 0:
         raise PermissionError(f"only root can install {' '.join(packages)}")
-    # Runlevel 1: an installed server is not started as a service.
+    # In runlevel 1, an installed server is not started as a service.
     settings = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
     quietly(["apt-get", "update"], settings)
     quietly(["apt-get", "install", "--yes", "--no-install-recommends", *packages], settings)

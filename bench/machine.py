@@ -1,4 +1,4 @@
-"""Where and of what a result is: commit, date, machine, versions."""
+"""What a result was measured with: commit, date, machine and versions."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from servers import HERE, NODE_MODULES, PEERS_PYTHON, Server
 
 
 def output(*command: str) -> str:
-    """What a command says on both its outputs; nothing when it is not there."""
+    """Standard output and standard error of a command; empty if the command does not exist."""
     try:
         done = subprocess.run(command, cwd=HERE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     except OSError:
@@ -25,7 +25,7 @@ def output(*command: str) -> str:
 
 
 def commit() -> str:
-    """The commit that was measured, and whether files of the engine differ from it."""
+    """The commit that was measured, followed by "with changes" if files of the engine differ from it."""
     changed = output("git", "status", "--porcelain", "--", "../fws")
     return output("git", "rev-parse", "--short=10", "HEAD") + (" with changes" if changed else "")
 
@@ -47,12 +47,12 @@ def description() -> dict[str, Any]:
 
 
 def versions(servers: Iterable[Server]) -> dict[str, str]:
-    """Of each server that is not in this repository, the versions of what it consists of."""
+    """For each server that consists of installed packages, their versions."""
     installed = {}
     if PEERS_PYTHON.exists():
         listed = output(str(PEERS_PYTHON), "-m", "pip", "--disable-pip-version-check", "list", "--format", "json")
         installed = {package["name"].lower(): package["version"] for package in json.loads(listed)}
-    told = {}
+    found = {}
     for server in servers:
         parts = [f"{name} {installed.get(name, '?')}" for name in server.python]
         for name in server.node:
@@ -65,8 +65,8 @@ def versions(servers: Iterable[Server]) -> dict[str, str]:
         if server.name == "fws":
             parts = [f"{name} {version(name)}" for name in ("fws", "gevent", "websockets", "msgspec")]
         if parts:
-            told[server.name] = ", ".join(parts)
-    return told
+            found[server.name] = ", ".join(parts)
+    return found
 
 
 def now() -> str:

@@ -1,4 +1,4 @@
-"""A measure: one figure of one server, how it is taken and how it is shown; and a subject, a group of measures."""
+"""A measure is one figure of a server: how it is taken and how it is shown. A subject is a group of measures."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from typing import Any
 from process import Failed, Running
 from servers import CHANNEL, ECHO, LIMITS
 
-# For measures that tell little about the peers, or take long.
+# For measures that say little about the peers, or take long.
 FWS_AND_LIMITS = ("fws", *LIMITS)
 WARM = 0.3  # seconds of load before the measuring begins
 
 
 @dataclass(frozen=True)
 class Sample:
-    """What one measurement of one server gave."""
+    """The result of one measurement of one server."""
 
     value: float
-    cpu_us: float | None = None  # of the server, for one unit
+    cpu_us: float | None = None  # the server's processor time for one unit
     p50_us: float | None = None
     p99_us: float | None = None
-    other_cpu: float = 0.0  # processors used by anything but server and load, meanwhile
-    faults: dict[str, int] = field(default_factory=dict)  # what the load generator missed, by kind
+    other_cpu: float = 0.0  # processors used by other programs in that time
+    faults: dict[str, int] = field(default_factory=dict)  # what the load generator found wrong, by kind
 
 
 @dataclass(frozen=True)
@@ -35,11 +35,11 @@ class Measure:
     path: str
     unit: str = "echoes/s"
     needs: str = ECHO
-    who: tuple[str, ...] | None = None  # takes part, unless servers are asked for by name; None: all that can
-    quick: bool = False  # one of those of `make bench-quick`
-    longer: float = 1.0  # times the usual seconds
-    clients: int = 0  # connections at once, where the limit of open files may not allow them
-    above: str = ""  # the measure that this one adds something to
+    who: tuple[str, ...] | None = None  # servers that take part by default; None: all that can
+    quick: bool = False  # part of `make bench-quick`
+    longer: float = 1.0  # factor for the duration
+    clients: int = 0  # simultaneous connections, if the limit on open files may be too low for them
+    above: str = ""  # the measure with which this one is compared
     more_is_better: bool = True
 
     def take(self, running: Running, seconds: float) -> Sample:
@@ -47,7 +47,7 @@ class Measure:
         return self.sample(running.load((*self.load, "--warm", str(WARM)), self.path, seconds * self.longer))
 
     def sample(self, found: dict[str, Any]) -> Sample:
-        """A sample of what the load generator found."""
+        """A sample from the report of the load generator."""
         if not found["rate"]:
             raise Failed(f"{self.name}: nothing came back in {found.get('secs', 0):.1f} s")
         latency = found.get("last_us") or found.get("lat_us") or found["connect_us"]
@@ -68,7 +68,7 @@ def faults(found: dict[str, Any]) -> dict[str, int]:
 
 @dataclass(frozen=True)
 class Latency(Measure):
-    """At a fixed rate: µs from publishing to the last receiver, of the slowest hundredth."""
+    """At a fixed rate: µs from publishing to the last receiver, as the 99th percentile."""
 
     unit: str = "µs to the last receiver, p99"
     needs: str = CHANNEL
@@ -81,11 +81,11 @@ class Latency(Measure):
 
 @dataclass(frozen=True)
 class Subject:
-    """Measures that share a server process."""
+    """A group of measures that share a server process."""
 
     name: str
     about: str
     measures: tuple[Measure, ...]
-    most_rounds: int = 1000  # for what hardly differs from round to round
+    most_rounds: int = 1000  # for measures that hardly differ from round to round
     compressed: bool = False
     tls: bool = False

@@ -1,4 +1,4 @@
-"""One server process, pinned to processor 0, and the load generator beside it on processor 1."""
+"""One server process, pinned to processor 0, and the load generator, pinned to processor 1."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from servers import BUILD, HERE, NODE_MODULES, Server
 
 SERVER_PROCESSOR, LOAD_PROCESSOR = "0", "1"
 LONGEST_START = 20.0  # seconds
-LONGEST_LOAD = 60.0  # seconds of one run of the load generator beyond what it measures
+LONGEST_LOAD = 60.0  # seconds that a run of the load generator may take in addition to its measurement
 
 
 class Failed(Exception):
-    """A server did not start, or a measurement gave nothing."""
+    """A server did not start, or a measurement had no result."""
 
 
 def pinned(processor: str, command: list[str]) -> list[str]:
-    """The command on one processor; it ends with us, however we end."""
+    """The command, pinned to one processor. It is killed when this process ends, however that happens."""
     return ["taskset", "-c", processor, "setpriv", "--pdeathsig", "KILL", *command]
 
 
@@ -35,7 +35,7 @@ def free_port() -> int:
 
 
 class Running:
-    """A server that runs within a `with`: started when it is entered, killed when it is left."""
+    """A server that runs inside a `with` block: started at its beginning and killed at its end."""
 
     def __init__(self, server: Server, compressed: bool = False, tls: bool = False) -> None:
         self.server = server
@@ -49,14 +49,14 @@ class Running:
         if self.server.name == "nchan":
             folder = self._nginx_folder()
             command = [word.replace("{folder}", str(folder)) for word in command]
-        # The last run's output, in case a server needs looking at.
+        # The output of the last run is kept, to find out why a server failed.
         with (BUILD / f"{self.server.name}.log").open("wb") as log:
             self._process = subprocess.Popen(
                 pinned(SERVER_PROCESSOR, command),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                start_new_session=True,  # Ctrl-C is for us; we end it
+                start_new_session=True,  # Ctrl-C is for this process, which then ends the server
                 cwd=HERE.parent,
                 env={**os.environ, "NODE_PATH": str(NODE_MODULES)},
             )
@@ -101,16 +101,16 @@ class Running:
         self._popen.wait()
 
     def cpu(self) -> float:
-        """Seconds of processor time so far, of all its threads."""
+        """Seconds of processor time that all threads of the server have used."""
         threads = Path(f"/proc/{self._popen.pid}/task").iterdir()
         return sum(int((thread / "schedstat").read_text().split()[0]) for thread in threads) / 1e9
 
     def resident(self) -> float:
-        """KiB of memory in use."""
+        """Resident memory of the server in KiB."""
         for line in Path(f"/proc/{self._popen.pid}/status").read_text().splitlines():
             if line.startswith("VmRSS:"):
                 return float(line.split()[1])
-        raise Failed(f"{self.server.name} is gone")
+        raise Failed(f"{self.server.name} has ended")
 
     def load_command(self, arguments: tuple[str, ...], path: str) -> list[str]:
         return pinned(
@@ -127,7 +127,7 @@ class Running:
         )
 
     def load(self, arguments: tuple[str, ...], path: str, seconds: float) -> dict[str, Any]:
-        """One run of the load generator, and what it found: see wsload.c."""
+        """Run the load generator once, and return its report: see wsload.c."""
         command = self.load_command((*arguments, "--time", f"{seconds:g}"), path)
         try:
             done = subprocess.run(command, capture_output=True, text=True, timeout=LONGEST_LOAD + seconds)
@@ -137,12 +137,12 @@ class Running:
 
 
 def found(output: str, errors: str) -> dict[str, Any]:
-    """The last line of the load generator's output, which is JSON."""
+    """The report of the load generator, which is the last line of its output, as JSON."""
     lines = output.splitlines() or [""]
     try:
         result: dict[str, Any] = json.loads(lines[-1])
     except ValueError:
-        raise Failed((errors.strip().splitlines() or ["the load generator said nothing"])[-1]) from None
+        raise Failed((errors.strip().splitlines() or ["the load generator printed nothing"])[-1]) from None
     if "error" in result:
         raise Failed(result["error"])
     return result

@@ -1,10 +1,10 @@
-"""From a client of one node to the clients of another, through Redis: rate, latency, processor time of each part.
+"""Measure the way from a client of one node through Redis to a client of another: rate, latency and processor time.
 
     python bench/relay.py [--seconds 3] [--quick]
 
-Starts a Redis and up to eight nodes of its own. Publishers and receivers are processes of their own too; all share the
-machine's processors, so of the rates only the order of magnitude says anything on a machine with two: the processor
-time of each part for one message is the figure to compute with. Prints Markdown.
+Starts its own Redis and up to eight nodes. The publisher and the receivers are processes too. All of them share the
+processors of the machine, so on a machine with two of them the rates are only an order of magnitude. For planning, use
+the processor time of each part for one message. Prints Markdown.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from process import free_port
 
 HERE = Path(__file__).parent
 SIZE = 128  # bytes of a message
-IN_FLIGHT = 512  # messages that the furthest receiver may be behind
-HEADER = 4  # of a server's frame of that size (RFC 6455 5.2)
-STEADY = 1000  # messages a second for the latency
+IN_FLIGHT = 512  # messages that the slowest receiver may be behind
+HEADER = 4  # bytes of the frame header that a server sends for this size (RFC 6455 section 5.2)
+STEADY = 1000  # messages a second, for the measurement of latency
 
 CONF = """
 [redis]
@@ -52,7 +52,7 @@ def wait_for(port: int) -> None:
 
 
 def cpu(pid: int) -> float:
-    """Seconds of processor time so far, over all threads."""
+    """Seconds of processor time that all threads of a process have used."""
     return sum(int(path.read_text().split()[0]) for path in Path(f"/proc/{pid}/task").glob("*/schedstat")) / 1e9
 
 
@@ -68,7 +68,7 @@ def started(*command: str) -> Iterator[subprocess.Popen[bytes]]:
 
 @contextlib.contextmanager
 def cluster(nodes: int) -> Iterator[tuple[list[int], list[int], int]]:
-    """Ports and pids of so many nodes on one Redis, and its pid."""
+    """Start this many nodes on one Redis. Gives their ports, their pids, and the pid of Redis."""
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
         redis = free_port()
         server = stack.enter_context(
@@ -104,13 +104,13 @@ def opened(port: int, path: str) -> socket.socket:
 
 
 def message(channel: int) -> bytes:
-    """One masked frame (with a mask of zeros): channel, the time it is sent, filler."""
+    """One masked frame (with a mask of zeros) that contains the channel, the time, and filler."""
     payload = f"c{channel} {time.perf_counter_ns()} ".encode().ljust(SIZE, b"x")
     return bytes((0x81, 0xFE)) + SIZE.to_bytes(2) + bytes(4) + payload
 
 
 def receive(port: int, path: str, seen: Any, ready: Any, result: Any) -> None:
-    """A receiver: counts into `seen`, answers the number and a sample of the latencies."""
+    """Receive messages until the connection ends: count them in `seen`, put a sample of latencies into `result`."""
     client = opened(port, path)
     client.setblocking(False)
     ready.release()
@@ -137,10 +137,10 @@ def receive(port: int, path: str, seen: Any, ready: Any, result: Any) -> None:
 
 
 def measure(nodes: int, channels: int, seconds: float, rate: int | None = None) -> dict[str, float]:
-    """Publish on the first node; a receiver on each of the others (on the first, when it is alone).
+    """Publish on the first node, with a receiver on each other node, or on the first if it is the only one.
 
     Args:
-        rate: messages a second; None for as many as the receivers keep up with.
+        rate: messages a second; None for as many as the receivers can keep up with.
     """
     with cluster(nodes) as (ports, pids, redis):
         others = ports[1:] or ports
@@ -175,7 +175,7 @@ def measure(nodes: int, channels: int, seconds: float, rate: int | None = None) 
         after = [cpu(pid) for pid in (*pids, redis)]
         publisher.close()
         for pid in pids:
-            os.kill(pid, 15)  # the receivers see the end of their connections
+            os.kill(pid, 15)  # the connections of the receivers end
         latencies = sorted(value for _ in receivers for value in result.get(timeout=10))
         used = [(b - a) / max(sent, 1) * 1e6 for a, b in zip(before, after, strict=True)]
         return {
@@ -202,8 +202,8 @@ def row(title: str, figures: dict[str, float]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--seconds", type=float, default=3, help="of each measurement")
-    parser.add_argument("--quick", action="store_true", help="the first rows alone")
+    parser.add_argument("--seconds", type=float, default=3, help="duration of each measurement")
+    parser.add_argument("--quick", action="store_true", help="measure only the first two rows")
     options = parser.parse_args()
     print(f"{HEAD}\n| --- |{' ---: |' * 7}")
     row(f"2 nodes, 1 channel, {STEADY:,} a second", measure(2, 1, options.seconds, STEADY))

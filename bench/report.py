@@ -1,9 +1,9 @@
-"""A result as Markdown: what was required, then a table a measure.
+"""Show a result as Markdown: the requirements, then one table for each measure.
 
     python bench/report.py [bench/results/latest.json]          prints it
-    python bench/report.py FILE --into docs/performance.md      puts it between that page's two marks
+    python bench/report.py FILE --into docs/performance.md      writes it between the two marks of that page
 
-`make bench` does the second for a full result.
+`make bench` does the latter with the result of a full run.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ BEGIN, END = "<!-- bench/report.py writes below -->", "<!-- bench/report.py wrot
 
 
 def number(value: float) -> str:
-    """Three digits or so, thousands with a comma."""
+    """About three significant digits, with commas between thousands."""
     if abs(value) >= 1e6:
         return f"{value / 1e6:.2f} M"
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
 
 
 def spread(figure: Figure | None) -> str:
-    """The median and, where there are several rounds, their range; `~` marks a noisy one."""
+    """The median and, if the rounds differ, their range. A leading `~` marks a noisy figure."""
     if figure is None:
         return ""
     mark = "~" if figure.noisy else ""
@@ -50,14 +50,14 @@ def head(*cells: str) -> Iterator[str]:
 
 
 def report(result: Result) -> str:
-    """The whole page."""
+    """The generated part of the page."""
     lines = [*about(result), "", *required(result)]
     for subject in subjects.ALL:
         measured = [measure for measure in subject.measures if result.servers(measure.name)]
         if measured:
             lines += ["", f"### {subject.name}", "", subject.about, *tables(result, subject, measured)]
     if result.failures:
-        lines += ["", "### What could not be measured", "", *(f"* {failure}" for failure in result.failures)]
+        lines += ["", "### Failed measurements", "", *(f"* {failure}" for failure in result.failures)]
     return "\n".join(lines) + "\n"
 
 
@@ -67,17 +67,23 @@ def about(result: Result) -> Iterator[str]:
     yield (
         f"Commit {about['commit']}, {about['date']}, {about['rounds']} rounds of {about['seconds']:g} s. "
         f"{machine['processor']}, {machine['processors']} processors, {machine['memory']}, {machine['system']}, "
-        f"{machine['python']}. Server and load have a processor each. Medians, in brackets the lowest and the highest "
-        f"round; ~ marks what others disturbed."
+        f"{machine['python']}. The server and the load generator each have a processor of their own. "
+        f"Figures are medians of the rounds, with the lowest and the highest round in brackets. A ~ marks a figure "
+        f"that was disturbed by other programs."
     )
     yield ""
-    yield "Versions: " + "; ".join(f"{name}: {told}" for name, told in about["versions"].items()) + "."
+    yield "Versions: " + "; ".join(f"{name}: {parts}" for name, parts in about["versions"].items()) + "."
 
 
 def required(result: Result) -> Iterator[str]:
-    yield "### What is required"
+    yield "### Requirements"
     yield ""
-    yield from head("measure", "required", "got", "met", "by CPU")
+    yield (
+        "Most requirements compare fws with another server, as a ratio of their rates in the same round. The last "
+        "column has the same ratio by processor time."
+    )
+    yield ""
+    yield from head("measure", "required", "measured", "met", "by processor time")
     for verdict in musts.judge(result):
         got = f"{spread(verdict.got)} {verdict.must.unit}" if verdict.got else "not measured"
         answer = {True: "yes", False: "**no**", None: ""}[verdict.met]
@@ -86,7 +92,7 @@ def required(result: Result) -> Iterator[str]:
 
 
 def tables(result: Result, subject: Subject, measured: list[Measure]) -> Iterator[str]:
-    """A table for each measure; one for all of what only fws has."""
+    """One table for each measure, or one table for all measures of a subject that only fws can run."""
     if all(measure.needs == servers.FILTERS for measure in measured):
         yield ""
         yield from one_server(result, measured)
@@ -100,7 +106,7 @@ def tables(result: Result, subject: Subject, measured: list[Measure]) -> Iterato
 
 def one_server(result: Result, measured: list[Measure]) -> Iterator[str]:
     titles = {measure.name: measure.title for measure in measured}
-    yield from head("fws", "rate a second", "CPU µs each", "µs above", "of")
+    yield from head("fws", "per second", "CPU µs each", "µs added", "compared with")
     for measure in measured:
         above = musts.added(measure.name, measure.above)(result) if measure.above else None
         yield row(
@@ -113,7 +119,7 @@ def one_server(result: Result, measured: list[Measure]) -> Iterator[str]:
 
 
 def compared(result: Result, measure: Measure) -> Iterator[str]:
-    """One measure of all servers, the best first."""
+    """The table of one measure, with the best server first."""
     figures = {server: result.figure(measure.name, server) for server in result.servers(measure.name)}
     ranked = sorted(
         ((figure, server) for server, figure in figures.items() if figure is not None),
@@ -123,7 +129,7 @@ def compared(result: Result, measure: Measure) -> Iterator[str]:
     timed = any(
         sample.p50_us is not None for _, server in ranked for sample in result.all_samples(measure.name, server)
     )
-    cells = ["server", measure.unit, *(f"× {limit}" for limit in limits), "fws × it"]
+    cells = ["server", measure.unit, *(f"× {limit}" for limit in limits), "fws × this server"]
     yield from head(*cells, *(("CPU µs each", "µs p50 / p99", "faults") if timed else ()))
     for figure, server in ranked:
         cells = [f"**{server}**" if server == "fws" else server, spread(figure)]
@@ -139,7 +145,7 @@ def compared(result: Result, measure: Measure) -> Iterator[str]:
 
 
 def faults(result: Result, measure: Measure, server: str) -> str:
-    """What was lost, doubled or wrong, the worst round of each kind."""
+    """Messages that were lost, duplicated or wrong: for each kind, the number in the worst round."""
     worst: dict[str, int] = {}
     for sample in result.all_samples(measure.name, server):
         for kind, count in sample.faults.items():
@@ -148,7 +154,7 @@ def faults(result: Result, measure: Measure, server: str) -> str:
 
 
 def put(text: str, page: Path) -> None:
-    """Replace what stands between the page's marks."""
+    """Replace the text between the two marks of the page. Exits with a message if a mark is missing."""
     whole = page.read_text()
     before, begin, rest = whole.partition(BEGIN)
     _, end, after = rest.partition(END)
@@ -158,9 +164,9 @@ def put(text: str, page: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="A result as Markdown.")
+    parser = argparse.ArgumentParser(description="Show a result as Markdown.")
     parser.add_argument("file", type=Path, nargs="?", default=LATEST)
-    parser.add_argument("--into", type=Path, metavar="PAGE", help="put it between the marks of this page")
+    parser.add_argument("--into", type=Path, metavar="PAGE", help="write it between the marks of this page")
     options = parser.parse_args()
     text = report(Result.load(options.file))
     if options.into:

@@ -1,4 +1,4 @@
-"""The samples of one run, as a file and as figures: medians, spreads, ratios."""
+"""The samples of one run, stored in a file and summarised as figures: medians, ranges and ratios."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from typing import Any
 
 from measure import Measure, Sample
 
-# Of what others use, this much (of one processor) is always there; above it a sample is noisy.
+# Other programs always use about this much of one processor. Above it, a sample counts as noisy.
 QUIET = 0.15
 
 
 @dataclasses.dataclass(frozen=True)
 class Figure:
-    """The median of several rounds and their spread; noisy when most rounds were disturbed."""
+    """The median of several rounds and their range. It is noisy if most rounds were disturbed."""
 
     median: float
     low: float
@@ -31,7 +31,11 @@ def figure(values: Iterable[float], noisy: bool = False) -> Figure:
 
 
 def choose(rounds: dict[int, float]) -> tuple[list[int], bool]:
-    """The rounds that count, by what others used in each: the quiet ones, unless most were disturbed; then all."""
+    """The rounds that count, and whether they are noisy: the quiet ones or, if most were disturbed, all.
+
+    Args:
+        rounds: how many processors other programs used, by the number of the round.
+    """
     quiet = [number for number, others in rounds.items() if others <= QUIET]
     if 2 * len(quiet) >= len(rounds):
         return quiet, False
@@ -39,7 +43,7 @@ def choose(rounds: dict[int, float]) -> tuple[list[int], bool]:
 
 
 class Result:
-    """All samples of one run: by measure, server and round."""
+    """All samples of one run, by measure, server and round."""
 
     def __init__(self, about: dict[str, Any]) -> None:
         self.about = about  # commit, date, machine, versions, rounds, seconds
@@ -50,7 +54,7 @@ class Result:
         self._samples.setdefault((measure, server), {})[number] = sample
 
     def servers(self, measure: str) -> list[str]:
-        """Who was measured, in no order."""
+        """The servers that were measured, in no particular order."""
         return [server for name, server in self._samples if name == measure]
 
     def all_samples(self, measure: str, server: str) -> list[Sample]:
@@ -59,7 +63,7 @@ class Result:
     def figure(
         self, measure: str, server: str, of: Callable[[Sample], float | None] = lambda sample: sample.value
     ) -> Figure | None:
-        """A field of the samples; None where there is none."""
+        """A summary of one field of the samples, or None if no sample has it."""
         samples = {
             number: sample
             for number, sample in self._samples.get((measure, server), {}).items()
@@ -77,7 +81,7 @@ class Result:
         operation: Callable[[float, float], float],
         of: Callable[[Sample], float | None] = lambda sample: sample.value,
     ) -> Figure | None:
-        """Two (measure, server) pairs round by round, as neighbours in time share what disturbs them."""
+        """Compare two (measure, server) pairs round by round, because a disturbance affects both samples of a round."""
         pairs = {}
         for number, one in self._samples.get(first, {}).items():
             other = self._samples.get(second, {}).get(number)
@@ -92,7 +96,7 @@ class Result:
         return figure((pairs[number][0] for number in numbers), noisy)
 
     def ratio(self, measure: str, server: str, to: str) -> Figure | None:
-        """The value of a server in times of another's."""
+        """The value of a server divided by the value of another."""
         return self.compare((measure, server), (measure, to), lambda left, right: left / right)
 
     def save(self, path: Path) -> None:
@@ -102,7 +106,7 @@ class Result:
             for (measure, server), rounds in sorted(self._samples.items())
             for number, sample in sorted(rounds.items())
         ]
-        # A sample a line: a new result shows in a diff what it changed.
+        # One sample per line, so that a diff shows what a new result changed.
         about = json.dumps({**self.about, "failures": self.failures}, indent=2, ensure_ascii=False)
         path.write_text(f'{{"about": {about},\n"samples": [\n' + ",\n".join(lines) + "\n]}\n")
 
@@ -118,7 +122,7 @@ class Result:
 
 
 def compact(sample: Sample) -> dict[str, Any]:
-    """The fields that say something, to four digits."""
+    """The fields that are not empty, rounded to four digits."""
     fields = dataclasses.asdict(sample)
     return {
         name: float(f"{value:.4g}") if isinstance(value, float) else value for name, value in fields.items() if value
@@ -126,5 +130,5 @@ def compact(sample: Sample) -> dict[str, Any]:
 
 
 def better(measure: Measure) -> Callable[[float], float]:
-    """A key that sorts the best first."""
+    """A sort key that puts the best value first."""
     return (lambda value: -value) if measure.more_is_better else (lambda value: value)

@@ -1,10 +1,10 @@
-"""fws beside the C limit and its peers, in one run.
+"""Compare fws with the C limit and with its peers, in one run.
 
     python bench/run.py                                                 everything, about twelve minutes
     python bench/run.py --quick                                         the main figures, about a minute
     python bench/run.py --subjects echo,fanout --peers fws,c-limit --rounds 3
 
-Every round takes the subjects in a new order, and in each subject the servers in a new order, each in a new process.
+Each round takes the subjects in a new order and, within a subject, the servers in a new order, each in a new process.
 See bench/README.md.
 """
 
@@ -34,33 +34,37 @@ CHART = ROOT / "docs" / "performance.svg"
 PAGE = ROOT / "docs" / "performance.md"
 LAST = servers.BUILD / "last.json"
 QUICK_PEERS = ("fws", "c-limit", "c-coalesce", "gevent-websocket", "picows", "socketify", "node-ws")
-# Connections a process may have beside its clients'.
+# Open files that a process needs in addition to those of its clients.
 SPARE_FILES = 200
 
 
 def names(known: dict[str, object], kind: str) -> object:
-    """A parser of comma-separated names that tells which are unknown."""
+    """A parser for comma-separated names, whose error lists the unknown and the known ones."""
 
     def parse(text: str) -> list[str]:
         chosen = text.split(",")
         unknown = [name for name in chosen if name not in known]
         if unknown:
-            raise argparse.ArgumentTypeError(f"no {kind} {', '.join(unknown)}; there are {', '.join(known)}")
+            raise argparse.ArgumentTypeError(f"unknown {kind} {', '.join(unknown)}; known: {', '.join(known)}")
         return chosen
 
     return parse
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="fws beside the C limit and its peers, in one run.")
-    parser.add_argument("--quick", action="store_true", help="two short rounds of the main figures")
-    parser.add_argument("--subjects", type=names(dict(subjects.BY_NAME), "subject"), help="by name, with commas")
-    parser.add_argument("--measures", type=names(dict(subjects.MEASURES), "measure"), help="single ones, by name")
-    parser.add_argument("--peers", type=names(dict(servers.BY_NAME), "server"), help="servers, fws among them, by name")
-    parser.add_argument("--rounds", type=int, help="3, or 2 with --quick")
-    parser.add_argument("--seconds", type=float, help="that each measurement takes: 0.8, or 0.5 with --quick")
-    parser.add_argument("--output", type=Path, help=f"where the result goes; else {LAST.relative_to(ROOT)}")
-    parser.add_argument("--publish", action="store_true", help="make it the project's result, with chart and page")
+    parser = argparse.ArgumentParser(description="Compare fws with the C limit and with its peers, in one run.")
+    parser.add_argument("--quick", action="store_true", help="measure only the main figures, in two short rounds")
+    parser.add_argument(
+        "--subjects", type=names(dict(subjects.BY_NAME), "subject"), help="only these, by name, separated by commas"
+    )
+    parser.add_argument("--measures", type=names(dict(subjects.MEASURES), "measure"), help="only these, by name")
+    parser.add_argument(
+        "--peers", type=names(dict(servers.BY_NAME), "server"), help="only these servers (fws is one of them), by name"
+    )
+    parser.add_argument("--rounds", type=int, help="number of rounds: 3, or 2 with --quick")
+    parser.add_argument("--seconds", type=float, help="duration of each measurement: 0.8, or 0.5 with --quick")
+    parser.add_argument("--output", type=Path, help=f"file of the result; default {LAST.relative_to(ROOT)}")
+    parser.add_argument("--publish", action="store_true", help="renew the project's result, its chart and its page")
     options = parser.parse_args(arguments)
     options.rounds = options.rounds or (2 if options.quick else 3)
     options.seconds = options.seconds or (0.5 if options.quick else 0.8)
@@ -69,7 +73,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 
 
 class Plan:
-    """What to measure of whom."""
+    """Which measures to take of which servers."""
 
     def __init__(self, options: argparse.Namespace, installed: list[Server]) -> None:
         self._options = options
@@ -87,7 +91,7 @@ class Plan:
         options = self._options
         if options.measures is not None:
             return measure.name in options.measures
-        # Who asks for a subject by name wants all of it.
+        # A subject that is named on the command line is measured completely.
         return measure.quick or not options.quick or options.subjects is not None
 
     def _fits(self, measure: Measure, server: Server) -> bool:
@@ -98,7 +102,7 @@ class Plan:
         return measure.clients + SPARE_FILES <= self._files
 
     def one_round(self, number: int) -> Iterator[tuple[Subject, Server, list[Measure]]]:
-        """All of one round, in an order of its own."""
+        """Everything in one round, in a random order."""
         for subject in shuffled(self.subjects()):
             if number > subject.most_rounds:
                 continue
@@ -118,7 +122,7 @@ def choose_servers(options: argparse.Namespace) -> list[Server]:
 
 
 def take_all(plan: Plan, result: Result, rounds: int, seconds: float) -> None:
-    """Measure it all; what fails is noted and the rest goes on."""
+    """Take all measures. A failure is recorded, and the other measures continue."""
     for number in range(1, rounds + 1):
         for subject, server, measures in plan.one_round(number):
             try:
@@ -134,9 +138,9 @@ def take_all(plan: Plan, result: Result, rounds: int, seconds: float) -> None:
 
 
 def show(number: int, measure: Measure, server: Server, sample: Sample) -> None:
-    """One line for one measurement, as it comes."""
+    """Print one line for a measurement that has just ended."""
     cpu = f"{sample.cpu_us:8.2f} µs" if sample.cpu_us is not None else ""
-    noise = f"  others used {sample.other_cpu:.2f} processors" if sample.other_cpu > QUIET else ""
+    noise = f"  other programs used {sample.other_cpu:.2f} processors" if sample.other_cpu > QUIET else ""
     faults = "".join(f"  {count} {kind}" for kind, count in sample.faults.items())
     print(
         f"{number}  {measure.name:18} {server.name:17} {report.number(sample.value):>9} {measure.unit:29}"
@@ -175,7 +179,7 @@ def main() -> int:
         take_all(plan, result, options.rounds, options.seconds)
     except KeyboardInterrupt:
         interrupted = True
-        print("interrupted: what there is", file=sys.stderr)
+        print("interrupted: these are the results so far", file=sys.stderr)
     print(report.report(result), end="")
     if interrupted:
         return 130

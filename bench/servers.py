@@ -1,4 +1,4 @@
-"""The servers that are measured: fws, the C limits, the peers. How each is installed and started."""
+"""The servers that are measured (fws, the C limits and the peers), and how each is installed and started."""
 
 from __future__ import annotations
 
@@ -11,13 +11,16 @@ BUILD = HERE.parent / "build" / "bench"
 PEERS_PYTHON = BUILD / "peers" / "bin" / "python"
 NODE_MODULES = BUILD / "node" / "node_modules"
 
-# The certificate for TLS, made when it is missing.
+# The certificate for TLS, created if it is missing.
 CERTIFICATE, KEY = BUILD / "cert.pem", BUILD / "key.pem"
 
-# What a measure may need of a server. ECHO: `/echo` answers each message with itself. CHANNEL: any other path is a
-# channel, whose clients get what one of them sends. CONNECTION: it is worth counting handshakes and bytes, which
-# variants of another server share with it. COMPRESSION: permessage-deflate. TLS: that. FILTERS: the endpoints of
-# bench.toml.
+# What a measure may need from a server:
+# * ECHO: `/echo` sends each message back.
+# * CHANNEL: any other path is a channel. All its clients receive what one of them sends.
+# * CONNECTION: handshakes and memory are measured. Variants of another server leave this out.
+# * COMPRESSION: permessage-deflate.
+# * TLS: connections over TLS.
+# * FILTERS: the endpoints of bench.toml.
 ECHO, CHANNEL, CONNECTION, COMPRESSION, TLS, FILTERS = (
     "echo",
     "channel",
@@ -32,18 +35,18 @@ PLAIN = frozenset({ECHO, CHANNEL, CONNECTION})
 
 @dataclass(frozen=True)
 class Server:
-    """One server. `{port}` in the command is the port, `{path}` in `url` the path that a measure asks for."""
+    """One server. `{port}` in the command stands for the port, `{path}` in `url` for the path of the measure."""
 
     name: str
     about: str
     command: tuple[str, ...]
     offers: frozenset[str] = PLAIN
-    python: tuple[str, ...] = ()  # PyPI packages it needs in the peers' environment
+    python: tuple[str, ...] = ()  # PyPI packages to install in the peers' environment
     node: tuple[str, ...] = ()  # npm packages
-    debian: tuple[str, ...] = ()  # Debian packages, and the file that shows that they are there
+    debian: tuple[str, ...] = ()  # Debian packages; `shown_by` is a file that exists if they are installed
     shown_by: str = ""
     url: str = "{path}"
-    load: tuple[str, ...] = field(default=())  # further arguments of the load generator
+    load: tuple[str, ...] = field(default=())  # additional arguments for the load generator
     compressed_url: str = "{path}"
     compressed_arguments: tuple[str, ...] = ("compressed",)
     tls_arguments: tuple[str, ...] = ("tls", str(CERTIFICATE), str(KEY))
@@ -58,7 +61,7 @@ class Server:
 
 
 def peer(name: str, about: str, script: str, *arguments: str, **rest: object) -> Server:
-    """A peer that is a Python script."""
+    """A peer that runs as a Python script."""
     command = (str(PEERS_PYTHON), str(HERE / "peers" / script), "{port}", *arguments)
     return Server(name, about, command, **rest)  # type: ignore[arg-type]
 
@@ -79,7 +82,7 @@ ALL = (
     Server("c-limit", "C, epoll, one `send` for each client and message: what the machine can do", LIMIT),
     Server(
         "c-coalesce",
-        "the same, but what one `epoll_wait` brought is sent to each client in one `send`",
+        "the same, but everything that one `epoll_wait` returned goes to each client in one `send`",
         (*LIMIT, "coalesce"),
         offers=frozenset({CHANNEL}),
     ),
@@ -124,7 +127,7 @@ ALL = (
     ),
     Server(
         "node-ws-encoded",
-        "the same, but a broadcast is encoded once, by hand",
+        "the same, but a broadcast is encoded only once, by hand",
         (*NODE, "encoded"),
         offers=frozenset({CHANNEL}),
         node=("ws", "bufferutil"),

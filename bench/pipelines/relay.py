@@ -1,4 +1,4 @@
-"""What bench/relay.py needs of a pipeline: members of many channels, and messages that name theirs."""
+"""The filters of bench/relay.py: clients in many channels, and messages that name their channel."""
 
 from typing import Annotated
 
@@ -6,11 +6,11 @@ from fws import Filter, Help
 
 
 class JoinMany(Filter):
-    """Make a client a member of so many channels: c0, c1, …"""
+    """Make a client a member of `count` channels: c0, c1, …"""
 
     waits = False
 
-    count: Annotated[int, Help("How many.")]
+    count: Annotated[int, Help("Number of channels.")]
 
     def connect(self, client):
         for number in range(self.count):
@@ -18,7 +18,7 @@ class JoinMany(Filter):
 
 
 class ToNamed(Filter):
-    """Publish a message to the channel that its first word names."""
+    """Publish a message to the channel that is named by its first word."""
 
     waits = False
 

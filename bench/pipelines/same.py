@@ -1,4 +1,4 @@
-"""`same`: what flows, flows on. What a stage costs that does nothing."""
+"""The filter `same`, which does nothing: it measures the cost of a stage."""
 
 from fws import Filter
 

@@ -1,4 +1,4 @@
-"""What is measured, one subject a module."""
+"""What is measured: one module for each subject."""
 
 from subjects import channels, compression, connecting, echo, fanout, idle, latency, memory, pipeline, tls
 

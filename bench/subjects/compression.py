@@ -1,11 +1,12 @@
-"""Compression: permessage-deflate is agreed on. Clients send plain frames, as RFC 7692 lets them."""
+"""Compression: permessage-deflate is negotiated. Clients send uncompressed frames, which RFC 7692 allows."""
 
 from measure import Measure, Subject
 from servers import COMPRESSION
 
 SUBJECT = Subject(
     "compression",
-    "permessage-deflate without context takeover: the server compresses what it sends; clients send plain frames.",
+    "The server compresses its messages with permessage-deflate, without context takeover. Clients send uncompressed "
+    "frames.",
     (
         Measure(
             "compressed-echo",

@@ -1,15 +1,15 @@
-"""Connecting: handshakes, alone and with the close that follows."""
+"""Connecting: handshakes, alone and followed by a close."""
 
 from measure import FWS_AND_LIMITS, Measure, Subject
 from servers import CONNECTION
 
 SUBJECT = Subject(
     "connecting",
-    "How many clients come in a second: 2,000 that stay, and clients that come and go at once, 32 at a time.",
+    "How many clients can connect in a second: 2,000 clients that stay, and clients that disconnect at once.",
     (
         Measure(
             "churn",
-            "come and go, 32 at a time",
+            "connect and disconnect, 32 at a time",
             ("connect", "--churn", "-c", "32"),
             "/fanout",
             unit="handshakes/s",
@@ -17,7 +17,7 @@ SUBJECT = Subject(
         ),
         Measure(
             "arrive",
-            "2,000 come and stay, 64 at a time",
+            "2,000 connect and stay, 64 at a time",
             ("connect", "-n", "2000", "-c", "64"),
             "/fanout",
             unit="handshakes/s",

@@ -1,4 +1,4 @@
-"""Echo: each client sends a message and waits for it to come back, or keeps several on their way."""
+"""Echo: each client sends a message and waits for its return, or keeps several messages in flight."""
 
 from typing import Any
 
@@ -12,7 +12,8 @@ def echo(name: str, title: str, clients: int, size: int, in_flight: int = 1, **r
 
 SUBJECT = Subject(
     "echo",
-    "Each client sends a message and waits for it to come back; or keeps 16 on their way.",
+    "Each client sends a message and waits until the server has sent it back. In the last measure, each client keeps "
+    "16 messages in flight.",
     (
         echo("echo-1", "1 client, 64 B", 1, 64, who=FWS_AND_LIMITS),
         echo("echo-64", "64 clients, 64 B", 64, 64, quick=True),

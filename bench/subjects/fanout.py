@@ -1,4 +1,4 @@
-"""Fan-out: one client publishes, every member of the channel gets it, as fast as it goes."""
+"""Fan-out: one client publishes to all members of a channel, as fast as possible."""
 
 from typing import Any
 
@@ -14,8 +14,8 @@ def fanout(name: str, members: int, window: int, **rest: Any) -> Measure:
 
 SUBJECT = Subject(
     "fanout",
-    "One client publishes to all members of a channel; the next message goes out when the last has been received by "
-    "all, or up to 64 are on their way.",
+    "One client publishes to all members of a channel. It sends the next message when all members have received the "
+    "last one, or it keeps up to 64 messages in flight.",
     (
         fanout("fanout-100", 100, 1, who=FWS_AND_LIMITS),
         fanout("fanout-1000", 1000, 1, quick=True),

@@ -1,4 +1,4 @@
-"""Idle: what a server does while 10,000 clients are connected and say nothing but pongs."""
+"""Idle: the processor time of a server while 10,000 clients are connected and only answer pings."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from process import Running
 from servers import CONNECTION
 
 CLIENTS = 10_000
-INTERVAL = 25.0  # seconds; fws's default interval of pings, so each client is pinged once
+INTERVAL = 25.0  # seconds; the default ping interval of fws, so that each client is pinged once
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Idle(Measure):
 
 SUBJECT = Subject(
     "idle",
-    f"Processor time while {CLIENTS:,} clients are connected and answer pings, over one interval of pings.",
+    f"The processor time used while {CLIENTS:,} clients are connected and answer pings, over one ping interval.",
     (Idle("idle", f"{CLIENTS:,} idle clients, pings on", (), "/fanout", who=("fws",), clients=CLIENTS),),
     most_rounds=1,
 )

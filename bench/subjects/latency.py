@@ -1,4 +1,4 @@
-"""Latency: messages to 1,000 members at a fixed rate, far from what the server could do."""
+"""Latency: messages to 1,000 members at a fixed rate, far below the capacity of the server."""
 
 from measure import FWS_AND_LIMITS, Latency, Subject
 
@@ -11,6 +11,6 @@ def latency(name: str, rate: int) -> Latency:
 
 SUBJECT = Subject(
     "latency",
-    "Messages to 1,000 members at a fixed rate: the time until the last member has it.",
+    "One client publishes to 1,000 members at a fixed rate. The latency is the time until the last member has it.",
     (latency("latency-20", 20), latency("latency-50", 50)),
 )

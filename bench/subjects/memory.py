@@ -1,4 +1,4 @@
-"""Memory: what a client costs that is connected, is a member of a channel, and says nothing."""
+"""Memory: what an idle client costs that is a member of a channel."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from process import Running
 from servers import CONNECTION
 
 CLIENTS = 5000
-SETTLE = 1.5  # seconds after the last handshake, for what the server puts off
+SETTLE = 1.5  # seconds after the last handshake, for work that the server has deferred
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Memory(Measure):
     more_is_better: bool = False
 
     def take(self, running: Running, seconds: float) -> Sample:
-        # What the first clients make the server load and set up is not a client's cost.
+        # Memory that the server allocates once, for its first clients, does not count.
         running.load(("connect", "-n", "50"), self.path, seconds)
         time.sleep(0.5)
         before = running.resident()
@@ -33,7 +33,7 @@ class Memory(Measure):
 
 SUBJECT = Subject(
     "memory",
-    f"Resident memory that {CLIENTS:,} idle clients add, each a member of a channel.",
+    f"The resident memory that {CLIENTS:,} idle clients add. Each is a member of a channel.",
     (Memory("memory", f"{CLIENTS:,} idle clients", (), "/fanout", clients=CLIENTS),),
     most_rounds=1,
 )

@@ -1,4 +1,4 @@
-"""TLS: what it adds to a message, a handshake and an idle client."""
+"""TLS: what it adds to the cost of a message, a handshake and an idle client."""
 
 from measure import Measure, Subject
 from servers import TLS
@@ -6,7 +6,7 @@ from subjects.memory import Memory
 
 SUBJECT = Subject(
     "tls",
-    "Over TLS 1.3 with a key on P-256. Each handshake is a whole one: nothing is resumed.",
+    "All connections use TLS 1.3 with a P-256 key. Each handshake is a full one, without session resumption.",
     (
         Measure("tls-echo", "64 clients, 64 B", ("echo", "-n", "64", "-s", "64"), "/echo", needs=TLS),
         Measure("tls-echo-64k", "16 clients, 64 KiB", ("echo", "-n", "16", "-s", "65536"), "/echo", needs=TLS),
@@ -21,7 +21,7 @@ SUBJECT = Subject(
         ),
         Measure(
             "tls-churn",
-            "come and go, 32 at a time",
+            "connect and disconnect, 32 at a time",
             ("connect", "--churn", "-c", "32"),
             "/fanout",
             unit="handshakes/s",
@@ -30,10 +30,10 @@ SUBJECT = Subject(
     ),
     tls=True,
 )
-# In a process of its own: what other measures have let go of would hide what clients take.
+# This subject has a process of its own: memory that other measures have freed would hide what the clients take.
 MEMORY = Subject(
     "tls-memory",
-    "Resident memory that 3,000 idle clients add, each a member of a channel.",
+    "The resident memory that 3,000 idle clients add. Each is a member of a channel.",
     (Memory("tls-memory", "3,000 idle clients", (), "/fanout", needs=TLS, clients=3000),),
     most_rounds=1,
     tls=True,
