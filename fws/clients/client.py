@@ -469,8 +469,7 @@ class Client(Connection):
 
     def _begin_close(self, code: int, reason: str) -> None:
         self.closing = True
-        self.close_code = code
-        self.close_reason = reason
+        self.close_code, self.close_reason = code, reason
         # At least two of the sweeper's rounds, so that the Close frame has time to leave.
         timeout = max(1.0, self._hub.generation.config.limits.close_timeout)
         self._deadline = self._hub.services.clock() + timeout
@@ -546,8 +545,9 @@ class Client(Connection):
             self._hub.leaving -= 1
 
     def _undo(self) -> None:
-        """Take back what joined the client to the others, and what filters deferred."""
+        """Remove the client from the hub and its channels, and make the calls that filters deferred."""
         self._gone = True
+        self.log_end(self.request.address, self.close_code, self.close_reason)
         self._hub.remove(self)
         while self._deferred:
             try:
