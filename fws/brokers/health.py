@@ -9,7 +9,7 @@ from fws.base.metrics import Metrics
 
 logger = logging.getLogger("fws.redis")
 
-# What may go missing while Redis is away, by counter, as it is told when it is back.
+# What this node may lose while Redis is away, by counter, in the words of the line that says that it is back.
 _LOSSES = {
     "redis_dropped": "dropped from the full buffer",
     "redis_refused": "refused",
@@ -73,8 +73,11 @@ class State:
         if self._since is not None:
             away, self._since = self._clock() - self._since, None
             losses = {text: self._metrics[name] - self._before.get(name, 0) for name, text in _LOSSES.items()}
-            told = ", ".join(f"{count} {text}" for text, count in losses.items() if count) or "nothing lost from here"
-            logger.warning("Redis %s is back after %.1f s: %s", self._name, away, told)
+            lost = ", ".join(f"{count} {text}" for text, count in losses.items() if count) or "nothing lost from here"
+            if self._metrics["redis_gaps"] > self._before.get("redis_gaps", 0):
+                # It may have begun long before the outage was noticed, and nobody knows how much it was.
+                lost += "; what other nodes published meanwhile is missing here"
+            logger.warning("Redis %s is back after %.1f s: %s", self._name, away, lost)
         elif not self._reached:
             logger.info("Redis %s is reached", self._name)
         self._reached = True

@@ -36,3 +36,15 @@ def test_one_line_for_each_change_of_state(caplog: pytest.LogCaptureFixture) -> 
         "Redis redis://h:1 is back after 12.3 s: 4 dropped from the full buffer, 1 sent without an answer",
     ]
     assert metrics["redis_outages"] == 1
+
+
+def test_an_interrupted_subscription_is_not_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    """The line said "nothing lost from here" alone, whatever other nodes had published meanwhile."""
+    metrics = Metrics()
+    state = State("redis://h:1", metrics, Clock())
+    for gaps, told in ((1, "nothing lost from here; what other nodes published"), (0, "nothing lost from here")):
+        metrics.count("redis_gaps", gaps)
+        state.down("relay", "it does not answer")
+        state.up("relay")
+        assert caplog.messages[-1].startswith(f"Redis redis://h:1 is back after 0.0 s: {told}")
+    assert "other nodes" not in caplog.messages[-1]
