@@ -24,6 +24,7 @@ _TOKEN = re.compile(TOKEN)
 _ORIGIN = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.+)")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _UPGRADE = [("Upgrade", "websocket"), ("Connection", "Upgrade")]
+_PROXY_HINT = "If there is a proxy in front, it must pass the headers Upgrade and Connection on."
 
 # A subprotocol that is a token is never chosen: the answer would show it, and so would whoever logs answers.
 TOKEN_SUBPROTOCOL = "fws.token."
@@ -41,8 +42,12 @@ class Origins(msgspec.Struct, frozen=True):
 
 
 def wants_upgrade(head: Head) -> bool:
-    """Whether the request asks for a WebSocket, be it well-formed or not."""
-    return _names(head, "upgrade", "websocket")
+    """Whether the request asks for a WebSocket, well-formed or not.
+
+    The key alone says so too. A proxy that is not configured for WebSockets removes `Upgrade`, which concerns one hop
+    only (RFC 9110 7.6.1), and passes the key on. Such a request must not be answered with a page.
+    """
+    return _names(head, "upgrade", "websocket") or head.get("sec-websocket-key") is not None
 
 
 def check(head: Head) -> str:
@@ -57,13 +62,13 @@ def check(head: Head) -> str:
         raise Refusal(405, "A WebSocket is opened with GET.", [ALLOW])
     if head.version != "1.1":
         # Not 505: that refuses a major version (RFC 9110 15.6.6), and plain requests of HTTP/1.0 are served.
-        raise Refusal(400, "A WebSocket is opened with HTTP/1.1.")
+        raise Refusal(400, "A WebSocket is opened with HTTP/1.1, also by a proxy (in nginx: proxy_http_version 1.1).")
     if head.has_body:
         raise Refusal(400, "An upgrade request may not have a body.")
-    if not wants_upgrade(head):
-        raise Refusal(400, 'The Upgrade header does not name "websocket".')
+    if not _names(head, "upgrade", "websocket"):
+        raise Refusal(400, f'The Upgrade header does not name "websocket". {_PROXY_HINT}')
     if not _names(head, "connection", "upgrade"):
-        raise Refusal(400, 'The Connection header does not name "Upgrade".')
+        raise Refusal(400, f'The Connection header does not name "Upgrade". {_PROXY_HINT}')
     # The version comes before the key, whose form may differ in another version.
     if head.all("sec-websocket-version") != ("13",):
         raise Refusal(426, "Only version 13 of WebSocket is served.", [*_UPGRADE, ("Sec-WebSocket-Version", "13")])

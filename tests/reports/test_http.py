@@ -87,6 +87,34 @@ def test_another_protocol_is_refused_at_once_and_by_name(server: Running, sent: 
     server.wait_for(r"refused 127\.0\.0\.1: 400 .*" + advice.decode().replace("[", r"\["))
 
 
+@pytest.mark.parametrize("path", ["/ws", "/healthz", "/nothing"])
+@pytest.mark.parametrize(
+    ("lines", "advice"),
+    [
+        ({"Upgrade: websocket\r\n": "", "Connection: Upgrade": "Connection: close"}, b"pass the headers Upgrade and"),
+        ({"Connection: Upgrade": "Connection: close"}, b"pass the headers Upgrade and"),
+        ({"HTTP/1.1": "HTTP/1.0", "Upgrade: websocket\r\n": ""}, b"proxy_http_version 1.1"),
+    ],
+    ids=["no Upgrade", "no Connection", "HTTP/1.0"],
+)
+def test_what_a_proxy_leaves_of_an_upgrade_is_refused_with_the_reason(
+    server: Running, path: str, lines: dict[str, str], advice: bytes
+) -> None:
+    """A WebSocket's request that a proxy had spoiled was answered with a page and 200, or 404.
+
+    https://github.com/miguelgrinberg/Flask-SocketIO/issues/543 and https://github.com/django/daphne/issues/191: the
+    browser reports an unexpected 200 or 404, and nothing says that nginx has removed `Upgrade`.
+    """
+    spoiled = request(path).decode()
+    for old, new in lines.items():
+        assert old in spoiled
+        spoiled = spoiled.replace(old, new)
+    with server.connect() as sock:
+        received = answer(sock, spoiled.encode())
+    assert received.startswith(b"HTTP/1.1 400 ")
+    assert advice in received
+
+
 @pytest.mark.parametrize("lines", [["Connection: upgrade"], ["Connection: upgrade", "Upgrade:"]])
 def test_plain_requests_pass_a_proxy_that_adds_upgrade_headers_to_all(server: Running, lines: list[str]) -> None:
     """https://github.com/centrifugal/centrifugo/issues/491: behind nginx a page got 400.

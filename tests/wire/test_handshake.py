@@ -154,6 +154,12 @@ def test_who_wants_an_upgrade(upgrade, expected):
     assert wants_upgrade(request(Upgrade=upgrade, Sec_WebSocket_Key=None)) is expected
 
 
+def test_a_key_without_an_upgrade_is_what_a_proxy_leaves_of_a_request_for_a_websocket():
+    spoiled = request(Upgrade=None, Connection="close")
+    assert wants_upgrade(spoiled)
+    assert "proxy" in refusal(spoiled).reason
+
+
 class TestSubprotocols:
     @pytest.mark.parametrize(
         ("offer", "supported", "chosen"),
