@@ -218,9 +218,14 @@ def parse_authority(text: str) -> tuple[str, int | None] | None:
     if name is not None:
         return name.lower(), port
     try:
-        return f"[{IPv6Address(address)}]", port
+        ip = IPv6Address(address)
     except ValueError:
         return None
+    if ip.ipv4_mapped is not None:
+        # Browsers write such an address in hexadecimal (WHATWG URL, section 3.5); Python does so only before 3.13.
+        low = int(ip.ipv4_mapped)
+        return f"[::ffff:{low >> 16:x}:{low & 0xFFFF:x}]", port
+    return f"[{ip}]", port
 
 
 def _not_http(start: bytearray) -> Refusal:

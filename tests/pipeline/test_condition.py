@@ -157,7 +157,8 @@ def test_messages_too_deep_to_compare_do_not_raise() -> None:
     other: list[object] = []
     for _ in range(5000):
         deep, other = [deep], [other]
-    assert not Condition.parse("a == b").holds(None, {"a": deep, "b": other})
+    # Python 3.11 cannot compare these; later versions can, and find them equal.
+    assert Condition.parse("a == b").holds(None, {"a": deep, "b": other}) in (True, False)
 
 
 def test_it_shows_as_it_was_written() -> None:
