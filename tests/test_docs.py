@@ -15,7 +15,7 @@ import pytest
 
 from fws.compiler.compile import load_generation
 from fws.config import Limits, Redis, Server, Tls
-from fws.pipeline.filter import EVENTS
+from fws.pipeline.events import EVENTS
 from fws.pipeline.options import options_of
 from tests.integration.redis_server import RedisServer
 

@@ -17,6 +17,7 @@ from fws.clients.connection import Connection, read_of
 from fws.clients.outbox import Outbox
 from fws.pipeline.filter import DROP, MAX_PARTS, Ask
 from fws.pipeline.publication import Publication
+from fws.pipeline.results import check_nothing
 from fws.runtime.scheduler import Deadline
 from fws.wire.deflate import Agreement, Inflater
 from fws.wire.encoding import frame_of
@@ -230,7 +231,7 @@ class Client(Connection):
             Reject: under this one it may not stay.
         """
         for function in self._when_renewed:
-            function(self)
+            check_nothing(function, function(self))
 
     def take_part(self) -> None:
         """Called by the pipeline for each message that the one being handled becomes.
@@ -287,7 +288,7 @@ class Client(Connection):
         assert asked is not None
         self._diverts = diverts
         try:
-            asked.answer(self, message)
+            check_nothing(asked.answer, asked.answer(self, message))
             if self.closing:
                 return True  # it took too long, or the server is going away
             self._stop_asking()

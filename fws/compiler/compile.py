@@ -21,7 +21,8 @@ from fws.compiler.endpoint import Endpoint
 from fws.compiler.generation import Generation
 from fws.compiler.registry import LookupProblem, Registry
 from fws.config import Config, Document, EndpointTable, Settings, load, place_problems, read
-from fws.pipeline.filter import EVENTS, Filter, Services, Setting, hook, hooks_of
+from fws.pipeline.events import CLIENT_EVENTS
+from fws.pipeline.filter import Filter, Services, Setting, hook, hooks_of
 from fws.pipeline.options import HIDDEN, Option, options_of
 from fws.pipeline.pipeline import Pipeline, Step
 from fws.pipeline.stage import (
@@ -144,9 +145,7 @@ class Compiler:
     def _endpoint(self, table: EndpointTable) -> Endpoint:
         params = tuple(segment[1:-1] for segment in table.path.split("/") if segment[:1] == "{")
         pipelines = {}
-        for event in EVENTS:
-            if event == "publication":
-                continue
+        for event in CLIENT_EVENTS:
             # An endpoint's event replaces the same event of [pipelines]; the others are inherited.
             own = event in table.events
             stages = table.events if own else self._config.pipelines
@@ -159,9 +158,7 @@ class Compiler:
 
     def _default(self) -> Endpoint:
         pipelines = {
-            event: self._pipeline(event, self._config.pipelines, ("pipelines",), None, ())
-            for event in EVENTS
-            if event != "publication"
+            event: self._pipeline(event, self._config.pipelines, ("pipelines",), None, ()) for event in CLIENT_EVENTS
         }
         settings = self._config.server
         return Endpoint(None, settings, self._config.limits, self._origins(settings, ("server",)), pipelines)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from fws.config import Bounds, Settings
-from fws.pipeline.filter import EVENTS
+from fws.pipeline.events import CLIENT_EVENTS
 from fws.pipeline.pipeline import Pipeline
 from fws.wire.handshake import Origins
 
@@ -47,8 +47,8 @@ class Endpoint:
 
     def pipelines(self) -> Iterator[Pipeline]:
         """Those that have filters, in the order of a client's life."""
-        for event in EVENTS:
-            if event != "publication" and (pipeline := getattr(self, event)):
+        for event in CLIENT_EVENTS:
+            if pipeline := getattr(self, event):
                 yield pipeline
 
     def match(self, segments: Sequence[str]) -> dict[str, str] | None:

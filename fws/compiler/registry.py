@@ -21,7 +21,8 @@ import msgspec
 
 from fws.base.errors import FwsError
 from fws.base.problem import did_you_mean
-from fws.pipeline.filter import EVENTS, Filter, check_hooks, hooks_of, snake_case
+from fws.pipeline.events import EVENTS
+from fws.pipeline.filter import Filter, check_hooks, hooks_of, misnamed_hooks, snake_case
 from fws.pipeline.options import options_of
 
 _ENGINE = Path(__file__).parents[1]
@@ -193,7 +194,7 @@ def filters_in(module: ModuleType, name: str) -> dict[str, type[Filter]]:
         and issubclass(cls, Filter)
         and cls.__module__ == module.__name__
         and not label.startswith("_")
-        and hooks_of(cls)
+        and (hooks_of(cls) or misnamed_hooks(cls))
     ]
     if len(classes) == 1:
         return {name: classes[0]}
@@ -216,4 +217,10 @@ def _reason(error: BaseException) -> str:
     files = [(Path(frame.filename), frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
     own = [(file, line) for file, line in files if "importlib" not in str(file) and _ENGINE not in file.parents]
     place = f" (line {own[-1][1]} of {own[-1][0].name})" if own else ""
+    if "cannot define __init__" in str(error):
+        # msgspec's words; without them its own line is shown, which is less helpful.
+        return (
+            f"a filter has no __init__{place}: declare options as fields of the class, derive values in "
+            "`__post_init__(self)`, and read files in `prepare(self, setting)`"
+        )
     return f"{type(error).__name__}: {error}{place}"

@@ -22,7 +22,7 @@ from fws.config.loader import Document
 from fws.config.redis import parse_redis
 from fws.config.source import Source
 from fws.config.workers import MAX_WORKERS
-from fws.pipeline.filter import EVENTS
+from fws.pipeline.events import EVENTS
 from fws.pipeline.options import Help, Option, options_of
 from fws.wire.handshake import TOKEN_SUBPROTOCOL
 from fws.wire.proxy import parse_networks

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from fws.base.problem import did_you_mean
+from fws.pipeline.events import BY_NAME
 from fws.pipeline.stage import CLIENT_ATTRIBUTES
 
 if TYPE_CHECKING:
@@ -36,15 +37,6 @@ _ROOTS: dict[str, Test] = {
 }
 # What can be asked of these two, by name.
 _OWNERS = {"client": CLIENT_ATTRIBUTES, "request": ("query", "headers", "cookies")}
-# What there is on each event to ask about. Anything else would always be null there.
-_OF_CLIENT = ("client", "request", "identity", "state", "params")
-_THERE = {
-    "connect": _OF_CLIENT,
-    "message": (*_OF_CLIENT, "message"),
-    "publication": ("message", "channel"),
-    "deliver": (*_OF_CLIENT, "message", "channel"),
-    "disconnect": _OF_CLIENT,
-}
 # What people write who know another language, and what it is here.
 _HINTS = {"&&": "write 'and'", "||": "write 'or'", "!": "write 'not'", "=": "compare with '=='"}
 _WORDS = set(keyword.kwlist) - {"and", "or", "not", "in", "is", "None", "True", "False"}
@@ -90,7 +82,7 @@ class Condition:
         Args:
             also: what whoever asks adds to it.
         """
-        there = (*_THERE[event], *also)
+        there = (*BY_NAME[event].names, *also)
         for name in sorted(self._names):
             if (name if name in _ROOTS or name in _OWNERS else "message") not in there:
                 raise ValueError(f"there is no {name!r} on {event}: ask about {', '.join(there)}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import enum
 import inspect
 import re
@@ -12,21 +13,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import msgspec
 
+from fws.pipeline.events import BY_NAME, EVENTS
+
 if TYPE_CHECKING:
     from fws.channels.hub import Hub
     from fws.storages.base import Storage
-
-# The server events, in the order of a client's life. A filter serves those for which it has a method.
-EVENTS: Final = ("connect", "data", "message", "publication", "deliver", "disconnect")
-# What a hook is called with.
-ARGUMENTS: Final = {
-    "connect": ("client",),
-    "data": ("client", "data"),
-    "message": ("client", "message"),
-    "publication": ("publication",),
-    "deliver": ("client", "publication"),
-    "disconnect": ("client",),
-}
 
 
 # Messages that one message may become, over all lists in lists. Each costs about what a message of its own does: this
@@ -203,17 +194,80 @@ def hooks_of(cls: type[Filter]) -> tuple[str, ...]:
     return tuple(event for event in EVENTS if inspect.isfunction(getattr(cls, event, None)))
 
 
+# What authors of filters for other frameworks call their hooks, and what such a hook is called here.
+_OTHER_NAMES: Final = {
+    "open": "connect",
+    "opened": "connect",
+    "connection": "connect",
+    "accept": "connect",
+    "close": "disconnect",
+    "closed": "disconnect",
+    "disconnected": "disconnect",
+    "receive": "message",
+    "received": "message",
+    "recv": "message",
+    "text": "message",
+    "messages": "message",
+    "publish": "publication",
+    "published": "publication",
+    "send": "deliver",
+    "delivery": "deliver",
+}
+_AFFIXES: Final = re.compile(
+    r"^(on|handle|handler|process|before|after|ws|websocket|do)_?|_?(handler|hook|event|received)$"
+)
+
+
+def misnamed_hooks(cls: type[Filter]) -> dict[str, str]:
+    """Methods of a class that look like hooks under another name: `on_message` or `mesage` for `message`.
+
+    Returns:
+        The right name by the one that was written; without events that the class serves already.
+    """
+    found = {}
+    served = hooks_of(cls)
+    for name, value in vars(cls).items():
+        if not inspect.isfunction(value) or name in EVENTS or name.startswith("_"):
+            continue
+        plain = name.lower()
+        for _ in range(2):
+            plain = _AFFIXES.sub("", plain)
+        event = _OTHER_NAMES.get(plain) or next(iter(difflib.get_close_matches(plain, EVENTS, 1, 0.8)), "")
+        if event and event not in served:
+            found[name] = event
+    return found
+
+
 def check_hooks(cls: type[Filter]) -> None:
-    """Raise TypeError, with what would be right, for hooks that could only fail when they are called."""
-    for event in hooks_of(cls):
-        method = getattr(cls, event)
-        arguments = ARGUMENTS[event]
-        if inspect.iscoroutinefunction(method):
-            raise TypeError(f"{cls.__name__}.{event} is async: hooks are plain functions, and may wait as they are")
+    """Look for hooks that could only fail, or admit everybody, when they are called.
+
+    Raises:
+        TypeError: says what would be right.
+    """
+    name = cls.__name__
+    misnamed = misnamed_hooks(cls)
+    if misnamed and not hooks_of(cls):
+        wrong, right = next(iter(misnamed.items()))
+        raise TypeError(f"{name}.{wrong} is not a hook: call it {right}(self, {', '.join(BY_NAME[right].arguments)})")
+    for event in EVENTS:
+        method = inspect.getattr_static(cls, event, None)
+        if method is None or event in cls.__struct_fields__:
+            continue
+        arguments = BY_NAME[event].arguments
+        signature = f"{event}(self, {', '.join(arguments)})"
+        if not inspect.isfunction(method):
+            kind = type(method).__name__
+            raise TypeError(f"{name}.{event} is a {kind}: hooks are plain methods, `def {signature}`")
+        if inspect.iscoroutinefunction(method) or inspect.isasyncgenfunction(method):
+            raise TypeError(f"{name}.{event} is async: hooks are plain functions, and may block, `def {signature}`")
+        if inspect.isgeneratorfunction(method):
+            raise TypeError(
+                f"{name}.{event} contains yield: hooks are plain functions that return what flows on, or None"
+            )
         try:
             inspect.signature(method).bind(None, *arguments)
         except TypeError:
-            raise TypeError(f"{cls.__name__}.{event} takes (self, {', '.join(arguments)})") from None
+            raise TypeError(f"{name}.{event} takes (self, {', '.join(arguments)})") from None
 
 
 def hook(instance: Filter, event: str) -> Callable[..., Any]:

@@ -12,6 +12,7 @@ import msgspec
 
 from fws.pipeline.filter import DROP, Ask, Filter, Several
 from fws.pipeline.publication import Publication
+from fws.pipeline.results import EXPECTED, check
 
 Hook = Callable[..., Any]
 # Calls told of the way to an error.
@@ -35,20 +36,22 @@ class Step(msgspec.Struct, frozen=True):
 class Pipeline:
     """Runs its filters one after the other. Shared by all clients; holds nothing of any of them.
 
-    A hook that returns None leaves what flows as it is; `DROP` ends the pipeline. Exceptions pass through: who
-    runs the pipeline knows what they mean for the client.
+    A hook that returns None leaves what flows unchanged, and `DROP` ends the pipeline. A value that the event does not
+    take raises `HookResultError`, which names that hook. Exceptions pass through: the caller knows what they mean for
+    the client.
 
     Attributes:
         waits: whether one of its filters may wait. One that does not wait runs in the loop's own callback.
     """
 
-    __slots__ = ("_hooks", "event", "steps", "waits")
+    __slots__ = ("_expected", "_hooks", "event", "steps", "waits")
 
     def __init__(self, event: str, steps: Iterable[Step] = ()) -> None:
         self.event = event
         self.steps = tuple(steps)
         self.waits = any(step.waits for step in self.steps)
         self._hooks: tuple[Hook, ...] = tuple(step.hook for step in self.steps)
+        self._expected = EXPECTED[event]
 
     def __bool__(self) -> bool:
         return bool(self._hooks)
@@ -61,6 +64,7 @@ class Pipeline:
 
         In `message` a filter may return `Several`: then `Several` is left, or `DROP` when nothing is.
         """
+        expected = self._expected
         hooks = iter(self._hooks)
         for hook in hooks:
             result = hook(client, value)
@@ -68,15 +72,16 @@ class Pipeline:
                 continue
             if result is DROP:
                 return DROP
-            if type(result) is Several:
+            kind = type(result)
+            if kind not in expected:
+                check(self.event, hook, result)
+            elif kind is Several:
                 return self._run_each(length_hint(hooks), client, result)
             value = result
         return value
 
     def _run_each(self, count: int, client: Any, several: Several) -> Any:
         """Run the last `count` filters for each item by itself."""
-        if self.event != "message":
-            raise TypeError(f"a filter returned Several in {self.event}: it may flow in message only")
         if not count:
             return several
         rest = Pipeline(self.event, self.steps[len(self.steps) - count :])
@@ -102,8 +107,9 @@ class Pipeline:
                 continue
             if result is DROP:
                 break
-            if type(result) is Ask:
+            if type(result) is Ask and self.event == "connect":
                 return result, number
+            check(self.event, hook, result)
         return None
 
     def publish(self, publication: Publication) -> Any:
@@ -114,6 +120,8 @@ class Pipeline:
                 continue
             if result is DROP:
                 return DROP
+            if type(result) is not Publication:
+                check(self.event, hook, result)
             publication = result
         return publication
 

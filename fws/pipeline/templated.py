@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Mapping
 from typing import Any
 from weakref import WeakValueDictionary
@@ -38,6 +39,8 @@ class Filled:
         def filled(client: Any, *value: Any) -> Any:
             return getattr(self.instance(client), event)(client, *value)
 
+        # What is blamed for a wrong result is the filter's method (`results.place_of`).
+        functools.update_wrapper(filled, getattr(self.cls, event))
         return filled
 
     def instance(self, client: Any) -> Filter:

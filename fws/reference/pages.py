@@ -17,18 +17,11 @@ from fws.base.units import Unit
 from fws.compiler.registry import Found, Registry
 from fws.config.limits import Bounds, Limits
 from fws.config.schema import Channel, Redis, Server, Settings, Tls
-from fws.pipeline.filter import EVENTS, hooks_of
+from fws.pipeline.events import BY_NAME, CLIENT_EVENTS, EVENTS
+from fws.pipeline.filter import hooks_of
 from fws.pipeline.options import Option, options_of
 from fws.pipeline.pipeline import Pipeline
 
-EVENT_HELP = {
-    "connect": "A client asks to be let in: before the handshake is answered.",
-    "data": "Raw bytes arrive from a client, before they are parsed as frames.",
-    "message": "A complete message arrives from a client.",
-    "publication": "A publication reaches this process: once, before the fan-out.",
-    "deliver": "A publication is about to go to a client: once for each receiver.",
-    "disconnect": "A client has left, however its connection ended.",
-}
 ORIGIN_TITLES = {
     "project": "Filters of this project",
     "fws": "Filters that come with fws",
@@ -172,7 +165,7 @@ def reference_markdown(registry: Registry) -> str:
     lines = ["| event | when | filters |", "| --- | --- | --- |"]
     for event in EVENTS:
         links = [f"[{name}](#{_anchor(name)})" for name, found in sorted(filters) if event in hooks_of(found.cls)]
-        lines.append(f"| `{event}` | {EVENT_HELP[event]} | {', '.join(links)} |")
+        lines.append(f"| `{event}` | {BY_NAME[event].help} | {', '.join(links)} |")
     parts.append("\n".join(lines))
     for origin, title in ORIGIN_TITLES.items():
         sections = [filter_markdown(found, name) for name, found in filters if found.origin == origin]
@@ -241,9 +234,9 @@ def json_schema(registry: Registry) -> dict[str, Any]:
     It is as strict about keys as the loader. What stands inside a stage's string it cannot see: `fws check` does.
     """
     filters = named(found for found in registry.all() if isinstance(found, Found))
-    events = {event: _ref("pipeline", EVENT_HELP[event]) for event in EVENTS}
+    events = {event: _ref("pipeline", BY_NAME[event].help) for event in EVENTS}
     endpoint = _options([*options_of(Settings), *options_of(Bounds)]) | {
-        event: schema for event, schema in events.items() if event != "publication"
+        event: schema for event, schema in events.items() if event in CLIENT_EVENTS
     }
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",

@@ -11,6 +11,7 @@ from gevent.exceptions import BlockingSwitchOutError
 from fws.base.errors import FillError, StorageError
 from fws.base.metrics import Metrics
 from fws.pipeline.pipeline import culprit
+from fws.pipeline.results import HookResultError
 
 logger = logging.getLogger("fws.filters")
 
@@ -51,9 +52,9 @@ class Faults:
             return
         # The place in the filter and the calls from there are the traceback in one line; at the level `debug`
         # all of it follows.
-        where = culprit(error.__traceback__) or "a filter"
+        where = error.where if isinstance(error, HookResultError) else culprit(error.__traceback__) or "a filter"
         name = type(error).__name__
-        what = f"{name}: {error}"
+        what = str(error) if isinstance(error, HookResultError) else f"{name}: {error}"
         if isinstance(error, BlockingSwitchOutError):
             what = "it waits, though its filter promises `waits = False`"
         extra = {"error": error, "cause": f"{event} {where} {name}"}

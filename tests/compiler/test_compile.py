@@ -103,7 +103,37 @@ def test_a_module_that_does_not_import_is_a_problem_of_the_file(source: str, sai
     ("source", "said"),
     [
         ("", "has no class that is a Filter"),
-        ("from fws import Filter\nclass A(Filter):\n    def mesage(self, c, m): ...\n", "a method named as an event"),
+        ("from fws import Filter\nclass A(Filter):\n    def greet(self, c, m): ...\n", "a method named as an event"),
+        (
+            "from fws import Filter\nclass A(Filter):\n    def mesage(self, c, m): ...\n",
+            "A.mesage is not a hook: call it message(self, client, message)",
+        ),
+        (
+            "from fws import Filter\nclass A(Filter):\n    def on_message(self, c, m): ...\n",
+            "A.on_message is not a hook: call it message(self, client, message)",
+        ),
+        (
+            "from fws import Filter\nclass A(Filter):\n    def on_open(self, c): ...\n",
+            "A.on_open is not a hook: call it connect(self, client)",
+        ),
+        (
+            "from fws import Filter\nclass A(Filter):\n    def message(self, c, m): yield m\n",
+            "A.message contains yield",
+        ),
+        ("from fws import Filter\nclass A(Filter):\n    async def connect(self, c): yield\n", "A.connect is async"),
+        (
+            "from fws import Filter\nclass A(Filter):\n    @staticmethod\n    def message(c, m): ...\n",
+            "A.message is a staticmethod: hooks are plain methods",
+        ),
+        (
+            "from functools import partial\nfrom fws import Filter\n"
+            "class A(Filter):\n    connect = partial(print, 'x')\n    def message(self, c, m): ...\n",
+            "A.connect is a partial: hooks are plain methods",
+        ),
+        (
+            "from fws import Filter\nclass A(Filter):\n    def __init__(self): ...\n    def message(self, c, m): ...\n",
+            "a filter has no __init__ (line 2 of bad.py): declare options as fields",
+        ),
         (OWN + "\n\nclass Two(Own): ...\n", "has several: bad.own, bad.two"),
         (
             "from fws import Filter\nclass A(Filter):\n    def message(self, m): ...\n",

@@ -18,7 +18,8 @@ import fws.filters
 from fws.base.errors import Close
 from fws.clients.client import Client
 from fws.compiler.registry import Found, Registry
-from fws.pipeline.filter import EVENTS, hooks_of
+from fws.pipeline.events import EVENTS
+from fws.pipeline.filter import hooks_of
 from fws.pipeline.options import options_of
 from tests.support import Harness, build
 

@@ -16,7 +16,8 @@ from fws import Duration, Filter, Help, Size, Takes
 from fws.base.units import parse_duration, parse_rate, parse_size
 from fws.compiler.registry import Found, Registry
 from fws.config import Bounds, Channel, Limits, Redis, Server, Settings, Tls, parse, read
-from fws.pipeline.filter import EVENTS, hooks_of
+from fws.pipeline.events import EVENTS
+from fws.pipeline.filter import hooks_of
 from fws.pipeline.options import options_of
 from fws.pipeline.pipeline import Pipeline
 from fws.reference.pages import (
