@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger("fws.http")
 
 RECEIVE = 16 * 1024
-# A plain response is one small file or sentence: a peer that takes longer to read it is not reading.
+# Seconds for a plain response to be made, and then for each piece of it, 8 KiB of a file, to be read. A peer that takes
+# longer for one is not reading. A large file over a slow network takes longer as a whole.
 RESPONSE_TIMEOUT = 60.0
 # How long a refused peer may take to read the answer and stop sending.
 LINGER = 1.0
@@ -95,9 +96,7 @@ class Handler(WebSocketHandler):
                 self._source = forwarded(head, self._peer, self.server.trusted)
                 self._prepare(head)
                 if not self._upgrades:
-                    self._timeout.close()
-                    self._timeout = Deadline(RESPONSE_TIMEOUT)
-                    self._timeout.start()
+                    self._allow_time()
                 self.handle_one_response()
                 if self._refused:
                     self._timeout.close()
@@ -336,6 +335,19 @@ class Handler(WebSocketHandler):
         lines = "".join(f"{name}: {value}\r\n" for name, value in headers)
         self._switching = f"HTTP/1.1 {status}\r\n{lines}\r\n".encode("latin-1")
         return self.write
+
+    def _allow_time(self) -> None:
+        """Give a plain response, or its next piece, its time."""
+        assert self._timeout is not None
+        self._timeout.close()
+        self._timeout = Deadline(RESPONSE_TIMEOUT)
+        self._timeout.start()
+
+    def _sendall(self, data: bytes) -> None:
+        """Send a piece of a response. The library calls it."""
+        if not self._upgrades:
+            self._allow_time()
+        super()._sendall(data)
 
     def write(self, data: bytes) -> None:
         """The library calls it with nothing to send the 101, which goes out with what `connect` sent behind it."""
