@@ -1,8 +1,9 @@
 """The configuration: a TOML file, checked, with the place of everything in it."""
 
-from fws.config.address import Tcp, Unix, effective_listen, parse_listen
+from fws.config.address import Tcp, Unix, parse_listen
 from fws.config.limits import Bounds, Limits
 from fws.config.loader import Document, load, parse
+from fws.config.overrides import effective_listen, effective_workers
 from fws.config.schema import (
     Channel,
     Config,
@@ -15,7 +16,6 @@ from fws.config.schema import (
     read,
 )
 from fws.config.source import Source
-from fws.config.workers import effective_workers
 
 __all__ = [
     "Bounds",

@@ -19,9 +19,9 @@ from fws.base.variables import VariableError, fill_variables
 from fws.config.address import DEFAULT_PORT, parse_listen
 from fws.config.limits import Bounds, Limits, Seconds
 from fws.config.loader import Document
+from fws.config.overrides import MAX_WORKERS
 from fws.config.redis import parse_redis
 from fws.config.source import Source
-from fws.config.workers import MAX_WORKERS
 from fws.pipeline.events import EVENTS
 from fws.pipeline.options import Help, Option, options_of
 from fws.wire.handshake import TOKEN_SUBPROTOCOL

@@ -105,7 +105,7 @@ def test_a_variable_may_hold_any_type_but_no_structure() -> None:
         ("server = 1\n", 1, 1, "expected a section", "[server]"),
         ("[server]\nlisen = 1\n", 2, 1, "unknown key 'lisen'", "did you mean 'listen'?"),
         ("[server]\nlisten = 9000\n", 2, 10, "expected text, not 9000", "Where to listen"),
-        ("[server]\nlisten = '9000'\n", 2, 10, "a port alone", "Where to listen"),
+        ("[server]\nlisten = '9000'\n", 2, 10, "only a port", "Where to listen"),
         ("[server]\ncompression = 1\n", 2, 15, "expected true or false, not 1", "permessage-deflate"),
         ("[server]\ndrain = 30\n", 2, 9, "expected a duration in quotes", "At shutdown"),
         ("[server]\ndrain = '30'\n", 2, 9, "has no unit", "At shutdown"),

@@ -137,7 +137,7 @@ def test_several_without_redis_are_refused_with_a_sentence(
 def test_a_number_of_workers_that_is_none(serve: Serve) -> None:
     server = serve('[pipelines]\nmessage = ["echo"]\n', ready=False, WEB_CONCURRENCY="many")
     assert server.process.wait(10) == 78
-    server.wait_for("WEB_CONCURRENCY: 'many' is no number of workers")
+    server.wait_for("WEB_CONCURRENCY: 'many' is not a number of workers")
 
 
 def test_one_worker_is_one_process(serve: Serve) -> None:
