@@ -1,8 +1,13 @@
-"""The log: one line for one thing, short, safe to print, and never a flood.
+"""The log: one line per event, short, safe to print, and never a flood.
 
-Lines are at most 300 bytes, control characters are escaped, and the same line again within a second is counted
-instead of printed; so is what exceeds ten lines a second of one cause. A log that cannot be written never stops the
-server.
+    22:13:11 info    listening on ws://127.0.0.1:9000/
+    22:13:14 warning pipelines.chat: no nickname was given
+    22:13:15 warning DeprecationWarning: use datetime.now(UTC) (stats.py:12)
+
+Everything that uses the standard library's `logging` or `warnings` ends up here, a user's filters and their libraries
+included. A line has at most 300 bytes, and control characters in it are escaped. A line that comes again within a
+second is counted instead of printed, and so is what exceeds ten lines a second from one place in the code. A log that
+cannot be written never stops the server.
 """
 
 from __future__ import annotations
@@ -13,8 +18,10 @@ import re
 import sys
 import time
 import traceback
+import warnings
 from collections.abc import Callable
 from datetime import UTC, datetime
+from os.path import basename
 from typing import Any, TextIO
 
 import msgspec
@@ -24,6 +31,8 @@ MAX_LINE = 300
 FOLD = 1.0
 # Lines of one cause in this time; more are counted.
 PER_CAUSE = 10
+# The logger of what `warnings.warn` says: the name that `logging.captureWarnings` gave it.
+WARNINGS = "py.warnings"
 # Distinct lines remembered for folding; beyond that an attacker writes a different line each time anyway.
 MAX_REMEMBERED = 1000
 
@@ -53,7 +62,9 @@ class Text(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         clock = time.strftime("%H:%M:%S", time.localtime(record.created))
-        return shorten(escape(f"{clock} {record.levelname.lower():7} {self._worker}{record.getMessage()}"))
+        # The names of fws's own loggers say no more than their messages do.
+        name = "" if _is_own(record.name) else f"{record.name}: "
+        return shorten(escape(f"{clock} {record.levelname.lower():7} {self._worker}{name}{record.getMessage()}"))
 
 
 class Json(logging.Formatter):
@@ -75,6 +86,10 @@ class Json(logging.Formatter):
             line["message"] = shorten(line["message"], max(4, len(line["message"].encode()) * 2 // 3))
             encoded = msgspec.json.encode(line).decode()
         return encoded
+
+
+def _is_own(name: str) -> bool:
+    return name in ("fws", WARNINGS) or name.startswith("fws.")
 
 
 FORMATS: dict[str, type[Text | Json]] = {"text": Text, "json": Json}
@@ -108,8 +123,7 @@ class FoldingHandler(logging.Handler):
         try:
             now = self._clock()
             self.settle(now)
-            # Cut before anything looks at all of it: the text may be a client's, and a megabyte.
-            text = record.getMessage()[:MAX_LINE]
+            text = _text_of(record)
             record.msg, record.args = text, ()
             key = (record.name, record.levelno, text)
             seen = self._seen.get(key)
@@ -122,7 +136,7 @@ class FoldingHandler(logging.Handler):
             if len(self._seen) < MAX_REMEMBERED:
                 self._seen[key] = [now, 0, record]
             self._write(self.format(record))
-            error = getattr(record, "error", None)
+            error = _error_of(record)
             if error is not None and logging.getLogger("fws").isEnabledFor(logging.DEBUG):
                 for line in traceback.format_exception(error):
                     for part in line.rstrip("\n").split("\n"):
@@ -181,8 +195,46 @@ class FoldingHandler(logging.Handler):
             pass
 
 
+def _text_of(record: logging.LogRecord) -> str:
+    """The message, with the error of `logger.exception` behind it, cut before anything looks at all of it.
+
+    The text may be a client's, and a megabyte long. Arguments that do not fit the message are shown as they are.
+    """
+    try:
+        text = record.getMessage()[:MAX_LINE]
+    except Exception:
+        text = f"{record.msg!s} {record.args!r}"[:MAX_LINE]
+    error = _error_of(record)
+    if error is not None and not hasattr(record, "error"):
+        text = f"{text}: {type(error).__name__}: {error}"[:MAX_LINE]
+    return text
+
+
+def _error_of(record: logging.LogRecord) -> BaseException | None:
+    """The exception that a line is about: fws attaches it as `error`, the standard library as `exc_info`."""
+    if record.exc_info:
+        return record.exc_info[1]
+    error: BaseException | None = getattr(record, "error", None)
+    return error
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Write what `warnings.warn` says to the log. Python's -W and PYTHONWARNINGS have decided whether it is said."""
+    logging.getLogger(WARNINGS).warning("%s: %s (%s:%d)", category.__name__, message, basename(filename), lineno)
+
+
 def set_up(format: str, level: str, ready: Callable[[TextIO], bool], worker: int = 0) -> FoldingHandler:
-    """Make the `fws` loggers write to standard error.
+    """Make all loggers of the process, and its warnings, write to standard error.
+
+    Where the root logger has a handler already, as in a script that configures logging itself, it is left alone, and
+    fws's own loggers write to standard error.
 
     Args:
         format: `text` or `json`.
@@ -192,12 +244,17 @@ def set_up(format: str, level: str, ready: Callable[[TextIO], bool], worker: int
     """
     handler = FoldingHandler(sys.stderr, ready=ready)
     handler.setFormatter(FORMATS[format](worker))
-    logger = logging.getLogger("fws")
-    for old in list(logger.handlers):
-        logger.removeHandler(old)
-    logger.addHandler(handler)
-    logger.setLevel(level.upper())
-    logger.propagate = False
+    own, root = logging.getLogger("fws"), logging.getLogger()
+    for logger in (own, root):
+        for old in [old for old in logger.handlers if isinstance(old, FoldingHandler)]:
+            logger.removeHandler(old)
+    own.propagate = not root.handlers
+    # The root logger gets what a filter's `logging.getLogger(__name__)` and its libraries log.
+    target = root if own.propagate else own
+    target.addHandler(handler)
+    target.setLevel(level.upper())
+    if target is root:
+        warnings.showwarning = _show_warning
     # A handler that fails must not print its own traceback.
     logging.raiseExceptions = False
     return handler

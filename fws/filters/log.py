@@ -11,7 +11,7 @@ from fws.filters._shown import shown
 if TYPE_CHECKING:
     from fws.clients.client import Client
 
-logger = logging.getLogger("fws.base.log")
+logger = logging.getLogger("fws.log")
 # The log shortens its lines to 300 bytes; more of a message than this would only be thrown away.
 LONGEST = 200
 

@@ -130,3 +130,28 @@ def test_a_flood_of_causes_is_one(log) -> None:
     for number in range(5000):
         logger.info("line %d", number, extra={"cause": number})
     assert len(stream.getvalue().splitlines()) <= 1010
+
+
+def test_loggers_of_filters_and_libraries_show_their_name(log) -> None:
+    _, stream, _, handler = log
+    logger = logging.Logger("pipelines.chat")
+    logger.addHandler(handler)
+    logger.warning("no nickname")
+    assert stream.getvalue().endswith(" warning pipelines.chat: no nickname\n")
+
+
+def test_an_exception_is_one_line(log) -> None:
+    """Fault: `logger.exception` in a filter showed its words and not the error."""
+    logger, stream, _, _ = log
+    try:
+        raise ValueError("seven")
+    except ValueError:
+        logger.exception("cannot count")
+    assert stream.getvalue().endswith(" error   cannot count: ValueError: seven\n")
+
+
+def test_arguments_that_do_not_fit_lose_no_line(log) -> None:
+    """Fault: such a line disappeared."""
+    logger, stream, _, _ = log
+    logger.info("%d of %d", "one")
+    assert "%d of %d ('one',)" in stream.getvalue()

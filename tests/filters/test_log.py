@@ -10,7 +10,7 @@ from tests.support import build
 
 @pytest.fixture
 def lines(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
-    caplog.set_level(logging.DEBUG, "fws.base.log")
+    caplog.set_level(logging.DEBUG, "fws.log")
     return caplog
 
 
@@ -47,7 +47,7 @@ def test_text_and_level_are_as_asked(tmp_path: Path, lines: pytest.LogCaptureFix
     server = build('[pipelines]\nmessage = ["log level=warning before the limit"]', tmp_path)
     client = server.connect()
     server.client_says(client, "hello")
-    assert lines.record_tuples == [("fws.base.log", logging.WARNING, f"before the limit message {client.id} hello")]
+    assert lines.record_tuples == [("fws.log", logging.WARNING, f"before the limit message {client.id} hello")]
 
 
 def test_a_huge_message_is_shortened_and_bytes_are_printable(tmp_path: Path, lines: pytest.LogCaptureFixture) -> None:

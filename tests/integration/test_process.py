@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import resource
 import signal
 import socket
@@ -357,3 +358,43 @@ def test_json_log_lines(serve: Serve) -> None:
         Raw(sock).send(TEXT, b"x")
     gone = json.loads(server.wait_for(r"\{.*gone.*\}")[0])
     assert gone["level"] == "info"
+
+
+LOGS = """
+import logging, warnings
+from fws import Filter
+
+logger = logging.getLogger(__name__)
+
+class Logs(Filter):
+    def message(self, client, message):
+        logger.info("it says %s", message)
+        logger.debug("nobody asked")
+        logging.getLogger("a.library").warning("be careful")
+        warnings.warn("use another one", UserWarning)
+"""
+
+
+@pytest.mark.parametrize("style", ["text", "json"])
+def test_what_filters_and_libraries_log_is_in_the_log(style: str, serve: Serve) -> None:
+    """Fault: a filter's own logger was silent, and warnings were bare lines among those of JSON."""
+    toml = '[pipelines]\nmessage = ["logs"]'
+    server = serve(toml, "--log-format", style, pipelines={"logs": LOGS}, ready=False)
+    server.port = int(server.wait_for(r"(?:listening on|connect) +\S+:(\d+)")[1])
+    with connect(server.url()) as client:
+        client.send("hello")
+        server.wait_for("use another one")
+    lines = server.lines[-3:]
+    if style == "text":
+        assert [line[9:] for line in lines] == [
+            "info    pipelines.logs: it says hello",
+            "warning a.library: be careful",
+            "warning UserWarning: use another one (logs.py:12)",
+        ]
+    else:
+        assert [(line["level"], line["logger"], line["message"]) for line in map(json.loads, lines)] == [
+            ("info", "pipelines.logs", "it says hello"),
+            ("warning", "a.library", "be careful"),
+            ("warning", "py.warnings", "UserWarning: use another one (logs.py:12)"),
+        ]
+    assert "nobody asked" not in server.output
