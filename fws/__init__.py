@@ -7,8 +7,9 @@ would come too late for.
 from fws.base.errors import Close, FwsError, Reject, StorageError
 from fws.base.units import Duration, Rate, Size
 from fws.pipeline.condition import Condition
-from fws.pipeline.filter import DROP, Ask, Filter, Services, Setting, Several
+from fws.pipeline.filter import Filter, Services, Setting
 from fws.pipeline.options import Help, Secret, Takes
+from fws.pipeline.outcomes import DROP, Ask, Several
 from fws.pipeline.pipeline import Pipeline
 from fws.pipeline.publication import Publication
 

@@ -1,5 +1,6 @@
 """The import path that filters for fws 0.1.0 were told to use. New filters import these names from `fws`."""
 
-from fws.pipeline.filter import DROP, Ask, Filter, Services, Setting, Several
+from fws.pipeline.filter import Filter, Services, Setting
+from fws.pipeline.outcomes import DROP, Ask, Several
 
 __all__ = ["DROP", "Ask", "Filter", "Services", "Setting", "Several"]

@@ -10,7 +10,7 @@ from msgspec import Meta
 from fws import Duration, Filter, Help, Reject
 from fws.auth.credential import Denied, Place, find, of_message, unavailable
 from fws.base.errors import StorageError
-from fws.pipeline.filter import Ask
+from fws.pipeline.outcomes import Ask
 
 if TYPE_CHECKING:
     from fws.clients.client import Client

@@ -17,7 +17,8 @@ from fws.base.errors import Close
 from fws.base.metrics import Metrics
 from fws.brokers.memory import MemoryBroker
 from fws.channels.channel import ENTRY, Channel, Entry
-from fws.pipeline.filter import DROP, Services
+from fws.pipeline.filter import Services
+from fws.pipeline.outcomes import DROP
 from fws.pipeline.publication import Publication, check_channel
 from fws.runtime.faults import Faults
 from fws.runtime.scheduler import BUDGET, Deadline, Scheduler, pause

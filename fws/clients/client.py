@@ -15,7 +15,7 @@ from fws.base.errors import Close, FillError, Refusal, Reject, StorageError
 from fws.channels.channel import DELIVER
 from fws.clients.connection import Connection, read_of
 from fws.clients.outbox import Outbox
-from fws.pipeline.filter import DROP, MAX_PARTS, Ask
+from fws.pipeline.outcomes import DROP, MAX_PARTS, Ask
 from fws.pipeline.publication import Publication
 from fws.pipeline.results import check_nothing
 from fws.runtime.scheduler import Deadline

@@ -13,23 +13,21 @@ from fws.wire.handshake import Origins
 class Endpoint:
     """A URL path with pipelines and settings of its own. Immutable once built.
 
-    Attributes:
-        path: as written, `/chat/{room}`; None for the one that takes every path no other claims.
-        pipelines: by event; events without filters have an empty one.
+    It has one attribute for each event of a client, such as `endpoint.message`: the pipeline, which is empty where no
+    filter runs.
+
+    Args:
+        path: as written, `/chat/{room}`; None for the endpoint of every path that no other endpoint claims.
+        pipelines: by event.
     """
 
-    __slots__ = (
-        "_segments",
-        "bounds",
-        "connect",
-        "data",
-        "deliver",
-        "disconnect",
-        "message",
-        "origins",
-        "path",
-        "settings",
-    )
+    __slots__ = ("_segments", "bounds", "origins", "path", "settings", *CLIENT_EVENTS)
+
+    connect: Pipeline
+    data: Pipeline
+    message: Pipeline
+    deliver: Pipeline
+    disconnect: Pipeline
 
     def __init__(
         self, path: str | None, settings: Settings, bounds: Bounds, origins: Origins, pipelines: Mapping[str, Pipeline]
@@ -39,20 +37,17 @@ class Endpoint:
         self.bounds = bounds
         self.origins = origins
         self._segments = tuple((path or "").split("/"))
-        self.connect = pipelines["connect"]
-        self.data = pipelines["data"]
-        self.message = pipelines["message"]
-        self.deliver = pipelines["deliver"]
-        self.disconnect = pipelines["disconnect"]
+        for event in CLIENT_EVENTS:
+            setattr(self, event, pipelines[event])
 
     def pipelines(self) -> Iterator[Pipeline]:
-        """Those that have filters, in the order of a client's life."""
+        """The pipelines that have filters, in the order of a client's life."""
         for event in CLIENT_EVENTS:
             if pipeline := getattr(self, event):
                 yield pipeline
 
     def match(self, segments: Sequence[str]) -> dict[str, str] | None:
-        """The path's parameters if the path is this endpoint's, else None."""
+        """The path's parameters if the path belongs to this endpoint, else None."""
         if len(segments) != len(self._segments):
             return None
         params = {}

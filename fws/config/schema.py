@@ -22,7 +22,7 @@ from fws.config.loader import Document
 from fws.config.overrides import MAX_WORKERS
 from fws.config.redis import parse_redis
 from fws.config.source import Source
-from fws.pipeline.events import EVENTS
+from fws.pipeline.events import CLIENT_EVENTS, EVENTS, SERVER_EVENTS
 from fws.pipeline.options import Help, Option, options_of
 from fws.wire.handshake import TOKEN_SUBPROTOCOL
 from fws.wire.proxy import parse_networks
@@ -379,10 +379,10 @@ class _Reader:
             for key, value in table.items():
                 if key in settings:
                     self._option(settings[key], value, (*where, key), own)
-                elif key == "publication":
-                    message = "publication runs once per process, not per endpoint"
+                elif key in SERVER_EVENTS:
+                    message = f"{key} runs once per process, not per endpoint"
                     self._problem(message, (*where, key), hint="write it below [pipelines]", key=True)
-                elif key in EVENTS:
+                elif key in CLIENT_EVENTS:
                     events[key] = self._stages(value, (*where, key))
                 elif section := _section_of(key):
                     message = f"{key} is one for the whole server"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from fws import DROP, Close
-from fws.pipeline.filter import Drop
+from fws.pipeline.outcomes import Drop
 
 if TYPE_CHECKING:
     from fws.clients.client import Client

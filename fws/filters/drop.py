@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from fws import DROP, Filter, Publication
-from fws.pipeline.filter import Drop as Dropped
+from fws.pipeline.outcomes import Drop as Dropped
 
 if TYPE_CHECKING:
     from fws.clients.client import Client

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from fws import Filter, Help
 from fws.base.close_codes import TOO_BIG
 from fws.filters._refusal import Refusing, refuse
-from fws.pipeline.filter import MAX_PARTS, Several
+from fws.pipeline.outcomes import MAX_PARTS, Several
 
 if TYPE_CHECKING:
     from fws.clients.client import Client

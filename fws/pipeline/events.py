@@ -1,6 +1,7 @@
 """The server events, each declared once.
 
-Filters, pipelines, conditions, endpoints and the reference derive from this table.
+A new event is one row of `TABLE`. Filters, the checks of their results, pipelines, conditions, endpoints, the
+reference pages and the JSON Schema derive from the row.
 """
 
 from __future__ import annotations
@@ -9,16 +10,22 @@ from typing import Final
 
 import msgspec
 
+from fws.pipeline.outcomes import Ask, Several
+from fws.pipeline.publication import Publication
+
 
 class Event(msgspec.Struct, frozen=True):
     """One server event.
 
     Attributes:
-        name: as it is written in TOML, and as the method of a filter is named.
-        arguments: what a hook is called with, besides `self`.
+        name: the key in TOML and the name of a filter's method.
+        arguments: what a hook is called with, after `self`.
         help: one sentence for the reference.
-        names: what a condition can ask about on this event; anything else would always be null. Empty: nothing.
-        flows: what flows through the pipeline, as an author would say it; empty where nothing flows.
+        names: what a condition can ask about on this event. Anything else would always be null.
+        flows: what flows through the pipeline, in words; empty where nothing flows.
+        results: the types that a hook may return besides None and `DROP`.
+        any_value: whether values of other types may flow as well.
+        refuses: whether a hook refuses the client by raising `Reject`.
         of_client: whether the event happens to one client, so that each endpoint has a pipeline for it.
     """
 
@@ -27,10 +34,27 @@ class Event(msgspec.Struct, frozen=True):
     help: str
     names: tuple[str, ...] = ()
     flows: str = ""
+    results: frozenset[type] = frozenset()
+    any_value: bool = False
+    refuses: bool = False
     of_client: bool = True
 
+    @property
+    def signature(self) -> str:
+        """How a filter defines the hook: `message(self, client, message)`."""
+        return f"{self.name}({', '.join(('self', *self.arguments))})"
 
+    @property
+    def allowed(self) -> str:
+        """What a hook may return, in words: `a Publication, None or DROP`."""
+        words = [self.flows] if self.flows else []
+        words += ["None", "DROP", *(cls.__name__ for cls in _SPECIAL if cls in self.results)]
+        return f"{', '.join(words[:-1])} or {words[-1]}"
+
+
+_SPECIAL: tuple[type, ...] = (Ask, Several)
 _CLIENT = ("client", "request", "identity", "state", "params")
+_BYTES = frozenset([bytes, bytearray, memoryview])
 
 # In the order of a client's life.
 TABLE: Final = (
@@ -39,26 +63,32 @@ TABLE: Final = (
         ("client",),
         "A client asks to connect: the upgrade request has been read, and the response has not been sent.",
         names=_CLIENT,
+        results=frozenset((Ask,)),
+        refuses=True,
     ),
     Event(
         "data",
         ("client", "data"),
         "Raw bytes arrive from a client, before they are parsed as frames.",
         flows="bytes",
+        results=_BYTES,
     ),
     Event(
         "message",
         ("client", "message"),
         "A complete message arrives from a client.",
         names=(*_CLIENT, "message"),
-        flows="a message",
+        flows="the message that flows on",
+        results=_BYTES | {str, dict, list, tuple, int, float, bool, Several},
+        any_value=True,
     ),
     Event(
         "publication",
         ("publication",),
         "A publication reaches this process: once, before the fan-out.",
         names=("message", "channel"),
-        flows="a publication",
+        flows="a Publication",
+        results=frozenset((Publication,)),
         of_client=False,
     ),
     Event(
@@ -66,7 +96,8 @@ TABLE: Final = (
         ("client", "publication"),
         "A publication is about to be sent to a client: once for each receiver.",
         names=(*_CLIENT, "message", "channel"),
-        flows="a publication",
+        flows="a Publication",
+        results=frozenset((Publication,)),
     ),
     Event(
         "disconnect",
@@ -80,3 +111,5 @@ EVENTS: Final = tuple(BY_NAME)
 """The names of all events."""
 CLIENT_EVENTS: Final = tuple(event.name for event in TABLE if event.of_client)
 """The names of the events that an endpoint has a pipeline for."""
+SERVER_EVENTS: Final = tuple(event.name for event in TABLE if not event.of_client)
+"""The names of the events that have one pipeline in each process."""

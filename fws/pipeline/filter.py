@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import enum
 import inspect
 import re
 import time
@@ -13,58 +12,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import msgspec
 
-from fws.pipeline.events import BY_NAME, EVENTS
+from fws.pipeline.events import BY_NAME, EVENTS, TABLE
 
 if TYPE_CHECKING:
     from fws.channels.hub import Hub
     from fws.storages.base import Storage
-
-
-# Messages that one message may become, over all lists in lists. Each costs about what a message of its own does: this
-# many hold the loop for 15 to 20 ms.
-MAX_PARTS = 1000
-
-
-class Drop(enum.Enum):
-    """The type of `DROP`."""
-
-    DROP = "DROP"
-
-
-DROP: Final = Drop.DROP
-"""Returned by a hook: the pipeline ends here and nothing flows on."""
-
-
-class Several:
-    """Returned by a `message` hook: each of the items flows on by itself, in order, through the rest of the pipeline.
-
-    Args:
-        items: a list whose length the filter has bounded.
-    """
-
-    __slots__ = ("items",)
-
-    def __init__(self, items: list[Any]) -> None:
-        self.items = items
-
-
-class Ask:
-    """Returned by a `connect` hook: the client is let in to say one message, and that decides.
-
-    Until then nothing else is served or delivered to it, and its memberships rest. When the answer is good, the rest
-    of the `connect` pipeline runs; a `Reject` raised there closes the connection with 4000 and the status: 4401 for
-    401. A client that leaves before that was never connected: its `disconnect` pipeline does not run.
-
-    Args:
-        answer: called with the client and its first message; it may wait if its filter may. Raises `Reject` to refuse.
-        timeout: seconds that the client has; past them the connection is closed with 4401.
-    """
-
-    __slots__ = ("answer", "timeout")
-
-    def __init__(self, answer: Callable[[Any, Any], object], timeout: float) -> None:
-        self.answer = answer
-        self.timeout = timeout
 
 
 class Setting(msgspec.Struct, frozen=True):
@@ -248,13 +200,12 @@ def check_hooks(cls: type[Filter]) -> None:
     misnamed = misnamed_hooks(cls)
     if misnamed and not hooks_of(cls):
         wrong, right = next(iter(misnamed.items()))
-        raise TypeError(f"{name}.{wrong} is not a hook: call it {right}(self, {', '.join(BY_NAME[right].arguments)})")
-    for event in EVENTS:
+        raise TypeError(f"{name}.{wrong} is not a hook: call it {BY_NAME[right].signature}")
+    for row in TABLE:
+        event, signature = row.name, row.signature
         method = inspect.getattr_static(cls, event, None)
         if method is None or event in cls.__struct_fields__:
             continue
-        arguments = BY_NAME[event].arguments
-        signature = f"{event}(self, {', '.join(arguments)})"
         if not inspect.isfunction(method):
             kind = type(method).__name__
             raise TypeError(f"{name}.{event} is a {kind}: hooks are plain methods, `def {signature}`")
@@ -265,9 +216,9 @@ def check_hooks(cls: type[Filter]) -> None:
                 f"{name}.{event} contains yield: hooks are plain functions that return what flows on, or None"
             )
         try:
-            inspect.signature(method).bind(None, *arguments)
+            inspect.signature(method).bind(None, *row.arguments)
         except TypeError:
-            raise TypeError(f"{name}.{event} takes (self, {', '.join(arguments)})") from None
+            raise TypeError(f"{name}.{event} must be defined as `def {signature}`") from None
 
 
 def hook(instance: Filter, event: str) -> Callable[..., Any]:

@@ -10,9 +10,11 @@ from typing import Any
 
 import msgspec
 
-from fws.pipeline.filter import DROP, Ask, Filter, Several
+from fws.pipeline.events import BY_NAME
+from fws.pipeline.filter import Filter
+from fws.pipeline.outcomes import DROP, Ask, Several
 from fws.pipeline.publication import Publication
-from fws.pipeline.results import EXPECTED, check
+from fws.pipeline.results import check
 
 Hook = Callable[..., Any]
 # Calls told of the way to an error.
@@ -51,7 +53,7 @@ class Pipeline:
         self.steps = tuple(steps)
         self.waits = any(step.waits for step in self.steps)
         self._hooks: tuple[Hook, ...] = tuple(step.hook for step in self.steps)
-        self._expected = EXPECTED[event]
+        self._expected = BY_NAME[event].results
 
     def __bool__(self) -> bool:
         return bool(self._hooks)
@@ -107,7 +109,7 @@ class Pipeline:
                 continue
             if result is DROP:
                 break
-            if type(result) is Ask and self.event == "connect":
+            if isinstance(result, Ask) and Ask in self._expected:
                 return result, number
             check(self.event, hook, result)
         return None

@@ -3,39 +3,21 @@
     def connect(self, client):
         return client.identity is not None      # wrong: False would admit the client
 
-A pipeline looks up a result's type in `EXPECTED`, which takes 30 ns and covers what filters return in practice. It
-calls `check` for other types only.
+A pipeline looks up a result's type in its event's `results`, which takes 30 ns and covers what filters return in
+practice. It calls `check` for other types only.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from os.path import basename
-from typing import Any, Final
+from typing import Any
 
 from fws.base.errors import FwsError
-from fws.pipeline.filter import Ask, Several
+from fws.pipeline.events import BY_NAME
+from fws.pipeline.outcomes import Ask, Several
 from fws.pipeline.publication import Publication
-
-# Types that are right without a further look, by event. On `message` values of other types may flow as well, unless
-# only a mistake gives them: see `check`.
-EXPECTED: Final[Mapping[str, frozenset[type]]] = {
-    "connect": frozenset((Ask,)),
-    "data": frozenset((bytes, bytearray, memoryview)),
-    "message": frozenset((str, bytes, bytearray, memoryview, dict, list, tuple, int, float, bool, Several)),
-    "publication": frozenset((Publication,)),
-    "deliver": frozenset((Publication,)),
-    "disconnect": frozenset(),
-}
-_ALLOWED: Final = {
-    "connect": "None, DROP or Ask",
-    "data": "bytes, None or DROP",
-    "message": "the message that flows on, None, DROP or Several",
-    "publication": "a Publication, None or DROP",
-    "deliver": "a Publication, None or DROP",
-    "disconnect": "None or DROP",
-}
 
 
 class HookResultError(FwsError):
@@ -52,18 +34,13 @@ class HookResultError(FwsError):
 
 
 def check(event: str, hook: Callable[..., Any], result: Any) -> None:
-    """Look at a result that is neither None nor `DROP`, and whose type `EXPECTED` does not have for the event.
+    """Look at a result that is neither None nor `DROP`, and whose type is not among the `results` of the event.
 
     Raises:
         HookResultError: the value can never be right on this event.
     """
-    if type(result) in EXPECTED[event]:
-        return
-    if event == "message" and not _is_mistake(result):
-        return
-    if event == "data" and isinstance(result, bytes | bytearray | memoryview):
-        return
-    if event in ("publication", "deliver") and isinstance(result, Publication):
+    row = BY_NAME[event]
+    if isinstance(result, tuple(row.results)) or (row.any_value and not _is_mistake(result)):
         return
     if inspect.iscoroutine(result):
         result.close()  # so that Python does not warn that it was never awaited
@@ -110,10 +87,9 @@ def _explain(event: str, result: Any) -> str:
         return f"it returned {name}: raise it instead, `raise {name}(…)`"
     if isinstance(result, Several):
         return "it returned Several, which may flow on message only"
-    if event == "connect" or not event:
-        allowed = _ALLOWED["connect"] if event else "None"
-        return f"it returned {_shown(result)}, not {allowed}: to refuse a client write `raise Reject(403)`"
-    return f"it returned {_shown(result)}, not {_ALLOWED[event]}"
+    row = BY_NAME[event] if event else None
+    hint = ": to refuse a client write `raise Reject(403)`" if row is None or row.refuses else ""
+    return f"it returned {_shown(result)}, not {row.allowed if row is not None else 'None'}{hint}"
 
 
 def _shown(result: Any) -> str:

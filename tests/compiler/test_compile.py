@@ -137,7 +137,7 @@ def test_a_module_that_does_not_import_is_a_problem_of_the_file(source: str, sai
         (OWN + "\n\nclass Two(Own): ...\n", "has several: bad.own, bad.two"),
         (
             "from fws import Filter\nclass A(Filter):\n    def message(self, m): ...\n",
-            "A.message takes (self, client, message)\n",  # fault: the line of fws's own check was told
+            "A.message must be defined as `def message(self, client, message)`\n",
         ),
         ("from fws import Filter\nclass A(Filter):\n    async def message(self, c, m): ...\n", "A.message is async"),
         ("from fws import Filter\nclass A(Filter):\n    x: 'No' = 1\n    def message(self, c, m): ...\n", "NameError"),

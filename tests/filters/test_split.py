@@ -106,7 +106,7 @@ case = {}
 def test_several_may_flow_in_message_only(tmp_path: Path, event: str) -> None:
     source = """
 from fws import Filter
-from fws.pipeline.filter import Several
+from fws.pipeline.outcomes import Several
 
 class Both(Filter):
     def data(self, client, data):
