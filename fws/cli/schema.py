@@ -7,7 +7,7 @@ import json
 import click
 
 from fws.cli.filters import registry_here
-from fws.reference.pages import json_schema
+from fws.reference.json_schema import json_schema
 
 
 @click.command()

@@ -4,17 +4,8 @@ from fws.config.address import Tcp, Unix, parse_listen
 from fws.config.limits import Bounds, Limits
 from fws.config.loader import Document, load, parse
 from fws.config.overrides import effective_listen, effective_workers
-from fws.config.schema import (
-    Channel,
-    Config,
-    EndpointTable,
-    Redis,
-    Server,
-    Settings,
-    Tls,
-    place_problems,
-    read,
-)
+from fws.config.reader import Config, EndpointTable, place_problems, read
+from fws.config.sections import Channel, Redis, Server, Settings, Tls
 from fws.config.source import Source
 
 __all__ = [

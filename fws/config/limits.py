@@ -1,4 +1,4 @@
-"""`[limits]`: how much of what one client, one address and all of them may have."""
+"""`[limits]`: how much one client, one address and all clients together may use."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ import msgspec
 from msgspec import Meta
 
 from fws.base.units import Duration, Rate, Size
-from fws.pipeline.options import Help
+from fws.pipeline.options import Check, Help
 from fws.wire.frames import MAX_FRAGMENTS
 from fws.wire.head import MAX_HEAD, MAX_HEAD_LINE, MAX_HEADERS
+from fws.wire.proxy import parse_networks
 
 Seconds = Annotated[Duration, Meta(gt=0)]
 _Count = Annotated[int, Meta(ge=1)]
 
-# Loopback and private networks (RFC 1918, 4193, 3927, 4291, 6598): one's own machines, and proxies.
+# Loopback and private networks (RFC 1918, 4193, 3927, 4291, 6598): the operator's own machines and proxies.
 OWN_NETWORKS = [
     "127.0.0.0/8",
     "10.0.0.0/8",
@@ -30,12 +31,12 @@ OWN_NETWORKS = [
 
 
 class Bounds(msgspec.Struct, frozen=True, kw_only=True):
-    """Limits that an endpoint may have for itself."""
+    """Limits that an endpoint may set for itself."""
 
     max_message: Annotated[
         Size,
         Meta(ge=125, le=1024**3),
-        Help("The largest message a client may send, also after inflation (websockets and NATS: 1 MiB)."),
+        Help("The largest message that a client may send, measured after decompression (websockets, NATS: 1 MiB)."),
     ] = 1024**2
     max_outbox: Annotated[
         Size, Meta(ge=1), Help("Unsent bytes above which a client is a slow consumer (Centrifugo: 1 MiB).")
@@ -43,46 +44,59 @@ class Bounds(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Limits(Bounds, frozen=True, kw_only=True):
-    """Each holds for one process. Brackets name who has such a default; a number without them is our own."""
+    """Limits of one process. The brackets name software with the same or a similar default."""
 
     clients: Annotated[
-        _Count, Help("Connections in all; more get 503. Open files set one of their own (NATS: 65,536).")
+        _Count,
+        Help("Connections of the process; further ones get 503. The limit on open files may be lower (NATS: 65,536)."),
     ] = 65_536
     clients_per_address: Annotated[
-        _Count, Help("Connections of one address, or of one /64 of IPv6; more get 429. A carrier's NAT has hundreds.")
+        _Count,
+        Help("Connections of one IPv4 address or one IPv6 /64; further ones get 429. A carrier's NAT has hundreds."),
     ] = 1000
     clients_per_user: Annotated[
-        _Count, Help("Connections with the same identity.user; more get 429. One person's devices and tabs are tens.")
+        _Count,
+        Help("Connections with the same identity.user; further ones get 429. One person has tens of devices and tabs."),
     ] = 100
     connections_per_address: Annotated[
         Rate,
         Help(
-            "New connections of one address, a second's worth at once; more get 429. An office comes back like that "
-            "after a restart."
+            "New connections of one address; one second's worth may arrive at once, further ones get 429. An office "
+            "behind one address reconnects like that after a restart."
         ),
     ] = 100.0
     failed_logins: Annotated[
         Rate,
-        Help("Refusals with 401 of one address, a minute's worth at once; then it gets 429 (Fail2ban: 5 in 10 min)."),
+        Help(
+            "Refusals with 401 of one address; one minute's worth may occur at once. After that the address gets 429 "
+            "(Fail2ban: 5 in 10 min)."
+        ),
     ] = 10 / 60
     exempt: Annotated[
         list[str],
-        Help("Networks to which the limits per address do not apply: one's own, which are mostly proxies' (none: [])."),
+        Help(
+            "Networks to which the limits per address do not apply. The default is the private networks, because "
+            "connections from there mostly come from proxies; [] means none."
+        ),
+        Check(parse_networks),
     ] = msgspec.field(default_factory=OWN_NETWORKS.copy)
     messages: Annotated[
         Rate,
         Help(
-            "Messages of one client, control frames too; one that sends more is read no faster than that. The default "
-            "only keeps one from taking a whole core: a chat needs 20/s."
+            "Messages of one client, including control frames. A client that sends more is read more slowly. The "
+            "default only keeps one client from using a whole core; a chat needs 20/s."
         ),
     ] = 100_000.0
     bytes: Annotated[
         Size,
         Meta(ge=1),
-        Help("Bytes a second of one client; one that sends more is read no faster. A gigabit line carries 119 MiB."),
+        Help(
+            "Bytes per second of one client. A client that sends more is read more slowly. A gigabit line carries "
+            "119 MiB."
+        ),
     ] = 256 * 1024**2
     max_fragments: Annotated[
-        _Count, Help("The most frames that one message may come in (ws: 131,072; Autobahn needs 65,537).")
+        _Count, Help("The most frames in which one message may arrive (ws: 131,072; Autobahn needs 65,537).")
     ] = MAX_FRAGMENTS
     max_head: Annotated[
         Size, Meta(ge=1024, le=1024**2), Help("The largest request head (node: 16 KiB, Envoy: 60 KiB).")
@@ -94,17 +108,17 @@ class Limits(Bounds, frozen=True, kw_only=True):
         int, Meta(ge=10, le=10_000), Help("The most headers of a request (Envoy: 100, HAProxy: 101).")
     ] = MAX_HEADERS
     handshake_timeout: Annotated[
-        Seconds, Help("From the accepted connection to the 101, absolute, TLS included (websockets: 10 s).")
+        Seconds, Help("Time from the accepted connection to the 101 response, including TLS (websockets: 10 s).")
     ] = 10
     idle_timeout: Annotated[
         Seconds | None,
-        Help("A client that sends no message for so long is closed with 1008; left out: it may be silent."),
+        Help("A client that sends no message for this long is closed with 1008. Without it, clients may be silent."),
     ] = None
-    close_timeout: Annotated[Seconds, Help("For the closing handshake; then TCP ends (websockets: 10 s).")] = 5
-    ping_interval: Annotated[Seconds, Help("Between the pings to a client (Centrifugo: 25 s).")] = 25
+    close_timeout: Annotated[Seconds, Help("Time for the close handshake; then TCP ends (websockets: 10 s).")] = 5
+    ping_interval: Annotated[Seconds, Help("Time between two pings to a client (Centrifugo: 25 s).")] = 25
     ping_timeout: Annotated[
-        Seconds, Help("A client that leaves a ping unanswered for this long is gone (Centrifugo: 8 s).")
+        Seconds, Help("A client that does not answer a ping within this time is disconnected (Centrifugo: 8 s).")
     ] = 10
     max_block: Annotated[
-        Seconds, Help("What holds the loop longer is named in the log with its stack (asyncio's debug mode: 100 ms).")
+        Seconds, Help("Whatever blocks the event loop longer is logged with its stack (asyncio's debug mode: 100 ms).")
     ] = 0.1

@@ -23,6 +23,7 @@ import toml
 
 from fws.base.errors import ConfigError
 from fws.base.problem import Path, Problem, dotted
+from fws.base.tree import leaves
 from fws.config.source import Source
 
 # 2,000 endpoints; the two readers take half a second for it.
@@ -178,22 +179,10 @@ def _check_bounds(source: Source, tree: dict[str, Any]) -> None:
         longest = max(statements, key=lambda statement: statement.end - statement.start, default=None)
         hint = "at most 8 KiB for one value, 8,192 sections, or 256 KiB in lines of 250 characters"
         raise _fault(source, "the values of this file are too long, or too many", longest.start if longest else 0, hint)
-    for path, value in _leaves(tree, ()):
+    for path, value in leaves(tree):
         if isinstance(value, int) and value not in _INT64:
             place = source.place(path)
             raise ConfigError([Problem("a whole number of more than 64 bits", path, place=place)])
-
-
-def _leaves(value: Any, path: Path) -> Iterator[tuple[Path, Any]]:
-    """Every value that holds no others, with its path."""
-    if isinstance(value, dict):
-        for key, item in value.items():
-            yield from _leaves(item, (*path, key))
-    elif isinstance(value, list):
-        for index, item in enumerate(value):
-            yield from _leaves(item, (*path, index))
-    else:
-        yield path, value
 
 
 def _misreading(text: str, tree: dict[str, Any]) -> str | None:

@@ -34,6 +34,16 @@ class Secret(msgspec.Struct, frozen=True):
     an error."""
 
 
+class Check(msgspec.Struct, frozen=True):
+    """`Annotated[str, Help("…"), Check(parse_listen)]`: what the type of an option cannot express.
+
+    Args:
+        function: called with the converted value. It raises ValueError with a sentence that says what would be right.
+    """
+
+    function: Callable[[Any], object]
+
+
 class Takes(msgspec.Struct, frozen=True):
     """How an option takes arguments of a stage, when not one by one.
 
@@ -57,6 +67,7 @@ class Option(msgspec.Struct, frozen=True):
     secret: bool = False
     # Of the class's field: where the option's own name is taken, by Python or by Filter, that has `_` at its end.
     field_name: str = ""
+    check: Callable[[Any], object] | None = None
 
     @property
     def field(self) -> str:
@@ -119,9 +130,12 @@ class Option(msgspec.Struct, frozen=True):
         try:
             # Text stands for other types in a stage and out of a variable; a number of TOML is no truth value.
             strict = isinstance(value, bool | int | float)
-            return msgspec.convert(value, self.type, strict=strict, dec_hook=make)
+            converted = msgspec.convert(value, self.type, strict=strict, dec_hook=make)
         except msgspec.ValidationError as error:
             raise ValueError(self._explain(given, str(error))) from None
+        if self.check is not None:
+            self.check(converted)
+        return converted
 
     def _explain(self, value: Any, error: str) -> str:
         if self.secret:
@@ -172,6 +186,7 @@ def options_of(cls: type) -> tuple[Option, ...]:
                 takes=takes,
                 field_name=field.name,
                 secret=any(isinstance(mark, Secret) for mark in marks),
+                check=next((mark.function for mark in marks if isinstance(mark, Check)), None),
             )
         )
     return tuple(options)

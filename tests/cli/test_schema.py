@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from fws.compiler.registry import Registry
-from fws.reference.pages import json_schema
+from fws.reference.json_schema import json_schema
 from tests.cli.command import fws
 
 

@@ -35,7 +35,7 @@ def test_a_certificate_is_enough() -> None:
         ('[server.tls]\ncert = "a.pem"\nkeys = "b"', "did you mean 'key'"),
         ("[server]\ntls = true", "write [server.tls] and its keys below"),
         ('[server]\ntrusted_proxies = ["10.0.0.1/8"]', 'write "10.0.0.0/8"'),
-        ("[server]\nproxy_protocol = true", "name who may use it"),
+        ("[server]\nproxy_protocol = true", "name the proxies"),
         ('[server]\nsocket_mode = "rw"', "three octal digits"),
         ('[server]\nsocket_mode = "888"', "three octal digits"),
         ('[server]\nsocket_owner = "a:b:c"', '"user:group"'),

@@ -8,6 +8,7 @@ import pytest
 
 from fws.base.problem import Problem
 from fws.config import Config, Server, Settings, parse, place_problems, read
+from fws.config.sections import SECTIONS, Section
 from fws.pipeline.options import options_of
 from fws.wire.frames import MAX_FRAGMENTS
 
@@ -118,7 +119,7 @@ def test_a_variable_may_hold_any_type_but_no_structure() -> None:
         ("[limits]\nmax_fragments = true\n", 2, 17, "expected a whole number, not True", "frames"),
         ("[server]\norigins = 'x'\n", 2, 11, "expected list of text", "Pages"),
         ("[server]\norigins = [1]\n", 2, 11, "expected list of text", "Pages"),
-        ("[server]\nsubprotocols = ['a b']\n", 2, 16, "'a b' is no subprotocol", "offer"),
+        ("[server]\nsubprotocols = ['a b']\n", 2, 16, "'a b' is not a subprotocol", "offer"),
         ('[server]\nstatic = "\\u0000"\n', 2, 10, "control characters", "Folder"),
         ("[server]\nlisten = 'a${X}'\n", 2, 12, "the variable X is not set", "${X:-default}"),
         ("[server]\norigins = ['a', 'b${X}']\n", 2, 19, "the variable X is not set", "${X:-default}"),
@@ -136,7 +137,7 @@ def test_a_variable_may_hold_any_type_but_no_structure() -> None:
         ("[endpoints]\n'/a' = 1\n", 2, 1, "expected a table", '[endpoints."/a"]'),
         ("[endpoints.chat]\n", 1, 12, "begins with a slash", '"/chat"'),
         ("[endpoints.'/a']\npublication = []\n", 2, 1, "once per process, not per endpoint", "[pipelines]"),
-        ("[endpoints.'/a']\nlisten = ''\n", 2, 1, "listen is one for the whole server", "[server]"),
+        ("[endpoints.'/a']\nlisten = ''\n", 2, 1, "listen is a setting of the whole server", "[server]"),
         ("[endpoints.'/a']\norigin = []\n", 2, 1, "unknown key 'origin'", "did you mean 'origins'?"),
         ("[endpoints.'/a']\nmessage = 1\n", 2, 11, "expected a list of stages", ""),
         ("[endpoints.'/a']\nmax_message = '1B'\n", 2, 15, "at least 125B", "largest"),
@@ -154,7 +155,7 @@ def test_a_variable_may_hold_any_type_but_no_structure() -> None:
         ("[filters.a]\nkey = 1\n", 1, 10, "[filters.a] has no 'use'", "use ="),
         ("[filters.a]\nuse = 1\n", 2, 7, "expected a filter's name", ""),
         ("[filters.'a.b']\nuse = 'x'\n", 1, 10, "'a.b' cannot be used as a stage", "a-z"),
-        ("[chains]\na = []\n[filters.a]\nuse = 'x'\n", 3, 10, "there is a chain 'a' too", "rename"),
+        ("[chains]\na = []\n[filters.a]\nuse = 'x'\n", 3, 10, "there is also a chain 'a'", "rename"),
     ],
 )
 def test_each_fault_has_its_place_and_says_what_would_be_right(
@@ -211,6 +212,25 @@ def test_a_chain_or_filter_at_fault_keeps_its_name() -> None:
     config, problems = read(parse(ECHO + "[chains]\na = 1\n[filters]\nc = 1\n[filters.b]\n", "f"), {})
     assert len(problems) == 3
     assert (config.chains, config.filters) == ({"a": []}, {"b": {}, "c": {}})
+
+
+@pytest.mark.parametrize("section", SECTIONS, ids=lambda section: section.name)
+def test_the_example_of_a_section_is_valid(section: Section) -> None:
+    text = section.example
+    config = config_of(text if section.name in ("pipelines", "endpoints") else f"{text}\n{ECHO}")
+    assert getattr(config, section.field)
+
+
+@pytest.mark.parametrize(
+    ("text", "section"),
+    [
+        ("[server]\nping_interval = '5s'\n", "[limits]"),
+        ("[server]\ncert = 'a.pem'\n", "[server.tls]"),
+        ("[limits]\nurl = 'redis://a'\n", "[redis]"),
+    ],
+)
+def test_an_option_in_the_wrong_section_is_sent_to_its_own(text: str, section: str) -> None:
+    assert problems_of(text)[0].hint == f"write it below {section}"
 
 
 @pytest.mark.parametrize("section", [Settings, Server])

@@ -1,0 +1,354 @@
+"""Reads a configuration: checks the tree of a TOML file against `SECTIONS`, and makes a `Config` of it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path as FilePath
+from typing import Any, TypeVar
+
+import msgspec
+
+from fws.base.problem import Path, Problem, did_you_mean, dotted
+from fws.base.tree import map_leaves
+from fws.base.variables import VariableError, fill_variables
+from fws.config.limits import Bounds, Limits
+from fws.config.loader import Document
+from fws.config.sections import (
+    BY_NAME,
+    SECTIONS,
+    SHARED,
+    Channel,
+    Redis,
+    Section,
+    Server,
+    Settings,
+    Tls,
+    section_with,
+)
+from fws.config.source import Source
+from fws.pipeline.events import CLIENT_EVENTS, EVENTS, SERVER_EVENTS
+from fws.pipeline.options import Option, options_of
+
+_NAME = re.compile(r"[a-z][a-z0-9_]*\Z")
+_PARAMETER = re.compile(r"\{([a-z_][a-z0-9_]*)\}\Z")
+_ESCAPED = re.compile(r"%[0-9A-Fa-f]{2}")
+
+_Struct = TypeVar("_Struct", bound=msgspec.Struct)
+_STAGES = 'a list of stages, each a string, such as ["json", "echo"]'
+
+
+class EndpointTable(msgspec.Struct, frozen=True):
+    """One `[endpoints."…"]`: its path as written, the settings that apply to it, and its own events."""
+
+    path: str
+    settings: Settings
+    bounds: Bounds
+    events: dict[str, list[str]]
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True):
+    """A checked file, with one attribute for each section.
+
+    Stages and the tables of `[filters]` are as written: the compiler fills in their variables.
+
+    Attributes:
+        folder: the file's folder, to which paths in the file are relative.
+        filters: the raw tables. Each has `use`, a string; an invalid table is empty.
+    """
+
+    file: str
+    folder: FilePath
+    source: Source
+    server: Server
+    tls: Tls | None
+    limits: Limits
+    redis: Redis
+    pipelines: dict[str, list[str]]
+    endpoints: list[EndpointTable]
+    chains: dict[str, list[str]]
+    filters: dict[str, dict[str, Any]]
+    channels: dict[str, Channel]
+
+
+def read(document: Document, environ: Mapping[str, str]) -> tuple[Config, list[Problem]]:
+    """Check a file's tree and make a configuration of it.
+
+    Args:
+        environ: the values of `${NAME}`.
+
+    Returns:
+        The configuration and every problem found. The configuration has the valid part of the file, so that its stages
+        can be checked in the same run. An invalid chain or filter keeps its name, so that stages that use it do not
+        become problems as well.
+    """
+    reader = _Reader(environ)
+    return reader.config(document), reader.problems
+
+
+def place_problems(problems: Iterable[Problem], source: Source) -> list[Problem]:
+    """Give each problem its place in the file, sort them by place, and remove duplicates."""
+    placed = (
+        msgspec.structs.replace(
+            problem, place=problem.place or source.place(problem.path, problem.offset, key=problem.key)
+        )
+        for problem in problems
+    )
+
+    def order(problem: Problem) -> tuple[int, int]:
+        return (problem.place.line, problem.place.column) if problem.place else (0, 0)
+
+    return sorted(dict.fromkeys(placed), key=order)
+
+
+class _Reader:
+    """Reads one tree and collects its problems in `problems`."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self.problems: list[Problem] = []
+        self._environ = environ
+        # The options of [server] and its like, by the section's name. Endpoints inherit from them.
+        self._values: dict[str, dict[str, Any]] = {}
+
+    def config(self, document: Document) -> Config:
+        tree = document.tree
+        self._unknown_sections(tree)
+        fields = {section.field: self._section(section, tree) for section in SECTIONS}
+        self._check_proxy_protocol()
+        for name in fields["filters"].keys() & fields["chains"].keys():
+            hint = "a stage could mean either of them: rename one"
+            self._problem(f"there is also a chain {name!r}", ("filters", name), hint=hint, key=True)
+        if not self.problems and not fields["pipelines"] and not fields["endpoints"]:
+            hint = 'write a section [pipelines] with a line such as message = ["echo"]'
+            self._problem("neither [pipelines] nor [endpoints]: the server would refuse every client", (), hint=hint)
+        file = document.source.file
+        return Config(file=file, folder=FilePath(file).parent, source=document.source, **fields)
+
+    def _problem(self, message: str, path: Path, offset: int = 0, hint: str = "", *, key: bool = False) -> None:
+        self.problems.append(Problem(message, path, offset, hint, key=key))
+
+    def _section(self, section: Section, tree: dict[str, Any]) -> Any:
+        """What `Config` holds of one section."""
+        path = tuple(section.name.split("."))
+        table = self._table(section, tree, path)
+        if section.options is None:
+            return _READERS[section.name](self, table or {})
+        if section.key:
+            return {
+                name: section.options(**self._options(section.options, entry, (*path, name)))
+                for name, entry in self._tables(table or {}, section.name)
+            }
+        if table is None and section.optional:
+            return None
+        values = self._options(section.options, table or {}, path)
+        self._values[section.name] = values
+        required = [option for option in options_of(section.options) if option.required]
+        for option in required:
+            if option.name not in (table or {}):
+                self._problem(f"{section.title} has no {option.name!r}", path, hint=option.help, key=True)
+        return section.options(**values) if all(option.name in values for option in required) else None
+
+    def _table(self, section: Section, tree: dict[str, Any], path: Path) -> dict[str, Any] | None:
+        """The raw table of a section; None if the file has none."""
+        value: Any = tree
+        for name in path:
+            # A parent that is not a table is a problem of the parent's own section.
+            value = value.get(name) if isinstance(value, dict) else None
+        if value is None or isinstance(value, dict):
+            return value
+        self._problem("expected a section", path, hint=f"write {section.title} and its keys below", key=True)
+        return None
+
+    def _unknown_sections(self, tree: dict[str, Any]) -> None:
+        known = [name for name in BY_NAME if "." not in name]
+        for name, value in tree.items():
+            if name in known:
+                continue
+            what = "section" if isinstance(value, dict) else "key"
+            hint = did_you_mean(name, known)
+            if name in EVENTS:
+                hint = f"write it below [pipelines], or [pipelines] {name} = […]"
+            elif section := section_with(name):
+                hint = f"write it below [{section}]"
+            self._problem(f"unknown {what} {name!r}", (name,), hint=hint, key=True)
+
+    def _check_proxy_protocol(self) -> None:
+        server = self._values["server"]
+        if server.get("proxy_protocol") and not server.get("trusted_proxies"):
+            message = "proxy_protocol needs trusted_proxies: without them no connection may begin with a PROXY header"
+            hint = 'name the proxies, such as trusted_proxies = ["10.0.0.0/8"]'
+            self._problem(message, ("server", "proxy_protocol"), hint=hint)
+
+    def _tables(self, section: dict[str, Any], name: str) -> list[tuple[str, dict[str, Any]]]:
+        """The tables of a section that holds nothing else."""
+        tables = []
+        for key, table in section.items():
+            if isinstance(table, dict):
+                tables.append((key, table))
+            else:
+                hint = f"write [{dotted((name, key))}] and its keys below"
+                self._problem("expected a table", (name, key), hint=hint, key=True)
+        return tables
+
+    def _options(self, cls: type[msgspec.Struct], table: dict[str, Any], path: Path) -> dict[str, Any]:
+        """The valid values of a table whose keys are the options of `cls`."""
+        known = {option.name: option for option in options_of(cls)}
+        values: dict[str, Any] = {}
+        for key, value in table.items():
+            if dotted((*path, key)) in BY_NAME:
+                continue  # a section of its own, such as [server.tls]
+            if key not in known:
+                self._unknown_key(key, known, path)
+            else:
+                self._option(known[key], value, (*path, key), values)
+        return values
+
+    def _unknown_key(self, key: str, known: Iterable[str], path: Path) -> None:
+        section = section_with(key)
+        hint = f"write it below [{section}]" if section else did_you_mean(key, known)
+        self._problem(f"unknown key {key!r}", (*path, key), hint=hint, key=True)
+
+    def _option(self, option: Option, value: Any, path: Path, values: dict[str, Any]) -> None:
+        """Convert one value and put it into `values` if it is valid."""
+        before = len(self.problems)
+        filled = map_leaves(value, self._filled, path)
+        if len(self.problems) > before:
+            return
+        try:
+            values[option.name] = option.convert(filled)
+        except ValueError as error:
+            self._problem(str(error), path, hint=option.help)
+
+    def _filled(self, value: Any, path: Path) -> Any:
+        """A string with its variables filled in; any other value as it is."""
+        if not isinstance(value, str):
+            return value
+        try:
+            return fill_variables(value, self._environ)
+        except VariableError as error:
+            self._problem(str(error), path, error.offset, error.hint)
+            return value
+
+    def _pipelines(self, table: dict[str, Any]) -> dict[str, list[str]]:
+        pipelines = {}
+        for event, value in table.items():
+            if event in EVENTS:
+                pipelines[event] = self._stages(value, ("pipelines", event))
+            else:
+                section = section_with(event)
+                hint = f"write it below [{section}]" if section else did_you_mean(event, EVENTS)
+                self._problem(f"unknown event {event!r}", ("pipelines", event), hint=hint, key=True)
+        return pipelines
+
+    def _stages(self, value: Any, path: Path) -> list[str]:
+        """The list of stages, up to the first that is not a string."""
+        if not isinstance(value, list):
+            self._problem(f"expected {_STAGES}", path)
+            return []
+        sound = len(value)
+        for index, stage in enumerate(value):
+            if not isinstance(stage, str):
+                hint = "write the table as [filters.NAME], and NAME in the list" if isinstance(stage, dict) else ""
+                self._problem("expected a stage, which is a string", (*path, index), hint=hint)
+                sound = min(sound, index)
+            elif not stage.strip():
+                self._problem("an empty stage", (*path, index), hint="write a filter's name, such as 'echo'")
+        return value[:sound]
+
+    def _endpoints(self, tables: dict[str, Any]) -> list[EndpointTable]:
+        endpoints = []
+        shapes: dict[str, str] = {}
+        settings = {option.name: option for cls in SHARED for option in options_of(cls)}
+        for path, table in self._tables(tables, "endpoints"):
+            where: Path = ("endpoints", path)
+            sound = self._check_path(path, where, shapes)
+            own: dict[str, Any] = {}
+            events = {}
+            for key, value in table.items():
+                if key in settings:
+                    self._option(settings[key], value, (*where, key), own)
+                elif key in SERVER_EVENTS:
+                    message = f"{key} runs once per process, not per endpoint"
+                    self._problem(message, (*where, key), hint="write it below [pipelines]", key=True)
+                elif key in CLIENT_EVENTS:
+                    events[key] = self._stages(value, (*where, key))
+                elif (section := section_with(key)) and BY_NAME[section].shared is not None:
+                    message = f"{key} is a setting of the whole server"
+                    self._problem(message, (*where, key), hint=f"write it below [{section}]", key=True)
+                else:
+                    self._unknown_key(key, [*CLIENT_EVENTS, *settings], where)
+            if sound:
+                shared = _chosen(Settings, self._values["server"], own)
+                bounds = _chosen(Bounds, self._values["limits"], own)
+                endpoints.append(EndpointTable(path, shared, bounds, events))
+        return endpoints
+
+    def _check_path(self, path: str, where: Path, shapes: dict[str, str]) -> bool:
+        """Whether requests can come to this path, and to no other endpoint.
+
+        Args:
+            shapes: the paths so far, by what they are when parameters have no names.
+        """
+        before = len(self.problems)
+        names: list[str] = []
+        segments = path.split("/")
+        if not path.startswith("/"):
+            self._problem("an endpoint's path begins with a slash", where, hint=f'write "/{path}"', key=True)
+        if "?" in path or "#" in path or _ESCAPED.search(path):
+            hint = "paths are compared after decoding, without the query: write the characters themselves"
+            self._problem("no request has this path", where, hint=hint, key=True)
+        for segment in segments:
+            match = _PARAMETER.match(segment)
+            if match is not None and match[1] in names:
+                self._problem(f"the parameter {{{match[1]}}} is there twice", where, key=True)
+            elif match is not None:
+                names.append(match[1])
+            elif "{" in segment or "}" in segment:
+                hint = "a parameter is all between two slashes, with a name of a-z, 0-9 and _, such as /{room}/"
+                self._problem(f"{segment!r} is no parameter", where, hint=hint, key=True)
+        shape = "/".join("{}" if _PARAMETER.match(segment) else segment for segment in segments)
+        other = shapes.setdefault(shape, path)
+        if other != path:
+            self._problem(f'this matches the same requests as "{other}"', where, hint="keep one of the two", key=True)
+        return len(self.problems) == before
+
+    def _chains(self, section: dict[str, Any]) -> dict[str, list[str]]:
+        chains = {}
+        for name, value in section.items():
+            self._check_name(name, ("chains", name))
+            chains[name] = self._stages(value, ("chains", name))
+        return chains
+
+    def _filters(self, section: dict[str, Any]) -> dict[str, dict[str, Any]]:
+        filters: dict[str, dict[str, Any]] = {name: {} for name in section}
+        for name, table in self._tables(section, "filters"):
+            path: Path = ("filters", name)
+            self._check_name(name, path)
+            if "use" not in table:
+                hint = 'name the filter that it configures: use = "switch"'
+                self._problem(f"[filters.{name}] has no 'use'", path, hint=hint, key=True)
+            elif not isinstance(table["use"], str) or not table["use"].strip():
+                self._problem("expected a filter's name, in quotes", (*path, "use"))
+            else:
+                filters[name] = table
+        return filters
+
+    def _check_name(self, name: str, path: Path) -> None:
+        if not _NAME.match(name):
+            hint = "a name begins with a letter and has only a-z, 0-9 and _"
+            self._problem(f"{name!r} cannot be used as a stage", path, hint=hint, key=True)
+
+
+def _chosen(cls: type[_Struct], inherited: Mapping[str, Any], own: Mapping[str, Any]) -> _Struct:
+    """An instance of `cls` with an endpoint's own values, and the inherited ones for the other options."""
+    names = cls.__struct_fields__
+    return cls(**{name: value for name, value in {**inherited, **own}.items() if name in names})
+
+
+# Sections whose keys are events, paths or names.
+_READERS = {
+    "pipelines": _Reader._pipelines,
+    "endpoints": _Reader._endpoints,
+    "chains": _Reader._chains,
+    "filters": _Reader._filters,
+}

@@ -1,0 +1,295 @@
+"""The sections of a TOML file, each declared once.
+
+A section is one row of `SECTIONS`, and its options are the fields of its class. The reader, the page of settings, the
+JSON Schema and the error messages derive from both.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Final, Literal
+
+import msgspec
+from msgspec import Meta
+
+from fws.base.units import Size
+from fws.config.address import DEFAULT_PORT, parse_listen
+from fws.config.limits import Bounds, Limits, Seconds
+from fws.config.overrides import MAX_WORKERS
+from fws.config.redis import parse_redis
+from fws.pipeline.options import Check, Help
+from fws.wire.handshake import TOKEN_SUBPROTOCOL
+from fws.wire.proxy import parse_networks
+
+# RFC 6455 11.3.4: a subprotocol's name is a token of RFC 7230 3.2.6.
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
+
+
+def _check_redis_name(name: str) -> None:
+    if not name or not name.isprintable():
+        raise ValueError(f"{name!r} is not a name in Redis: write at least one character, and no control characters")
+
+
+def _check_redis_names(names: list[str]) -> None:
+    for name in names:
+        _check_redis_name(name)
+
+
+def _check_redis_url(url: str) -> None:
+    if url:
+        parse_redis(url)
+
+
+def _check_subprotocols(names: list[str]) -> None:
+    for name in names:
+        if name.startswith(TOKEN_SUBPROTOCOL):
+            raise ValueError(f"rename {name!r}: what begins with {TOKEN_SUBPROTOCOL} carries a client's token")
+        if not _TOKEN.match(name):
+            raise ValueError(f"{name!r} is not a subprotocol: write one word without spaces, commas and quotes")
+
+
+def _check_static(folder: str) -> None:
+    if not folder.isprintable():
+        raise ValueError("the name of a folder cannot contain control characters")
+
+
+def _check_mode(mode: str) -> None:
+    if mode and not re.fullmatch("0?[0-7]{3}", mode):
+        raise ValueError(f'{mode!r} is not a file mode: write three octal digits, such as "660"')
+
+
+def _check_owner(owner: str) -> None:
+    if owner and not re.fullmatch(r"[^\s:]+(?::[^\s:]+)?|:[^\s:]+", owner):
+        raise ValueError(f'{owner!r} is not an owner: write "user", "user:group" or ":group"')
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """Settings of one endpoint. `[server]` sets them for all, and an endpoint's own table replaces single ones."""
+
+    origins: Annotated[
+        list[str], Help('Pages of other sites that may connect, such as "https://example.org"; "*" for all.')
+    ] = []
+    subprotocols: Annotated[
+        list[str],
+        Help("Subprotocols on offer. The server selects the first one that the client asks for."),
+        Check(_check_subprotocols),
+    ] = []
+    compression: Annotated[
+        bool, Help("Whether to compress messages (permessage-deflate, RFC 7692) for clients that support it.")
+    ] = False
+
+
+class Server(Settings, frozen=True, kw_only=True):
+    """The whole server: where it listens, and which proxies are in front of it."""
+
+    listen: Annotated[
+        str,
+        Help(
+            'Where to listen: "host:port", "[IPv6]:port", ":port" for all IPv4 interfaces, "[::]:port" for all '
+            'interfaces, or "unix:/path".'
+        ),
+        Check(parse_listen),
+    ] = f"127.0.0.1:{DEFAULT_PORT}"
+    workers: Annotated[
+        Annotated[int, Meta(ge=1, le=MAX_WORKERS)] | Literal["auto"],
+        Help('Number of worker processes; "auto" for one per core. More than one need [redis] url.'),
+    ] = 1
+    socket_mode: Annotated[
+        str,
+        Help('Permissions of a UNIX socket\'s file, in octal, such as "660". If empty, the umask decides.'),
+        Check(_check_mode),
+    ] = ""
+    socket_owner: Annotated[
+        str,
+        Help('Owner of that file: "user", "user:group" or ":group". If empty, the user who runs fws.'),
+        Check(_check_owner),
+    ] = ""
+    trusted_proxies: Annotated[
+        list[str],
+        Help(
+            'Networks of the proxies in front, such as "10.0.0.0/8"; "unix:" for connections over a UNIX socket. '
+            "X-Forwarded-For, -Proto and -Host are used only in requests from these."
+        ),
+        Check(parse_networks),
+    ] = []
+    proxy_protocol: Annotated[
+        bool, Help("Whether trusted proxies begin each connection with a PROXY protocol header, version 1 or 2.")
+    ] = False
+    static: Annotated[
+        str,
+        Help("Folder of files that plain HTTP serves, relative to the TOML file's folder. If empty, none are served."),
+        Check(_check_static),
+    ] = ""
+    # Platforms kill a process 30 s after they asked it to stop.
+    drain: Annotated[Seconds, Help("At shutdown, how long clients have to leave.")] = 25
+
+
+class Tls(msgspec.Struct, frozen=True, kw_only=True):
+    """TLS. File names are relative to the TOML file's folder. Changed files are loaded for new connections."""
+
+    cert: Annotated[
+        str, Meta(min_length=1), Help("File of the certificate, followed by the intermediate certificates (PEM).")
+    ]
+    key: Annotated[str, Help("File of its private key, not encrypted (PEM). If empty, the key is in `cert`.")] = ""
+    client_ca: Annotated[
+        str,
+        Help(
+            "File of the certificate authorities that sign clients' certificates. Clients without a certificate are "
+            "refused. If empty, client certificates are not requested."
+        ),
+    ] = ""
+    min_version: Annotated[Literal["1.2", "1.3"], Help("The oldest accepted version of TLS.")] = "1.2"
+
+
+class Redis(msgspec.Struct, frozen=True, kw_only=True):
+    """The Redis server that connects several processes."""
+
+    url: Annotated[
+        str,
+        Help(
+            "Its address: redis://, rediss:// (TLS), unix://, redis+sentinel:// or redis+cluster://, such as "
+            "redis://:password@host:6379/0. If empty, the server is one process on its own."
+        ),
+        Check(_check_redis_url),
+    ] = ""
+    ca: Annotated[
+        str,
+        Help(
+            "For rediss://, file of the certificate authorities that sign Redis's certificate, relative to the TOML "
+            "file's folder."
+        ),
+    ] = ""
+    prefix: Annotated[
+        str,
+        Meta(min_length=1, max_length=50),
+        Help("What the names of channels begin with in Redis: fws:lobby for lobby."),
+        Check(_check_redis_name),
+    ] = "fws:"
+    subscribe: Annotated[
+        list[str],
+        Help(
+            "Channels of other applications in Redis, without the prefix; names with *, ? or [ are patterns, such as "
+            "orders.*"
+        ),
+        Check(_check_redis_names),
+    ] = []
+    buffer: Annotated[
+        Size,
+        Meta(ge=1),
+        Help("Size of the publications that wait while Redis is away. Above it the oldest are dropped."),
+    ] = 1024**2
+    max_message: Annotated[
+        Size,
+        Meta(ge=1024, le=256 * 1024**2),
+        Help("The largest message that is sent to Redis or accepted from it."),
+    ] = 16 * 1024**2
+
+
+class Channel(msgspec.Struct, frozen=True, kw_only=True):
+    """Settings of the channels whose names match a pattern."""
+
+    history: Annotated[
+        int, Meta(ge=0), Help("Publications that are kept for clients that join later (no effect yet).")
+    ] = 0
+
+
+class Section(msgspec.Struct, frozen=True):
+    """One section of a TOML file.
+
+    Attributes:
+        name: as in its header; `server.tls` for a table inside `[server]`.
+        help: a sentence for the reference.
+        example: the section as one would write it.
+        options: the class whose fields are the keys of the section. None where the keys are events, paths or names.
+        shared: the base of `options` whose keys an endpoint may have as well.
+        key: what the section's tables are named by, where it holds one table of `options` for each name.
+        optional: whether a file without the section has None in its place, and not the defaults.
+    """
+
+    name: str
+    help: str
+    example: str
+    options: type[msgspec.Struct] | None = None
+    shared: type[msgspec.Struct] | None = None
+    key: str = ""
+    optional: bool = False
+
+    @property
+    def field(self) -> str:
+        """The name of the section's attribute in `Config`."""
+        return self.name.rpartition(".")[2]
+
+    @property
+    def title(self) -> str:
+        """The header in TOML: `[channels."pattern"]`."""
+        return f'[{self.name}."{self.key}"]' if self.key else f"[{self.name}]"
+
+
+SECTIONS: Final = (
+    Section(
+        "server",
+        "Where the process listens, what is in front of it, and the settings of every path.",
+        '[server]\nlisten = ":9000"\norigins = ["https://example.org"]',
+        options=Server,
+        shared=Settings,
+    ),
+    Section(
+        "server.tls",
+        "Certificate and private key of TLS. Without this section there is no TLS.",
+        '[server.tls]\ncert = "cert.pem"\nkey = "key.pem"',
+        options=Tls,
+        optional=True,
+    ),
+    Section(
+        "limits",
+        "Limits of each process. Zero does not switch a limit off. The brackets name software with the same or a "
+        "similar default.",
+        '[limits]\nmax_message = "64KiB"\nmessages = "20/s"',
+        options=Limits,
+        shared=Bounds,
+    ),
+    Section(
+        "redis",
+        "The Redis server that connects several processes.",
+        '[redis]\nurl = "${REDIS_URL:-}"',
+        options=Redis,
+    ),
+    Section(
+        "pipelines",
+        "The pipelines of every path that no endpoint claims: a list of stages for each event.",
+        '[pipelines]\nconnect = ["join lobby"]\nmessage = ["rate_limit 20/s", "broadcast lobby"]',
+    ),
+    Section(
+        "endpoints",
+        "Paths with pipelines and settings of their own.",
+        '[endpoints."/chat/{room}"]\norigins = ["https://example.org"]\nconnect = ["join {room}"]',
+    ),
+    Section(
+        "chains",
+        "Lists of stages, used by their name like a filter.",
+        '[chains]\nguard = ["rate_limit 20/s", "json"]',
+    ),
+    Section(
+        "filters",
+        "Named filters, for options that are too long for one line.",
+        '[filters.by_type]\nuse = "switch"\nkey = "type"\ncase = { chat = ["broadcast lobby"] }',
+    ),
+    Section(
+        "channels",
+        "Settings of the channels that a pattern matches.",
+        '[channels."chat:*"]\nhistory = 100',
+        options=Channel,
+        key="pattern",
+    ),
+)
+BY_NAME: Final = {section.name: section for section in SECTIONS}
+SHARED: Final = tuple(section.shared for section in SECTIONS if section.shared is not None)
+"""The classes whose options an endpoint may set for itself."""
+
+
+def section_with(option: str) -> str:
+    """The first section that has an option of this name, such as `server.tls` for `cert`; empty for none."""
+    for section in SECTIONS:
+        if section.options is not None and not section.key and option in section.options.__struct_fields__:
+            return section.name
+    return ""
