@@ -120,7 +120,7 @@ class TokenFile:
             data = file.read(MAX_FILE + 1)
         if len(data) > MAX_FILE:
             raise ValueError(f"it has more than {MAX_FILE} bytes")
-        lines = (line.strip() for line in data.decode("utf-8", "replace").splitlines())
+        lines = (line.strip() for line in data.decode("utf-8-sig", "replace").splitlines())
         return Tokens(line for line in lines if line and not line.startswith("#"))
 
 

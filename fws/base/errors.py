@@ -73,15 +73,19 @@ class Refusal(FwsError):
     Args:
         status: the HTTP status, 400 to 599.
         reason: one sentence for the person at the other end; it becomes the body.
-        headers: further response headers, such as `Sec-WebSocket-Version` beside 426.
+        headers: further response headers, such as `Sec-WebSocket-Version` with 426.
+        advice: what the log says in place of the reason: what an operator can change. May hold what the client sent.
     """
 
-    def __init__(self, status: int, reason: str = "", headers: Sequence[tuple[str, str]] = ()) -> None:
+    def __init__(
+        self, status: int, reason: str = "", headers: Sequence[tuple[str, str]] = (), *, advice: str = ""
+    ) -> None:
         if not 400 <= status <= 599:
             raise ValueError(f"a refusal needs an HTTP status from 400 to 599, not {status}")
         self.status = status
         self.reason = reason or _phrase(status)
         self.headers = tuple(headers)
+        self.advice = advice
         super().__init__(f"{status} {self.reason}")
 
 

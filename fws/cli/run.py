@@ -124,7 +124,7 @@ def hide(token: str) -> NoReturn:
 def token_of(file: str) -> str:
     """The first line of a file. Ends the process when there is none."""
     try:
-        with open(file, encoding="utf-8") as lines:
+        with open(file, encoding="utf-8-sig") as lines:
             return lines.readline().strip()
     except (OSError, UnicodeDecodeError) as error:
         click.echo(f"fws: --token-file: {getattr(error, 'strerror', 'it is no text')}", err=True)

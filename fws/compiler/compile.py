@@ -21,6 +21,7 @@ from fws.compiler.endpoint import Endpoint
 from fws.compiler.generation import Generation
 from fws.compiler.registry import LookupProblem, Registry
 from fws.config import Config, Document, EndpointTable, Settings, load, place_problems, read
+from fws.config.paths import parse_path
 from fws.pipeline.events import CLIENT_EVENTS
 from fws.pipeline.filter import Filter, Services, Setting, hook, hooks_of
 from fws.pipeline.options import HIDDEN, Option, options_of
@@ -143,7 +144,7 @@ class Compiler:
         return Generation(config, self._services, endpoints, default, publication, filters, warnings)
 
     def _endpoint(self, table: EndpointTable) -> Endpoint:
-        params = tuple(segment[1:-1] for segment in table.path.split("/") if segment[:1] == "{")
+        params = parse_path(table.path)[0].names
         pipelines = {}
         for event in CLIENT_EVENTS:
             # An endpoint's event replaces the same event of [pipelines]; the others are inherited.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from fws.config import Bounds, Settings
+from fws.config.paths import parse_path
 from fws.pipeline.events import CLIENT_EVENTS
 from fws.pipeline.pipeline import Pipeline
 from fws.wire.handshake import Origins
@@ -21,7 +22,7 @@ class Endpoint:
         pipelines: by event.
     """
 
-    __slots__ = ("_segments", "bounds", "origins", "path", "settings", *CLIENT_EVENTS)
+    __slots__ = ("bounds", "origins", "path", "pattern", "settings", *CLIENT_EVENTS)
 
     connect: Pipeline
     data: Pipeline
@@ -36,7 +37,7 @@ class Endpoint:
         self.settings = settings
         self.bounds = bounds
         self.origins = origins
-        self._segments = tuple((path or "").split("/"))
+        self.pattern, _ = parse_path(path or "/")
         for event in CLIENT_EVENTS:
             setattr(self, event, pipelines[event])
 
@@ -47,20 +48,5 @@ class Endpoint:
                 yield pipeline
 
     def match(self, segments: Sequence[str]) -> dict[str, str] | None:
-        """The path's parameters if the path belongs to this endpoint, else None."""
-        if len(segments) != len(self._segments):
-            return None
-        params = {}
-        for pattern, segment in zip(self._segments, segments, strict=True):
-            if pattern[:1] == "{":
-                if not segment:
-                    return None
-                params[pattern[1:-1]] = segment
-            elif pattern != segment:
-                return None
-        return params
-
-    @property
-    def literals(self) -> tuple[bool, ...]:
-        """Sorts endpoints: the one with a literal where another has a parameter comes first."""
-        return tuple(segment[:1] == "{" for segment in self._segments)
+        """The path's parameters if the decoded segments of a request's path are this endpoint's, else None."""
+        return self.pattern.match(segments)

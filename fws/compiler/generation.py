@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from urllib.parse import unquote
 
+from fws.base.errors import Refusal
 from fws.base.problem import Problem
 from fws.compiler.endpoint import Endpoint
 from fws.config import Config
@@ -34,7 +35,7 @@ class Generation:
     ) -> None:
         self.config = config
         self.services = services
-        self.endpoints = tuple(sorted(endpoints, key=lambda endpoint: endpoint.literals))
+        self.endpoints = tuple(sorted(endpoints, key=lambda endpoint: endpoint.pattern.order))
         self.default = default
         self.publication = publication
         self.filters = tuple(filters)
@@ -45,8 +46,10 @@ class Generation:
     def route(self, target: str) -> tuple[Endpoint, dict[str, str]] | None:
         """The endpoint of a request's raw path (without the query) and the path's parameters.
 
-        Segments are split before they are decoded, so that `%2F` in a parameter is a character of it. A parameter
-        with control characters or over 200 bytes belongs to no endpoint.
+        Segments are split before they are decoded, so that `%2F` in a parameter is a character of it.
+
+        Raises:
+            Refusal: 404, a parameter has control characters or more than 200 bytes.
         """
         try:
             segments = [unquote(segment, errors="strict") for segment in target.split("/")]
@@ -55,8 +58,11 @@ class Generation:
         for endpoint in self.endpoints:
             params = endpoint.match(segments)
             if params is not None:
-                if any(len(value.encode()) > MAX_PARAM or _CONTROL.search(value) for value in params.values()):
-                    return None
+                for name, value in params.items():
+                    if len(value.encode()) > MAX_PARAM:
+                        raise Refusal(404, f"The part {name} of the path is longer than {MAX_PARAM} bytes.")
+                    if _CONTROL.search(value):
+                        raise Refusal(404, f"The part {name} of the path holds a control character.")
                 return endpoint, params
         return None if self.default is None else (self.default, {})
 

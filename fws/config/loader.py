@@ -9,6 +9,7 @@ Both take time that grows with the square of some lengths, minutes for a mebibyt
 
 from __future__ import annotations
 
+import codecs
 import datetime
 import math
 import os
@@ -55,6 +56,7 @@ _ADVICE = {
     "Unescaped '\\' in a string": "write \\\\ for a backslash, or put the text in single quotes",
 }
 
+_CURLY = "\u201c\u201d\u201e\u2018\u2019\u201a\u00ab\u00bb"
 _TABLE = "give the table a section of its own, such as [filters.NAME], and list it by its name"
 _MIXED = "a list holds values of one kind; stages are strings, each in quotes"
 # What to write instead of what `toml` misreads, by what the statement holds; the first that fits. A test shows
@@ -119,15 +121,33 @@ def _read(file: str) -> str:
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise _fault(Source(file, ""), f"cannot be read: {reason}") from None
-    if data.startswith((b"\xff\xfe", b"\xfe\xff", b"\xef\xbb\xbf")):
-        raise _fault(Source(file, ""), "the file begins with a byte order mark", hint="save it as UTF-8 without one")
+    return _plain(_decode(data, file))
+
+
+def _decode(data: bytes, file: str) -> str:
+    """The text of a file: UTF-8, or UTF-16 that says so by its byte order mark, as PowerShell writes it."""
+    data = data.removeprefix(codecs.BOM_UTF8)
+    encoding = "utf-16" if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8"
     try:
         # Cut off at the bound, the last character may be in pieces; then the size is what there is to tell.
-        return data.decode("utf-8", "ignore" if len(data) > MAX_FILE else "strict")
+        return data.decode(encoding, "ignore" if len(data) > MAX_FILE else "strict")
     except UnicodeDecodeError as error:
+        if encoding == "utf-16":
+            raise _fault(Source(file, ""), "this is not UTF-16", hint="save the file as UTF-8") from None
         source = Source(file, data.decode("utf-8", "replace"))
         position = len(data[: error.start].decode())
         raise _fault(source, "this is not UTF-8", position, "save the file as UTF-8") from None
+
+
+def _plain(text: str) -> str:
+    """The text without what editors of other systems add: CR at line ends, and Ctrl-Z at the end of the file.
+
+    TOML lets a parser normalise line ends. `toml` loses the rest of a CRLF file after a multi-line string.
+    """
+    text = text.replace("\r\n", "\n")
+    if "\n" not in text:
+        text = text.replace("\r", "\n")  # the line ends of old Macintosh systems
+    return text.removesuffix("\x1a")
 
 
 def _tree(source: Source) -> dict[str, Any]:
@@ -160,6 +180,8 @@ def _syntax_error(source: Source, error: str) -> ConfigError:
     message = re.sub(r"\(('.*'),?\)", lambda keys: keys[1].replace("', '", "."), message)
     hint = next((advice for start, advice in _ADVICE.items() if message.startswith(start)), "")
     place = source.line(int(line), int(column)) if line else source.at(len(source.text.rstrip()))
+    if any(quote in place.text for quote in _CURLY):
+        hint = "write straight quotes, \" or ', where an editor has made curly ones"
     return ConfigError([Problem(f"not TOML: {message[0].lower()}{message[1:]}", hint=hint, place=place)])
 
 

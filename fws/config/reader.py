@@ -14,6 +14,7 @@ from fws.base.tree import map_leaves
 from fws.base.variables import VariableError, fill_variables
 from fws.config.limits import Bounds, Limits
 from fws.config.loader import Document
+from fws.config.paths import parse_path
 from fws.config.sections import (
     BY_NAME,
     SECTIONS,
@@ -31,8 +32,6 @@ from fws.pipeline.events import CLIENT_EVENTS, EVENTS, SERVER_EVENTS
 from fws.pipeline.options import Option, options_of
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*\Z")
-_PARAMETER = re.compile(r"\{([a-z_][a-z0-9_]*)\}\Z")
-_ESCAPED = re.compile(r"%[0-9A-Fa-f]{2}")
 
 _Struct = TypeVar("_Struct", bound=msgspec.Struct)
 _STAGES = 'a list of stages, each a string, such as ["json", "echo"]'
@@ -257,7 +256,7 @@ class _Reader:
 
     def _endpoints(self, tables: dict[str, Any]) -> list[EndpointTable]:
         endpoints = []
-        shapes: dict[str, str] = {}
+        shapes: dict[tuple[str | int, ...], str] = {}
         settings = {option.name: option for cls in SHARED for option in options_of(cls)}
         for path, table in self._tables(tables, "endpoints"):
             where: Path = ("endpoints", path)
@@ -283,34 +282,19 @@ class _Reader:
                 endpoints.append(EndpointTable(path, shared, bounds, events))
         return endpoints
 
-    def _check_path(self, path: str, where: Path, shapes: dict[str, str]) -> bool:
+    def _check_path(self, path: str, where: Path, shapes: dict[tuple[str | int, ...], str]) -> bool:
         """Whether requests can come to this path, and to no other endpoint.
 
         Args:
-            shapes: the paths so far, by what they are when parameters have no names.
+            shapes: the paths so far, by what they match.
         """
-        before = len(self.problems)
-        names: list[str] = []
-        segments = path.split("/")
-        if not path.startswith("/"):
-            self._problem("an endpoint's path begins with a slash", where, hint=f'write "/{path}"', key=True)
-        if "?" in path or "#" in path or _ESCAPED.search(path):
-            hint = "paths are compared after decoding, without the query: write the characters themselves"
-            self._problem("no request has this path", where, hint=hint, key=True)
-        for segment in segments:
-            match = _PARAMETER.match(segment)
-            if match is not None and match[1] in names:
-                self._problem(f"the parameter {{{match[1]}}} is there twice", where, key=True)
-            elif match is not None:
-                names.append(match[1])
-            elif "{" in segment or "}" in segment:
-                hint = "a parameter is all between two slashes, with a name of a-z, 0-9 and _, such as /{room}/"
-                self._problem(f"{segment!r} is no parameter", where, hint=hint, key=True)
-        shape = "/".join("{}" if _PARAMETER.match(segment) else segment for segment in segments)
-        other = shapes.setdefault(shape, path)
+        pattern, problems = parse_path(path)
+        for message, hint in problems:
+            self._problem(message, where, hint=hint, key=True)
+        other = shapes.setdefault(pattern.shape, path)
         if other != path:
             self._problem(f'this matches the same requests as "{other}"', where, hint="keep one of the two", key=True)
-        return len(self.problems) == before
+        return not problems and other == path
 
     def _chains(self, section: dict[str, Any]) -> dict[str, list[str]]:
         chains = {}

@@ -67,7 +67,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Settings of one endpoint. `[server]` sets them for all, and an endpoint's own table replaces single ones."""
 
     origins: Annotated[
-        list[str], Help('Pages of other sites that may connect, such as "https://example.org"; "*" for all.')
+        list[str],
+        Help(
+            'Pages of other sites that may connect: "https://example.org", "https://*.example.org" for all hosts below '
+            'a domain, what an app shell sends ("file://", "capacitor://localhost"), "null", or "*" for all.'
+        ),
     ] = []
     subprotocols: Annotated[
         list[str],

@@ -10,27 +10,22 @@ from gevent.exceptions import BlockingSwitchOutError
 
 from fws.base.errors import FillError, StorageError
 from fws.base.metrics import Metrics
+from fws.base.novelty import Novelty
 from fws.pipeline.pipeline import culprit
 from fws.pipeline.results import HookResultError
 
 logger = logging.getLogger("fws.filters")
 
-# Seconds in which a failure of the storage is told once, however often it comes again; and how many different ones are
-# told in that time, as a client may have a say in the key.
-QUIET = 60.0
-MAX_TOLD = 20
-
 
 class Faults:
     """Where whatever a filter raises ends up, unless it is `Close`, `Reject` or a wish to stop the greenlet."""
 
-    __slots__ = ("_clock", "_metrics", "_told")
+    __slots__ = ("_metrics", "_news")
 
     def __init__(self, metrics: Metrics, clock: Callable[[], float] = time.monotonic) -> None:
         self._metrics = metrics
-        self._clock = clock
-        # What was told of the storage lately, and when.
-        self._told: dict[str, float] = {}
+        # What the storage fails at: nothing but an operator mends it, and every call fails until then.
+        self._news = Novelty(clock)
 
     def report(self, event: str, error: BaseException, client: str = "") -> None:
         """Log and count one fault.
@@ -41,7 +36,7 @@ class Faults:
         """
         if isinstance(error, StorageError):
             self._metrics.count("storage_faults")
-            quiet = error.told or not self._is_news(f"{event} {error}")
+            quiet = error.told or not self._news.is_new(f"{event} {error}")
             logger.log(logging.DEBUG if quiet else logging.WARNING, "%s failed: %s", event, error)
             return
         self._metrics.count("filter_faults")
@@ -59,12 +54,3 @@ class Faults:
             what = "it waits, though its filter promises `waits = False`"
         extra = {"error": error, "cause": f"{event} {where} {name}"}
         logger.error("%s failed in %s%s: %s", event, where, subject, what, extra=extra)
-
-    def _is_news(self, what: str) -> bool:
-        """Whether to tell a failure of the storage that somebody has to mend: nothing mends it by itself."""
-        now = self._clock()
-        self._told = {text: when for text, when in self._told.items() if now - when < QUIET}
-        if what in self._told or len(self._told) >= MAX_TOLD:
-            return False
-        self._told[what] = now
-        return True

@@ -173,6 +173,7 @@ class Handler(WebSocketHandler):
         `command` is the request's method as soon as that is known, also when the rest of the head is refused.
         """
         limits = self.server.hub.generation.config.limits
+        self.requestline = ""
         reader = HeadReader(limits.max_head, limits.max_head_line, limits.max_headers)
         data = self._rest
         try:
@@ -234,8 +235,15 @@ class Handler(WebSocketHandler):
                 pass
 
     def _count(self, refusal: Refusal) -> None:
+        """Count a refusal, and log it: whoever sees it in a browser finds its reason in the log, once a minute."""
         self.server.hub.metrics.count(f"refused_{refusal.status}")
-        logger.debug("refused %s: %d %s", self._address(), refusal.status, refusal.reason)
+        reason = refusal.advice or refusal.reason
+        level = logging.WARNING if refusal.advice else logging.INFO
+        if not self.server.refusals.is_new(f"{refusal.status} {reason}"):
+            level = logging.DEBUG
+        # The request is last: it may be as long as a client likes, and the log cuts its lines.
+        asked = f" ({self.requestline[:200]})" if self.requestline else ""
+        logger.log(level, "refused %s: %d %s%s", self._address() or "a client", refusal.status, reason, asked)
 
     def _headers_of(self, refusal: Refusal) -> list[tuple[str, str]]:
         length = str(len(_sentence(refusal)))
@@ -297,7 +305,8 @@ class Handler(WebSocketHandler):
             client.connect()
         except Deadline:
             hub.metrics.count("handshake_timeouts")
-            raise Refusal(503, "The server took too long to decide.") from None
+            advice = f"the connect pipeline took longer than handshake_timeout at {client.path[:100]}"
+            raise Refusal(503, "The server took too long to decide.", advice=advice) from None
         except Refusal as refusal:
             if refusal.status == 401:
                 gate.login_failed(source.address)
@@ -387,9 +396,21 @@ class Handler(WebSocketHandler):
         self._send_error_response_if_possible(500)
 
     def log_request(self) -> None:
-        """One debug line a request; the library would throw it away (its R5) and say nothing of upgrades."""
-        if self.requestline:
-            logger.debug("%s %s %s", self._address(), self.requestline, self.code)
+        """Log a request at the level debug, and a plain one that failed at info, once a minute.
+
+        The library would throw the line away, and would say nothing about upgrades.
+        """
+        if not self.requestline:
+            return
+        failed = not self._refused and isinstance(self.code, int) and self.code >= 400
+        level = logging.DEBUG
+        if failed and self.server.failures.is_new(f"{self.code} {self.requestline[:100]}"):
+            level = logging.INFO
+        logger.log(level, "%s %s: %s", self._address(), self.requestline, self.status_text())
+
+    def status_text(self) -> str:
+        """Return the status and its phrase: `404 NOT FOUND`."""
+        return self.status.decode("latin-1") if self.status else str(self.code)
 
     def _address(self) -> str:
         return self._source.address

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from gevent.pywsgi import WSGIServer
 
 from fws.base.errors import Refusal
+from fws.base.novelty import Novelty
 from fws.runtime.greenlets import Crew
 from fws.server.admission import RETRY, Ticket
 from fws.server.handler import Handler
@@ -93,6 +94,10 @@ class Listener(WSGIServer):
         config = hub.generation.config.server
         self.trusted = parse_networks(config.trusted_proxies)
         self.proxy_protocol = config.proxy_protocol
+        # Refusals, and plain requests that failed, that were logged lately: apart, so that a robot that asks for files
+        # that do not exist hides no refusal.
+        clock = hub.generation.services.clock
+        self.refusals, self.failures = Novelty(clock), Novelty(clock)
         self.draining = False
         self.arriving = 0
         self._capacity = capacity

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import mimetypes
 import os
+import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 _INDEX = "index.html"
+# One range of bytes (RFC 9110 14.1.2).
+_RANGE = re.compile(r"bytes=[ \t]*(?:[0-9]+-[0-9]*|-[0-9]+)[ \t]*", re.IGNORECASE)
+# The one name with a leading dot that is for the public (RFC 8615), at the root only.
+_WELL_KNOWN = "/.well-known/"
 _HEALTHY = ("ok", "degraded")
 # Python's own table without the machine's files, so that a type does not depend on where fws runs, and
 # what Python 3.11 lacks or has older (RFC 9239 for JavaScript).
@@ -86,6 +91,9 @@ class Web:
         """Answer with the static file at this path, or None: missing and forbidden look the same."""
         if self._static is None:
             return None
+        if not _RANGE.fullmatch(environ.get("HTTP_RANGE", "")):
+            # Other units, several ranges and what cannot be read: the whole file is the answer (RFC 9110 14.2).
+            environ.pop("HTTP_RANGE", None)
         try:
             name = _locate(self._static, path + _INDEX if path.endswith("/") else path)
             if os.path.isfile(name):  # also says that opening it cannot block, as a named pipe would
@@ -102,8 +110,8 @@ class Web:
 def _locate(static: Path, path: str) -> str:
     """Find a request path in the static folder; return the real file name, without symbolic links.
 
-    A name with a leading dot is refused as it is asked for only: a folder may well be published by links
-    through such names (`current -> .releases/7`, Kubernetes' `..data`), as long as they stay inside.
+    A name with a leading dot is refused in the request's path only, and `/.well-known/` is not. A folder may be
+    published by links through such names (`current -> .releases/7`, Kubernetes' `..data`), as long as they stay inside.
 
     Raises:
         OSError: nothing is there, or it is not for the public.
@@ -111,7 +119,7 @@ def _locate(static: Path, path: str) -> str:
     """
     root = os.path.realpath(static, strict=True)
     joined = safe_join(root, path.removeprefix("/"))
-    if joined is None or any(part.startswith(".") for part in path.split("/")):
+    if joined is None or any(part.startswith(".") for part in path.removeprefix(_WELL_KNOWN).split("/")):
         raise FileNotFoundError(path)
     name = os.path.realpath(joined, strict=True)
     if os.path.commonpath([root, name]) != root:

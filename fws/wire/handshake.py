@@ -21,8 +21,10 @@ _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455 1.3
 # would mean the same bytes.
 _KEY = re.compile(r"[A-Za-z0-9+/]{21}[AQgw]==")
 _TOKEN = re.compile(TOKEN)
-_ORIGIN = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.+)")
+_ORIGIN = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
+# Schemes whose origins always name a host.
+_WITH_HOST = ("http", "https", "ws", "wss")
 _UPGRADE = [("Upgrade", "websocket"), ("Connection", "Upgrade")]
 _PROXY_HINT = "If there is a proxy in front, it must pass the headers Upgrade and Connection on."
 
@@ -34,11 +36,28 @@ Origin = tuple[str, str, int | None]  # scheme, host and port, normalised so tha
 
 
 class Origins(msgspec.Struct, frozen=True):
-    """The origins that may connect beside the server's own; made by `parse_origins`."""
+    """The origins that may connect besides the server's own; made by `parse_origins`.
+
+    Attributes:
+        listed: origins as they were written.
+        below: scheme, domain and port of entries such as `https://*.example.org`: any host below the domain.
+        null: whether pages without an origin may connect: sandboxed frames, and local files in most browsers.
+        everyone: whether the check is off.
+    """
 
     listed: frozenset[Origin] = frozenset()
-    null: bool = False  # pages without an origin: sandboxed frames, local files
+    below: frozenset[Origin] = frozenset()
+    null: bool = False
     everyone: bool = False
+
+    def __contains__(self, origin: Origin) -> bool:
+        if origin in self.listed:
+            return True
+        if not self.below:
+            return False
+        scheme, host, port = origin
+        labels = host.split(".")
+        return any((scheme, ".".join(labels[at:]), port) in self.below for at in range(1, len(labels)))
 
 
 def wants_upgrade(head: Head) -> bool:
@@ -108,21 +127,26 @@ def offered_token(head: Head) -> str | None:
 def parse_origins(entries: Sequence[str]) -> Origins:
     """Read the option `origins`.
 
+    An entry is an origin as the browser sends it, such as `https://example.org`, `capacitor://localhost` or `file://`;
+    `https://*.example.org` for every host below a domain; `null`; or `*` for every origin.
+
     Raises:
-        ValueError: an entry is neither `scheme://host[:port]` nor `null` nor `*`; says what to write instead.
+        ValueError: an entry is none of these; says what to write instead.
     """
-    listed = set()
+    listed: set[Origin] = set()
+    below: set[Origin] = set()
     for entry in entries:
         if entry in ("*", "null"):
             continue
-        origin = _parse_origin(entry)
-        if origin is None:
+        scheme, wildcard, domain = entry.partition("://*.")
+        origin = _parse_origin(f"{scheme}://{domain}" if wildcard else entry)
+        if origin is None or (wildcard and not _is_name(origin[1])):
             raise ValueError(f"{entry!r} is not an origin: {_advice(entry)}")
         if origin[0] in ("ws", "wss"):
             page = "http" + entry[len("ws") :]
             raise ValueError(f'{entry!r} never matches, for an origin is a page\'s address: write "{page}"')
-        listed.add(origin)
-    return Origins(frozenset(listed), null="null" in entries, everyone="*" in entries)
+        (below if wildcard else listed).add(origin)
+    return Origins(frozenset(listed), frozenset(below), null="null" in entries, everyone="*" in entries)
 
 
 def check_origin(head: Head, origins: Origins, *, secure: bool, host: str | None = None) -> None:
@@ -138,20 +162,27 @@ def check_origin(head: Head, origins: Origins, *, secure: bool, host: str | None
         host: what the client asked a proxy for, when that is not in the `Host` header.
 
     Raises:
-        Refusal: 403.
+        Refusal: 403; its advice says what the origin was compared with, and what to change.
     """
     values = head.all("origin")
     if not values:
         return
     if len(values) > 1:
         raise Refusal(403, "The request has more than one Origin header.")
-    if origins.everyone or (origins.null and values[0] == "null"):
+    text = values[0]
+    if origins.everyone or (origins.null and text == "null"):
         return
-    origin = _parse_origin(values[0])
-    if origin is None or (
-        origin not in origins.listed and origin not in _own_origins(host or head.get("host"), secure)
-    ):
-        raise Refusal(403, "Pages of this origin may not connect here.")
+    origin = _parse_origin(text)
+    own = host or head.get("host")
+    if origin is None or (origin not in origins and origin not in _own_origins(own, secure)):
+        raise Refusal(403, "Pages of this origin may not connect here.", advice=_advice_on(text, own))
+
+
+def _advice_on(origin: str, host: str | None) -> str:
+    """What an operator reads of an origin that was refused. Both values are a client's, so they are cut."""
+    origin, host = origin[:70], (host or "")[:50]
+    proxy = "" if origin == "null" else "pass the Host on (in nginx: proxy_set_header Host $http_host), or "
+    return f'the origin {origin} is not that of the Host {host}: {proxy}set origins = ["{origin}"]'
 
 
 def response_headers(
@@ -186,11 +217,22 @@ def _names(head: Head, name: str, word: str) -> bool:
 
 def _parse_origin(text: str) -> Origin | None:
     match = _ORIGIN.fullmatch(text)
-    authority = match and parse_authority(match[2])
-    if not match or not authority:
+    if match is None:
         return None
-    scheme, (host, port) = match[1].lower(), authority
+    scheme = match[1].lower()
+    if not match[2]:
+        # What app shells send for pages of a scheme without hosts: `file://` in a WebView, `app://` in Electron.
+        return None if scheme in _WITH_HOST else (scheme, "", None)
+    authority = parse_authority(match[2])
+    if authority is None:
+        return None
+    host, port = authority
     return scheme, host, port or _DEFAULT_PORTS.get(scheme)
+
+
+def _is_name(host: str) -> bool:
+    """Whether a host is a domain's name, below which there are others, and not an address."""
+    return not host.startswith(("[", ".")) and not host.replace(".", "").isdigit()
 
 
 def _own_origins(host: str | None, secure: bool) -> list[Origin | None]:
@@ -211,7 +253,7 @@ def _advice(entry: str) -> str:
     if not separator and parse_authority(entry):
         return f'write "https://{entry}" (or http)'
     if "*" in entry:
-        return 'name each host, for "*" stands only alone (and then for every origin)'
+        return 'write "https://*.example.org" for all hosts below a domain, or "*" alone for every origin'
     if host != rest and _parse_origin(f"{scheme}://{host}"):
         return f'it has no path: write "{scheme}://{host}"'
     return 'write "scheme://host" or "scheme://host:port" in ASCII (a name like bücher.de as xn--bcher-kva.de)'

@@ -35,6 +35,10 @@ _HTTP_09 = re.compile(rf"{TOKEN} [!-~]+")
 _HEADER = re.compile(rf"({TOKEN}):[ \t]*+([^\x00-\x08\x0a-\x1f\x7f]*+)")
 # Of RFC 3986's host what browsers send: a DNS name (underscores occur in private ones), IPv4, bracketed IPv6.
 _AUTHORITY = re.compile(r"(?:([A-Za-z0-9._-]+)|\[([0-9A-Fa-f:.]+)\])(?::([0-9]{1,5}))?")
+# The absolute-form: an http URL, or a WebSocket one (RFC 6455 3), which some clients write to a proxy. No userinfo.
+_ABSOLUTE = re.compile(r"(?i:https?|wss?)://([^/?@]+)((?:[/?].*)?)")
+# RFC 9110 9.3 and RFC 5789.
+_KNOWN_METHODS = ("POST", "PUT", "DELETE", "OPTIONS", "CONNECT", "TRACE", "PATCH")
 _LENGTH = re.compile(r"[0-9]{1,20}")  # 20 digits hold every 64-bit number
 _BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
@@ -47,9 +51,9 @@ _FOREIGN = (_TLS, b"PROXY ", b"\r\n\r\n\0")
 class Head(msgspec.Struct, frozen=True):
     """One request's head, every part of which has been checked.
 
-    `target` is as sent, always in origin-form; `path` is its path, percent-decoded as UTF-8, and `query`
-    what follows the `?`, as sent. `version` is "1.1" or "1.0". The names in `headers` are lower-case; the
-    values are Latin-1 without blanks around them, those of a repeated header in a tuple.
+    `target` is in origin-form, and as sent unless it was in absolute-form. `path` is its path, percent-decoded as
+    UTF-8, and `query` what follows the `?`, as sent. `version` is "1.1" or "1.0". The names in `headers` are in lower
+    case; the values are Latin-1 without white space around them, those of a repeated header in a tuple.
     """
 
     method: str
@@ -196,9 +200,13 @@ class HeadReader:
     def _finish(self) -> Head:
         assert self._request is not None
         method, target, version = self._request
+        target, authority = _origin_form(target)
         path, _, query = target.partition("?")
         head = Head(method, target, _decode_path(path), query, version, self._headers)
         _check_host(head)
+        if authority is not None:
+            # RFC 9112 3.2.2: the host of the target counts, whatever `Host` says. From here on both say the same.
+            self._headers["host"] = authority
         _check_framing(head)
         return head
 
@@ -249,15 +257,33 @@ def _request_line(line: str) -> tuple[str, str, str]:
             raise Refusal(505, "HTTP/0.9 is not served: use HTTP/1.1.")
         raise Refusal(400, 'The request line is not "method target HTTP/1.1" with single blanks between.')
     method, target, version = match.groups()
-    if version not in ("1.1", "1.0"):
+    if version[0] != "1":
         raise Refusal(505, f"HTTP/{version} is not served: use HTTP/1.1.")
     if method not in ("GET", "HEAD"):
-        raise Refusal(405, "Only GET and HEAD are served.", [ALLOW])
-    # RFC 9112 3.2.2 has servers take the absolute-form too. Only proxies get it, and its second host, beside
-    # the one in `Host`, is where two readers of the same request come to differ.
-    if not target.startswith("/") or "#" in target:
-        raise Refusal(400, 'The request target is not a path that begins with "/".')
-    return method, target, version
+        if method in _KNOWN_METHODS:
+            raise Refusal(405, "Only GET and HEAD are served.", [ALLOW])
+        raise Refusal(501, "This method is not known here: only GET and HEAD are served.")  # RFC 9110 9.1
+    if "#" in target:
+        raise Refusal(400, "The request target has a fragment, which clients keep to themselves.")
+    # A minor version above ours is served as ours (RFC 9110 2.5).
+    return method, target, "1.0" if version == "1.0" else "1.1"
+
+
+def _origin_form(target: str) -> tuple[str, str | None]:
+    """Return a request target in origin-form, and the authority of one in absolute-form (RFC 9112 3.2).
+
+    Raises:
+        Refusal: 400 for the two other forms, which only CONNECT and OPTIONS have, and for what is none of the four.
+    """
+    if target.startswith("/"):
+        return target, None
+    match = _ABSOLUTE.fullmatch(target)
+    if match is None:
+        raise Refusal(400, 'The request target is neither a path that begins with "/" nor an http URL.')
+    authority, rest = match.groups()
+    if parse_authority(authority) is None:
+        raise Refusal(400, 'The host of the request target is not "host" or "host:port".')
+    return rest if rest.startswith("/") else f"/{rest}", authority
 
 
 def _decode_path(raw: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 import tomllib
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -288,8 +289,7 @@ def test_a_file_is_read_with_its_name(tmp_path) -> None:
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (b"\xef\xbb\xbfa = 1\n", "byte order mark"),
-        ("a = 1\n".encode("utf-16"), "byte order mark"),
+        (b"\xff\xfea", "not UTF-16"),
         (b"# caf\xe9\n", "not UTF-8"),
         (b"a = '\x00'\n", "NUL"),
         (b"#" * (MAX_FILE + 1), "larger than 256 KiB"),
@@ -301,6 +301,30 @@ def test_bytes_that_are_no_text(tmp_path, data: bytes, message: str) -> None:
     file.write_bytes(data)
     with pytest.raises(ConfigError, match=message):
         load(file)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\xef\xbb\xbf" + b"a = 'x'\n[b]\nc = 2\n",
+        "a = 'x'\n[b]\nc = 2\n".encode("utf-16-le").join([b"\xff\xfe", b""]),
+        "a = 'x'\n[b]\nc = 2\n".encode("utf-16-be").join([b"\xfe\xff", b""]),
+        b"a = '''x'''\r\n[b]\r\nc = 2\r\n",
+        b"a = 'x'\r[b]\rc = 2\r",
+        b"a = 'x'\r\n[b]\r\nc = 2\r\n\x1a",
+    ],
+    ids=["UTF-8 with a mark", "UTF-16 LE", "UTF-16 BE", "CRLF", "CR", "Ctrl-Z"],
+)
+def test_what_editors_of_other_systems_write_is_read(tmp_path: Path, data: bytes) -> None:
+    """Fault: such files were refused, though nothing about them is ambiguous."""
+    file = tmp_path / "conf.toml"
+    file.write_bytes(data)
+    assert load(file).tree == {"a": "x", "b": {"c": 2}}
+
+
+def test_curly_quotes_are_named() -> None:
+    with pytest.raises(ConfigError, match="write straight quotes"):
+        parse("a = “x”\n", "conf.toml")
 
 
 def test_a_byte_that_is_not_utf8_has_a_place(tmp_path) -> None:

@@ -157,6 +157,12 @@ class TestFiles:
         response = client(folder).get("/app.js", headers={"Range": "bytes=5-"})
         assert (response.status_code, response.headers["Content-Range"]) == (416, "bytes */5")
 
+    @pytest.mark.parametrize("value", ["bytes=0-1,3-4", "lines=1-2", "bytes=x", "bytes", "bytes=", "bytes=-", "2-3"])
+    def test_ranges_that_are_not_one_of_bytes_get_the_whole_file(self, folder: Path, value: str) -> None:
+        """Fault: several ranges and other units got 416. RFC 9110 14.2 lets a server ignore them."""
+        response = client(folder).get("/app.js", headers={"Range": value})
+        assert (response.status_code, len(response.data)) == (200, 5)
+
     @settings(max_examples=100, deadline=None)
     @given(
         st.sampled_from(["Range", "If-Range", "If-None-Match", "If-Modified-Since", "If-Match", "If-Unmodified-Since"]),
@@ -357,3 +363,13 @@ def test_a_bare_wsgi_server_needs_nothing_else(folder):
     assert b"".join(body)
     assert started[0][0].startswith("307 ")
     assert started[0][1]["Location"] == "/docs/"
+
+
+def test_well_known_files_are_for_the_public(tmp_path: Path) -> None:
+    """Fault: RFC 8615's folder, which certificates and app links depend on, got 404 as every name with a dot."""
+    for name in (".well-known/assetlinks.json", ".well-known/.secret", "a/.well-known/x", ".env"):
+        file = tmp_path / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("{}")
+    paths = ("/.well-known/assetlinks.json", "/.well-known/.secret", "/a/.well-known/x", "/.env", "/.well-known/")
+    assert [client(tmp_path).get(path).status_code for path in paths] == [200, 404, 404, 404, 404]

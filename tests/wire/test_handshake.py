@@ -290,6 +290,59 @@ class TestOrigin:
         ):
             assert not passes(origin, *allowed)
 
+    def test_a_star_stands_for_the_labels_at_the_left_of_a_host(self):
+        """Fault: neither all hosts below a domain nor the origins of app shells could be written."""
+        entry = "https://*.example.net"
+        for origin in ("https://a.example.net", "https://a.b.example.net", "https://A.Example.NET:443"):
+            assert passes(origin, entry)
+        for origin in (
+            "https://example.net",
+            "http://a.example.net",
+            "https://a.example.net:444",
+            "https://evil-example.net",
+            "https://aexample.net",
+            "https://example.net.evil.com",
+            "https://.example.net.evil.com",
+            "https://a.example.net@evil.com",
+        ):
+            assert not passes(origin, entry)
+        assert passes("http://a.example.net:3000", "http://*.example.net:3000")
+
+    @pytest.mark.parametrize(
+        "origin",
+        [
+            "file://",
+            "app://",
+            "app://.",
+            "app://obsidian.md",
+            "capacitor://localhost",
+            "ionic://localhost",
+            "tauri://localhost",
+            "http://tauri.localhost",
+            "chrome-extension://abcdefghijklmnopabcdefghijklmnop",
+            "moz-extension://c5b2c9d1-1b2f-4b6e-9d0a-0d3a2f6f1b11",
+            "safari-web-extension://8E2B0B2E-4C3B-4E0C-9E37-1C4B0C1C2D3E",
+            "vscode-webview://1a2b3c",
+            "vscode-file://vscode-app",
+            "ms-appx-web://1c2d3e4f",
+            "android-app://com.example.app",
+        ],
+    )
+    def test_what_app_shells_send_can_be_listed(self, origin):
+        assert passes(origin, origin)
+        assert not passes(origin)
+        assert not passes(origin, "https://example.org", "null")
+
+    def test_what_is_refused_is_explained_to_the_operator(self):
+        """Fault: behind nginx with `Host $host` a page got 403, and the log said nothing."""
+        head = HeadReader().feed(b"GET / HTTP/1.1\r\nHost: chat.example\r\nOrigin: http://chat.example:8080\r\n\r\n")
+        with pytest.raises(Refusal) as caught:
+            check_origin(head, parse_origins([]), secure=False)
+        assert caught.value.advice == (
+            "the origin http://chat.example:8080 is not that of the Host chat.example: pass the Host on (in nginx: "
+            'proxy_set_header Host $http_host), or set origins = ["http://chat.example:8080"]'
+        )
+
     def test_null_passes_only_if_listed(self):
         assert not passes("null", "https://null")
         assert passes("null", "null")
@@ -316,7 +369,10 @@ class TestOrigin:
         ("https://example.org/chat", 'write "https://example.org"'),
         ("wss://example.org", 'write "https://example.org"'),
         ("WS://ws.example.org:81", 'write "http://ws.example.org:81"'),
-        ("https://*.example.org", "name each host"),
+        ("https://a.*.example.org", "https://*.example.org"),
+        ("https://*", "https://*.example.org"),
+        ("https://*.127.0.0.1", "https://*.example.org"),
+        ("https://", '"scheme://host:port"'),
         ("https://bücher.de", "xn--bcher-kva.de"),
         ("https://example.org:99999", '"scheme://host:port"'),
         ("https://user@example.org", '"scheme://host:port"'),

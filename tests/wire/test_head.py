@@ -116,13 +116,14 @@ class TestAccepted:
 REQUEST_LINES = [
     (b"GET / HTTP/2.0", 505),
     (b"PRI * HTTP/2.0", 505),
-    (b"GET / HTTP/1.2", 505),
     (b"GET / HTTP/0.9", 505),
     (b"GET /", 505),
     (b"POST / HTTP/1.1", 405),
     (b"OPTIONS * HTTP/1.1", 405),
     (b"CONNECT a:80 HTTP/1.1", 405),
-    (b"get / HTTP/1.1", 405),
+    (b"get / HTTP/1.1", 501),
+    (b"BREW / HTTP/1.1", 501),
+    (b"PATCH / HTTP/1.1", 405),
     (b"GET", 400),
     (b"GET  / HTTP/1.1", 400),
     (b"GET / HTTP/1.1 ", 400),
@@ -135,7 +136,12 @@ REQUEST_LINES = [
     (b"GET /caf\xe9 HTTP/1.1", 400),
     (b"GET /\x00 HTTP/1.1", 400),
     (b"GET / HTTP/1.1\r", 400),
-    (b"GET http://example.org/ HTTP/1.1", 400),
+    (b"GET ftp://example.org/ HTTP/1.1", 400),
+    (b"GET http:///path HTTP/1.1", 400),
+    (b"GET http://ann@example.org/ HTTP/1.1", 400),
+    (b"GET http://example.org:x/ HTTP/1.1", 400),
+    (b"GET http://example.org/#top HTTP/1.1", 400),
+    (b"GET example.org:80 HTTP/1.1", 400),
     (b"GET * HTTP/1.1", 400),
     (b"GET example HTTP/1.1", 400),
     (b"GET /#top HTTP/1.1", 400),
@@ -389,3 +395,28 @@ def test_bytes_of_any_kind_are_read_or_refused(data):
 @given(streams())
 def test_what_is_accepted_h11_reads_alike(stream):
     checks.head(stream)
+
+
+@pytest.mark.parametrize(
+    ("target", "path", "query", "host"),
+    [
+        (b"http://example.org/chat?a=b", "/chat", "a=b", "example.org"),
+        (b"HTTPS://Example.org:8443/", "/", "", "Example.org:8443"),
+        (b"http://example.org", "/", "", "example.org"),
+        (b"http://example.org?a=b", "/", "a=b", "example.org"),
+        (b"ws://[::1]:9000/chat", "/chat", "", "[::1]:9000"),
+        (b"http://example.org/a%20b", "/a b", "", "example.org"),
+        (b"//example.org/", "//example.org/", "", "other.example"),
+        (b"/http://example.org/", "/http://example.org/", "", "other.example"),
+    ],
+)
+def test_the_absolute_form_is_taken_with_its_host(target: bytes, path: str, query: str, host: str) -> None:
+    """Fault: RFC 9112 3.2.2 obliges a server to accept it; it got 400. Its host counts, and not the header's."""
+    head = read(b"GET " + target + b" HTTP/1.1\r\nHost: other.example\r\n\r\n")
+    assert (head.path, head.query, head.get("host")) == (path, query, host)
+    assert head.target.startswith("/")
+
+
+def test_a_minor_version_above_ours_is_served_as_ours() -> None:
+    """RFC 9110 2.5: 1.2 got 505."""
+    assert read(b"GET / HTTP/1.2\r\nHost: a\r\n\r\n").version == "1.1"
