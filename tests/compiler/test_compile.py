@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fws.base.errors import ConfigError, Reject
+from fws.base.errors import ConfigError, Refusal, Reject
 from fws.compiler.compile import load_generation
 from fws.compiler.generation import Generation
 from fws.pipeline.pipeline import Pipeline
