@@ -76,7 +76,7 @@ def main() -> None:
 
     for size in SIZES:
         message = "x" * size
-        row("frame text", size, "µs", seconds(lambda: frames.frame(message)) * 1e6)  # noqa: B023
+        row("frame text", size, "µs", seconds(lambda: frames.encode(frames.TEXT, message.encode())) * 1e6)  # noqa: B023
 
     agreement = deflate.Agreement("", 15, 15, False)
     for count in (1, 8, 100, 1000):

@@ -56,7 +56,7 @@ STILL_UP = {
     ("pipeline.stage", "clients.client"),
     ("server.handler", "server.listener"),
 }
-STILL_LONG = {"clients.client": 565, "compiler.compile": 562, "wire.frames": 483}
+STILL_LONG = {"clients.client": 565, "compiler.compile": 562}
 
 # Libraries that one part of fws alone may import: packages, or single modules.
 ONLY_IN = {

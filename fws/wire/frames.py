@@ -1,7 +1,7 @@
 """The frame codec: bytes in, messages out, and back (RFC 6455 section 5). Pure.
 
-`Decoder` reads what one client sends; `frame`, `ping`, `pong` and `close` write what the server
-answers. Compression (RFC 7692) comes from `fws.wire.deflate`.
+`Decoder` reads what one client sends; `encode`, `ping`, `pong` and `close` write what the server answers. Compression
+(RFC 7692) comes from `fws.wire.deflate`.
 """
 
 from __future__ import annotations
@@ -433,17 +433,6 @@ def encode(opcode: int, payload: bytes, rsv1: bool = False) -> bytes:
     if length < 0x10000:
         return _HEADER16.pack(first, 126, length) + payload
     return _HEADER64.pack(first, 127, length) + payload
-
-
-def frame(message: str | bytes) -> bytes:
-    """Write a message as one frame: text for `str`, binary for `bytes`.
-
-    Raises:
-        UnicodeEncodeError: the text holds a lone surrogate, which UTF-8 has no bytes for.
-    """
-    if isinstance(message, str):
-        return encode(TEXT, message.encode())
-    return encode(BINARY, message)
 
 
 def ping(payload: bytes = b"") -> bytes:

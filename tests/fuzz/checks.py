@@ -29,6 +29,7 @@ from fws.compiler.compile import generation_of
 from fws.config import parse, place_problems, read
 from fws.wire import frames
 from fws.wire.deflate import Agreement, Inflater, deflate
+from fws.wire.encoding import frame_of
 from fws.wire.frames import BINARY, CLOSE, PING, PONG, TEXT, Decoder, PeerClose, Ping, Pong, Violation
 from fws.wire.head import MAX_HEAD, Head, HeadReader
 from fws.wire.proxy import ProxyError, Source, header_end, normal, parse_proxy
@@ -160,7 +161,7 @@ def stream_of_frames(data: bytes) -> None:
         again += client_frame(opcode, payload)
         if isinstance(event, str | bytes):
             assert len(payload) <= LIMIT
-            assert unframed(frames.frame(event)) == (opcode, payload)
+            assert unframed(frame_of(event)) == (opcode, payload)
             packed = deflate(payload, 15)
             assert decoder(AGREEMENTS[1]).feed(client_frame(opcode, packed, rsv=4)) == [event] or len(packed) > LIMIT
     assert decoder(None).feed(again) == [event for event in events if not isinstance(event, Violation)]
