@@ -50,10 +50,8 @@ STILL_UP = {
     ("channels.hub", "clients.client"),
     ("channels.hub", "server.admission"),
     ("clients.transport", "server.admission"),
-    ("pipeline.condition", "clients.client"),
     ("pipeline.filter", "channels.hub"),
     ("pipeline.filter", "storages.base"),
-    ("pipeline.stage", "clients.client"),
     ("server.handler", "server.listener"),
 }
 STILL_LONG = {"clients.client": 565, "compiler.compile": 562}

@@ -101,12 +101,26 @@ def dotted(path: Path) -> str:
     return "".join(parts)
 
 
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """A sentence that names the nearest known word, or all of them when few; empty when there is nothing to say."""
+def nearest(word: str, known: Iterable[str]) -> str:
+    """The known word that is most like `word`; empty if none is similar."""
+    return next(iter(difflib.get_close_matches(word, sorted(set(known)), n=1, cutoff=0.6)), "")
+
+
+def suggestion(name: str) -> str:
+    """A hint that names the word that was probably meant; empty without one."""
+    return f"did you mean {name!r}?" if name else ""
+
+
+def known_names(known: Iterable[str]) -> str:
+    """A hint that lists all known words; empty if there are none or more than twelve."""
     names = sorted(set(known))
-    close = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
-    if close:
-        return f"did you mean {close[0]!r}?"
-    if names and len(names) <= 12:
-        return "known: " + ", ".join(names)
-    return ""
+    return "known: " + ", ".join(names) if 0 < len(names) <= 12 else ""
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """A hint for an unknown word: the nearest known word, or all known words if they are few.
+
+    Decisions must not depend on this text; use `nearest` for them.
+    """
+    known = list(known)
+    return suggestion(nearest(word, known)) or known_names(known)

@@ -26,18 +26,9 @@ from fws.pipeline.events import CLIENT_EVENTS
 from fws.pipeline.filter import Filter, Services, Setting, hook, hooks_of
 from fws.pipeline.options import HIDDEN, Option, options_of
 from fws.pipeline.pipeline import Pipeline, Step
-from fws.pipeline.stage import (
-    CLIENT_ATTRIBUTES,
-    Argument,
-    Placeholder,
-    Stage,
-    StageError,
-    Template,
-    bind,
-    parse_stage,
-    parse_value,
-)
-from fws.pipeline.templated import Filled, templates_in
+from fws.pipeline.placeholder import CLIENT_ATTRIBUTES, Placeholder, Template, parse_value
+from fws.pipeline.stage import Argument, Stage, StageError, bind, parse_stage
+from fws.pipeline.templated import Templated, templates_in
 from fws.wire.handshake import Origins, parse_origins
 
 # A pipeline is written by hand. Chains in chains can double at each level; this many stages is a mistake.
@@ -100,7 +91,7 @@ class _Scope(msgspec.Struct, frozen=True):
 class _Made(NamedTuple):
     """What a stage became: its filter, the options that it gives, and all of them as text."""
 
-    instance: Filter | Filled
+    instance: Filter | Templated
     given: Mapping[str, Any]
     options: str
 
@@ -277,7 +268,7 @@ class Compiler:
         if made is None or scope.event is None:
             return []
         instance, given, options = made
-        cls = instance.cls if isinstance(instance, Filled) else type(instance)
+        cls = instance.cls if isinstance(instance, Templated) else type(instance)
         hooks = hooks_of(cls)
         if scope.event not in hooks:
             raise StageError(f"{stage.name} does not serve {scope.event}", 0, f"it serves {', '.join(hooks)}")
@@ -285,7 +276,7 @@ class Compiler:
             cls.check_event(scope.event, given)
         except ValueError as error:
             raise StageError(f"{stage.name}: {error}") from None
-        if isinstance(instance, Filled):
+        if isinstance(instance, Templated):
             if scope.event == "publication":
                 raise StageError("there is no client to fill a placeholder from in publication")
             method = instance.hook(scope.event)
@@ -395,7 +386,7 @@ class Compiler:
                     self._problem(Problem(message, where, offset, hidden=True))
                     sound = False
                 elif option.has_grammar:
-                    # Filled in, `" or true or "` of a path would become part of the condition.
+                    # Templated in, `" or true or "` of a path would become part of the condition.
                     message = f"{name}: {option.name}: no placeholders here, as a client could change what is asked"
                     hint = f"use the name: {_named(template)}" if "condition" in option.kind else ""
                     self._problem(Problem(message, where, offset, hint))
@@ -416,7 +407,7 @@ class Compiler:
                 self._problem(Problem(message, *place))
                 return None
             setting = Setting(self._config.folder, self._environ)
-            filled = Filled(cls, fixed, templates, self._services, setting)
+            filled = Templated(cls, fixed, templates, self._services, setting)
             return _Made(filled, values | fixed, _show(options_of(cls), values))
         try:
             instance = cls(**fixed)

@@ -11,14 +11,11 @@ import operator
 import re
 import warnings
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from fws.base.problem import did_you_mean
 from fws.pipeline.events import BY_NAME
-from fws.pipeline.stage import CLIENT_ATTRIBUTES
-
-if TYPE_CHECKING:
-    from fws.clients.client import Client
+from fws.pipeline.placeholder import CLIENT_ATTRIBUTES, ClientView
 
 MAX_TEXT = 1000
 MAX_DEPTH = 50
@@ -87,7 +84,7 @@ class Condition:
             if (name if name in _ROOTS or name in _OWNERS else "message") not in there:
                 raise ValueError(f"there is no {name!r} on {event}: ask about {', '.join(there)}")
 
-    def holds(self, client: Client | None, message: Any, channel: str | None = None) -> bool:
+    def holds(self, client: ClientView | None, message: Any, channel: str | None = None) -> bool:
         """Whether it holds. Null, false, 0 and what is empty do not. Never raises, whatever the message is."""
         try:
             return bool(self._test((client, message, channel)))

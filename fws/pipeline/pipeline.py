@@ -4,23 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from operator import length_hint
-from os.path import basename
-from types import FrameType, TracebackType
 from typing import Any
 
 import msgspec
 
 from fws.pipeline.events import BY_NAME
-from fws.pipeline.filter import Filter
 from fws.pipeline.outcomes import DROP, Ask, Several
 from fws.pipeline.publication import Publication
 from fws.pipeline.results import check
 
 Hook = Callable[..., Any]
-# Calls told of the way to an error.
-LONGEST_TRAIL = 6
-# Frames that are named where no filter runs.
-TRAIL = 5
 
 
 class Step(msgspec.Struct, frozen=True):
@@ -126,58 +119,3 @@ class Pipeline:
                 check(self.event, hook, result)
             publication = result
         return publication
-
-
-def culprit(traceback: TracebackType | None) -> str:
-    """Which filter an exception came from and the way from there: `module.Class.hook (file.py:3 > file.py:9)`.
-
-    Of a long way both ends are told: a line of the log has room for one line, and the error comes behind.
-    Empty when no filter is in the traceback. Of filters in filters (a branch of a `switch`) it is the inner one.
-    """
-    places = []
-    while traceback is not None:
-        places.append((traceback.tb_frame, traceback.tb_lineno))
-        traceback = traceback.tb_next
-    return _culprit(places)
-
-
-def whereabouts(frame: FrameType | None) -> str:
-    """What is running: `message: module.Class.hook (file.py:3 > file.py:9), client ID`.
-
-    Where no filter runs it is the way through fws itself.
-
-    Args:
-        frame: the innermost one, as a signal's handler gets it.
-    """
-    places = []
-    while frame is not None:
-        places.append((frame, frame.f_lineno))
-        frame = frame.f_back
-    event = client = ""
-    for place, _ in places:
-        pipeline = place.f_locals.get("self")
-        if isinstance(pipeline, Pipeline):
-            event = f"{pipeline.event}: "
-            client = getattr(place.f_locals.get("client"), "id", "")
-            break
-    places.reverse()
-    where = _culprit(places) or " > ".join(_place(*place) for place in places[-TRAIL:])
-    return f"{event}{where}" + (f", client {client}" if client else "")
-
-
-def _culprit(places: Iterable[tuple[FrameType, int]]) -> str:
-    name = ""
-    trail: list[str] = []
-    for frame, line in places:
-        owner = frame.f_locals.get("self")
-        if isinstance(owner, Filter):
-            name = f"{type(owner).__module__}.{type(owner).__qualname__}.{frame.f_code.co_name}"
-            trail = []
-        trail.append(_place(frame, line))
-    if len(trail) > LONGEST_TRAIL:
-        trail[3:-2] = ["…"]
-    return f"{name} ({' > '.join(trail)})" if name else ""
-
-
-def _place(frame: FrameType, line: int) -> str:
-    return f"{basename(frame.f_code.co_filename)}:{line}"

@@ -1,4 +1,4 @@
-"""A filter whose stage has placeholders: one instance for each set of values that they take."""
+"""A filter whose stage has placeholders: one instance for each set of their values."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 from fws.base.errors import FillError
+from fws.base.tree import leaves, map_leaves
 from fws.pipeline.filter import Filter, Services, Setting
 from fws.pipeline.options import Option
 from fws.pipeline.pipeline import Hook
-from fws.pipeline.stage import Template
+from fws.pipeline.placeholder import Template
 
 
-class Filled:
-    """A filter with placeholders: one instance for each set of values that they take, shared and kept while in use."""
+class Templated:
+    """A filter whose stage has placeholders. Clients with the same values share one instance."""
 
     def __init__(
         self,
@@ -34,20 +35,20 @@ class Filled:
         self._instances: WeakValueDictionary[tuple[str, ...], Filter] = WeakValueDictionary()
 
     def hook(self, event: str) -> Hook:
-        """The event's method of whichever instance the client's values ask for."""
+        """A hook that calls the method of the instance for the client's values."""
 
-        def filled(client: Any, *value: Any) -> Any:
+        def templated(client: Any, *value: Any) -> Any:
             return getattr(self.instance(client), event)(client, *value)
 
-        # What is blamed for a wrong result is the filter's method (`results.place_of`).
-        functools.update_wrapper(filled, getattr(self.cls, event))
-        return filled
+        # A wrong result is blamed on the filter's method (`results.place_of`).
+        functools.update_wrapper(templated, getattr(self.cls, event))
+        return templated
 
     def instance(self, client: Any) -> Filter:
-        """The instance for this client. It lives as long as a client holds it.
+        """The instance for this client. It lives as long as a client uses it.
 
         Raises:
-            FillError: a placeholder has no value, or one that its option cannot take.
+            FillError: a placeholder has no value, or a value that its option does not accept.
         """
         values = tuple(template.fill(client) for template in self._leaves)
         held: tuple[tuple[str, ...], Filter] | None = client.filled.get(self)
@@ -64,7 +65,7 @@ class Filled:
         options = dict(self._fixed)
         try:
             for option, value in self._templates.values():
-                given = _substitute(value, values)
+                given = map_leaves(value, lambda leaf, _: next(values) if isinstance(leaf, Template) else leaf)
                 options[option.field] = option.convert(given, lambda kind, value: kind.parse(value))
             instance = self.cls(**options)
             instance.services = self._services
@@ -76,22 +77,4 @@ class Filled:
 
 def templates_in(value: Any) -> Iterator[Template]:
     """The templates in a value, in order."""
-    if isinstance(value, Template):
-        yield value
-    elif isinstance(value, list):
-        for item in value:
-            yield from templates_in(item)
-    elif isinstance(value, dict):
-        for item in value.values():
-            yield from templates_in(item)
-
-
-def _substitute(value: Any, values: Iterator[str]) -> Any:
-    """`value` with its templates replaced, in the order in which `templates_in` finds them."""
-    if isinstance(value, Template):
-        return next(values)
-    if isinstance(value, list):
-        return [_substitute(item, values) for item in value]
-    if isinstance(value, dict):
-        return {key: _substitute(item, values) for key, item in value.items()}
-    return value
+    return (leaf for _, leaf in leaves(value) if isinstance(leaf, Template))

@@ -11,8 +11,8 @@ from gevent.exceptions import BlockingSwitchOutError
 from fws.base.errors import FillError, StorageError
 from fws.base.metrics import Metrics
 from fws.base.novelty import Novelty
-from fws.pipeline.pipeline import culprit
 from fws.pipeline.results import HookResultError
+from fws.pipeline.traceback import culprit
 
 logger = logging.getLogger("fws.filters")
 

@@ -15,7 +15,7 @@ from gevent import get_hub
 from gevent.monkey import get_original
 
 from fws.base.metrics import Metrics
-from fws.pipeline.pipeline import whereabouts
+from fws.pipeline.traceback import whereabouts
 
 # Signs of life in the time of `max_block`, so that what is longer is seen while it lasts.
 LOOKS = 2

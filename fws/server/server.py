@@ -23,7 +23,7 @@ from fws.channels.hub import Hub
 from fws.clients.sweeper import Sweeper
 from fws.compiler.generation import Generation
 from fws.config import Tcp, Unix
-from fws.pipeline.pipeline import culprit
+from fws.pipeline.traceback import culprit
 from fws.redis.connector import Link
 from fws.runtime.watchdog import Watchdog
 from fws.server.certificates import LOOK, Keeper

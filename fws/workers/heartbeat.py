@@ -18,7 +18,7 @@ import msgspec
 from gevent import socket
 from gevent.monkey import get_original
 
-from fws.pipeline.pipeline import whereabouts
+from fws.pipeline.traceback import whereabouts
 from fws.workers.scoreboard import Board, Seat
 
 VARIABLE = "FWS_WORKER"

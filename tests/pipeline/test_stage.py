@@ -9,9 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fws import Filter, Help, Takes
-from fws.base.errors import FillError
 from fws.pipeline.options import options_of
-from fws.pipeline.stage import Argument, StageError, Template, bind, parse_stage, parse_value
+from fws.pipeline.stage import Argument, StageError, bind, parse_stage
 
 
 def arguments(text: str) -> list[tuple[str | None, str]]:
@@ -54,7 +53,7 @@ def test_stages_are_split_as_a_shell_would(text: str, expected: list[tuple[str |
         ("${F} x", "not a filter's name", 0),
         ('reply "open', "never closed", 6),
         ("reply 'open", "never closed", 6),
-        ('reply "a"b', "follows a closing quote", 9),
+        ('reply "a"b', "right after a closing quote", 9),
     ],
 )
 def test_what_is_no_stage(text: str, message: str, offset: int) -> None:
@@ -145,63 +144,3 @@ def test_a_rest_keeps_its_quotes_but_not_those_around_all_of_it() -> None:
 
 def test_any_key_can_be_taken() -> None:
     assert bound(Fields, "fields a=1 b='2 3' keep=false") == {"fields": [("a", "1"), ("b", "2 3")], "keep": "false"}
-
-
-class Somebody:
-    """The part of a client that placeholders read."""
-
-    id, address, path, subprotocol = "c1", "10.0.0.1", "/chat/tea", ""
-    params = {"room": "tea"}
-    identity = {"user": "ann"}
-    state = {"nick": "Ann", "level": 3}
-
-    def time(self) -> str:
-        return "2026-01-01T00:00:00.000Z"
-
-
-@pytest.mark.parametrize(
-    ("text", "filled"),
-    [
-        ("{room}", "tea"),
-        ("chat:{room}:{client.id}", "chat:tea:c1"),
-        ("{id}{address}{path}", "c110.0.0.1/chat/tea"),
-        ("{identity.user} {state.nick} {state.level} {params.room}", "ann Ann 3 tea"),
-        ("{time}", "2026-01-01T00:00:00.000Z"),
-        ('{"a":{room}}', '{"a":tea}'),
-    ],
-)
-def test_placeholders_are_filled_per_client(text: str, filled: str) -> None:
-    value = parse_value(text, {}, ["room"])
-    assert isinstance(value, Template)
-    assert value.fill(Somebody()) == filled  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize("text", ['{"error":"busy"}', "{}", "{ room }", "{Room}", "{room", "room}", "{a.b.c}"])
-def test_other_braces_are_literal(text: str) -> None:
-    assert parse_value(text, {}, ["room"]) == text
-
-
-@pytest.mark.parametrize(
-    "text", ["{rom}", "{client.outbox}", "{client.__class__}", "{message.text}", "{params.other}", "{state}"]
-)
-def test_a_placeholder_that_nothing_fills(text: str) -> None:
-    with pytest.raises(StageError):
-        parse_value(text, {}, ["room"])
-
-
-def test_a_placeholder_without_a_value_for_this_client() -> None:
-    value = parse_value("{identity.email}", {}, [])
-    assert isinstance(value, Template)
-    with pytest.raises(FillError, match="email"):
-        value.fill(Somebody())  # type: ignore[arg-type]
-
-
-def test_what_a_variable_holds_is_text_never_a_placeholder_nor_a_variable() -> None:
-    environ = {"A": "{room} ${B} x", "B": "b"}
-    assert parse_value("<${A}>", environ, ["room"]) == "<{room} ${B} x>"
-
-
-def test_a_variable_that_is_not_set() -> None:
-    with pytest.raises(StageError, match="NAME is not set") as error:
-        parse_value("ab${NAME}", {}, [], at=10)
-    assert error.value.offset == 12
