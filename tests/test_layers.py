@@ -54,7 +54,7 @@ STILL_UP = {
     ("pipeline.filter", "storages.base"),
     ("server.handler", "server.listener"),
 }
-STILL_LONG = {"clients.client": 565, "compiler.compile": 562}
+STILL_LONG = {"clients.client": 565}
 
 # Libraries that one part of fws alone may import: packages, or single modules.
 ONLY_IN = {

@@ -10,11 +10,11 @@ from typing import NoReturn
 
 import click
 
-from fws.auth.login import VARIABLE
+from fws.auth.login import VARIABLE, Login
 from fws.base.errors import ConfigError, StartError
 from fws.base.log import FORMATS, set_up
 from fws.cli.show import pipelines_of, problems_of
-from fws.compiler.compile import load_generation
+from fws.compiler.compile import DefaultLogin, load_generation
 from fws.compiler.generation import Generation
 from fws.config import Config, Tcp, Tls, Unix, effective_listen, effective_workers
 from fws.runtime.scheduler import takes_a_line
@@ -32,6 +32,13 @@ EXIT_CONFIG = 78
 NO_REDIS = (
     "{} workers need Redis to reach one another's clients: set [redis] url, such as redis://localhost:6379/0, "
     "or serve with one, --workers 1"
+)
+# `--token` asks for the token of the variable wherever the file's own pipelines ask for none.
+TOKEN_LOGIN = DefaultLogin(
+    stage="fws:token",
+    source="--token",
+    authenticates=lambda cls: issubclass(cls, Login),
+    accepts=lambda instance: isinstance(instance, Login) and instance.takes_variable,
 )
 
 
@@ -68,7 +75,8 @@ def run(
     pulse = pulse_of(os.environ)
     log = set_up(log_format, log_level, ready=takes_a_line, worker=pulse.number if pulse is not None else 0)
     try:
-        generation = load_generation(conf, token=token is not None or token_file is not None)
+        login = TOKEN_LOGIN if token is not None or token_file is not None else None
+        generation = load_generation(conf, login=login)
     except ConfigError as error:
         click.echo(problems_of(error), err=True)
         sys.exit(EXIT_CONFIG)

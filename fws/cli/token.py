@@ -95,8 +95,7 @@ def _login_of(generation: Generation, path: str) -> Login:
     route = generation.route(path)
     if route is None:
         _fail(f"there is no endpoint at {path}; say which with --path")
-    steps = [step.hook for step in route[0].connect.steps]
-    logins = [owner for hook in steps if isinstance(owner := getattr(hook, "__self__", None), Login)]
+    logins = [step.instance for step in route[0].connect.steps if isinstance(step.instance, Login)]
     if not logins:
         _fail(f"nothing asks for a token at {path}; say which endpoint with --path")
     return logins[0]

@@ -19,7 +19,12 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 class Generation:
-    """All that is compiled of one configuration."""
+    """Everything that was compiled from one configuration.
+
+    Attributes:
+        default: the endpoint of every path that no other endpoint claims, if there is one.
+        warnings: set by the compiler before anything uses the generation.
+    """
 
     __slots__ = ("_waits", "config", "default", "endpoints", "filters", "publication", "services", "warnings")
 
@@ -31,7 +36,6 @@ class Generation:
         default: Endpoint | None,
         publication: Pipeline,
         filters: Sequence[Filter],
-        warnings: Sequence[Problem],
     ) -> None:
         self.config = config
         self.services = services
@@ -39,7 +43,7 @@ class Generation:
         self.default = default
         self.publication = publication
         self.filters = tuple(filters)
-        self.warnings = tuple(warnings)
+        self.warnings: tuple[Problem, ...] = ()
         everyone = [*self.endpoints, default] if default is not None else self.endpoints
         self._waits = bool(publication) or any(endpoint.deliver for endpoint in everyone)
 

@@ -20,7 +20,7 @@ from typing import Protocol
 import msgspec
 
 from fws.base.errors import FwsError
-from fws.base.problem import did_you_mean
+from fws.base.problem import did_you_mean, nearest
 from fws.pipeline.events import EVENTS
 from fws.pipeline.filter import Filter, check_hooks, hooks_of, misnamed_hooks, snake_case
 from fws.pipeline.options import options_of
@@ -151,6 +151,14 @@ class Registry:
             choices = " or ".join(f"{one.origin}:{plain}" for one in found)
             raise LookupProblem(f"{len(found)} filters are named {plain!r}", f"say which: {choices}")
         return found[0]
+
+    def candidates(self, name: str) -> list[type[Filter]]:
+        """The filters that a name may mean: all of that name or in a module of that name, else of the nearest name."""
+        plain = name.rpartition(":")[2]
+        known = [found for found in self.all() if isinstance(found, Found)]
+        exact = [found.cls for found in known if plain in (found.name, found.name.split(".")[0])]
+        near = nearest(plain, (found.name for found in known))
+        return exact or [found.cls for found in known if found.name == near]
 
     def all(self) -> Iterator[Found | LookupProblem]:
         """Every filter within reach, origin by origin, and a problem for each module that does not import."""

@@ -168,4 +168,4 @@ def _identity(user: str) -> dict[str, Any]:
 
 
 def _unknown() -> Denied:
-    return Denied("unknown", "This token lets nobody in.")
+    return Denied("unknown", "This token is not valid here.")

@@ -2,41 +2,93 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import re
+from collections.abc import Callable, Iterable, Iterator
 from operator import length_hint
 from typing import Any
 
 import msgspec
 
 from fws.pipeline.events import BY_NAME
+from fws.pipeline.filter import Filter
 from fws.pipeline.outcomes import DROP, Ask, Several
 from fws.pipeline.publication import Publication
 from fws.pipeline.results import check
 
 Hook = Callable[..., Any]
+_PLAIN = re.compile(r"[^\s\"]+")
+
+
+class StepId(msgspec.Struct, frozen=True):
+    """Identifies one step of a configuration: `/chat/{room} message guard/rate_limit`.
+
+    The three parts are the endpoint, the event, and the way to the stage through names:
+
+    * `json` is a stage of the event's own list. `json#2` is the second stage of that name in the same list.
+    * `guard/json` is the stage `json` of the chain `guard`. `guard#2/json` is the same stage where the list uses the
+      chain a second time.
+    * `by_type/case.chat/broadcast` is a stage in a branch of the table `[filters.by_type]`. Such a way begins at the
+      table, even if a chain uses it, because all stages of an endpoint's event that use a table share its branches.
+    * `*` stands for every path that no endpoint claims, and for events without a client.
+    * A part that contains white space or quotes is written as a JSON string.
+
+    An id does not contain positions and arguments. Two compilations of a file give the same ids, and an id stays the
+    same when other stages, chains or endpoints are edited, added, removed or moved. Only a stage of the same name
+    earlier in the same list changes it.
+    """
+
+    endpoint: str | None = None
+    event: str = ""
+    stage: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        way = "/".join(map(_word, self.stage))
+        return f"{'*' if self.endpoint is None else _word(self.endpoint)} {self.event} {way}"
+
+
+def _word(text: str) -> str:
+    return text if _PLAIN.fullmatch(text) else msgspec.json.encode(text).decode()
 
 
 class Step(msgspec.Struct, frozen=True):
-    """One filter of a pipeline: the bound hook, the stage as written, and the options as they were understood.
+    """One filter of a pipeline.
 
-    `waits` says whether the filter may wait.
+    Attributes:
+        hook: the bound method.
+        text: the stage as written, without its secrets.
+        options: all options as they were understood.
+        waits: whether the filter may block.
+        id: the same in each compilation of the file.
+        cls: the class of the filter.
+        instance: the filter; None if it has placeholders, and so one instance for each set of their values.
+        branches: the pipelines that the filter runs itself, by label, such as `case.chat` of a `switch`.
     """
 
     hook: Hook
     text: str
     options: str
     waits: bool = True
+    id: StepId = StepId()
+    cls: type[Filter] = Filter
+    instance: Filter | None = None
+    branches: tuple[tuple[str, Pipeline], ...] = ()
+
+    def inside(self, *names: str) -> Step:
+        """The same step further down: `names` go in front of the way in its id."""
+        way = (*names, *self.id.stage)
+        return msgspec.structs.replace(self, id=msgspec.structs.replace(self.id, stage=way))
 
 
 class Pipeline:
-    """Runs its filters one after the other. Shared by all clients; holds nothing of any of them.
+    """Runs its filters one after the other. All clients share it, and it holds no data of any client.
 
     A hook that returns None leaves what flows unchanged, and `DROP` ends the pipeline. A value that the event does not
     take raises `HookResultError`, which names that hook. Exceptions pass through: the caller knows what they mean for
     the client.
 
     Attributes:
-        waits: whether one of its filters may wait. One that does not wait runs in the loop's own callback.
+        steps: its own steps; `walk` also gives those of branches.
+        waits: whether one of its filters may block. A pipeline that never blocks runs in the event loop's callback.
     """
 
     __slots__ = ("_expected", "_hooks", "event", "steps", "waits")
@@ -53,6 +105,13 @@ class Pipeline:
 
     def __str__(self) -> str:
         return " | ".join(step.text for step in self.steps)
+
+    def walk(self) -> Iterator[Step]:
+        """All steps in order. The steps of a filter's branches follow that filter."""
+        for step in self.steps:
+            yield step
+            for _, branch in step.branches:
+                yield from branch.walk()
 
     def run(self, client: Any, value: Any) -> Any:
         """For `data`, `message` and `deliver`: what is left of `value` at the end, or `DROP`.

@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fws.base.errors import ConfigError, Refusal, Reject
+from fws.cli.run import TOKEN_LOGIN
 from fws.compiler.compile import load_generation
 from fws.compiler.generation import Generation
 from fws.pipeline.pipeline import Pipeline
@@ -313,7 +314,7 @@ def test_branches_of_a_switch_are_pipelines_with_all_rights(tmp_path: Path) -> N
         ('[pipelines]\nmessage = ["rate_limit 1/s burst=0"]', "burst: at least 1"),
         ('[pipelines]\nmessage = ["own {rom}"]', "nothing fills {rom}"),
         ('[pipelines]\nmessage = ["own ${NOT_SET}"]', "NOT_SET is not set"),
-        ('[pipelines]\npublication = ["broadcast {id}"]', "no client to fill"),
+        ('[pipelines]\npublication = ["broadcast {id}"]', "a placeholder needs a client"),
         ('[pipelines]\nmessage = ["a"]\n[chains]\na = ["b"]\nb = ["a"]', "contains itself"),
         ('[pipelines]\nmessage = ["a x"]\n[chains]\na = ["echo"]', "takes no arguments"),
         ('[pipelines]\nmessage = ["t x"]\n[filters.t]\nuse = "echo"', "takes no arguments"),
@@ -510,6 +511,6 @@ connect = ["token"]
 connect = ["token ${OWN}", "join lobby"]
 """)
     environ = {"FWS_TOKEN": "given", "OWN": "another"}
-    generation = load_generation(file, environ=environ, token=True)
-    assert [problem.message for problem in generation.warnings] == ["--token lets nobody in at /own"]
+    generation = load_generation(file, environ=environ, login=TOKEN_LOGIN)
+    assert [problem.message for problem in generation.warnings] == ["--token admits nobody at /own"]
     assert not load_generation(file, environ=environ).warnings
