@@ -7,21 +7,26 @@ would come too late for.
 from fws.base.errors import Close, FwsError, Reject, StorageError
 from fws.base.units import Duration, Rate, Size
 from fws.pipeline.condition import Condition
-from fws.pipeline.filter import Filter, Services, Setting
+from fws.pipeline.filter import Filter, Setting
+from fws.pipeline.interfaces import Client, Hub
 from fws.pipeline.options import Help, Secret, Takes
 from fws.pipeline.outcomes import DROP, Ask, Several
 from fws.pipeline.pipeline import Pipeline
 from fws.pipeline.publication import Publication
+from fws.pipeline.services import Services
+from fws.pipeline.storage import Storage
 
 __all__ = [
     "DROP",
     "Ask",
+    "Client",
     "Close",
     "Condition",
     "Duration",
     "Filter",
     "FwsError",
     "Help",
+    "Hub",
     "Pipeline",
     "Publication",
     "Rate",
@@ -31,6 +36,7 @@ __all__ = [
     "Setting",
     "Several",
     "Size",
+    "Storage",
     "StorageError",
     "Takes",
 ]

@@ -1,6 +1,7 @@
 """The import path that filters for fws 0.1.0 were told to use. New filters import these names from `fws`."""
 
-from fws.pipeline.filter import Filter, Services, Setting
+from fws.pipeline.filter import Filter, Setting
 from fws.pipeline.outcomes import DROP, Ask, Several
+from fws.pipeline.services import Services
 
 __all__ = ["DROP", "Ask", "Filter", "Services", "Setting", "Several"]

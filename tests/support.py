@@ -23,11 +23,11 @@ from websockets.uri import parse_uri
 
 from fws.base.errors import Reject
 from fws.brokers.base import Broker
-from fws.channels.hub import Hub
 from fws.clients.client import Client
 from fws.clients.sweeper import Sweeper
 from fws.compiler.compile import load_generation
-from fws.pipeline.filter import Services
+from fws.pipeline.services import Services
+from fws.server.node import Node
 from fws.storages.memory import MemoryStorage
 from fws.wire.deflate import Agreement
 from fws.wire.head import HeadReader
@@ -266,10 +266,12 @@ class Harness:
         self.wall = Clock(1767323045.0)
         self.generation = load_generation(file, Services(clock=self.clock, wall=self.wall), environ)
         self.loop = Loop(self.clock)
-        self.hub = Hub(self.generation, scheduler=self.loop, broker=broker)  # type: ignore[arg-type]
-        self.hub.start()
         self.storage = MemoryStorage(self.clock)
-        self.generation.services.storage = self.storage
+        scheduler: Any = self.loop
+        self.node = Node(self.generation, scheduler=scheduler, broker=broker, storage=self.storage)
+        self.hub = self.node.hub
+        self.hub.start()
+        self.metrics = self.node.context.metrics
         self.peers: dict[Client, Peer] = {}
 
     def connect(
@@ -301,7 +303,7 @@ class Harness:
         if route is None:
             raise Reject(404)
         endpoint, params = route
-        client = Client(endpoint, Request(head, params, address), self.hub)
+        client = Client(endpoint, Request(head, params, address), self.node)
         client.identity = identity
         client.connect()
         peer = self.peers[client] = peer or Peer()
@@ -351,12 +353,12 @@ class Harness:
         """Both clocks go on, and the sweeper does what was due until then."""
         self.clock.advance(seconds)
         self.wall.advance(seconds)
-        Sweeper(self.hub).sweep(self.clock.now)
+        Sweeper(self.hub, self.node.context).sweep(self.clock.now)
         self.settle()
 
     def counted(self, prefix: str) -> dict[str, int]:
         """The counters whose names begin so, without that beginning."""
-        return {k.removeprefix(prefix): v for k, v in self.hub.metrics.all().items() if k.startswith(prefix)}
+        return {k.removeprefix(prefix): v for k, v in self.metrics.all().items() if k.startswith(prefix)}
 
     def leave(self, client: Client) -> None:
         """The client's connection ends."""
@@ -365,7 +367,7 @@ class Harness:
     @property
     def faults(self) -> int:
         """How often a filter raised what it should not."""
-        return self.hub.metrics["filter_faults"]
+        return self.metrics["filter_faults"]
 
 
 def build(

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import msgspec
 from msgspec import Meta
 
-from fws import Duration, Filter, Help, Reject
+from fws import Client, Duration, Filter, Help, Reject
 from fws.auth.credential import Denied, Place, find, of_message, unavailable
 from fws.base.errors import StorageError
 from fws.pipeline.outcomes import Ask
-
-if TYPE_CHECKING:
-    from fws.clients.client import Client
 
 _PLACES = (
     'Where the token is looked for, in this order; "query" only when asked for. It comes as `Authorization: Bearer '
@@ -117,5 +114,5 @@ def deny(owner: Filter, denied: Denied) -> NoReturn:
 
 def count_refused(owner: Filter, denied: Denied) -> None:
     """Count one login that was refused, and why."""
-    owner.hub.metrics.count("logins_refused")
-    owner.hub.metrics.count(f"logins_refused_{denied.cause}")
+    owner.services.metrics.count("logins_refused")
+    owner.services.metrics.count(f"logins_refused_{denied.cause}")

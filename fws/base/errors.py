@@ -83,7 +83,7 @@ class Refusal(FwsError):
         if not 400 <= status <= 599:
             raise ValueError(f"a refusal needs an HTTP status from 400 to 599, not {status}")
         self.status = status
-        self.reason = reason or _phrase(status)
+        self.reason = reason or phrase(status)
         self.headers = tuple(headers)
         self.advice = advice
         super().__init__(f"{status} {self.reason}")
@@ -114,8 +114,9 @@ class Close(FwsError):
         self.reason = reason
 
 
-def _phrase(status: int) -> str:
+def phrase(status: int) -> str:
+    """Return the reason phrase of an HTTP status: `Forbidden` for 403."""
     try:
         return HTTPStatus(status).phrase
     except ValueError:
-        return "refused"
+        return "Refused"

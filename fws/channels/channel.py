@@ -7,18 +7,12 @@ publication, and with many it is what makes the difference: a call to the kernel
 from __future__ import annotations
 
 from time import perf_counter
-from typing import TYPE_CHECKING
 
+from fws.channels.formats import PLAIN, Format
+from fws.channels.member import Member
+from fws.pipeline.publication import Publication
 from fws.wire import native
-from fws.wire.encoding import compressed
-from fws.wire.frames import encode
 
-if TYPE_CHECKING:
-    from fws.clients.client import Client
-    from fws.pipeline.publication import Publication
-
-# The `kind` of a client whose endpoint has a `deliver` pipeline.
-DELIVER = -1
 # What an entry takes beside its payload.
 ENTRY = 512
 # Members served between two looks at the clock: 0.2 to 0.6 ms.
@@ -27,7 +21,7 @@ CHUNK = 64
 LARGE = 64 * 1024
 
 
-def _leave_all(receivers: list[Client | None], start: int, stop: int, frame: bytes) -> list[tuple[Client, int]]:
+def _leave_all(receivers: list[Member | None], start: int, stop: int, frame: bytes) -> list[tuple[Member, int]]:
     """What `send_each` may do at the least: send to nobody."""
     return [(client, 0) for client in receivers[start:stop] if client is not None]
 
@@ -46,27 +40,27 @@ class Entry:
 
     __slots__ = ("_frames", "_opcode", "_payload", "excluded", "publication")
 
-    def __init__(self, publication: Publication, opcode: int, payload: bytes, excluded: Client | None) -> None:
+    def __init__(self, publication: Publication, opcode: int, payload: bytes, excluded: Member | None) -> None:
         self.publication = publication
         self.excluded = excluded
         self._opcode = opcode
         self._payload = payload
-        self._frames = {0: encode(opcode, payload)}
+        self._frames: dict[Format, bytes] = {PLAIN: PLAIN.encode(publication, opcode, payload)}
 
     @property
     def weight(self) -> int:
         """Bytes that it takes as long as it waits."""
         return ENTRY + len(self._payload)
 
-    def has(self, kind: int) -> bool:
-        """Whether `frame` has made that already."""
-        return kind in self._frames
+    def has(self, format: Format) -> bool:
+        """Whether the frame in this format has been made."""
+        return format in self._frames
 
-    def frame(self, kind: int) -> bytes:
-        """The frame for receivers of this kind: plain (0), or compressed with a window of so many bits."""
-        frame = self._frames.get(kind)
+    def frame(self, format: Format) -> bytes:
+        """The frame in this format, made when it is first asked for."""
+        frame = self._frames.get(format)
         if frame is None:
-            frame = self._frames[kind] = compressed(self._opcode, self._payload, kind)
+            frame = self._frames[format] = format.encode(self.publication, self._opcode, self._payload)
         return frame
 
 
@@ -98,41 +92,41 @@ class Channel:
 
     def __init__(self, name: str | None) -> None:
         self.name = name
-        self.members: dict[Client, None] = {}
+        self.members: dict[Member, None] = {}
         self.waiting: list[Entry] = []
         # Members that need no more than the entries from this number on, of those that wait.
-        self._ahead: dict[Client, int] = {}
+        self._ahead: dict[Member, int] = {}
         self._batch: list[Entry] = []
         # Those who get a part of the present batch and have not yet: the number of its first entry.
-        self._partly: dict[Client, int] = {}
-        self._frames: dict[int, bytes] = {}
-        self._receivers: list[Client | None] = []
+        self._partly: dict[Member, int] = {}
+        self._frames: dict[Format, bytes] = {}
+        self._receivers: list[Member | None] = []
         self._position = 0
         # Of the receivers before that position those that `send_each` left.
-        self._rest: dict[Client, None] = {}
+        self._rest: dict[Member, None] = {}
         # Of the present batch, by receiver: its place among them, for `settle`; made when first needed.
-        self._places: dict[Client, int] | None = None
+        self._places: dict[Member, int] | None = None
 
     @property
     def idle(self) -> bool:
         """Whether nothing is on its way."""
         return not self._batch and not self.waiting
 
-    def join(self, client: Client) -> None:
+    def join(self, client: Member) -> None:
         """A client becomes a member, of what is published from now on."""
         if client not in self.members:
             self.members[client] = None
             if self.waiting:
                 self._ahead[client] = len(self.waiting)
 
-    def leave(self, client: Client) -> None:
+    def leave(self, client: Member) -> None:
         """A member leaves. It gets what was published before."""
         if client in self.members:
             self.settle(client)
             del self.members[client]
             self._ahead.pop(client, None)
 
-    def settle(self, client: Client) -> None:
+    def settle(self, client: Member) -> None:
         """Give one member now what is on its way to it."""
         if self._batch:
             if self._places is None:
@@ -165,7 +159,7 @@ class Channel:
         if not self._batch:
             self._begin()
         total = len(self._receivers)
-        plain = self._frames[0]
+        plain = self._frames[PLAIN]
         chunk = CHUNK if len(plain) < LARGE else 1
         begun = False
         while self._partly or self._rest or self._position < total:
@@ -174,16 +168,16 @@ class Channel:
             if self._partly:
                 begun = True
                 client, first = self._partly.popitem()
-                if client.kind == DELIVER or self._encode(client.kind):
+                if client.format.each or self._encode(client.format):
                     self._write_part(client, first, until)
                 else:
                     self._partly[client] = first
             elif self._rest:
                 begun = True
                 client, _ = self._rest.popitem()
-                if client.kind == DELIVER:
+                if client.format.each:
                     self._write_part(client, 0, until)
-                elif self._encode(client.kind):
+                elif self._encode(client.format):
                     self._serve(client)
                 else:
                     self._rest[client] = None
@@ -203,18 +197,18 @@ class Channel:
         self._batch, self._receivers, self._frames, self._places = [], [], {}, None
         return weight
 
-    def _encode(self, kind: int) -> bool:
-        """Whether the batch is encoded for receivers of this kind; else the next of its entries is now."""
-        if kind not in self._frames:
+    def _encode(self, format: Format) -> bool:
+        """Whether the batch is encoded in this format; if not, the next of its entries is encoded now."""
+        if format not in self._frames:
             for entry in self._batch:
-                if not entry.has(kind):
-                    entry.frame(kind)
+                if not entry.has(format):
+                    entry.frame(format)
                     return False
         return True
 
-    def _write_part(self, client: Client, first: int, until: float) -> None:
+    def _write_part(self, client: Member, first: int, until: float) -> None:
         """Write entries of the batch to one client, from this one on; a `deliver` pipeline's until the time is over."""
-        if client.kind != DELIVER:
+        if not client.format.each:
             self._write(client, self._batch[first:])
             return
         for number, entry in enumerate(self._batch[first:], first + 1):
@@ -228,7 +222,7 @@ class Channel:
         self._batch, self.waiting = self.waiting, []
         ahead, self._ahead = self._ahead, {}
         self._position = 0
-        self._frames = {0: _joined(self._batch, 0)}
+        self._frames = {PLAIN: _joined(self._batch, PLAIN)}
         self._receivers = list(self.members)
         for entry in self._batch:
             if entry.excluded is not None:
@@ -238,31 +232,31 @@ class Channel:
             self._receivers = [client for client in self.members if client not in ahead]
             self._partly = {client: start for client, start in ahead.items() if client in self.members}
 
-    def _serve(self, client: Client, sent: int = 0) -> None:
+    def _serve(self, client: Member, sent: int = 0) -> None:
         """Give a receiver its batch, of which it has got so many bytes."""
-        kind = client.kind
-        if kind == DELIVER:
+        format = client.format
+        if format.each:
             self._write(client, self._batch)
             return
-        frame = self._frames.get(kind)
+        frame = self._frames.get(format)
         if frame is None:
-            frame = self._frames[kind] = _joined(self._batch, kind)
+            frame = self._frames[format] = _joined(self._batch, format)
         several = len(self._batch) > 1
         if sent:
             client.outbox.sent(frame, sent, several)
         else:
             client.outbox.write(frame, several)
 
-    def _write(self, client: Client, entries: list[Entry]) -> None:
+    def _write(self, client: Member, entries: list[Entry]) -> None:
         """Write some entries to one client."""
         mine = [entry for entry in entries if entry.excluded is not client]
-        if client.kind != DELIVER:
+        if not client.format.each:
             if mine:
-                client.outbox.write(_joined(mine, client.kind), len(mine) > 1)
+                client.outbox.write(_joined(mine, client.format), len(mine) > 1)
             return
         for entry in mine:
             client.deliver(entry.publication, entry.weight)
 
 
-def _joined(entries: list[Entry], kind: int) -> bytes:
-    return entries[0].frame(kind) if len(entries) == 1 else b"".join([entry.frame(kind) for entry in entries])
+def _joined(entries: list[Entry], format: Format) -> bytes:
+    return entries[0].frame(format) if len(entries) == 1 else b"".join([entry.frame(format) for entry in entries])

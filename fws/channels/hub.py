@@ -1,7 +1,7 @@
 """The hub: this process's clients, its channels, and the turns in which they are written to.
 
-It knows no socket and no loop: what is published waits at its channel until `fan_out`, which the hub asks its
-scheduler to call once the loop has read what there was to read.
+It knows no socket: what is published waits at its channel until `_fan_out`, which the hub asks its scheduler to call
+once the event loop has read what there was to read.
 """
 
 from __future__ import annotations
@@ -9,27 +9,19 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from gevent import GreenletExit, get_hub, getcurrent
+from gevent import get_hub, getcurrent
 
-from fws.base.errors import Close
-from fws.base.metrics import Metrics
-from fws.brokers.memory import MemoryBroker
+from fws.brokers.base import Broker
 from fws.channels.channel import ENTRY, Channel, Entry
-from fws.pipeline.filter import Services
-from fws.pipeline.outcomes import DROP
+from fws.channels.lineage import Lineage
+from fws.channels.member import Member
+from fws.pipeline.pipeline import Pipeline
 from fws.pipeline.publication import Publication, check_channel
-from fws.runtime.faults import Faults
-from fws.runtime.scheduler import BUDGET, Deadline, Scheduler, pause
-from fws.runtime.timers import Alarms
-from fws.server.admission import Gate
+from fws.runtime.context import Context
+from fws.runtime.scheduler import BUDGET, pause
 from fws.wire.encoding import payload_of
-
-if TYPE_CHECKING:
-    from fws.brokers.base import Broker
-    from fws.clients.client import Client
-    from fws.compiler.generation import Generation
 
 # A publication made by a `publication` filter makes another, and so on: longer chains than this are loops.
 MAX_HOPS = 8
@@ -46,59 +38,48 @@ FEW = 8
 class Hub:
     """Clients and channels of one process.
 
-    Attributes:
-        generation: the pipelines in force.
+    Args:
+        context: what the process's parts share.
         broker: where publications go; it hands them to `deliver`. In one process it is a plain call.
+        publication: the `publication` pipeline in force.
+
+    Attributes:
         clients: all that are connected, by id.
         pending: channels with something on its way, in the order of their turns.
-        alarms: what is to be done at a time; the sweeper looks after it.
+        lineage: which publication each greenlet is handling.
         weight: bytes that are on their way to members.
         crowded: whether these are so many that nothing more should be published.
     """
 
-    def __init__(
-        self,
-        generation: Generation,
-        metrics: Metrics | None = None,
-        scheduler: Scheduler | None = None,
-        broker: Broker | None = None,
-    ) -> None:
-        self.generation = generation
-        self.metrics = metrics or Metrics()
-        self.scheduler = scheduler or Scheduler()
-        self.gate = Gate(generation.config.limits, self.metrics, generation.services.clock)
-        self.faults = Faults(self.metrics, generation.services.clock)
-        self.broker: Broker = broker or MemoryBroker()
-        self.clients: dict[str, Client] = {}
-        self.alarms = Alarms()
-        # Clients whose `disconnect` is under way: they are in no list any more, but not done.
+    def __init__(self, context: Context, broker: Broker, publication: Pipeline) -> None:
+        self.publication = publication
+        self.clients: dict[str, Member] = {}
+        # Clients whose `disconnect` is running: they are in no list any more, but not done.
         self.leaving = 0
         self.pending: dict[Channel, None] = {}
+        self.lineage = Lineage()
+        self.weight = 0
         self.crowded = False
-        # Those whose `connect` is under way: they may join channels, but are not among the clients yet.
-        self._arriving: dict[str, Client] = {}
+        self._broker = broker
+        self._metrics = context.metrics
+        self._scheduler = context.scheduler
+        self._faults = context.faults
+        # Those whose `connect` is running: they may join channels, but are not among the clients yet.
+        self._arriving: dict[str, Member] = {}
         self._channels: dict[str, Channel] = {}
         self._everyone = Channel(None)
-        self.weight = 0
         self._uncrowded: list[Callable[[], None]] = []
         # Publications whose channel's `publication` filters are still with earlier ones.
         self._unfiltered: dict[str | None, deque[Publication]] = {}
-        # What each greenlet is delivering and at which event, to know a publication made while delivering another.
-        self._delivering: dict[Any, tuple[str, Publication]] = {}
-        generation.services.hub = self
 
     def start(self) -> None:
         """Begin to carry publications: before it nobody may publish."""
-        self.broker.start(self.deliver, self._is_crowded)
+        self._broker.start(self.deliver, self._is_crowded)
 
     def _is_crowded(self) -> bool:
         return self.crowded
 
-    @property
-    def services(self) -> Services:
-        return self.generation.services
-
-    def everybody(self) -> list[Client]:
+    def everybody(self) -> list[Member]:
         """All clients, and those that have been asked for a token."""
         return [*self.clients.values(), *(client for client in self._arriving.values() if client.is_open)]
 
@@ -109,17 +90,17 @@ class Hub:
 
     # Membership.
 
-    def expect(self, client: Client) -> None:
+    def expect(self, client: Member) -> None:
         """A client's `connect` begins: it may join channels."""
         self._arriving[client.id] = client
 
-    def admit(self, client: Client) -> None:
+    def admit(self, client: Member) -> None:
         """A client's `connect` has passed."""
         self._arriving.pop(client.id, None)
         self.clients[client.id] = client
         self._everyone.join(client)
 
-    def remove(self, client: Client) -> None:
+    def remove(self, client: Member) -> None:
         """Forget a client and its memberships."""
         self._arriving.pop(client.id, None)
         if self.clients.pop(client.id, None) is not None:
@@ -127,27 +108,27 @@ class Hub:
         for channel in tuple(client.channels):
             self.leave(client, channel)
 
-    def join(self, client: Client, channel: str) -> None:
+    def join(self, client: Member, channel: str) -> None:
         """Make a client a member. Raises ValueError for a name that no channel can have."""
         check_channel(channel)
         if client.id in self.clients or client.id in self._arriving:
             found = self._channels.get(channel)
             if found is None:
                 found = self._channels[channel] = Channel(channel)
-                self.broker.subscribe(channel)
+                self._broker.subscribe(channel)
             found.join(client)
             client.channels.add(channel)
 
-    def leave(self, client: Client, channel: str) -> None:
+    def leave(self, client: Member, channel: str) -> None:
         found = self._channels.get(channel)
         if found is not None and client in found.members:
             found.leave(client)
             client.channels.discard(channel)
             if not found.members:
                 del self._channels[channel]
-                self.broker.unsubscribe(channel)
+                self._broker.unsubscribe(channel)
 
-    def members(self, channel: str) -> list[Client]:
+    def members(self, channel: str) -> list[Member]:
         """The local members of a channel, the oldest first."""
         found = self._channels.get(channel)
         return [] if found is None else list(found.members)
@@ -186,20 +167,21 @@ class Hub:
         self._publish(Publication(None, message, sender, exclude))
 
     def _publish(self, publication: Publication) -> None:
-        if self._delivering:
-            event, parent = self._delivering.get(getcurrent(), ("", None))
-            if parent is not None:
+        if self.lineage:
+            handling = self.lineage.current
+            if handling is not None:
+                event, parent = handling
                 if parent.hops >= MAX_HOPS:
                     raise RecursionError(f"publications make one another: {MAX_HOPS} in a row, the last was dropped")
                 publication = publication.replace(hops=parent.hops + 1)
                 if event == "publication" and parent.origin != "here":
                     # Every node runs the `publication` pipeline on it, so that this would come from each of them.
                     if parent.origin == "outside":
-                        self.metrics.count("publications")
+                        self._metrics.count("publications")
                         self.deliver(publication.replace(origin="outside"))
                     return
-        self.metrics.count("publications")
-        self.broker.publish(publication)
+        self._metrics.count("publications")
+        self._broker.publish(publication)
         if self.crowded and not publication.hops:
             self._wait_while_crowded()
 
@@ -219,9 +201,9 @@ class Hub:
             TypeError: a message that JSON cannot carry, where no `publication` filter may make another of it.
         """
         if self.weight > FULL:
-            self.metrics.count("publications_dropped")
+            self._metrics.count("publications_dropped")
             return
-        if self.generation.publication:
+        if self.publication:
             self._filter(publication)
         else:
             self._enqueue(publication)
@@ -239,7 +221,7 @@ class Hub:
         channel.waiting.append(entry)
         self._weigh(entry.weight)
         if not self.pending:
-            self.scheduler.soon(self._fan_out)
+            self._scheduler.soon(self._fan_out)
         self.pending[channel] = None
 
     def _weigh(self, change: int) -> None:
@@ -250,7 +232,7 @@ class Hub:
             self.crowded = False
             ready, self._uncrowded = self._uncrowded, []
             for call in ready:
-                self.scheduler.soon(call)
+                self._scheduler.soon(call)
 
     def when_uncrowded(self, call: Callable[[], None]) -> None:
         """Call `call` once, from the loop, when reading may go on."""
@@ -274,9 +256,9 @@ class Hub:
         finally:
             if self.pending:
                 # Not `later`: what is published must not queue behind those who send much.
-                self.scheduler.after(0.0, self._fan_out)
+                self._scheduler.after(0.0, self._fan_out)
 
-    def settle(self, client: Client) -> None:
+    def settle(self, client: Member) -> None:
         """Give a client what was published to its channels until now, before something else is sent to it."""
         if len(self.pending) <= len(client.channels) + FEW:
             for channel in tuple(self.pending):
@@ -298,55 +280,28 @@ class Hub:
             return
         queue = self._unfiltered[publication.channel] = deque((publication,))
         self._weigh(_weight(publication))
-        if self.generation.publication.waits:
-            self.scheduler.spawn(self._filter_all, publication.channel, queue)
+        if self.publication.waits:
+            self._scheduler.spawn(self._filter_all, publication.channel, queue)
         else:
             self._filter_all(publication.channel, queue)
 
     def _filter_all(self, name: str | None, queue: deque[Publication]) -> None:
-        me = getcurrent()
-        outer = self._delivering.get(me)
+        lineage = self.lineage
         try:
             while queue:
                 publication = queue.popleft()
                 self._weigh(-_weight(publication))
-                self._delivering[me] = "publication", publication
-                flowed = self.guarded("publication", self.generation.publication.publish, publication)
-                if isinstance(flowed, Publication):
-                    self.guarded("publication", self._enqueue, flowed)
+                outer = lineage.enter("publication", publication)
+                try:
+                    flowed = self.publication.publish(publication)
+                    if isinstance(flowed, Publication):
+                        self._enqueue(flowed)
+                except BaseException as error:  # a filter may raise anything: the event ends, and the others follow
+                    self._faults.settle("publication", error)
+                finally:
+                    lineage.leave(outer)
         finally:
             del self._unfiltered[name]
-            if outer is None:
-                self._delivering.pop(me, None)
-            else:
-                self._delivering[me] = outer
-
-    def delivering(self, publication: Publication, function: Callable[..., Any], client: Client) -> Any:
-        """Run one receiver's `deliver` pipeline: what its filters publish is known to come from this publication."""
-        me = getcurrent()
-        outer = self._delivering.get(me)
-        self._delivering[me] = "deliver", publication
-        try:
-            return self.guarded("deliver", function, client, publication)
-        finally:
-            if outer is None:
-                del self._delivering[me]
-            else:
-                self._delivering[me] = outer
-
-    def guarded(self, event: str, function: Callable[..., Any], *args: Any) -> Any:
-        """A filter's fault ends the event for this receiver and reaches nobody else."""
-        client = args[0] if event == "deliver" else None
-        try:
-            return function(*args)
-        except Close as end:
-            if client is not None:
-                client.close(end.code, end.reason)
-        except (GreenletExit, Deadline):
-            raise
-        except BaseException as error:  # a filter may raise anything
-            self.faults.report(event, error, client.id if client is not None else "")
-        return DROP
 
 
 def _weight(publication: Publication) -> int:

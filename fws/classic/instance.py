@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import ItemsView, Iterator, Mapping, ValuesView
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import msgspec
 
+from fws.base.errors import Close
 from fws.classic.filters.base import WebSocketConsumerFilter
 from fws.classic.storage import DefaultStorageObject, StorageObject
+from fws.pipeline.interfaces import Client
+from fws.pipeline.services import Services
 from fws.wire.encoding import payload_of
-
-if TYPE_CHECKING:
-    from fws.channels.hub import Hub
-    from fws.clients.client import Client
 
 # Under this no filter's own state is found by a name in TOML.
 _KEY: Any = object()
@@ -50,8 +49,8 @@ class Queue:
         if len(self._items) < MAX_QUEUE:
             self._items.append(data)
             self._shared.wake()
-        elif self._shared.hub is not None:
-            self._shared.hub.metrics.count("queue_drops")
+        elif self._shared.services is not None:
+            self._shared.services.metrics.count("queue_drops")
 
     append = put
 
@@ -81,31 +80,36 @@ class Shared:
         self.storage_object = storage_object if storage_object is not None else DefaultStorageObject()
         self.token = token
         self.users: Mapping[str, Instance] = Users(self)
-        self.hub: Hub | None = None
+        self.services: Services | None = None
         self._consuming = False
         if isinstance(self.storage_object, DefaultStorageObject):
             self.storage_object.listen(lambda channel, data: self.queue.put(Received(channel, data)))
 
-    def attach(self, hub: Hub) -> None:
-        """The server is there."""
-        self.hub = hub
+    def attach(self, services: Services) -> None:
+        """The server has started."""
+        self.services = services
         self.wake()
 
     def wake(self) -> None:
         """Have what is in the queue consumed, once the server is there."""
-        if self.hub is not None and self.queue and not self._consuming:
+        if self.services is not None and self.queue and not self._consuming:
             self._consuming = True
-            self.hub.scheduler.spawn(self._consume)
+            self.services.spawn(self._consume)
 
     def _consume(self) -> None:
         """One item, in a greenlet of its own, as filters may wait; the next one has another turn of the loop."""
-        assert self.hub is not None
+        services = self.services
+        assert services is not None
         try:
-            self.hub.guarded("publication", WebSocketConsumerFilter.run, self, self.queue.get())
+            WebSocketConsumerFilter.run(self, self.queue.get())
+        except Close:
+            pass  # there is no client to close
+        except BaseException as error:  # a filter may raise anything
+            services.report("publication", error, "")
         finally:
             self._consuming = False
             if self.queue:
-                self.hub.scheduler.later(self.wake)
+                services.later(self.wake)
 
 
 class Users(Mapping[str, "Instance"]):
@@ -117,8 +121,8 @@ class Users(Mapping[str, "Instance"]):
     def __init__(self, shared: Shared) -> None:
         self._shared = shared
 
-    def _clients(self) -> dict[str, Client]:
-        return {} if self._shared.hub is None else self._shared.hub.clients
+    def _clients(self) -> Mapping[str, Client]:
+        return {} if self._shared.services is None else self._shared.services.hub.clients
 
     def _all(self) -> dict[str, Instance]:
         shared = self._shared
@@ -228,16 +232,16 @@ def instance_of(client: Client, shared: Shared) -> Instance:
 _shared: WeakKeyDictionary[Any, Shared] = WeakKeyDictionary()
 
 
-def share(hub: Hub, shared: Shared) -> None:
-    """Make this what the hub's instances share."""
-    _shared[hub] = shared
-    shared.attach(hub)
+def share(services: Services, shared: Shared) -> None:
+    """Make this what the instances of a server share."""
+    _shared[services] = shared
+    shared.attach(services)
 
 
-def shared_of(hub: Hub) -> Shared:
-    """What the hub's instances share: what `share` said, else the storage and the channels that all filters have."""
-    found = _shared.get(hub)
+def shared_of(services: Services) -> Shared:
+    """What the instances of a server share: what `share` said, else the storage and channels that all filters have."""
+    found = _shared.get(services)
     if found is None:
-        found = Shared(StorageObject(hub.services.storage, hub.publish))
-        share(hub, found)
+        found = Shared(StorageObject(services.storage, services.hub.publish))
+        share(services, found)
     return found

@@ -156,7 +156,7 @@ class Reactor:
             settings = generation.config.tls
             tls = Keeper(settings, Path()) if settings is not None else None
             server = self._server = Server(generation, Tcp("", self._options.port), log, tls=tls)
-            share(server.hub, self._shared)
+            share(server.node.generation.services, self._shared)
             server.start()
         except (ConfigError, FwsError) as error:
             raise SystemExit(str(error)) from None

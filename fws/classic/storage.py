@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from fws.storages.base import Storage
+from fws.pipeline.storage import Storage
 from fws.storages.memory import MemoryStorage
 
 

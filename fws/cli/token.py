@@ -18,7 +18,7 @@ from fws.base.units import parse_duration
 from fws.cli.show import problems_of
 from fws.compiler.compile import load_generation
 from fws.compiler.generation import Generation
-from fws.server.server import storage_of
+from fws.server.node import storage_of
 
 path_option = click.option("--path", default="/", show_default=True, help="Path of the endpoint that the token is for.")
 conf_argument = click.argument("conf", type=click.Path())

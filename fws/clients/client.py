@@ -8,26 +8,24 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from gevent import GreenletExit
 
 from fws.base.close_codes import ABNORMAL, NO_STATUS, NORMAL, POLICY_VIOLATION, TOO_BIG, TRY_AGAIN_LATER
-from fws.base.errors import Close, FillError, Refusal, Reject, StorageError
-from fws.channels.channel import DELIVER
+from fws.base.errors import Close, Refusal
+from fws.channels.formats import EACH, PLAIN, Format, format_of
 from fws.clients.connection import Connection, read_of
 from fws.clients.outbox import Outbox
 from fws.pipeline.outcomes import DROP, MAX_PARTS, Ask
 from fws.pipeline.publication import Publication
 from fws.pipeline.results import check_nothing
-from fws.runtime.scheduler import Deadline
 from fws.wire.deflate import Agreement, Inflater
 from fws.wire.encoding import frame_of
 from fws.wire.frames import Decoder, PeerClose, Ping, Pong, Violation, close, ping, pong
 
 if TYPE_CHECKING:
-    from fws.channels.hub import Hub
+    from fws.base.timers import Timer
+    from fws.clients.host import Host
     from fws.clients.transport import Transport
     from fws.compiler.endpoint import Endpoint
-    from fws.runtime.timers import Alarm
     from fws.wire.request import Request
 
 
@@ -80,17 +78,17 @@ class Client(Connection):
         "credential",
         "deflate_bits",
         "filled",
+        "format",
         "identity",
-        "kind",
         "request",
         "state",
         "subprotocol",
     )
 
-    def __init__(self, endpoint: Endpoint, request: Request, hub: Hub, subprotocol: str = "") -> None:
+    def __init__(self, endpoint: Endpoint, request: Request, host: Host, subprotocol: str = "") -> None:
         waits = endpoint.data.waits or endpoint.message.waits or endpoint.deliver.waits
         outbox = Outbox(endpoint.bounds.max_outbox, self)
-        super().__init__(hub, outbox, filters_data=bool(endpoint.data), waits=waits)
+        super().__init__(host, outbox, filters_data=bool(endpoint.data), waits=waits)
         self.id = secrets.token_urlsafe(9)
         self.request = request
         self.identity: dict[str, Any] | None = None
@@ -107,16 +105,14 @@ class Client(Connection):
         self._handed = 0
         # Messages that the one being handled has become so far.
         self._parts = 0
-        # How a publication reaches this client: by its own `deliver` pipeline, or as a frame that others get as well,
-        # plain (0) or compressed with a window of so many bits.
-        self.kind = DELIVER if endpoint.deliver else 0
+        self.format: Format = EACH if endpoint.deliver else PLAIN
         self._endpoint = endpoint
         self._message = endpoint.message
         # What a filter of `connect` asks, while the client has not answered; the filter to go on with; and the alarm
         # that ends the wait.
         self._asked: Ask | None = None
         self._rest = 0
-        self._too_late: Alarm | None = None
+        self._too_late: Timer | None = None
         # Channels that it is to be a member of again when the answer was good.
         self._resting: tuple[str, ...] = ()
         # They look at each message before the pipeline does.
@@ -154,7 +150,7 @@ class Client(Connection):
 
     def time(self) -> str:
         """Now, as RFC 3339 in UTC with milliseconds: what the placeholder `{time}` gives."""
-        now = datetime.fromtimestamp(self._hub.services.wall(), UTC)
+        now = datetime.fromtimestamp(self._context.wall(), UTC)
         return now.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
     # What filters do with a client.
@@ -241,7 +237,7 @@ class Client(Connection):
         """
         self._parts += 1
         if self._parts > MAX_PARTS:
-            self._hub.metrics.count("parts_over_limit")
+            self._context.metrics.count("parts_over_limit")
             raise Close(TOO_BIG, f"one message becomes at most {MAX_PARTS}")
 
     # The connection, driven by the handler and the loop.
@@ -259,7 +255,7 @@ class Client(Connection):
             self._pass(self._endpoint.connect.happen(self))
         except BaseException as error:
             self._undo()
-            raise self._refusal(error) from None
+            raise self._context.faults.refusal(error, self) from None
 
     def _pass(self, asked: tuple[Ask, int] | None) -> None:
         """The `connect` pipeline came to its end, or to a question."""
@@ -280,7 +276,7 @@ class Client(Connection):
         self._waits = self._waits or self._endpoint.connect.waits
         before = self._diverts
         self._diverts = (lambda client, message: client._answer(message, before),)
-        self._too_late = self._hub.alarms.at(self._hub.services.clock() + self._asked.timeout, self._end_asking)
+        self._too_late = self._context.timers.at(self._context.clock() + self._asked.timeout, self._end_asking)
 
     def _answer(self, message: Any, diverts: tuple[Callable[[Client, Any], bool], ...]) -> bool:
         """The first message of a client that was asked: with a good answer it is in, else it goes."""
@@ -302,12 +298,12 @@ class Client(Connection):
             if isinstance(error, Close):
                 self.close(error.code, error.reason)
                 return True
-            refusal = self._refusal(error)
+            refusal = self._context.faults.refusal(error, self)
             if not isinstance(refusal, Refusal):
                 raise refusal from None
-            self._hub.metrics.count(f"refused_{refusal.status}")
+            self._context.metrics.count(f"refused_{refusal.status}")
             if refusal.status == 401:
-                self._hub.gate.login_failed(self.address)
+                self._host.admission.login_failed(self.address)
             self.close(CLOSE_STATUS + refusal.status, refusal.reason)
         return True
 
@@ -320,37 +316,24 @@ class Client(Connection):
     def _end_asking(self) -> None:
         self._too_late = None
         if not self.closing:
-            self._hub.metrics.count("logins_refused")
-            self._hub.metrics.count("logins_refused_late")
+            self._context.metrics.count("logins_refused")
+            self._context.metrics.count("logins_refused_late")
             self.close(CLOSE_STATUS + 401, "no token in time")
-
-    def _refusal(self, error: BaseException) -> BaseException:
-        """What refuses the client: the error itself, or the status that stands for it."""
-        if isinstance(error, Refusal | GreenletExit | Deadline):
-            return error
-        if isinstance(error, Close):
-            return Reject(403, error.reason)
-        self._fault("connect", error)
-        if isinstance(error, FillError):
-            return Reject(403, "The request lacks something that this endpoint needs.")
-        if isinstance(error, StorageError):
-            return Reject(503, "What decides about access cannot be asked now.")
-        return Reject(500, "A filter failed.")
 
     def open(self, transport: Transport, head: bytes, agreement: Agreement | None, data: bytes) -> None:
         """Write `head`, the 101, and what was held; read frames, first those in `data`, which came with the request."""
-        limits = self._hub.generation.config.limits
+        limits = self._host.limits
         inflater = None
         if agreement is not None:
             self.deflate_bits = agreement.server_bits
-            if self.kind != DELIVER:
-                self.kind = self.deflate_bits
+            if not self.format.each:
+                self.format = format_of(self.deflate_bits)
             inflater = Inflater(agreement)
         largest = self._endpoint.bounds.max_message
         decoder = Decoder(largest, inflater=inflater, max_fragments=limits.max_fragments)
-        self._spoke = self._hub.services.clock()
+        self._spoke = self._context.clock()
         self._next_ping = self._spoke + limits.ping_interval
-        self.outbox.open(transport, head, plain=self.kind == 0)
+        self.outbox.open(transport, head, plain=self.format is PLAIN)
         self.begin(transport, decoder, read_of(largest, inflater is not None), data)
 
     @property
@@ -406,13 +389,8 @@ class Client(Connection):
             self._deliver(event.publication)
 
     def _raised(self, event: str, error: BaseException) -> None:
-        """A filter raised: a fault ends the event and nothing else, the client stays."""
-        if isinstance(error, Close):
-            self.close(error.code, error.reason)
-        elif self._waits and isinstance(error, GreenletExit | Deadline):
-            raise error
-        else:  # a filter may raise anything, SystemExit and Timeout included
-            self._fault(event, error)
+        """A filter raised: the event ends, and the client stays unless the filter wants it to leave."""
+        self._context.faults.settle(event, error, self, stops=self._waits)
 
     def deliver(self, publication: Publication, weight: int) -> None:
         """Run the `deliver` pipeline for a publication and send what is left. Called by the channel. Never waits.
@@ -436,12 +414,18 @@ class Client(Connection):
     def _deliver(self, publication: Publication) -> None:
         if self.closing:
             return
-        flowed = self._hub.delivering(publication, self._endpoint.deliver.run, self)
-        if isinstance(flowed, Publication):
-            try:
+        # What its filters publish is known to come from this publication.
+        lineage = self._hub.lineage
+        outer = lineage.enter("deliver", publication)
+        try:
+            flowed = self._endpoint.deliver.run(self, publication)
+            if isinstance(flowed, Publication):
                 self.outbox.write(frame_of(flowed.message, self.deflate_bits))
-            except TypeError as error:
-                self._fault("deliver", error)
+        except BaseException as error:
+            # What ends a greenlet does so here too: a `deliver` hook may have set a time-out.
+            self._context.faults.settle("deliver", error, self)
+        finally:
+            lineage.leave(outer)
 
     def _peer_closed(self, event: PeerClose) -> None:
         if not self.closing:
@@ -452,8 +436,8 @@ class Client(Connection):
 
     def _violated(self, event: Violation) -> None:
         """Fail the connection (RFC 6455 7.1.7): say why, and do not wait for the peer's Close."""
-        self._hub.metrics.count("protocol_errors")
-        self._hub.metrics.count(f"protocol_errors_{event.code}")
+        self._context.metrics.count("protocol_errors")
+        self._context.metrics.count(f"protocol_errors_{event.code}")
         if not self.closing:
             self._hub.settle(self)
             self._begin_close(event.code, event.reason)
@@ -464,7 +448,7 @@ class Client(Connection):
         """The outbox is over its bound: the slow consumer goes, nobody waits for it."""
         if self.closing:
             return
-        self._hub.metrics.count("slow_consumers")
+        self._context.metrics.count("slow_consumers")
         self._begin_close(TRY_AGAIN_LATER, "too slow")
         self.outbox.seal(close(TRY_AGAIN_LATER, "too slow"), only=True)
 
@@ -472,8 +456,8 @@ class Client(Connection):
         self.closing = True
         self.close_code, self.close_reason = code, reason
         # At least two of the sweeper's rounds, so that the Close frame has time to leave.
-        timeout = max(1.0, self._hub.generation.config.limits.close_timeout)
-        self._deadline = self._hub.services.clock() + timeout
+        timeout = max(1.0, self._host.limits.close_timeout)
+        self._deadline = self._context.clock() + timeout
 
     def kill(self) -> None:
         """End TCP now, and whatever a filter of this client waits for. `disconnect` still runs."""
@@ -494,19 +478,19 @@ class Client(Connection):
             if now + tick >= self._deadline or (self._ended and not self.outbox.waits):
                 self.end()
             return
-        limits = self._hub.generation.config.limits
+        limits = self._host.limits
         if limits.idle_timeout is not None:
             if self._said or self.busy:
                 self._said, self._spoke = False, now
             elif now - self._spoke >= limits.idle_timeout:
-                self._hub.metrics.count("idle_timeouts")
+                self._context.metrics.count("idle_timeouts")
                 self.close(POLICY_VIOLATION, "no message for too long")
                 return
         if self._pinged:
             if self.busy or self.made_progress():
                 self._pinged = now
             elif now - self._pinged >= limits.ping_timeout:
-                self._hub.metrics.count("ping_timeouts")
+                self._context.metrics.count("ping_timeouts")
                 self._begin_close(ABNORMAL, "no answer to a ping")
                 transport.abort()
         elif now >= self._next_ping:
@@ -516,7 +500,7 @@ class Client(Connection):
 
     def _answered(self) -> None:
         if self._pinged:
-            self._next_ping = self._pinged + self._hub.generation.config.limits.ping_interval
+            self._next_ping = self._pinged + self._host.limits.ping_interval
             self._pinged = 0.0
 
     @property
@@ -557,4 +541,4 @@ class Client(Connection):
                 self._fault("defer", error)
 
     def _fault(self, event: str, error: BaseException) -> None:
-        self._hub.faults.report(event, error, self.id)
+        self._context.faults.report(event, error, self.id)

@@ -22,7 +22,7 @@ from fws.runtime.scheduler import BUDGET, overdue, queue_up
 from fws.wire.frames import Decoder
 
 if TYPE_CHECKING:
-    from fws.channels.hub import Hub
+    from fws.clients.host import Host
     from fws.clients.transport import Transport
 
 logger = logging.getLogger("fws")
@@ -57,11 +57,13 @@ class Connection:
         "_arrived",
         "_backlog",
         "_bytes_left",
+        "_context",
         "_decoder",
         "_ended",
         "_filters_data",
         "_greenlet",
         "_heard",
+        "_host",
         "_hub",
         "_messages_left",
         "_metered",
@@ -78,11 +80,13 @@ class Connection:
         "outbox",
     )
 
-    def __init__(self, hub: Hub, outbox: Outbox, *, filters_data: bool, waits: bool) -> None:
+    def __init__(self, host: Host, outbox: Outbox, *, filters_data: bool, waits: bool) -> None:
         self.id = ""
         self.fd = -1
         self.outbox = outbox
-        self._hub = hub
+        self._host = host
+        self._hub = host.hub
+        self._context = host.context
         self._filters_data = filters_data
         self._waits = waits
         self._decoder: Decoder | None = None
@@ -141,10 +145,10 @@ class Connection:
         self._transport = transport
         self._decoder = decoder
         self._read = read
-        limits = self._hub.generation.config.limits
+        limits = self._host.limits
         self._bytes_left, self._messages_left = float(limits.bytes), max(limits.messages, 1.0)
-        self._metered = self._hub.services.clock()
-        self._hub.scheduler.soon(self._begin, data)
+        self._metered = self._context.clock()
+        self._context.scheduler.soon(self._begin, data)
 
     def _begin(self, data: bytes) -> None:
         assert self._transport is not None
@@ -169,10 +173,10 @@ class Connection:
         data = transport.receive(read)
         if data:
             self._bytes_left -= len(data)
-            if len(data) > LITTLE and (self._hub.scheduler.crowded or overdue()):
+            if len(data) > LITTLE and (self._context.scheduler.crowded or overdue()):
                 # Many who send much have a round of the loop together, and each of them may take milliseconds.
                 self._backlog = deque((memoryview(data),))
-                self._hub.scheduler.later(self._wake if self._waits else self._go_on)
+                self._context.scheduler.later(self._wake if self._waits else self._go_on)
             else:
                 # As `_guard` does, whose call would cost an echo 2 %.
                 hub = self._hub
@@ -209,7 +213,7 @@ class Connection:
 
     def _meter(self) -> None:
         """As much has been read as a second's worth is: if that took less than its time, nothing is until then."""
-        limits, now = self._hub.generation.config.limits, self._hub.services.clock()
+        limits, now = self._host.limits, self._context.clock()
         passed, self._metered = now - self._metered, now
         burst = max(limits.messages, 1.0)
         self._bytes_left = min(limits.bytes, self._bytes_left + passed * limits.bytes)
@@ -217,10 +221,10 @@ class Connection:
         wait = max(-self._bytes_left / limits.bytes, -self._messages_left / limits.messages)
         if wait > 0 and not self._throttled and self._decoder is not None:
             assert self._transport is not None
-            self._hub.metrics.count("throttles")
+            self._context.metrics.count("throttles")
             self._throttled = self._paused = True
             self._transport.stop_reading()
-            self._hub.scheduler.after(wait, self._go_on_reading)
+            self._context.scheduler.after(wait, self._go_on_reading)
 
     def _go_on_reading(self) -> None:
         self._throttled = False
@@ -277,7 +281,7 @@ class Connection:
             self.serve(event)
             if perf_counter() > until and number < len(events):
                 self._backlog = deque(events[number:])
-                self._hub.scheduler.later(self._go_on)
+                self._context.scheduler.later(self._go_on)
                 break
         outbox.uncork()
 
@@ -296,7 +300,7 @@ class Connection:
         if self._backlog is None:
             self._backlog = deque()
             # Hundreds may be handed the same publication, and each have a turn's work of them.
-            self._hub.scheduler.later(self._wake)
+            self._context.scheduler.later(self._wake)
         self._backlog.append(event)
 
     def _wake(self) -> None:
@@ -342,10 +346,10 @@ class Connection:
             if backlog and not outbox.corked:
                 outbox.cork()
                 # Should a filter wait, the loop's next callback sends what the ones before it were answered.
-                self._hub.scheduler.soon(outbox.uncork)
+                self._context.scheduler.soon(outbox.uncork)
             self.serve(event)
             if backlog and perf_counter() > until:
-                queue_up(self._hub.scheduler.later)
+                queue_up(self._context.scheduler.later)
                 until = perf_counter() + BUDGET
         outbox.uncork()
         self._backlog = None
@@ -367,7 +371,7 @@ class Connection:
         self._decoder = None
         assert self._transport is not None
         if self._ended:
-            self._hub.scheduler.soon(self._wake)
+            self._context.scheduler.soon(self._wake)
         else:
             # A peer that floods leaves megabytes in the socket, which are read before the end is seen.
             self._transport.abort()

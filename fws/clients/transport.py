@@ -15,7 +15,7 @@ from typing import Any
 
 from gevent import get_hub, ssl
 
-from fws.server.admission import Ticket
+from fws.clients.host import Lease
 from fws.wire import native
 
 READABLE, WRITABLE = 1, 2
@@ -38,15 +38,15 @@ class Transport:
         fd: the descriptor, for who reads or writes past the transport; -1 where bytes may not go past it.
     """
 
-    __slots__ = ("_closed", "_io_read", "_io_write", "_socket", "_ticket", "fd", "receive", "send", "sendmsg")
+    __slots__ = ("_closed", "_io_read", "_io_write", "_lease", "_socket", "fd", "receive", "send", "sendmsg")
 
-    def __init__(self, sock: socket.socket, ticket: Ticket | None = None) -> None:
+    def __init__(self, sock: socket.socket, lease: Lease | None = None) -> None:
         """Take the descriptor out of `sock`, a gevent or standard stream socket, which is unusable afterwards.
 
         Args:
-            ticket: given back when the connection is closed.
+            lease: given back when the connection is closed.
         """
-        self._ticket = ticket
+        self._lease = lease
         family, proto = sock.family, sock.proto  # `type` asks the kernel
         self._socket = _socket.socket(family, socket.SOCK_STREAM, proto, fileno=sock.detach())
         self._socket.setblocking(False)
@@ -80,8 +80,8 @@ class Transport:
 
     def claim(self, user: str) -> None:
         """The connection is this user's, from now on. Raises Refusal when they have too many."""
-        if self._ticket is not None:
-            self._ticket.claim(user)
+        if self._lease is not None:
+            self._lease.claim(user)
 
     def _choose(self) -> None:
         """Set how bytes come and go."""
@@ -149,8 +149,8 @@ class Transport:
         self.stop_reading()
         self._io_read.close()
         self._socket.close()
-        if self._ticket is not None:
-            self._ticket.leave()
+        if self._lease is not None:
+            self._lease.leave()
 
 
 class TlsTransport(Transport):
@@ -175,7 +175,7 @@ class TlsTransport(Transport):
         "_wanted",
     )
 
-    def __init__(self, sock: ssl.SSLSocket, ticket: Ticket | None = None) -> None:
+    def __init__(self, sock: ssl.SSLSocket, lease: Lease | None = None) -> None:
         """Take TLS and the descriptor out of gevent's socket, whose handshake is done."""
         # gevent gives them no public names. OpenSSL's object refers to its Python socket, and only weakly.
         self._tls, self._kept = sock._sslobj, sock._sock
@@ -187,7 +187,7 @@ class TlsTransport(Transport):
         self._ended = False
         self._ending = False
         self._finished = False
-        super().__init__(sock, ticket)
+        super().__init__(sock, lease)
 
     def _choose(self) -> None:
         self.fd = -1

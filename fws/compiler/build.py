@@ -11,10 +11,11 @@ from fws.base.problem import Path, did_you_mean
 from fws.base.tree import leaves, map_leaves
 from fws.compiler.findings import Findings
 from fws.compiler.secrets import possible_secrets, secret_arguments, secret_values
-from fws.pipeline.filter import Filter, Services, Setting
+from fws.pipeline.filter import Filter, Setting
 from fws.pipeline.options import Option, options_of
 from fws.pipeline.pipeline import Pipeline
 from fws.pipeline.placeholder import CLIENT_ATTRIBUTES, Placeholder, Template, parse_value
+from fws.pipeline.services import Services
 from fws.pipeline.stage import Argument, Stage, StageError, bind
 from fws.pipeline.templated import Templated, templates_in
 

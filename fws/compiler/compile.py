@@ -30,9 +30,10 @@ from fws.compiler.secrets import possible_secrets, shown
 from fws.config import Config, Document, EndpointTable, Settings, load, place_problems, read
 from fws.config.paths import parse_path
 from fws.pipeline.events import BY_NAME, CLIENT_EVENTS
-from fws.pipeline.filter import Filter, Services, Setting, hook, hooks_of
+from fws.pipeline.filter import Filter, Setting, hook, hooks_of
 from fws.pipeline.options import options_of
 from fws.pipeline.pipeline import Pipeline, Step, StepId
+from fws.pipeline.services import Services
 from fws.pipeline.stage import Stage, StageError, parse_stage
 from fws.wire.handshake import parse_origins
 

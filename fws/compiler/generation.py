@@ -10,8 +10,9 @@ from fws.base.errors import Refusal
 from fws.base.problem import Problem
 from fws.compiler.endpoint import Endpoint
 from fws.config import Config
-from fws.pipeline.filter import Filter, Services
+from fws.pipeline.filter import Filter
 from fws.pipeline.pipeline import Pipeline
+from fws.pipeline.services import Services
 
 # A path parameter names a room or a device; it goes into channel names.
 MAX_PARAM = 200

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
-from fws import Filter, Help
+from fws import Client, Filter, Help
 from fws.pipeline.condition import Condition
-
-if TYPE_CHECKING:
-    from fws.clients.client import Client
 
 ALLOW = (
     "Condition under which it may be done, as in `when`; `channel` is the channel's name. Anything else is refused: on "
@@ -33,5 +30,5 @@ class Allow(Filter, kw_only=True):
         """Whether it may be done. A refusal is counted."""
         if self.allow is None or self.allow.holds(client, message, channel):
             return True
-        self.hub.metrics.count("channels_refused")
+        self.services.metrics.count("channels_refused")
         return False

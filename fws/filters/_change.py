@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from fws import DROP, Filter, Publication
-
-if TYPE_CHECKING:
-    from fws.clients.client import Client
+from fws import DROP, Client, Filter, Publication
 
 
 class Change(Filter):

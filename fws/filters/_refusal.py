@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
-from fws import DROP, Close
+from fws import DROP, Client, Close
 from fws.pipeline.outcomes import Drop
-
-if TYPE_CHECKING:
-    from fws.clients.client import Client
 
 Refusing = Literal["drop", "reply", "close"]
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from msgspec import Meta
 
 from fws import Duration
-from fws.storages.base import MAX_EXPIRE
+from fws.pipeline.storage import MAX_EXPIRE
 from fws.wire.encoding import json_bytes
 
 # How long something is kept.

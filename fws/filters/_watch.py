@@ -6,11 +6,11 @@ import time
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
+from fws import Client
 from fws.base.errors import StorageError
 
 if TYPE_CHECKING:
     from fws import Filter
-    from fws.clients.client import Client
 
 # Seconds between two looks. What is taken away ends within 5 s, the sweeper's half second and a slow Redis included.
 EVERY = 1.5
@@ -49,10 +49,10 @@ class Watch:
     def _again(self, seconds: float = EVERY) -> None:
         if not self._set and self._here:
             self._set = True
-            self._owner.hub.alarms.at(self._owner.clock() + seconds, self._look)
+            self._owner.timers.at(self._owner.clock() + seconds, self._look)
 
     def _look(self) -> None:
-        self._owner.hub.scheduler.spawn(self.look)
+        self._owner.services.spawn(self.look)
 
     def look(self) -> None:
         """Close the connections of those who must go."""
@@ -61,11 +61,11 @@ class Watch:
             for start in range(0, len(here), SLICE):
                 for client in self._gone(dict(here[start : start + SLICE])):
                     if not client.closing:
-                        self._owner.hub.metrics.count("logins_revoked")
+                        self._owner.services.metrics.count("logins_revoked")
                         client.close(self._code, "no longer let in")
                 time.sleep(0.001)  # others have their turn
         except StorageError:
-            self._owner.hub.metrics.count("storage_faults")  # the storage has told why
+            self._owner.services.metrics.count("storage_faults")  # the storage has told why
             after = AGAIN
         finally:
             self._set = False

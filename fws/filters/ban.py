@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
+from typing import Annotated, Any, Literal, NoReturn
 
 from msgspec import Meta
 
-from fws import Close, Duration, Filter, Help
+from fws import Client, Close, Duration, Filter, Help
 from fws.auth.credential import Denied, unavailable
 from fws.auth.login import deny
 from fws.base.errors import StorageError
 from fws.filters._addresses import network
 from fws.filters._watch import Watch
 from fws.pipeline.filter import Setting
-
-if TYPE_CHECKING:
-    from fws.clients.client import Client
 
 # Seconds after its end at which a ban is taken out of the storage: by then nobody is about to renew it.
 FORGET = 24 * 3600.0
@@ -74,8 +71,8 @@ class Ban(Filter):
             if name is not None:
                 self.storage.set_field(self.key, name, until)
         except StorageError:
-            self.hub.metrics.count("storage_faults")
-        self.hub.metrics.count("bans")
+            self.services.metrics.count("storage_faults")
+        self.services.metrics.count("bans")
         raise Close(4403, "banned")
 
     def _banned(self, here: dict[Client, Any]) -> list[Client]:

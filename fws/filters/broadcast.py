@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
-from fws import DROP, Help, Publication
+from fws import DROP, Client, Help, Publication
 from fws.filters._allow import Allow
-
-if TYPE_CHECKING:
-    from fws.clients.client import Client
 
 
 class Broadcast(Allow):

@@ -5,15 +5,12 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Collection, Mapping
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
-from fws import Close, Filter, Help, Publication
+from fws import Client, Close, Filter, Help, Publication
 from fws.base.close_codes import INTERNAL_ERROR
 from fws.classic.filters import base
 from fws.classic.instance import Received, instance_of, shared_of, text_or_bytes
-
-if TYPE_CHECKING:
-    from fws.clients.client import Client
 
 CHAINS: dict[str, type[base.FilterBase]] = {
     "data": base.WebSocketDataFilter,
@@ -76,15 +73,15 @@ class Classic(Filter):
         return text_or_bytes(bytes(changed)) if isinstance(message, str) else bytes(changed)
 
     def disconnect(self, client: Client) -> None:
-        base.WebSocketDisconnectFilter.run(instance_of(client, shared_of(self.hub)), None, self._only)
+        base.WebSocketDisconnectFilter.run(instance_of(client, shared_of(self.services)), None, self._only)
 
     def publication(self, publication: Publication) -> None:
         received = Received(publication.channel, publication.message)
-        base.WebSocketConsumerFilter.run(shared_of(self.hub), received, self._only)
+        base.WebSocketConsumerFilter.run(shared_of(self.services), received, self._only)
 
     def _run(self, chain: type[base.FilterBase], client: Client, data: bytes | bytearray) -> None:
         try:
-            chain.run(instance_of(client, shared_of(self.hub)), data, self._only)
+            chain.run(instance_of(client, shared_of(self.services)), data, self._only)
         except Close:
             raise
         except Exception:

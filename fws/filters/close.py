@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import Annotated, Any, NoReturn
 
+from fws import Client, Filter, Help, Publication
 from fws import Close as Closing
-from fws import Filter, Help, Publication
-
-if TYPE_CHECKING:
-    from fws.clients.client import Client
 
 
 class Close(Filter):

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
-from fws import DROP, Filter, Help, Reject
+from fws import DROP, Client, Filter, Help, Reject
 from fws.filters._stored import Lasting
-
-if TYPE_CHECKING:
-    from fws.clients.client import Client
 
 
 class Count(Filter):

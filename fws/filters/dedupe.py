@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from hashlib import sha256
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
-from fws import DROP, Filter, Help
+from fws import DROP, Client, Filter, Help
 from fws.filters._stored import Lasting, text_of
-
-if TYPE_CHECKING:
-    from fws.clients.client import Client
 
 # An id of more bytes than this is stood for by its hash.
 LONGEST = 100

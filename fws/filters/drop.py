@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from fws import DROP, Filter, Publication
+from fws import DROP, Client, Filter, Publication
 from fws.pipeline.outcomes import Drop as Dropped
-
-if TYPE_CHECKING:
-    from fws.clients.client import Client
 
 
 class Drop(Filter):

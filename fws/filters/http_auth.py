@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 from urllib.parse import quote
 
 import msgspec
 from msgspec import Meta
 
-from fws import Duration, Filter, Help
+from fws import Client, Duration, Filter, Help
 from fws.auth.breaker import Breaker
 from fws.auth.credential import Denied, unavailable
 from fws.auth.http import CA, HttpError, Url, ask, trust
 from fws.auth.login import deny
 from fws.pipeline.filter import Setting
-
-if TYPE_CHECKING:
-    from fws.clients.client import Client
 
 MAX_IDENTITY = 64 * 1024
 
@@ -59,7 +56,7 @@ class HttpAuth(Filter):
             client.identity = self._ask(client)
         except Denied as denied:
             if denied.status == 403:  # a 401 counts for every filter
-                self.hub.gate.login_failed(client.address)
+                self.services.login_failed(client.address)
             deny(self, denied)
 
     def _ask(self, client: Client) -> dict[str, Any]:

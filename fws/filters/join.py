@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
-from fws import DROP, Help, Reject
+from fws import DROP, Client, Help, Reject
 from fws.filters._allow import Allow
-
-if TYPE_CHECKING:
-    from fws.clients.client import Client
 
 
 class Join(Allow):

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
-from fws import Filter, Help, Size
+from fws import Client, Filter, Help, Size
 from fws.base.close_codes import INVALID_DATA
 from fws.filters._decoding import decode
 from fws.filters._refusal import Refusing, refuse
-
-if TYPE_CHECKING:
-    from fws.clients.client import Client
 
 
 class Json(Filter):
@@ -39,5 +36,5 @@ class Json(Filter):
                 raise ValueError("this JSON is too large")
             return decode(message)
         except ValueError as error:
-            self.hub.metrics.count("json_refused")
+            self.services.metrics.count("json_refused")
             return refuse(client, self.on_error, INVALID_DATA, str(error))

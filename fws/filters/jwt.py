@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import jwt
 from msgspec import Meta
 
-from fws import Duration, Help, Reject, Secret
+from fws import Client, Duration, Help, Reject, Secret
 from fws.auth.claims import Rules, verify
 from fws.auth.credential import Denied, fingerprint, fresh
 from fws.auth.http import CA, HttpError, Url, ask, trust
@@ -32,8 +32,7 @@ from fws.auth.login import Login, Made, Order, count_refused
 from fws.pipeline.filter import Setting
 
 if TYPE_CHECKING:
-    from fws.clients.client import Client
-    from fws.runtime.timers import Alarm
+    from fws.base.timers import Timer
 
 
 class Jwt(Login):
@@ -182,7 +181,7 @@ class Jwt(Login):
     def _set(self, client: Client, session: _Session, end: float, *, warn: bool) -> None:
         session.cancel()
         left = end - self.wall() - (self.warn if warn else 0.0)
-        session.alarm = self.hub.alarms.at(self.clock() + left, lambda: self._due(client, session, end, warn=warn))
+        session.alarm = self.timers.at(self.clock() + left, lambda: self._due(client, session, end, warn=warn))
 
     def _due(self, client: Client, session: _Session, end: float, *, warn: bool) -> None:
         left = end - self.wall()
@@ -194,7 +193,7 @@ class Jwt(Login):
         elif left > 0:  # the clock on the wall was set back
             self._set(client, session, end, warn=False)
         else:
-            self.hub.metrics.count("logins_expired")
+            self.services.metrics.count("logins_expired")
             client.close(4401, "the token has expired")
 
     def _renew(self, client: Client, message: Any) -> bool:
@@ -208,7 +207,7 @@ class Jwt(Login):
         elif not session.renewing:
             # Its key may have to be fetched, and messages may be served where nothing may wait.
             session.renewing = True
-            self.hub.scheduler.spawn(self._judge, client, session, token)
+            self.services.spawn(self._judge, client, session, token)
         return True
 
     def _judge(self, client: Client, session: _Session, token: str) -> None:
@@ -227,7 +226,7 @@ class Jwt(Login):
             client.close(4000 + refusal.status, refusal.reason)
         except Exception as error:
             # Whether it may stay was to be decided.
-            self.hub.faults.report("message", error, client.id)
+            self.services.report("message", error, client.id)
             client.close(4500, "a filter failed")
         finally:
             session.renewing = False
@@ -247,7 +246,7 @@ class _Session:
     def __init__(self, client: Client) -> None:
         self.identity = client.identity
         self.credential = client.credential
-        self.alarm: Alarm | None = None
+        self.alarm: Timer | None = None
         self.renewing = False
 
     def cancel(self) -> None:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
-from fws import Filter, Help
-
-if TYPE_CHECKING:
-    from fws.clients.client import Client
+from fws import Client, Filter, Help
 
 
 class Leave(Filter):

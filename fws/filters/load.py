@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
-from fws import DROP, Filter, Help, StorageError
+from fws import DROP, Client, Filter, Help, StorageError
 from fws.filters._decoding import MAX_CONTAINERS, brackets, decode
 from fws.filters._stored import named, text_of
-
-if TYPE_CHECKING:
-    from fws.clients.client import Client
 
 
 class Load(Filter):

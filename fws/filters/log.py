@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
-from fws import Filter, Help, Publication, Takes
+from fws import Client, Filter, Help, Publication, Takes
 from fws.filters._shown import shown
-
-if TYPE_CHECKING:
-    from fws.clients.client import Client
 
 logger = logging.getLogger("fws.log")
 # The log shortens its lines to 300 bytes; more of a message than this would only be thrown away.

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
-from fws import Filter, Help, Size
+from fws import Client, Filter, Help, Size
 from fws.base.close_codes import TOO_BIG
 from fws.filters._refusal import Refusing, refuse
 from fws.wire.encoding import json_bytes
-
-if TYPE_CHECKING:
-    from fws.clients.client import Client
 
 
 class MaxMessage(Filter):
@@ -36,6 +33,6 @@ class MaxMessage(Filter):
         else:
             size = len(message if isinstance(message, bytes) else json_bytes(message))
         if size > self.size:
-            self.hub.metrics.count("messages_over_size")
+            self.services.metrics.count("messages_over_size")
             return refuse(client, self.on_excess, TOO_BIG, f"a message has at most {self.size} bytes")
         return None

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
-from fws import DROP, Help, Publication, Reject, Takes
+from fws import DROP, Client, Help, Publication, Reject, Takes
 from fws.filters._allow import Allow
-
-if TYPE_CHECKING:
-    from fws.clients.client import Client
 
 
 class Publish(Allow):

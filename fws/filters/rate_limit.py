@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
-from fws import Close, Filter, Help, Rate, Reject
+from fws import Client, Close, Filter, Help, Rate, Reject
 from fws.base.close_codes import POLICY_VIOLATION
 from fws.filters._addresses import Addresses
 from fws.filters._refusal import Refusing, refuse
-
-if TYPE_CHECKING:
-    from fws.clients.client import Client
 
 # Sums of floating-point seconds are not exact to the last digit.
 SLACK = 1e-9
@@ -72,7 +69,7 @@ class RateLimit(Filter):
         full_at = max(full_at, now) + 1 / self.rate
         wait = full_at - now - self.burst / self.rate
         if wait > SLACK:
-            self.hub.metrics.count("events_over_rate")
+            self.services.metrics.count("events_over_rate")
             return wait
         if by_client:
             state[self] = full_at

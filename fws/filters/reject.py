@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import Annotated, NoReturn
 
-from fws import Filter, Help
+from fws import Client, Filter, Help
 from fws import Reject as Rejection
-
-if TYPE_CHECKING:
-    from fws.clients.client import Client
 
 
 class Reject(Filter):

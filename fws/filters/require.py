@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
-from fws import Filter, Help, Reject, Takes
+from fws import Client, Filter, Help, Reject, Takes
 from fws.base.close_codes import POLICY_VIOLATION
 from fws.filters._refusal import Refusing, refuse
 from fws.pipeline.condition import Condition
-
-if TYPE_CHECKING:
-    from fws.clients.client import Client
 
 
 class Require(Filter):
@@ -43,11 +40,11 @@ class Require(Filter):
 
     def _ask(self, client: Client) -> None:
         if not self.condition.holds(client, None):
-            self.hub.metrics.count("requirements_unmet")
+            self.services.metrics.count("requirements_unmet")
             raise Reject(403, "You may not come in here.")
 
     def message(self, client: Client, message: Any) -> Any:
         if self.condition.holds(client, message):
             return None
-        self.hub.metrics.count("requirements_unmet")
+        self.services.metrics.count("requirements_unmet")
         return refuse(client, self.on_refusal, POLICY_VIOLATION, "not allowed")

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
-from fws import Filter, Help
+from fws import Client, Filter, Help
 from fws.base.close_codes import TOO_BIG
 from fws.filters._refusal import Refusing, refuse
 from fws.pipeline.outcomes import MAX_PARTS, Several
-
-if TYPE_CHECKING:
-    from fws.clients.client import Client
 
 
 class Split(Filter):
@@ -43,6 +40,6 @@ class Split(Filter):
         if not isinstance(items, list):
             return None
         if len(items) > self.max_items:
-            self.hub.metrics.count("lists_over_size")
+            self.services.metrics.count("lists_over_size")
             return refuse(client, self.on_excess, TOO_BIG, f"a list has at most {self.max_items} items")
         return Several(items)

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from fws import Filter
+from fws import Client, Filter
 from fws.filters._shown import shown
 from fws.filters._stdout import MAX_SHOWN, write
-
-if TYPE_CHECKING:
-    from fws.clients.client import Client
 
 
 class StdoutRawdata(Filter):

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
-from fws import DROP, Filter, Help
+from fws import DROP, Client, Filter, Help
 from fws.filters._stored import Lasting, named, text_of
-
-if TYPE_CHECKING:
-    from fws.clients.client import Client
 
 
 class Store(Filter):

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
-from fws import Filter, Help, Publication
+from fws import Client, Filter, Help, Publication
 from fws.filters._shown import shown
 from fws.pipeline.pipeline import Pipeline
-
-if TYPE_CHECKING:
-    from fws.clients.client import Client
 
 
 class Switch(Filter):

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
-from fws import Help, Secret
+from fws import Client, Help, Secret
 from fws.auth.credential import MAX_TOKEN, Denied, fingerprint, fresh
 from fws.auth.login import VARIABLE, Login, Made, Order
 from fws.auth.shared import Known, TokenFile, Tokens
 from fws.filters._watch import Watch
 from fws.pipeline.filter import Setting
-
-if TYPE_CHECKING:
-    from fws.clients.client import Client
 
 
 class Token(Login):

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
-from fws import DROP, Filter, Help, Publication, Takes
+from fws import DROP, Client, Filter, Help, Publication, Takes
 from fws.pipeline.condition import Condition
-
-if TYPE_CHECKING:
-    from fws.clients.client import Client
 
 
 class When(Filter):

@@ -5,18 +5,17 @@ from __future__ import annotations
 import difflib
 import inspect
 import re
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import Any, ClassVar, Final
 
 import msgspec
 
+from fws.base.timers import Timers
 from fws.pipeline.events import BY_NAME, EVENTS, TABLE
-
-if TYPE_CHECKING:
-    from fws.channels.hub import Hub
-    from fws.storages.base import Storage
+from fws.pipeline.interfaces import Hub
+from fws.pipeline.services import Services
+from fws.pipeline.storage import Storage
 
 
 class Setting(msgspec.Struct, frozen=True):
@@ -29,45 +28,6 @@ class Setting(msgspec.Struct, frozen=True):
 
     folder: Path
     environ: Mapping[str, str]
-
-
-class Services:
-    """What the server lends to its filters. One object for all filters of a generation.
-
-    Attributes:
-        hub: this process's clients and channels; set when the server starts.
-        storage: small state that filters share, with Redis among all nodes; set when the server starts.
-        clock: monotonic seconds, for measuring spans.
-        wall: Unix time in seconds, for showing to people.
-    """
-
-    __slots__ = ("_hub", "_storage", "clock", "wall")
-
-    def __init__(self, clock: Callable[[], float] = time.monotonic, wall: Callable[[], float] = time.time) -> None:
-        self._hub: Hub | None = None
-        self._storage: Storage | None = None
-        self.clock = clock
-        self.wall = wall
-
-    @property
-    def hub(self) -> Hub:
-        if self._hub is None:
-            raise RuntimeError("the hub is there once the server has started: use it in hooks, not in __post_init__")
-        return self._hub
-
-    @hub.setter
-    def hub(self, hub: Hub) -> None:
-        self._hub = hub
-
-    @property
-    def storage(self) -> Storage:
-        if self._storage is None:
-            raise RuntimeError("the storage is there once the server has started: use it in hooks")
-        return self._storage
-
-    @storage.setter
-    def storage(self, storage: Storage) -> None:
-        self._storage = storage
 
 
 class Filter(msgspec.Struct, dict=True, weakref=True, eq=False):
@@ -111,8 +71,13 @@ class Filter(msgspec.Struct, dict=True, weakref=True, eq=False):
 
     @property
     def storage(self) -> Storage:
-        """Sets, maps, counters and values that filters share, with Redis among all nodes (`fws.storages.base`)."""
+        """Sets, maps, counters and values that filters share, with Redis among all nodes (`fws.Storage`)."""
         return self.services.storage
+
+    @property
+    def timers(self) -> Timers:
+        """Calls at a time: `self.timers.at(self.clock() + 5, function)`."""
+        return self.services.timers
 
     @classmethod
     def check_event(cls, event: str, options: Mapping[str, Any]) -> None:

@@ -9,10 +9,11 @@ from weakref import WeakValueDictionary
 
 from fws.base.errors import FillError
 from fws.base.tree import leaves, map_leaves
-from fws.pipeline.filter import Filter, Services, Setting
+from fws.pipeline.filter import Filter, Setting
 from fws.pipeline.options import Option
 from fws.pipeline.pipeline import Hook
 from fws.pipeline.placeholder import Template
+from fws.pipeline.services import Services
 
 
 class Templated:

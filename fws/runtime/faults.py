@@ -5,16 +5,28 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from typing import Protocol
 
+from gevent import GreenletExit
 from gevent.exceptions import BlockingSwitchOutError
 
-from fws.base.errors import FillError, StorageError
+from fws.base.errors import Close, FillError, Refusal, Reject, StorageError
 from fws.base.metrics import Metrics
 from fws.base.novelty import Novelty
 from fws.pipeline.results import HookResultError
 from fws.pipeline.traceback import culprit
+from fws.runtime.scheduler import Deadline
 
 logger = logging.getLogger("fws.filters")
+
+
+class Subject(Protocol):
+    """The client to whom something happened."""
+
+    id: str
+
+    def close(self, code: int, reason: str, /) -> None:
+        """Begin the closing handshake."""
 
 
 class Faults:
@@ -26,6 +38,45 @@ class Faults:
         self._metrics = metrics
         # What the storage fails at: nothing but an operator mends it, and every call fails until then.
         self._news = Novelty(clock)
+
+    def settle(self, event: str, error: BaseException, client: Subject | None = None, *, stops: bool = True) -> None:
+        """End an event in which a filter raised. The client stays, and nothing half-processed flows on.
+
+        `Close` ends the connection. A fault is logged once and counted.
+
+        Args:
+            client: to whom it happened; None where no client is concerned.
+            stops: whether what ends a greenlet is raised again. In the event loop nothing ends one, so that a filter
+                that raises `GreenletExit` there is at fault.
+
+        Raises:
+            GreenletExit, Deadline: the greenlet is to end.
+        """
+        if isinstance(error, Close):
+            if client is not None:
+                client.close(error.code, error.reason)
+        elif stops and isinstance(error, GreenletExit | Deadline):
+            raise error
+        else:
+            self.report(event, error, client.id if client is not None else "")
+
+    def refusal(self, error: BaseException, client: Subject) -> BaseException:
+        """What `connect` is refused with when a filter raised there: access fails closed.
+
+        Returns:
+            A Refusal: the filter's own, or the status that stands for what it raised. What ends the greenlet is
+            returned as it is.
+        """
+        if isinstance(error, Refusal | GreenletExit | Deadline):
+            return error
+        if isinstance(error, Close):
+            return Reject(403, error.reason)
+        self.report("connect", error, client.id)
+        if isinstance(error, FillError):
+            return Reject(403, "The request lacks something that this endpoint needs.")
+        if isinstance(error, StorageError):
+            return Reject(503, "What decides about access cannot be asked now.")
+        return Reject(500, "A filter failed.")
 
     def report(self, event: str, error: BaseException, client: str = "") -> None:
         """Log and count one fault.

@@ -1,4 +1,4 @@
-"""The gate: how many connections an address and a user have, how fast they come, and who must wait.
+"""Admission: how many connections an address and a user have, how fast they come, and who must wait.
 
 It knows no socket: addresses and names go in, refusals come out. What is refused is counted under one name a reason.
 """
@@ -22,29 +22,29 @@ RETRY = ("Retry-After", "5")
 _MINUTE = 60.0
 
 
-class Ticket:
+class Lease:
     """What one connection counts for, until it `leave`s."""
 
-    __slots__ = ("_address", "_gate", "_user")
+    __slots__ = ("_address", "_admission", "_user")
 
-    def __init__(self, gate: Gate, address: str) -> None:
-        self._gate = gate
+    def __init__(self, admission: Admission, address: str) -> None:
+        self._admission = admission
         self._address = address
         self._user = ""
 
     def claim(self, user: str) -> None:
         """The connection is this user's, from now on. Raises Refusal when they have too many."""
         if user and not self._user:
-            self._gate.add_user(user)
+            self._admission.add_user(user)
             self._user = user
 
     def leave(self) -> None:
         """The connection has ended. Safe to call twice."""
-        self._gate.forget(self._address, self._user)
+        self._admission.forget(self._address, self._user)
         self._address = self._user = ""
 
 
-class Gate:
+class Admission:
     """Counts for one process.
 
     Args:
@@ -64,7 +64,7 @@ class Gate:
         self._coming = Leaky(rate, max(rate, 1.0), clock)
         self._failing = Leaky(limits.failed_logins, max(limits.failed_logins * _MINUTE, 1.0), clock)
 
-    def enter(self, address: str) -> Ticket:
+    def enter(self, address: str) -> Lease:
         """A connection from this address begins.
 
         Args:
@@ -81,7 +81,7 @@ class Gate:
             if not self._coming.take(key):
                 raise self._refusal("address_connections_over_rate", "Connections from this address come too fast.")
             self._addresses[key] = count + 1
-        return Ticket(self, key)
+        return Lease(self, key)
 
     def check_logins(self, address: str) -> None:
         """Before credentials are looked at. Raises Refusal, 429, when too many of this address were wrong."""

@@ -9,17 +9,20 @@ from __future__ import annotations
 
 import io
 import logging
-from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from gevent import Timeout, socket
 from geventwebsocket.handler import WebSocketHandler
 
-from fws.base.errors import Refusal
+from fws.base.errors import Refusal, phrase
+from fws.base.novelty import Novelty
 from fws.clients.client import Client
 from fws.clients.transport import TlsTransport, Transport, end_tls
 from fws.runtime.scheduler import Deadline, overdue, pause
+from fws.server.arrival import Arrival
 from fws.server.certificates import identity_of, reason_of
+from fws.server.node import Node
+from fws.server.pywsgi import NoInput, RequestHeaders
 from fws.wire.deflate import Agreement, negotiate
 from fws.wire.handshake import check, check_origin, choose_subprotocol, response_headers, wants_upgrade
 from fws.wire.head import Head, HeadReader
@@ -28,7 +31,6 @@ from fws.wire.request import Request
 
 if TYPE_CHECKING:
     from fws.server.certificates import Keeper
-    from fws.server.listener import Arrival, Listener
 
 logger = logging.getLogger("fws.http")
 
@@ -44,6 +46,29 @@ REFUSED_TIMEOUT = 2.0
 _NO_BODY = io.BytesIO()
 
 
+class Front(Protocol):
+    """The listener, as its handlers see it.
+
+    Attributes:
+        node: the process's parts.
+        application: what answers plain HTTP.
+        trusted: networks of proxies whose headers count.
+        proxy_protocol: whether these send PROXY headers.
+        tls: what makes TLS handshakes; None for no TLS.
+        draining: whether upgrades are refused.
+        refusals, failures: which of these were logged lately.
+    """
+
+    node: Node
+    application: Any
+    trusted: Any
+    proxy_protocol: bool
+    tls: Keeper | None
+    draining: bool
+    refusals: Novelty
+    failures: Novelty
+
+
 class Handler(WebSocketHandler):
     """One connection: HTTP requests until one of them becomes a WebSocket.
 
@@ -51,7 +76,7 @@ class Handler(WebSocketHandler):
         filtered: whether filters that may wait have run in its greenlet.
     """
 
-    server: Listener
+    server: Front
     headers_sent: bool
     environ: dict[str, Any]
     socket: Any
@@ -59,7 +84,7 @@ class Handler(WebSocketHandler):
     # The library's own property builds one that takes the application's log handlers away.
     logger = logger
 
-    def __init__(self, sock: Any, arrival: Arrival, server: Listener) -> None:
+    def __init__(self, sock: Any, arrival: Arrival, server: Front) -> None:
         # With a stream of its own (4.6 KB a client) the library would read ahead of our head reader.
         super().__init__(sock, arrival.address, server, rfile=_NO_BODY)
         self._arrival = arrival
@@ -78,10 +103,10 @@ class Handler(WebSocketHandler):
 
     def handle_one_request(self) -> Any:
         """Read one head, answer it. The result is pywsgi's: True for another request, None for the end."""
-        hub = self.server.hub
+        node = self.server.node
         # Absolute, from the accept to the 101: one byte now and then does not extend it. None of this is a
         # socket time-out: a filter in `connect` counts as well.
-        limit = hub.generation.config.limits.handshake_timeout
+        limit = node.limits.handshake_timeout
         refusal = self._arrival.refusal
         self._timeout = Deadline(limit if refusal is None else min(limit, REFUSED_TIMEOUT))
         with self._timeout:
@@ -102,7 +127,7 @@ class Handler(WebSocketHandler):
                     self._timeout.close()
                     self._linger()
             except Deadline:
-                hub.metrics.count("handshake_timeouts")
+                node.context.metrics.count("handshake_timeouts")
                 if not self.headers_sent and self._arrived:
                     self._answer(Refusal(408, "The request took too long."))
                 return None
@@ -129,7 +154,7 @@ class Handler(WebSocketHandler):
             try:
                 source = parse_proxy(self._read_proxy_header())
             except ProxyError as error:
-                server.hub.metrics.count("proxy_errors")
+                server.node.context.metrics.count("proxy_errors")
                 logger.warning("the proxy %s sent %s", self._peer.address or "at the UNIX socket", error)
                 return False
             if source is not None:
@@ -154,9 +179,9 @@ class Handler(WebSocketHandler):
     def _shake(self, tls: Keeper) -> bool:
         """Do the TLS handshake. What does not speak TLS is closed, with no more than a debug line."""
         try:
-            self.socket = tls.shake(self.socket, self.server.hub.scheduler)
+            self.socket = tls.shake(self.socket, self.server.node.context.scheduler)
         except OSError as error:
-            self.server.hub.metrics.count("tls_failures")
+            self.server.node.context.metrics.count("tls_failures")
             logger.debug("no TLS with %s: %s", self._address(), reason_of(error))
             return False
         self._secure = True
@@ -172,7 +197,7 @@ class Handler(WebSocketHandler):
 
         `command` is the request's method as soon as that is known, also when the rest of the head is refused.
         """
-        limits = self.server.hub.generation.config.limits
+        limits = self.server.node.limits
         self.requestline = ""
         reader = HeadReader(limits.max_head, limits.max_head_line, limits.max_headers)
         data = self._rest
@@ -196,14 +221,14 @@ class Handler(WebSocketHandler):
         path, mark, _ = head.target.partition("?")
         self.requestline = f"{head.method} {path}{mark and '?…'} {self.request_version}"
         self.application = self.server.application
-        self.wsgi_input = _NoInput
+        self.wsgi_input = NoInput
         self._upgrades = wants_upgrade(head)
         if self._upgrades:
             self.environ = {}
             return
         tokens = [token.strip().lower() for token in (head.get("connection") or "").split(",")]
         self.close_connection = "close" in tokens or (head.version == "1.0" and "keep-alive" not in tokens)
-        self.headers = _Headers(head)
+        self.headers = RequestHeaders(head)
         self.content_length = 0
         self.environ = self.get_environ()
 
@@ -214,7 +239,7 @@ class Handler(WebSocketHandler):
         """
         self._count(refusal)
         headers = self._headers_of(refusal)
-        lines = [f"HTTP/1.1 {refusal.status} {_phrase(refusal.status)}", *(f"{name}: {text}" for name, text in headers)]
+        lines = [f"HTTP/1.1 {refusal.status} {phrase(refusal.status)}", *(f"{name}: {text}" for name, text in headers)]
         head = "\r\n".join([*lines, "", ""]).encode("latin-1", "replace")
         with Timeout(LINGER, False):
             try:
@@ -236,7 +261,7 @@ class Handler(WebSocketHandler):
 
     def _count(self, refusal: Refusal) -> None:
         """Count a refusal, and log it: whoever sees it in a browser finds its reason in the log, once a minute."""
-        self.server.hub.metrics.count(f"refused_{refusal.status}")
+        self.server.node.context.metrics.count(f"refused_{refusal.status}")
         reason = refusal.advice or refusal.reason
         level = logging.WARNING if refusal.advice else logging.INFO
         if not self.server.refusals.is_new(f"{refusal.status} {reason}"):
@@ -276,44 +301,44 @@ class Handler(WebSocketHandler):
 
     def _admit(self, head: Head) -> Client:
         """The client of an upgrade request that is in order. Raises Refusal."""
-        hub = self.server.hub
-        route = hub.generation.route(head.target.partition("?")[0])
+        node = self.server.node
+        route = node.generation.route(head.target.partition("?")[0])
         if route is None:
             raise Refusal(404, "There is no endpoint at this path.")
         endpoint, params = route
-        source, gate = self._source, hub.gate
-        if self._arrival.ticket is None:
-            self._arrival.ticket = gate.enter(source.address)
-        ticket = self._arrival.ticket
-        gate.check_logins(source.address)
+        source, admission = self._source, node.admission
+        if self._arrival.lease is None:
+            self._arrival.lease = admission.enter(source.address)
+        lease = self._arrival.lease
+        admission.check_logins(source.address)
         secure = self._secure if source.secure is None else source.secure
         try:
             check_origin(head, endpoint.origins, secure=secure, host=source.host)
         except Refusal:
-            hub.metrics.count("origins_refused")
+            node.context.metrics.count("origins_refused")
             raise
         subprotocol = choose_subprotocol(head, endpoint.settings.subprotocols)
         offers = head.get("sec-websocket-extensions")
         if endpoint.settings.compression and offers is not None:
             # An idle client keeps no window: that would be 40 KiB, ten times what all else takes.
             self._agreement = negotiate(offers, client_no_context_takeover=True)
-        client = Client(endpoint, Request(head, params, self._address()), hub, subprotocol or "")
+        client = Client(endpoint, Request(head, params, self._address()), node, subprotocol or "")
         if self._secure:
             client.identity = identity_of(self.socket)
         self.filtered = endpoint.connect.waits
         try:
             client.connect()
         except Deadline:
-            hub.metrics.count("handshake_timeouts")
+            node.context.metrics.count("handshake_timeouts")
             advice = f"the connect pipeline took longer than handshake_timeout at {client.path[:100]}"
             raise Refusal(503, "The server took too long to decide.", advice=advice) from None
         except Refusal as refusal:
             if refusal.status == 401:
-                gate.login_failed(source.address)
+                admission.login_failed(source.address)
             raise
         if client.is_in and client.identity is not None:
             try:
-                ticket.claim(str(client.identity.get("user") or ""))
+                lease.claim(str(client.identity.get("user") or ""))
             except Refusal:
                 client.disconnect()
                 raise
@@ -333,7 +358,7 @@ class Handler(WebSocketHandler):
         """Refuse a request that could be read: pywsgi sends the answer."""
         self.close_connection = self._refused = True
         self._count(refusal)
-        self.start_response(f"{refusal.status} {_phrase(refusal.status)}", self._headers_of(refusal))
+        self.start_response(f"{refusal.status} {phrase(refusal.status)}", self._headers_of(refusal))
         return [self._body_of(refusal)]
 
     def start_response(self, status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
@@ -372,8 +397,8 @@ class Handler(WebSocketHandler):
         """
         client: Client = self.websocket
         client_socket, self.socket = self.socket, None
-        transport = (TlsTransport if self._secure else Transport)(client_socket, self._arrival.ticket)
-        self._arrival.ticket = None
+        transport = (TlsTransport if self._secure else Transport)(client_socket, self._arrival.lease)
+        self._arrival.lease = None
         client.open(transport, self._switching, self._agreement, self._rest)
         del self.websocket
 
@@ -390,7 +415,7 @@ class Handler(WebSocketHandler):
         """Whatever a response raised. A peer that is gone or too slow is normal life; the rest is ours."""
         self.close_connection = True
         if error is self._timeout or isinstance(error, OSError):
-            self.server.hub.metrics.count("responses_cut")
+            self.server.node.context.metrics.count("responses_cut")
             return
         logger.error("%s failed: %s: %s", self.requestline, kind.__name__, error, extra={"error": error})
         self._send_error_response_if_possible(500)
@@ -416,42 +441,9 @@ class Handler(WebSocketHandler):
         return self._source.address
 
 
-class _Headers:
-    """A checked head in the form of `http.client.HTTPMessage`, as far as pywsgi asks."""
-
-    def __init__(self, head: Head) -> None:
-        self._head = head
-        self.typeheader = head.get("content-type")
-
-    @property
-    def headers(self) -> list[str]:
-        return [f"{name}: {value}" for name in self._head.headers for value in self._head.all(name)]
-
-    def get(self, name: str, default: str | None = None) -> str | None:
-        value = self._head.get(name.lower())
-        return default if value is None else value
-
-    getheader = get
-
-
-class _NoInput:
-    """Stands where pywsgi has the request body to read away."""
-
-    @staticmethod
-    def _discard() -> None:
-        """There is none."""
-
-
 def _going_away() -> Refusal:
     return Refusal(503, "The server is going away.", [("Retry-After", "5")])
 
 
 def _sentence(refusal: Refusal) -> bytes:
     return f"{refusal.reason}\n".encode()
-
-
-def _phrase(status: int) -> str:
-    try:
-        return HTTPStatus(status).phrase
-    except ValueError:
-        return "Refused"

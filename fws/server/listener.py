@@ -12,13 +12,14 @@ from gevent.pywsgi import WSGIServer
 from fws.base.errors import Refusal
 from fws.base.novelty import Novelty
 from fws.runtime.greenlets import Crew
-from fws.server.admission import RETRY, Ticket
+from fws.server.admission import RETRY
+from fws.server.arrival import Arrival
 from fws.server.handler import Handler
 from fws.wire.proxy import normal, parse_networks
 
 if TYPE_CHECKING:
-    from fws.channels.hub import Hub
     from fws.server.certificates import Keeper
+    from fws.server.node import Node
     from fws.workers.scoreboard import Seat
 
 logger = logging.getLogger("fws.http")
@@ -30,27 +31,6 @@ EAGER = 0.005
 # When all places are taken, so many at a time are told so. Who comes meanwhile waits in the listening socket.
 REFUSED = 16
 FULL_PAUSE = 0.05
-
-
-class Arrival:
-    """An accepted connection.
-
-    Attributes:
-        address: the peer's.
-        ticket: what it counts for at the gate; None where that is not known yet, or the client has it.
-        refusal: what its first request is answered with; None when it may come in.
-    """
-
-    __slots__ = ("address", "refusal", "ticket")
-
-    def __init__(self, address: str) -> None:
-        self.address = address
-        self.ticket: Ticket | None = None
-        self.refusal: Refusal | None = None
-
-    def leave(self) -> None:
-        if self.ticket is not None:
-            self.ticket.leave()
 
 
 class Listener(WSGIServer):
@@ -73,7 +53,7 @@ class Listener(WSGIServer):
         self,
         listener: Any,
         application: Callable[..., Any],
-        hub: Hub,
+        node: Node,
         capacity: int,
         seat: Seat | None = None,
         tls: Keeper | None = None,
@@ -89,14 +69,15 @@ class Listener(WSGIServer):
             error_log=logger,
             environ=environ,
         )
-        self.hub = hub
+        self.node = node
+        self._hub = node.hub
         self.tls = tls
-        config = hub.generation.config.server
+        config = node.generation.config.server
         self.trusted = parse_networks(config.trusted_proxies)
         self.proxy_protocol = config.proxy_protocol
         # Refusals, and plain requests that failed, that were logged lately: apart, so that a robot that asks for files
         # that do not exist hides no refusal.
-        clock = hub.generation.services.clock
+        clock = node.context.clock
         self.refusals, self.failures = Novelty(clock), Novelty(clock)
         self.draining = False
         self.arriving = 0
@@ -108,7 +89,7 @@ class Listener(WSGIServer):
     @property
     def connections(self) -> int:
         """Those that are open."""
-        return self.arriving + len(self.hub.clients)
+        return self.arriving + len(self._hub.clients)
 
     def handle(self, sock: Any, arrival: Arrival) -> bool:
         """Serve a connection up to the 101 or its end. Whether the greenlet may be used again."""
@@ -137,7 +118,7 @@ class Listener(WSGIServer):
         except OSError as error:
             if self.is_fatal_error(error):
                 raise
-            self.hub.metrics.count("accept_failures")
+            self.node.context.metrics.count("accept_failures")
             logger.error("cannot accept connections: %s", error.strerror)
             self._rest(0.1)
             return None
@@ -157,11 +138,11 @@ class Listener(WSGIServer):
         arrival = Arrival(address)
         try:
             if self.connections >= self._capacity:
-                self.hub.metrics.count("clients_over_limit")
+                self.node.context.metrics.count("clients_over_limit")
                 logger.warning("there are %d connections, and no place for more", self._capacity)
                 raise Refusal(503, "The server is full.", [RETRY])
             if address not in self.trusted:
-                arrival.ticket = self.hub.gate.enter(address)
+                arrival.lease = self.node.admission.enter(address)
         except Refusal as refusal:
             if self._refused >= REFUSED:
                 return None

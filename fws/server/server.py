@@ -15,24 +15,16 @@ from gevent.event import Event
 from fws.base.close_codes import GOING_AWAY
 from fws.base.errors import StartError
 from fws.base.log import FoldingHandler
-from fws.base.metrics import Metrics
-from fws.brokers.base import Broker
-from fws.brokers.memory import MemoryBroker
-from fws.brokers.redis import RedisBroker
-from fws.channels.hub import Hub
 from fws.clients.sweeper import Sweeper
 from fws.compiler.generation import Generation
 from fws.config import Tcp, Unix
 from fws.pipeline.traceback import culprit
-from fws.redis.connector import Link
 from fws.runtime.watchdog import Watchdog
 from fws.server.certificates import LOOK, Keeper
 from fws.server.listener import Listener
+from fws.server.node import Node
 from fws.server.sockets import bound, listen, remove_socket_file
 from fws.server.web import Web
-from fws.storages.base import Storage
-from fws.storages.memory import MemoryStorage
-from fws.storages.redis import RedisStorage
 from fws.workers.heartbeat import ORPHAN_DRAIN, Pulse
 from fws.workers.scoreboard import BEAT
 
@@ -83,9 +75,9 @@ class Server:
     ) -> None:
         self.generation = generation
         self.address = address
-        metrics = Metrics()
-        self.hub = Hub(generation, metrics, broker=broker_of(generation, metrics))
-        generation.services.storage = storage_of(generation)
+        self.node = Node(generation)
+        self._hub = self.node.hub
+        self._context = self.node.context
         self._log = log
         self._pulse = pulse
         self._tls = tls
@@ -118,26 +110,26 @@ class Server:
             self._greenlets.append(gevent.spawn(self._beat, pulse))
         seat = pulse.seat if pulse is not None else None
         capacity = capacity_of(self.generation.config.limits.clients)
-        self._listener = Listener(listener, self._web, self.hub, capacity, seat, self._tls)
+        self._listener = Listener(listener, self._web, self.node, capacity, seat, self._tls)
         self.address = bound(self.address, listener)
-        self.hub.start()
+        self._hub.start()
         try:
             self.generation.start()
         except BaseException as error:  # a user's filter may raise anything
             listener.close()
             self.generation.stop()
-            self.hub.broker.stop(0)
+            self.node.broker.stop(0)
             where = culprit(error.__traceback__) or "a filter"
             raise StartError(f"{where} failed to start: {type(error).__name__}: {error}") from error
         # What is loaded by now stays: the collector need not look at it again, which is 3 ms of each full pass.
         gc.collect()
         gc.freeze()
-        tasks = (Sweeper(self.hub).run, self._settle_log, self._tell_counts)
+        tasks = (Sweeper(self._hub, self._context).run, self._settle_log, self._tell_counts)
         self._greenlets += [gevent.spawn(task) for task in tasks]
         if self._tls is not None:
             self._greenlets.append(gevent.spawn(self._look_at_certificates, self._tls))
         max_block = self.generation.config.limits.max_block
-        self._watchdog = Watchdog(max_block, self.hub.metrics, self._tell_of_block)
+        self._watchdog = Watchdog(max_block, self._context.metrics, self._tell_of_block)
         self._watchdog.start()
         self._listener.start()
         if pulse is not None:
@@ -159,10 +151,10 @@ class Server:
     def health(self) -> dict[str, Any]:
         """What `/healthz` shows."""
         draining = self._listener is not None and self._listener.draining
-        clients = len(self.hub.clients)
+        clients = len(self._hub.clients)
         if draining:
             return {"status": "draining", "clients": clients}
-        if (reason := self.hub.broker.health()) is not None:
+        if (reason := self.node.broker.health()) is not None:
             return {"status": "degraded", "reason": reason, "clients": clients}
         return {"status": "ok", "clients": clients}
 
@@ -177,7 +169,7 @@ class Server:
         if self._pulse is not None and self._pulse.orphaned:
             logger.error("the supervisor is gone")
             limit = min(limit, ORPHAN_DRAIN)
-        clock = self.generation.services.clock
+        clock = self._context.clock
         end = clock() + limit
         last_words = min(LAST_WORDS, limit / 4)
         listener = self._listener
@@ -190,7 +182,7 @@ class Server:
                 while listener.arriving and clock() < end - limit + min(ARRIVE, limit / 4):
                     gevent.sleep(0.02)
             listener.draining = True
-        clients = self.hub.everybody()
+        clients = self._hub.everybody()
         logger.info("going away: %d clients to tell, at most %g s", len(clients), limit)
         if self._pulse is None and self._given is None:
             remove_socket_file(self.address)
@@ -200,19 +192,19 @@ class Server:
                 client.close(GOING_AWAY, "the server is going away")
             if start + DRAIN_SLICE < len(clients):
                 gevent.sleep(spread * DRAIN_SLICE / len(clients))
-        while self.hub.busy and clock() < end - 2 * last_words:
+        while self._hub.busy and clock() < end - 2 * last_words:
             gevent.sleep(0.02)
-        if self.hub.busy:
-            logger.warning("%d clients did not leave in time", self.hub.busy)
-            for client in self.hub.everybody():
+        if self._hub.busy:
+            logger.warning("%d clients did not leave in time", self._hub.busy)
+            for client in self._hub.everybody():
                 client.kill()
-            while self.hub.busy and clock() < end - last_words:
+            while self._hub.busy and clock() < end - last_words:
                 gevent.sleep(0.02)
         with gevent.Timeout(last_words, False):
             for failure in self.generation.stop():
-                self.hub.faults.report("stop", failure)
+                self._context.faults.report("stop", failure)
         # Mostly there is much time left; after stuck filters a little, which is enough for a Redis that answers.
-        self.hub.broker.stop(min(LAST_PUBLICATIONS, max(end - clock(), 0.1)))
+        self.node.broker.stop(min(LAST_PUBLICATIONS, max(end - clock(), 0.1)))
         gevent.killall(self._greenlets, block=False)
         if self._watchdog is not None:
             self._watchdog.stop()
@@ -266,41 +258,9 @@ class Server:
             self._tell_what_was_counted()
 
     def _tell_what_was_counted(self) -> None:
-        news = self.hub.metrics.news()
+        news = self._context.metrics.news()
         if news:
             logger.info("counted: %s", news)
-
-
-def link_of(generation: Generation) -> Link | None:
-    """The way to the Redis that `[redis] url` names, if it does."""
-    config = generation.config
-    settings = config.redis
-    return Link(settings.url, (config.folder / settings.ca) if settings.ca else "") if settings.url else None
-
-
-def storage_of(generation: Generation) -> Storage:
-    """Where filters keep what they share: Redis where there is one, else this process."""
-    link = link_of(generation)
-    if link is None:
-        return MemoryStorage(generation.services.clock)
-    return RedisStorage(link, generation.config.redis.prefix, generation.services.clock)
-
-
-def broker_of(generation: Generation, metrics: Metrics) -> Broker:
-    """What carries publications: Redis where `[redis] url` names one, else plain calls."""
-    link = link_of(generation)
-    if link is None:
-        return MemoryBroker()
-    settings = generation.config.redis
-    return RedisBroker(
-        link,
-        prefix=settings.prefix,
-        subscribe=settings.subscribe,
-        buffer=settings.buffer,
-        largest=settings.max_message,
-        metrics=metrics,
-        clock=generation.services.clock,
-    )
 
 
 def capacity_of(clients: int) -> int:

@@ -8,7 +8,7 @@ from heapq import heapify, heappop, heappush
 from typing import Any, TypeVar
 
 from fws.base.errors import StorageError
-from fws.storages.base import MAX_ANSWER, MAX_ITEMS, check
+from fws.pipeline.storage import MAX_ANSWER, MAX_ITEMS, check
 
 # Bytes in all; beyond that nothing new is taken.
 MAX_BYTES = 64 * 1024 * 1024

@@ -14,8 +14,8 @@ from gevent.lock import BoundedSemaphore
 from redis.exceptions import RedisClusterException
 
 from fws.base.errors import StorageError
+from fws.pipeline.storage import MAX_ANSWER, MAX_ITEMS, MAX_VALUE, check
 from fws.redis.connector import CONNECTIONS, FREE, Link, reason
-from fws.storages.base import MAX_ANSWER, MAX_ITEMS, MAX_VALUE, check
 
 logger = logging.getLogger("fws.redis")
 

@@ -11,6 +11,7 @@ import gevent
 import pytest
 
 from fws.channels.channel import CHUNK, Channel, Entry
+from fws.channels.formats import PLAIN
 from fws.clients.outbox import Outbox
 from fws.clients.transport import Transport
 from fws.pipeline.publication import Publication
@@ -20,7 +21,7 @@ from fws.wire.frames import TEXT, encode
 class Member:
     """What a channel sees of a plain client, and the peer's end of its socket."""
 
-    kind = 0
+    format = PLAIN
 
     def __init__(self, ours: socket.socket, theirs: socket.socket) -> None:
         theirs.setblocking(False)

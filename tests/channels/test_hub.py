@@ -178,7 +178,7 @@ def test_what_is_published_without_end_is_dropped_and_counted(harness: Harness) 
             harness.hub.publish("all", "x" * CROWDED)
 
     in_hub(publish)
-    dropped = harness.hub.metrics["publications_dropped"]
+    dropped = harness.metrics["publications_dropped"]
     assert dropped >= FULL // CROWDED - 1
     assert len(harness.sent(client)) == 2 * FULL // CROWDED - dropped
 
@@ -335,7 +335,7 @@ def test_a_slow_member_is_closed_with_1013_and_the_others_get_everything(tmp_pat
     for number in range(30):
         harness.hub.publish("all", f"{number}" * 1000)
     assert len(harness.sent(fast)) == 30
-    assert harness.hub.metrics["slow_consumers"] == 1
+    assert harness.metrics["slow_consumers"] == 1
     harness.peers[slow].wire.drain()
     assert harness.closed(slow) == (1013, "too slow")
 
@@ -404,7 +404,7 @@ def test_a_deliver_pipeline_that_waits_holds_up_its_own_client_alone(tmp_path: P
         harness.hub.publish("all", "x" * 1000)
         harness.settle()
     assert len(harness.sent(fast)) == 30
-    assert harness.hub.metrics["slow_consumers"] == 1
+    assert harness.metrics["slow_consumers"] == 1
     assert harness.closed(slow) == (1013, "too slow")
 
 

@@ -32,7 +32,7 @@ def harness(tmp_path: Path) -> Harness:
 
 def sweep(harness: Harness, seconds: float) -> None:
     """Time passes, and the sweeper sees it pass."""
-    sweeper = Sweeper(harness.hub)
+    sweeper = Sweeper(harness.hub, harness.node.context)
     for _ in range(round(seconds / TICK)):
         harness.clock.advance(TICK)
         sweeper.sweep(harness.clock.now)
@@ -61,7 +61,7 @@ def test_gone_10_seconds_after_an_unanswered_ping(harness: Harness) -> None:
     assert not harness.peers[client].wire.aborted
     sweep(harness, 0.5)
     assert harness.peers[client].wire.aborted
-    assert (client.close_code, harness.hub.metrics["ping_timeouts"]) == (1006, 1)
+    assert (client.close_code, harness.metrics["ping_timeouts"]) == (1006, 1)
 
 
 def test_messages_are_no_answer_to_a_ping(harness: Harness) -> None:
@@ -128,7 +128,7 @@ def test_after_close_timeout_nothing_more_is_decoded(harness: Harness) -> None:
     sweep(harness, 5)
     assert harness.peers[client].wire.aborted
     harness.arrive(client, b"\xff\xff")
-    assert harness.hub.metrics["protocol_errors"] == 0
+    assert harness.metrics["protocol_errors"] == 0
 
 
 @pytest.mark.parametrize("code", [0, 999, 1004, 1005, 1006, 1015, 2000, 5000, -1])
@@ -285,7 +285,7 @@ def test_who_sends_too_many_messages_is_read_no_faster(tmp_path: Path) -> None:
     while len(got := harness.sent(client)) == 0:
         harness.clock.advance(0.1)
     assert got == [str(number) for number in range(11, 31)]
-    assert harness.hub.metrics["throttles"] >= 1
+    assert harness.metrics["throttles"] >= 1
     harness.client_says(client, "more")
     assert harness.sent(client) == []
     harness.clock.advance(5)
@@ -304,7 +304,7 @@ def test_who_sends_too_many_bytes_is_read_no_faster(tmp_path: Path, stages: str)
     harness.client_says(client, message, message, message, message, message)
     assert len(harness.sent(client)) == 3
     began = harness.clock.now
-    sweeper = Sweeper(harness.hub)
+    sweeper = Sweeper(harness.hub, harness.node.context)
     total = 3
     while total < 5:
         harness.clock.advance(0.1)
@@ -326,4 +326,4 @@ def test_who_says_nothing_for_too_long_is_closed(tmp_path: Path) -> None:
     harness.arrive(client, PONG)
     sweep(harness, 2)
     assert harness.closed(client) == (1008, "no message for too long")
-    assert harness.hub.metrics["idle_timeouts"] == 1
+    assert harness.metrics["idle_timeouts"] == 1

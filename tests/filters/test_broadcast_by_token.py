@@ -50,7 +50,7 @@ def test_a_storage_that_fails_leaves_the_client_where_it_was(server: Harness) ->
     server.client_says(client, "token:blue", "hello")
     assert server.sent(client) == ["hello"]
     assert client.channels == {"token:red"}
-    assert server.hub.metrics["storage_faults"] == 1
+    assert server.metrics["storage_faults"] == 1
 
 
 class Away(MemoryStorage):

@@ -122,7 +122,7 @@ def test_users_transport_and_queue(server: Harness) -> None:
     says(server, client, "others", "queue")
     assert server.sent(other) == [b"\xff"]
     assert seen()[-1] == (sorted([client.id, other.id]), "queued")
-    users = shared_of(server.hub).users
+    users = shared_of(server.generation.services).users
     assert set(users) == {client.id, other.id}
     assert users[client.id] is users[client.id]
     says(server, client, "close")
@@ -168,7 +168,7 @@ def test_who_leaves_meanwhile_ends_no_loop_over_users(server: Harness) -> None:
     """Clients come and go while a filter waits, for Redis for one."""
     first, second = server.connect(), server.connect()
     met = []
-    for name, user in shared_of(server.hub).users.items():
+    for name, user in shared_of(server.generation.services).users.items():
         met.append((name, user.id))
         if len(met) == 1:
             server.leave(second)

@@ -30,7 +30,7 @@ def test_what_is_no_json_is_dropped(tmp_path: Path, bad: str | bytes) -> None:
     client = server.connect()
     server.client_says(client, bad, "1")
     assert server.sent(client) == ["1"]
-    assert (server.faults, server.hub.metrics["json_refused"]) == (0, 1)
+    assert (server.faults, server.metrics["json_refused"]) == (0, 1)
 
 
 def test_or_answered(tmp_path: Path) -> None:

@@ -155,7 +155,7 @@ def test_a_fault_in_what_decides_about_a_fresh_token_ends_the_connection(tmp_pat
 
     client.when_renewed(fail)
     assert renew(server, client) == (4500, "a filter failed")
-    assert server.hub.metrics["filter_faults"] == 1
+    assert server.metrics["filter_faults"] == 1
 
 
 @pytest.mark.parametrize("sub", [None, "", True, 1.5, ["ann"], 10**100])

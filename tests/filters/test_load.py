@@ -51,7 +51,7 @@ def test_what_is_too_large_to_be_read_as_json_ends_the_event(tmp_path: Path) -> 
         client = server.connect()
         server.client_says(client, '{"name":"a"}')
         assert server.sent(client) == []
-        assert (server.faults, server.hub.metrics["storage_faults"]) == (0, 1)
+        assert (server.faults, server.metrics["storage_faults"]) == (0, 1)
 
 
 def test_what_is_nested_too_deep_stays_text(tmp_path: Path) -> None:

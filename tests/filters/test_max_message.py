@@ -15,7 +15,7 @@ def test_up_to_the_size_messages_flow_and_above_it_the_connection_ends(tmp_path:
     assert server.sent(client) == ["1234", b"1234", "éé"]
     server.client_says(client, "12345")
     assert server.closed(client) == (1009, "a message has at most 4 bytes")
-    assert server.hub.metrics["messages_over_size"] == 1
+    assert server.metrics["messages_over_size"] == 1
 
 
 @pytest.mark.parametrize("message", ["ééé", b"12345", "€€"])

@@ -19,7 +19,7 @@ def test_a_burst_passes_and_then_the_rate(tmp_path: Path) -> None:
     client = server.connect()
     server.client_says(client, "1", "2", "3", "4", "5")
     assert server.sent(client) == ["1", "2", "3"]
-    assert server.hub.metrics["events_over_rate"] == 2
+    assert server.metrics["events_over_rate"] == 2
     server.clock.advance(0.1)
     server.client_says(client, "6", "7")
     assert server.sent(client) == ["6"]

@@ -62,7 +62,7 @@ def test_a_list_that_is_too_long_is_not_split_at_all(tmp_path: Path) -> None:
     client = server.connect()
     server.client_says(client, "[1,2,3]", "[1,2]")
     assert server.sent(client) == ["1", "2"]
-    assert server.hub.metrics["lists_over_size"] == 1
+    assert server.metrics["lists_over_size"] == 1
     server = server_of(tmp_path, "split max_items=2 on_excess=reply")
     client = server.connect()
     server.client_says(client, "[1,2,3]")
@@ -98,7 +98,7 @@ case = {}
     assert not client.closing
     server.client_says(client, str({"items": [*lists, *lists]}).replace("'", '"'))
     assert server.closed(client) == (1009, "one message becomes at most 1000")
-    assert server.hub.metrics["parts_over_limit"] == 1
+    assert server.metrics["parts_over_limit"] == 1
     assert len(server.sent(client)) < 1000
 
 

@@ -43,7 +43,7 @@ def test_a_storage_that_holds_something_else_ends_the_event_and_is_counted(tmp_p
     client = server.connect()
     server.client_says(client, "hello")
     assert server.sent(client) == []
-    assert server.hub.metrics["storage_faults"] == 1
+    assert server.metrics["storage_faults"] == 1
     assert server.closed(client) is None
 
 
@@ -55,7 +55,7 @@ def test_what_fails_for_each_message_is_told_once_a_minute(tmp_path: Path, caplo
     server.clock.advance(60)
     server.client_says(client, "four")
     assert len(caplog.records) == 2
-    assert server.hub.metrics["storage_faults"] == 4
+    assert server.metrics["storage_faults"] == 4
     # Nor does a client that has a say in the key fill the log.
     for number in range(100):
         server.storage.set(f"taken{number}", "a plain value")

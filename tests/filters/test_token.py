@@ -153,7 +153,7 @@ def test_who_says_nothing_goes_after_auth_timeout(server: Harness) -> None:
     assert server.closed(client) == (4401, "no token in time")
     server.leave(client)
     assert server.hub.busy == 0
-    assert len(server.hub.alarms) == 0
+    assert len(server.node.context.timers) == 0
     other = server.connect("/tea")
     server.client_says(other, ANN)
     server.pass_time(20)

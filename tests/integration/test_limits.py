@@ -26,7 +26,7 @@ class Counts(Filter):
     waits = False
 
     def connect(self, client):
-        client.send(self.hub.metrics.all())
+        client.send(self.services.metrics.all())
 """
 
 

@@ -194,7 +194,7 @@ def test_a_guard_that_does_not_raise_admits_nobody(
         server.connect("/ann")
     assert refused.value.status == 500
     assert not server.hub.clients
-    assert server.hub.metrics["filter_faults"] == 1
+    assert server.metrics["filter_faults"] == 1
     (record,) = caplog.records
     assert "connect failed in pipelines.guard.Guard.connect (guard.py:9) for client" in record.message
     assert "it returned " in record.message

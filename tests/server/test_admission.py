@@ -1,4 +1,4 @@
-"""The gate: who is counted under which name, who is refused, and that nothing is remembered for ever."""
+"""The admission: who is counted under which name, who is refused, and that nothing is remembered for ever."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from fws.base.errors import Refusal
 from fws.base.metrics import Metrics
 from fws.config import Limits
 from fws.server import admission as module
-from fws.server.admission import Gate, Leaky, Ticket
+from fws.server.admission import Admission, Leaky, Lease
 from tests.support import Clock
 
 
-def gate(**limits: Any) -> tuple[Gate, Metrics, Clock]:
+def admission(**limits: Any) -> tuple[Admission, Metrics, Clock]:
     metrics, clock = Metrics(), Clock(1000.0)
-    return Gate(Limits(**limits), metrics, clock), metrics, clock
+    return Admission(Limits(**limits), metrics, clock), metrics, clock
 
 
 def refused(call: Any, *arguments: Any) -> Refusal:
@@ -28,7 +28,7 @@ def refused(call: Any, *arguments: Any) -> Refusal:
 
 
 def test_an_address_has_so_many_connections_and_gets_another_when_one_ends() -> None:
-    door, metrics, _ = gate(clients_per_address=2)
+    door, metrics, _ = admission(clients_per_address=2)
     first, _ = door.enter("192.0.2.1"), door.enter("192.0.2.1")
     refused(door.enter, "192.0.2.1")
     door.enter("192.0.2.2")
@@ -40,24 +40,24 @@ def test_an_address_has_so_many_connections_and_gets_another_when_one_ends() -> 
 
 
 def test_a_site_with_ipv6_is_one_address() -> None:
-    door, _, _ = gate(clients_per_address=1)
+    door, _, _ = admission(clients_per_address=1)
     door.enter("2001:db8:0:1::1")
     refused(door.enter, "2001:db8:0:1:ffff::2")
     door.enter("2001:db8:0:2::1")
 
 
 def test_ones_own_networks_and_unix_sockets_are_not_counted_unless_asked_for() -> None:
-    door, _, _ = gate(clients_per_address=1)
+    door, _, _ = admission(clients_per_address=1)
     for address in ("127.0.0.1", "::1", "10.1.2.3", "192.168.1.1", "fd00::1", ""):
         door.enter(address)
         door.enter(address)
-    strict, _, _ = gate(clients_per_address=1, exempt=[])
+    strict, _, _ = admission(clients_per_address=1, exempt=[])
     strict.enter("127.0.0.1")
     refused(strict.enter, "127.0.0.1")
 
 
 def test_connections_come_at_a_rate_with_a_seconds_worth_at_once() -> None:
-    door, metrics, clock = gate(connections_per_address=5.0)
+    door, metrics, clock = admission(connections_per_address=5.0)
     for _ in range(5):
         door.enter("192.0.2.1").leave()
     refused(door.enter, "192.0.2.1")
@@ -69,7 +69,7 @@ def test_connections_come_at_a_rate_with_a_seconds_worth_at_once() -> None:
 
 
 def test_failed_logins_shut_the_address_out_for_a_while() -> None:
-    door, metrics, clock = gate(failed_logins=3 / 60)
+    door, metrics, clock = admission(failed_logins=3 / 60)
     for _ in range(3):
         door.check_logins("192.0.2.1")
         door.login_failed("192.0.2.1")
@@ -81,7 +81,7 @@ def test_failed_logins_shut_the_address_out_for_a_while() -> None:
 
 
 def test_a_user_has_so_many_connections_from_wherever() -> None:
-    door, metrics, _ = gate(clients_per_user=2)
+    door, metrics, _ = admission(clients_per_user=2)
     tickets = [door.enter(f"192.0.2.{number}") for number in range(3)]
     tickets[0].claim("ann")
     tickets[0].claim("ann")
@@ -94,8 +94,8 @@ def test_a_user_has_so_many_connections_from_wherever() -> None:
 
 
 def test_nothing_is_left_when_all_have_gone() -> None:
-    door, _, clock = gate()
-    tickets: list[Ticket] = []
+    door, _, clock = admission()
+    tickets: list[Lease] = []
     for number in range(500):
         tickets.append(door.enter(f"198.51.{number // 250}.{number % 250}"))
         tickets[-1].claim(f"user {number}")

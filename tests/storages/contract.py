@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from fws.base.errors import StorageError
-from fws.storages.base import MAX_ANSWER, MAX_ITEMS, MAX_KEY, MAX_VALUE, Storage
+from fws.pipeline.storage import MAX_ANSWER, MAX_ITEMS, MAX_KEY, MAX_VALUE, Storage
 
 
 class Contract:

@@ -19,8 +19,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fws.base.errors import StorageError
+from fws.pipeline.storage import MAX_VALUE
 from fws.redis.connector import CONNECTIONS, Link
-from fws.storages.base import MAX_VALUE
 from fws.storages.memory import MemoryStorage
 from fws.storages.redis import RedisStorage
 from tests.integration.conftest import ROOT

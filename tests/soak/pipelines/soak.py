@@ -64,6 +64,6 @@ class Census(Filter):
                 "greenlets": alive,
                 "clients": len(self.hub.everybody()),
                 "channels": len(self.hub.channels()),
-                "counters": self.hub.metrics.all(),
+                "counters": self.services.metrics.all(),
             }
         )

@@ -1,0 +1,71 @@
+"""How a group of members receives publications: one object for all that get the same bytes.
+
+A channel encodes each batch once for every format among its members. A client protocol adds a format of its own.
+"""
+
+from __future__ import annotations
+
+from fws.pipeline.publication import Publication
+from fws.wire.encoding import compressed
+from fws.wire.frames import encode
+
+
+class Format:
+    """Encodes a publication for a group of members.
+
+    Attributes:
+        each: whether every member takes each publication by itself, as its endpoint has a `deliver` pipeline. Nothing
+            is encoded for such a format.
+    """
+
+    __slots__ = ()
+
+    each = False
+
+    def encode(self, publication: Publication, opcode: int, payload: bytes) -> bytes:
+        """Return one whole frame of a publication, whose message is `payload`."""
+        raise NotImplementedError
+
+
+class Plain(Format):
+    """Frames without compression."""
+
+    __slots__ = ()
+
+    def encode(self, publication: Publication, opcode: int, payload: bytes) -> bytes:
+        return encode(opcode, payload)
+
+
+class Compressed(Format):
+    """Frames compressed with permessage-deflate (RFC 7692).
+
+    Args:
+        bits: the window that the members agreed to.
+    """
+
+    __slots__ = ("_bits",)
+
+    def __init__(self, bits: int) -> None:
+        self._bits = bits
+
+    def encode(self, publication: Publication, opcode: int, payload: bytes) -> bytes:
+        return compressed(opcode, payload, self._bits)
+
+
+class Each(Format):
+    """No frames: each member takes each publication by itself."""
+
+    __slots__ = ()
+
+    each = True
+
+
+PLAIN = Plain()
+EACH = Each()
+# By window: RFC 7692 allows 8 to 15 bits.
+_COMPRESSED = {bits: Compressed(bits) for bits in range(8, 16)}
+
+
+def format_of(bits: int) -> Format:
+    """Return the one format of members whose frames are compressed with such a window, or plain (0)."""
+    return _COMPRESSED[bits] if bits else PLAIN

@@ -1,0 +1,54 @@
+"""What a channel knows of a member: how it receives publications, and where they go."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from fws.channels.formats import Format
+from fws.pipeline.publication import Publication
+
+
+class Outbox(Protocol):
+    """Where a member's frames go, in order."""
+
+    def write(self, frame: bytes, several: bool = False, /) -> bool:
+        """Send or queue one frame, or `several` joined."""
+
+    def sent(self, frame: bytes, count: int, several: bool = False, /) -> None:
+        """Queue the rest of a frame of which `count` bytes have been sent to the member's descriptor."""
+
+
+class Member(Protocol):
+    """A client, as its channels know it.
+
+    Attributes:
+        id: unique among all nodes.
+        format: how it receives publications; one object for all members that receive the same bytes.
+        fd: a descriptor to which a plain frame may be written at once; -1 when it must go through the outbox.
+        channels: names of the channels that it has joined.
+    """
+
+    id: str
+    format: Format
+    fd: int
+    channels: set[str]
+
+    @property
+    def outbox(self) -> Outbox:
+        """Where its frames go."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether its handshake is done."""
+
+    def close(self, code: int, reason: str, /) -> None:
+        """Begin the closing handshake."""
+
+    def kill(self) -> None:
+        """End TCP now."""
+
+    def tend(self, now: float, tick: float) -> None:
+        """Notice what is due: a ping, a time limit."""
+
+    def deliver(self, publication: Publication, weight: int) -> None:
+        """Take a publication by itself, for a `deliver` pipeline."""

@@ -1,0 +1,46 @@
+"""What a client needs of the process that it is connected to."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from fws.channels.hub import Hub
+from fws.config import Limits
+from fws.runtime.context import Context
+
+
+class Lease(Protocol):
+    """A connection's place among those that its address and its user may have, until it is given back."""
+
+    def claim(self, user: str) -> None:
+        """Count the connection as this user's. Raises Refusal when the user has too many."""
+
+    def leave(self) -> None:
+        """Give the place back. Safe to call twice."""
+
+
+class Logins(Protocol):
+    """Counts logins that failed."""
+
+    def login_failed(self, address: str) -> None:
+        """Credentials from this address were wrong."""
+
+
+class Host(Protocol):
+    """The node, as its clients see it.
+
+    Attributes:
+        hub: members and publications.
+        context: clocks, the event loop, counters.
+    """
+
+    hub: Hub
+    context: Context
+
+    @property
+    def admission(self) -> Logins:
+        """Counts logins that failed."""
+
+    @property
+    def limits(self) -> Limits:
+        """`[limits]` of the generation in force."""

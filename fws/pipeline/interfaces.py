@@ -1,0 +1,104 @@
+"""What a filter sees of the server: a client, and the hub. The engine's own classes have these names and more.
+
+A filter's author uses them in annotations: `from fws import Client`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+from fws.wire.request import Request
+
+
+class Client(Protocol):
+    """One accepted connection, as a filter sees it.
+
+    Attributes:
+        id: unique among all nodes.
+        request: path, params, headers, query, cookies and address of the upgrade request.
+        identity: who the client is, as authentication established; None for nobody in particular.
+        credential: identifies the token that it authenticated with, and is not a secret; empty without one.
+        state: what filters keep about this client.
+        channels: names of the channels that it has joined.
+        subprotocol: the subprotocol that was agreed on; empty without one.
+        close_code, close_reason: how the connection ended; 1006 when TCP ended without a Close frame.
+        closing: whether the connection is ending: nothing more can be sent.
+    """
+
+    id: str
+    request: Request
+    identity: dict[str, Any] | None
+    credential: str
+    state: dict[str, Any]
+    channels: set[str]
+    subprotocol: str
+    close_code: int
+    close_reason: str
+    closing: bool
+    filled: dict[Any, Any]
+
+    @property
+    def path(self) -> str:
+        """The path of the upgrade request, without the query."""
+
+    @property
+    def address(self) -> str:
+        """The client's IP address; empty on a UNIX socket."""
+
+    @property
+    def params(self) -> Mapping[str, str]:
+        """What the endpoint's path captured."""
+
+    def time(self) -> str:
+        """Return the present time as RFC 3339 in UTC, with milliseconds."""
+
+    def send(self, message: Any) -> bool:
+        """Send one message: text for `str`, binary for `bytes`, JSON text for anything else. Never blocks."""
+
+    def close(self, code: int = 1000, reason: str = "") -> None:
+        """Begin the closing handshake. Never blocks."""
+
+    def join(self, channel: str) -> None:
+        """Become a member of a channel."""
+
+    def leave(self, channel: str) -> None:
+        """Stop being a member of a channel."""
+
+    def defer(self, function: Callable[[], object]) -> None:
+        """Call `function` when the client is gone, the last registered first."""
+
+    def divert(self, function: Callable[[Any, Any], bool]) -> None:
+        """Show each message to `function` before the `message` pipeline."""
+
+    def undivert(self, function: Callable[[Any, Any], bool]) -> None:
+        """Show it no more messages."""
+
+    def when_renewed(self, function: Callable[[Any], object]) -> None:
+        """Call `function` whenever the client's identity has changed."""
+
+    def renewed(self) -> None:
+        """Say that the client's identity has changed."""
+
+    def take_part(self) -> None:
+        """Count one of the messages that the present one becomes."""
+
+
+class Hub(Protocol):
+    """This process's clients and channels, as a filter sees them."""
+
+    @property
+    def clients(self) -> Mapping[str, Any]:
+        """All connected clients of this process, by id."""
+
+    def publish(self, channel: str, message: Any, *, sender: str | None = None, exclude: str | None = None) -> None:
+        """Send a message to all members of a channel, on every node. At most once to each, in order per channel."""
+
+    def broadcast(self, message: Any, *, sender: str | None = None, exclude: str | None = None) -> None:
+        """Send a message to every client on every node."""
+
+    def members(self, channel: str) -> list[Any]:
+        """Return this process's members of a channel, the oldest first."""
+
+    def channels(self) -> list[str]:
+        """Return the names of the channels that have members in this process."""

@@ -1,0 +1,27 @@
+"""An accepted connection, before it is a client."""
+
+from __future__ import annotations
+
+from fws.base.errors import Refusal
+from fws.server.admission import Lease
+
+
+class Arrival:
+    """An accepted connection.
+
+    Attributes:
+        address: the peer's.
+        lease: what it counts for in admission; None where that is not known yet, or the client has it.
+        refusal: what its first request is answered with; None when it may come in.
+    """
+
+    __slots__ = ("address", "lease", "refusal")
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        self.lease: Lease | None = None
+        self.refusal: Refusal | None = None
+
+    def leave(self) -> None:
+        if self.lease is not None:
+            self.lease.leave()

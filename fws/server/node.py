@@ -1,0 +1,106 @@
+"""The composition root: the parts of one process, made for one generation and handed to one another."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fws.brokers.base import Broker
+from fws.brokers.memory import MemoryBroker
+from fws.channels.hub import Hub
+from fws.compiler.generation import Generation
+from fws.config import Limits
+from fws.pipeline.storage import Storage
+from fws.runtime.context import Context
+from fws.runtime.scheduler import Scheduler
+from fws.server.admission import Admission
+from fws.storages.memory import MemoryStorage
+
+if TYPE_CHECKING:
+    from fws.redis.connector import Link
+
+# The Redis back ends are imported where they are used: the library takes 0.1 s to load, which every worker of a server
+# without Redis would pay.
+
+
+class Node:
+    """One process: what its clients, filters and commands share. It has no listening socket; `Server` adds that.
+
+    Args:
+        generation: what is served.
+        scheduler, broker, storage: in place of those that the configuration asks for; tests bring their own.
+
+    Attributes:
+        generation: the pipelines in force.
+        context: clocks, the event loop, timers, counters, fault reports.
+        admission: who may connect, by address and user.
+        storage: what filters share.
+        broker: carries publications between processes.
+        hub: clients and channels.
+    """
+
+    def __init__(
+        self,
+        generation: Generation,
+        *,
+        scheduler: Scheduler | None = None,
+        broker: Broker | None = None,
+        storage: Storage | None = None,
+    ) -> None:
+        services = generation.services
+        self.generation = generation
+        self.context = context = Context(services.clock, services.wall, scheduler, services.timers, services.metrics)
+        self.admission = Admission(generation.config.limits, context.metrics, context.clock)
+        self.storage = storage_of(generation) if storage is None else storage
+        self.broker = broker_of(generation, context) if broker is None else broker
+        self.hub = Hub(context, self.broker, generation.publication)
+        services.hub = self.hub
+        services.storage = self.storage
+        services.spawn = context.scheduler.spawn
+        services.later = context.scheduler.later
+        services.report = context.faults.report
+        services.login_failed = self.admission.login_failed
+
+    @property
+    def limits(self) -> Limits:
+        """`[limits]` of the generation in force."""
+        return self.generation.config.limits
+
+
+def connector_of(generation: Generation) -> Link | None:
+    """The way to the Redis that `[redis] url` names; None without a URL."""
+    config = generation.config
+    settings = config.redis
+    if not settings.url:
+        return None
+    from fws.redis.connector import Link
+
+    return Link(settings.url, (config.folder / settings.ca) if settings.ca else "")
+
+
+def storage_of(generation: Generation) -> Storage:
+    """Where filters keep what they share: Redis where there is one, else this process."""
+    connector = connector_of(generation)
+    if connector is None:
+        return MemoryStorage(generation.services.clock)
+    from fws.storages.redis import RedisStorage
+
+    return RedisStorage(connector, generation.config.redis.prefix, generation.services.clock)
+
+
+def broker_of(generation: Generation, context: Context) -> Broker:
+    """What carries publications: Redis where `[redis] url` names one, else plain calls."""
+    connector = connector_of(generation)
+    if connector is None:
+        return MemoryBroker()
+    from fws.brokers.redis import RedisBroker
+
+    settings = generation.config.redis
+    return RedisBroker(
+        connector,
+        prefix=settings.prefix,
+        subscribe=settings.subscribe,
+        buffer=settings.buffer,
+        largest=settings.max_message,
+        metrics=context.metrics,
+        clock=context.clock,
+    )

@@ -1,0 +1,31 @@
+"""What gevent's pywsgi asks of a request, for heads that fws has read itself."""
+
+from __future__ import annotations
+
+from fws.wire.head import Head
+
+
+class RequestHeaders:
+    """A checked head in the form of `http.client.HTTPMessage`, as far as pywsgi asks."""
+
+    def __init__(self, head: Head) -> None:
+        self._head = head
+        self.typeheader = head.get("content-type")
+
+    @property
+    def headers(self) -> list[str]:
+        return [f"{name}: {value}" for name in self._head.headers for value in self._head.all(name)]
+
+    def get(self, name: str, default: str | None = None) -> str | None:
+        value = self._head.get(name.lower())
+        return default if value is None else value
+
+    getheader = get
+
+
+class NoInput:
+    """Stands in for the request body, of which pywsgi would discard the rest. No request has one here."""
+
+    @staticmethod
+    def _discard() -> None:
+        """Do nothing."""
