@@ -1,10 +1,10 @@
 """Reads a TOML file twice, with `toml` and the standard library's `tomllib`, and refuses what they read differently.
 
-`toml` 0.10.2 reads the file for fws and has faults: it crashes on lists that mix text and inline tables or silently
-drops items of them, and behind some multi-line strings it loses the rest of the file. A filter that is dropped is a
-security hole. `tomllib` is right and gives the tree; `toml` has a veto.
+`toml` 0.10.2 has bugs: it crashes on lists that mix strings and inline tables, or silently drops items from them, and
+after some multi-line strings it loses the rest of the file. A dropped filter can be a security hole. So `tomllib` gives
+the tree, and a file that `toml` reads differently is refused.
 
-Both take time that grows with the square of some lengths, minutes for a mebibyte, so what they get has bounds.
+The time that both take grows with the square of some lengths. A mebibyte can take minutes, so the input is limited.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from fws.base.problem import Path, Problem, dotted
 from fws.base.tree import leaves
 from fws.config.source import Source
 
-# 2,000 endpoints; the two readers take half a second for it.
+# Enough for 2,000 endpoints. Both readers together take half a second for it.
 MAX_FILE = 256 * 1024
-# Brackets within brackets: `toml` reads what stands in n of them n times. No option is deeper than three.
+# The depth of nested brackets. `toml` reads the content of n brackets n times. No option is deeper than three.
 MAX_DEPTH = 4
-# The sum of the squares of the statements' lengths and of the number of tables, in which `toml` is quadratic: one
-# value of 8 KiB, or 8,192 tables, or a file of 256 KiB in statements of 256 characters.
+# The time of `toml` grows with the square of each statement's length and of the number of tables. This is the limit on
+# the sum of these squares. It allows one value of 8 KiB, 8,192 tables, or 256 KiB in statements of 256 characters.
 MAX_WORK = 8192**2
-# `tomllib` (3.11) is quadratic in the parts of a dotted key, and nothing has counted them before it reads.
+# The time of `tomllib` (Python 3.11) grows with the square of the number of parts in a dotted key.
 MAX_KEY_PARTS = 16
 _PART = r"""(?:"[^"\n]*+"|'[^'\n]*+'|[A-Za-z0-9_-]++)"""
 _LONG_KEY = re.compile(rf"(?<![A-Za-z0-9_-]){_PART}(?:[ \t]*+\.[ \t]*+{_PART}){{{MAX_KEY_PARTS}}}")
@@ -42,42 +42,42 @@ _LONG_NUMBER = re.compile(r"[0-9_]{4000}")
 _INT64 = range(-(2**63), 2**63)
 
 _WHERE = re.compile(r"(.*) \(at (?:line (\d+), column (\d+)|end of document)\)\Z", re.DOTALL)
-# What `tomllib` says of the commonest slips, and what would be right.
+# What `tomllib` says about the most common mistakes, and what would be right.
 _ADVICE = {
-    "Invalid value": 'text stands in quotes: name = "text"',
-    "Cannot overwrite a value": "this key was given before; give each key once",
-    "Cannot declare": "this section was there before; put its keys together",
-    "Expected '=' after a key": 'write name = "value"; a name with blanks or dots in it stands in quotes',
-    "Expected newline or end of document after a statement": "one key with its value a line",
+    "Invalid value": 'put text in quotes: name = "text"',
+    "Cannot overwrite a value": "this key appears twice; write each key once",
+    "Cannot declare": "this section appears twice; put its keys together",
+    "Expected '=' after a key": 'write name = "value"; put a name with spaces or dots in quotes',
+    "Expected newline or end of document after a statement": "write one key with its value per line",
     "Unclosed array": "close the list with ]; put a comma between its items",
-    "Illegal character '\\n'": "a string ends on its line; close it",
-    'Expected "\'"': "a string ends on its line; close it",
-    "Unterminated string": "close the string with the quotes it began with",
+    "Illegal character '\\n'": "close the string on the line where it begins",
+    'Expected "\'"': "close the string on the line where it begins",
+    "Unterminated string": "close the string with the quotes that it begins with",
     "Unescaped '\\' in a string": "write \\\\ for a backslash, or put the text in single quotes",
 }
 
 _CURLY = "\u201c\u201d\u201e\u2018\u2019\u201a\u00ab\u00bb"
-_TABLE = "give the table a section of its own, such as [filters.NAME], and list it by its name"
-_MIXED = "a list holds values of one kind; stages are strings, each in quotes"
-# What to write instead of what `toml` misreads, by what the statement holds; the first that fits. A test shows
-# the fault behind each.
+_TABLE = "write the table as a section of its own, such as [filters.NAME], and its name in the list"
+_MIXED = "a list has values of one kind; put each stage in quotes"
+# What to write instead of a statement that `toml` misreads. The first pattern that matches it decides. A test shows the
+# bug behind each.
 _REMEDIES = tuple(
     (re.compile(pattern, re.DOTALL), remedy)
     for pattern, remedy in (
-        (r'"""|\'\'\'', r'write the text in one line, "…", with \n for its line ends'),
-        (r"\A\[|\A[^=]*[\"'\\]", "write the name without escapes and quotes in it"),
-        (r"\A[^=]*\.", "put the keys below a section's name, [like.this], instead of joining them by dots"),
+        (r'"""|\'\'\'', r'write the text on one line, "…", with \n for its line ends'),
+        (r"\A\[|\A[^=]*[\"'\\]", "write the name without escapes and quotes"),
+        (r"\A[^=]*\.", "write the keys below a section, [like.this], instead of joining them with dots"),
         (r"[=\[,]\s*\{", _TABLE),
-        (r"\\[uU]", "write the character itself instead of its number"),
-        (r"=\s*\[", "no comma, quote or backslash at the ends of an item, no bracket in lists of lists"),
+        (r"\\[uU]", "write the character itself instead of its code"),
+        (r"=\s*\[", "avoid commas, quotes and backslashes at the ends of items, and brackets in lists of lists"),
         (r"=\s*[^\"']*\d", 'write the number in its plainest form, or the value in quotes, such as "30s"'),
     )
 )
-_OTHERWISE = "say the same with plainer quotes and fewer escapes"
+_OTHERWISE = "write the same with plainer quotes and fewer escapes"
 
 
 class Document(msgspec.Struct, frozen=True):
-    """A TOML file as read: its tree of values, and their places."""
+    """A TOML file that was read: the tree of its values, and their places in the text."""
 
     tree: dict[str, Any]
     source: Source
@@ -87,7 +87,7 @@ def load(path: str | os.PathLike[str]) -> Document:
     """Read a TOML file.
 
     Raises:
-        ConfigError: it cannot be read, is no text, is no TOML, or `toml` misreads it.
+        ConfigError: the file cannot be read, is not text, is not TOML, or `toml` misreads it.
     """
     file = os.fspath(path)
     return parse(_read(file), file)
@@ -97,11 +97,11 @@ def parse(text: str, file: str) -> Document:
     """Read TOML text.
 
     Args:
-        text: what stands in the file, line ends as they are.
-        file: the file's name, for places; nothing is read from it.
+        text: the content of the file, with its own line ends.
+        file: the name of the file, for places. Nothing is read from it.
 
     Raises:
-        ConfigError: with one problem and its place. A text that passes gives the same tree in every TOML reader.
+        ConfigError: has one problem with its place. A text that passes gives the same tree in every TOML reader.
     """
     source = Source(file, text)
     tree = _tree(source)
@@ -114,8 +114,8 @@ def parse(text: str, file: str) -> Document:
 def _read(file: str) -> str:
     try:
         if not stat.S_ISREG(os.stat(file).st_mode):
-            what = "a folder" if os.path.isdir(file) else "no ordinary file"
-            raise _fault(Source(file, ""), f"this is {what}; a TOML file is expected")
+            what = "a folder" if os.path.isdir(file) else "not a regular file"
+            raise _fault(Source(file, ""), f"this is {what}; write the name of a TOML file")
         with open(file, "rb") as stream:
             data = stream.read(MAX_FILE + 1)
     except (OSError, ValueError) as error:
@@ -125,11 +125,11 @@ def _read(file: str) -> str:
 
 
 def _decode(data: bytes, file: str) -> str:
-    """The text of a file: UTF-8, or UTF-16 that says so by its byte order mark, as PowerShell writes it."""
+    """The text of a file: UTF-8, or UTF-16 with a byte order mark, as PowerShell writes it."""
     data = data.removeprefix(codecs.BOM_UTF8)
     encoding = "utf-16" if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8"
     try:
-        # Cut off at the bound, the last character may be in pieces; then the size is what there is to tell.
+        # The last character of a file over the limit may be cut. The limit is then the problem to report.
         return data.decode(encoding, "ignore" if len(data) > MAX_FILE else "strict")
     except UnicodeDecodeError as error:
         if encoding == "utf-16":
@@ -151,22 +151,22 @@ def _plain(text: str) -> str:
 
 
 def _tree(source: Source) -> dict[str, Any]:
-    """What `tomllib` reads."""
+    """The tree that `tomllib` reads."""
     text = source.text
     if len(text.encode("utf-8", "replace")) > MAX_FILE:
-        raise _fault(source, "the file is larger than 256 KiB", hint="is this the right file?")
+        raise _fault(source, "the file is larger than 256 KiB", hint="check that this is the right file")
     if (position := text.find("\0")) >= 0:
         raise _fault(source, "there is a NUL character in the text", position)
     if (match := _LONG_KEY.search(text)) is not None:
-        raise _fault(source, f"more than {MAX_KEY_PARTS} names joined by dots", match.start())
+        raise _fault(source, f"more than {MAX_KEY_PARTS} names are joined with dots", match.start())
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise _syntax_error(source, str(error)) from None
     except ValueError:
-        # Python's bound on the digits of a number (4,300) is the only one that tomllib does not dress up.
+        # Python's limit on the digits of a number (4,300) is the only error that tomllib passes on as it is.
         match = _LONG_NUMBER.search(text)
-        raise _fault(source, "a number with thousands of digits", match.start() if match else None) from None
+        raise _fault(source, "a number has thousands of digits", match.start() if match else None) from None
     except RecursionError:
         raise _too_deep(source) from None
 
@@ -176,12 +176,12 @@ def _syntax_error(source: Source, error: str) -> ConfigError:
     if match is None:
         return _fault(source, error)
     message, line, column = match.groups()
-    # `tomllib` names a section by the tuple of its keys.
+    # `tomllib` shows the name of a section as a tuple.
     message = re.sub(r"\(('.*'),?\)", lambda keys: keys[1].replace("', '", "."), message)
     hint = next((advice for start, advice in _ADVICE.items() if message.startswith(start)), "")
     place = source.line(int(line), int(column)) if line else source.at(len(source.text.rstrip()))
     if any(quote in place.text for quote in _CURLY):
-        hint = "write straight quotes, \" or ', where an editor has made curly ones"
+        hint = "replace the curly quotes, which an editor has inserted, with straight ones: \" or '"
     return ConfigError([Problem(f"not TOML: {message[0].lower()}{message[1:]}", hint=hint, place=place)])
 
 
@@ -195,23 +195,24 @@ def _check_bounds(source: Source, tree: dict[str, Any]) -> None:
     statements = source.statements()
     tables = sum(statement.header for statement in statements)
     work = tables**2 + sum((statement.end - statement.start) ** 2 for statement in statements)
-    # A comment is copied character by character into one growing string.
+    # `toml` copies a comment character by character into one growing string.
     work += max(map(len, source.text.split("\n"))) ** 2
     if work > MAX_WORK:
         longest = max(statements, key=lambda statement: statement.end - statement.start, default=None)
         hint = "at most 8 KiB for one value, 8,192 sections, or 256 KiB in lines of 250 characters"
-        raise _fault(source, "the values of this file are too long, or too many", longest.start if longest else 0, hint)
+        message = "the file has too many values, or values that are too long"
+        raise _fault(source, message, longest.start if longest else 0, hint)
     for path, value in leaves(tree):
         if isinstance(value, int) and value not in _INT64:
             place = source.place(path)
-            raise ConfigError([Problem("a whole number of more than 64 bits", path, place=place)])
+            raise ConfigError([Problem("a whole number has more than 64 bits", path, place=place)])
 
 
 def _misreading(text: str, tree: dict[str, Any]) -> str | None:
-    """What `toml` makes of the text when it is not `tree`, in words; None when the two agree."""
+    """What `toml` reads instead of `tree`, in words; None if it reads the same."""
     try:
         read = toml.loads(text)
-    except Exception as error:  # IndexError, RecursionError, … : it raises whatever its code runs into
+    except Exception as error:  # it raises whatever its code runs into, such as IndexError and RecursionError
         return f"'toml' cannot read this ({str(error).partition(' (line ')[0]})"
     found = _difference(tree, read, ())
     if found is None:
@@ -225,7 +226,7 @@ _NOTHING = object()
 
 
 def _difference(right: Any, read: Any, path: Path) -> tuple[Path, Any] | None:
-    """The first path at which two trees differ, and what stands there in the second."""
+    """The first path at which two trees differ, and the value there in the second tree."""
     if isinstance(right, dict) and isinstance(read, dict):
         for key in [*right, *(key for key in read if key not in right)]:
             found = _difference(right.get(key, _NOTHING), read.get(key, _NOTHING), (*path, key))
@@ -250,7 +251,7 @@ def _same(right: Any, read: Any) -> bool:
 
 
 def _blame(source: Source) -> ConfigError:
-    """The statement that `toml` misreads: the text in front of it is read alike by both, with it no more."""
+    """Find the statement that `toml` misreads. Both readers agree on the text before it."""
     statements = source.statements()
     ends = [*(statement.start for statement in statements[1:]), len(source.text)]
     low, high = -1, len(ends) - 1
@@ -277,7 +278,7 @@ def _blame(source: Source) -> ConfigError:
 
 
 def _odd_items(value: Any, path: Path) -> Iterator[tuple[Path, Any]]:
-    """Of each list that mixes kinds, the item that should go, with its path: a table, else the first that differs."""
+    """The item to remove from each list of several kinds, with its path: a table, else the first that differs."""
     if isinstance(value, dict):
         for key, item in value.items():
             yield from _odd_items(item, (*path, key))
@@ -295,8 +296,8 @@ def _cause(text: str) -> str | None:
 
 
 def _too_deep(source: Source) -> ConfigError:
-    hint = "give what is inside a section of its own"
-    return _fault(source, f"more than {MAX_DEPTH} brackets within each other", hint=hint)
+    hint = "write the inner part as a section of its own"
+    return _fault(source, f"brackets are nested more than {MAX_DEPTH} deep", hint=hint)
 
 
 def _fault(source: Source, message: str, position: int | None = None, hint: str = "") -> ConfigError:

@@ -1,7 +1,7 @@
-"""Where things stand in a TOML file: from the way to a value (`path`) to its line and column.
+"""Finds places in a TOML file: the line and column of the value at a path.
 
-`tomllib` gives values without places, so a small scanner walks the text that `tomllib` has accepted. It checks
-nothing again: of a text that is no TOML it may say anything, but it always ends.
+`tomllib` gives values without places, so a small scanner walks over the text that `tomllib` has accepted. It does not
+check the text again. For text that is not TOML its results are undefined, but it always ends.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ _STRING = re.compile(
     re.DOTALL,
 )
 _OTHER = re.compile(r"\d{4}-\d\d-\d\d \d[^\s,#\]}]*|[^\s,#\]}]+")
-# One piece of a string's literal: what it stands for is no character, or one.
+# One piece of a string literal, which stands for no character (a continued line) or one (an escape).
 _CONTINUED = re.compile(r"\\[ \t]*\r?\n[ \t\r\n]*")
 _ESCAPE = re.compile(r"\\(?:u.{4}|U.{8}|.)")
 
 
 class Statement(NamedTuple):
-    """A key with its value, or the header of a table: where it begins and ends in the text."""
+    """The start and end, in the text, of a key with its value or of a table's header."""
 
     start: int
     end: int
@@ -37,7 +37,7 @@ class Statement(NamedTuple):
 
 
 class _Entry(NamedTuple):
-    """Where the key and the value of one path begin. An item of a list has no key: both are its own."""
+    """Where the key and the value of one path begin. For an item of a list, which has no key, both are the same."""
 
     key: int
     value: int
@@ -48,7 +48,7 @@ class Source:
 
     Args:
         file: the name to show.
-        text: what stands in it, line ends as they are.
+        text: the content of the file, with its own line ends.
     """
 
     def __init__(self, file: str, text: str) -> None:
@@ -56,7 +56,7 @@ class Source:
         self.text = text
 
     def at(self, position: int) -> Place:
-        """The place of the character at `position`; beyond the end, the place behind the last character."""
+        """The place of the character at `position`; beyond the end, the place after the last character."""
         position = min(position, len(self.text))
         line = bisect_right(self._starts, position) - 1
         return self.line(line + 1, position - self._starts[line] + 1)
@@ -67,12 +67,12 @@ class Source:
         return Place(self.file, number, column, self.text[self._starts[number - 1] : end].rstrip("\r"))
 
     def place(self, path: Path, offset: int = 0, *, key: bool = False) -> Place:
-        """The place of the value at `path`, or of the nearest thing around it that is there.
+        """The place of the value at `path`, or of the nearest enclosing value that exists.
 
         Args:
             path: table keys and list positions; empty for the file as a whole, which has no line.
-            offset: characters into the value, when it is a string; escapes count as what they stand for.
-            key: the place of the key, not of its value.
+            offset: characters into the value if it is a string. An escape counts as the character it stands for.
+            key: whether to return the place of the key instead of its value.
         """
         if not path:
             return Place(self.file)
@@ -88,16 +88,16 @@ class Source:
         return self.at(self._inside(entry.value, offset) if offset else entry.value)
 
     def statements(self) -> list[Statement]:
-        """The statements of the file, in order; what is in a table's lines stands outside its header's."""
+        """The statements of the file, in order. A table's header and each of its keys are separate statements."""
         return self._scan.statements
 
     def depth(self) -> int:
-        """How deep lists and inline tables stand in each other."""
+        """How deep lists and inline tables are nested."""
         return self._scan.deepest
 
     @cached_property
     def _starts(self) -> list[int]:
-        """Where each line begins."""
+        """The position at which each line begins."""
         return [0, *(match.end() for match in re.finditer("\n", self.text))]
 
     @cached_property
@@ -138,7 +138,7 @@ class _Scanner:
         self.statements: list[Statement] = []
         self.deepest = 0
         self._text = text
-        # How many tables each array of tables has so far.
+        # The number of tables that each array of tables has so far.
         self._tables: dict[Path, int] = {}
         table: Path = ()
         position = self._blank(0)
@@ -179,12 +179,12 @@ class _Scanner:
         return path, position + (2 if several else 1)
 
     def _current(self, path: Path, at: int) -> Path:
-        """The table that `path` means in a header: of an array of tables, the last."""
+        """The table that `path` means in a header; for an array of tables, its last table."""
         self.entries.setdefault(path, _Entry(at, at))
         return (*path, self._tables[path] - 1) if path in self._tables else path
 
     def _keys(self, position: int) -> tuple[list[tuple[str, int]], int]:
-        """The parts of a dotted key with their positions, and the position of what follows."""
+        """The parts of a dotted key with their positions, and the position after the key."""
         keys: list[tuple[str, int]] = []
         while True:
             position = self._space(position)
@@ -198,7 +198,7 @@ class _Scanner:
             position += 1
 
     def _pair(self, table: Path, position: int, depth: int) -> int:
-        """A key with its value. Returns where the value ends."""
+        """Read a key with its value. Returns the end of the value."""
         keys, position = self._keys(position)
         value = self._space(position + len("="))
         path = table
@@ -219,7 +219,7 @@ class _Scanner:
         return match.end() if match else position
 
     def _items(self, path: Path, position: int, closing: str, depth: int) -> int:
-        """What stands between brackets. Returns the position behind the closing one."""
+        """Read the items between brackets. Returns the position after the closing bracket."""
         number = 0
         while (position := self._blank(position)) < len(self._text):
             char = self._text[position]

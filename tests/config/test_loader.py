@@ -95,7 +95,7 @@ def test_a_filter_dropped_in_silence_is_named() -> None:
         (MISREAD["a comma first in an item"], "comma"),
         (MISREAD["an escape in a header"], "name without escapes"),
         (MISREAD["blanks around a key's dot"], "dots"),
-        (MISREAD["a quote by its number"], "instead of its number"),
+        (MISREAD["a quote by its number"], "instead of its code"),
         (MISREAD["a number to base 16 without blanks"], "plainest"),
     ],
 )
@@ -193,13 +193,13 @@ def test_a_list_of_stages_is_read_right_or_refused(stages: list[str], between: s
     ("text", "line", "column", "hint"),
     [
         ("[server]\nlisten = localhost\n", 2, 10, "quotes"),
-        ("[server]\nlisten = 'x\n", 2, 12, "close it"),
+        ("[server]\nlisten = 'x\n", 2, 12, "close the string"),
         ("a = 1\na = 2\n", 2, 6, "once"),
         ("[a]\n[b]\n[a]\n", 3, 3, "together"),
         ("a = [1\nb = 2\n", 2, 1, "comma"),
         ("my key = 1\n", 1, 4, "in quotes"),
-        ("a = 1 b = 2\n", 1, 7, "a line"),
-        ('a = "x\n', 1, 7, "close it"),
+        ("a = 1 b = 2\n", 1, 7, "per line"),
+        ('a = "x\n', 1, 7, "close the string"),
         ('a = "\\x"\n', 1, 8, "single quotes"),
         ('a = """x\ny\n', 2, 2, "close"),
     ],
@@ -227,14 +227,14 @@ def test_a_syntax_error_shows_its_line_with_a_caret() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("a = " + "[" * 1000 + "]" * 1000, "brackets within each other"),
-        ("a = " + "{a=" * 1000 + "1" + "}" * 1000, "brackets within each other"),
-        ("a = " + "[" * 6 + "]" * 6, "brackets within each other"),
+        ("a = " + "[" * 1000 + "]" * 1000, "brackets are nested"),
+        ("a = " + "{a=" * 1000 + "1" + "}" * 1000, "brackets are nested"),
+        ("a = " + "[" * 6 + "]" * 6, "brackets are nested"),
         ("a = " + "9" * 5000, "thousands of digits"),
         ("a = 9223372036854775808", "64 bits"),
         ("a = 'x\0'", "NUL"),
         ("#" * (MAX_FILE + 1), "larger than 256 KiB"),
-        (".".join("a" * (MAX_KEY_PARTS + 1)) + " = 1", "names joined by dots"),
+        (".".join("a" * (MAX_KEY_PARTS + 1)) + " = 1", "names are joined with dots"),
     ],
 )
 def test_what_no_configuration_needs_is_refused(text: str, message: str) -> None:
@@ -323,7 +323,7 @@ def test_what_editors_of_other_systems_write_is_read(tmp_path: Path, data: bytes
 
 
 def test_curly_quotes_are_named() -> None:
-    with pytest.raises(ConfigError, match="write straight quotes"):
+    with pytest.raises(ConfigError, match="replace the curly quotes"):
         parse("a = “x”\n", "conf.toml")
 
 
@@ -342,7 +342,7 @@ def test_files_that_are_not_to_be_had(tmp_path) -> None:
     for name, message in {
         "missing.toml": "No such file",
         "": "a folder",
-        "pipe": "no ordinary file",
+        "pipe": "not a regular file",
         "a\0b": "cannot be read",
         "x" * 300: "too long",
     }.items():
