@@ -43,9 +43,6 @@ FACADE_MODULES = {"", "filter"}
 # filter that runs the older project's filters.
 FOR_FILTERS = {"", "base", "wire", "pipeline", "auth", "classic", "filters"}
 
-# What the next step of the restructuring shortens.
-STILL_LONG = {"clients.client": 565}
-
 # Libraries that one part of fws alone may import: packages, or single modules.
 ONLY_IN = {
     "geventwebsocket": {"server.handler"},
@@ -173,8 +170,7 @@ def test_libraries_are_imported_where_they_belong(path: Path) -> None:
 @pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(ROOT)))
 def test_a_module_is_about_one_thing(path: Path) -> None:
     lines = path.read_text().count("\n")
-    allowed = STILL_LONG.get(dotted(path), MAX_LINES)
-    assert lines <= allowed, f"{path.relative_to(ROOT)} has {lines} lines: does it hold more than one noun?"
+    assert lines <= MAX_LINES, f"{path.relative_to(ROOT)} has {lines} lines: does it hold more than one noun?"
 
 
 def test_the_root_holds_little_more_than_the_public_names() -> None:

@@ -9,20 +9,22 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from fws.base.close_codes import ABNORMAL, NO_STATUS, NORMAL, POLICY_VIOLATION, TOO_BIG, TRY_AGAIN_LATER
+from fws.base.close_codes import TOO_BIG
 from fws.base.errors import Close, Refusal
 from fws.channels.formats import EACH, PLAIN, Format, format_of
-from fws.clients.connection import Connection, read_of
+from fws.clients.challenge import Challenge
+from fws.clients.connection import read_of
+from fws.clients.lifetime import Lifetime
 from fws.clients.outbox import Outbox
+from fws.clients.state import State
 from fws.pipeline.outcomes import DROP, MAX_PARTS, Ask
 from fws.pipeline.publication import Publication
 from fws.pipeline.results import check_nothing
 from fws.wire.deflate import Agreement, Inflater
 from fws.wire.encoding import frame_of
-from fws.wire.frames import Decoder, PeerClose, Ping, Pong, Violation, close, ping, pong
+from fws.wire.frames import Decoder, PeerClose, Ping, Pong, Violation, pong
 
 if TYPE_CHECKING:
-    from fws.base.timers import Timer
     from fws.clients.host import Host
     from fws.clients.transport import Transport
     from fws.compiler.endpoint import Endpoint
@@ -33,6 +35,9 @@ if TYPE_CHECKING:
 CLOSE_STATUS = 4000
 
 
+Claim = Callable[[str], None]
+
+
 class _Handed(msgspec.Struct, frozen=True):
     """A publication that waits for the client's greenlet, and the bytes it takes meanwhile."""
 
@@ -40,7 +45,7 @@ class _Handed(msgspec.Struct, frozen=True):
     weight: int
 
 
-class Client(Connection):
+class Client(Lifetime):
     """What filters get as `client`.
 
     Attributes:
@@ -54,27 +59,16 @@ class Client(Connection):
     """
 
     __slots__ = (
-        "_asked",
-        "_connected",
-        "_deadline",
+        "_admitted",
+        "_challenge",
         "_deferred",
         "_diverts",
         "_endpoint",
-        "_gone",
         "_handed",
         "_message",
-        "_next_ping",
         "_parts",
-        "_pinged",
-        "_rest",
-        "_resting",
-        "_said",
-        "_spoke",
-        "_too_late",
         "_when_renewed",
         "channels",
-        "close_code",
-        "close_reason",
         "credential",
         "deflate_bits",
         "filled",
@@ -96,8 +90,6 @@ class Client(Connection):
         self.state: dict[str, Any] = {}
         self.channels: set[str] = set()
         self.subprotocol = subprotocol
-        self.close_code = ABNORMAL
-        self.close_reason = ""
         self.deflate_bits = 0
         # Instances of filters with placeholders, kept as long as the client is here.
         self.filled: dict[Any, Any] = {}
@@ -108,25 +100,13 @@ class Client(Connection):
         self.format: Format = EACH if endpoint.deliver else PLAIN
         self._endpoint = endpoint
         self._message = endpoint.message
-        # What a filter of `connect` asks, while the client has not answered; the filter to go on with; and the alarm
-        # that ends the wait.
-        self._asked: Ask | None = None
-        self._rest = 0
-        self._too_late: Timer | None = None
-        # Channels that it is to be a member of again when the answer was good.
-        self._resting: tuple[str, ...] = ()
+        self._challenge: Challenge | None = None
         # They look at each message before the pipeline does.
         self._diverts: tuple[Callable[[Client, Any], bool], ...] = ()
         self._when_renewed: tuple[Callable[[Client], object], ...] = ()
-        self._connected = False
-        self._gone = False
+        # Whether `connect` has passed, and `disconnect` has not run.
+        self._admitted = False
         self._deferred: list[Callable[[], object]] = []
-        self._deadline = 0.0
-        self._next_ping = 0.0
-        self._pinged = 0.0
-        # Whether it has sent a message since the sweeper last looked, and when the sweeper last saw that.
-        self._said = False
-        self._spoke = 0.0
 
     def __repr__(self) -> str:
         return f"<Client {self.id} {self.path}>"
@@ -169,22 +149,6 @@ class Client(Connection):
             self._hub.settle(self)
         return self.outbox.write(frame_of(message, self.deflate_bits))
 
-    def close(self, code: int = NORMAL, reason: str = "") -> None:
-        """Begin the closing handshake. What was sent before goes out first; nothing is sent after. Never waits.
-
-        TCP ends within `close_timeout`, whatever the peer does.
-
-        Raises:
-            ValueError: a code that may not be sent.
-            TypeError: a code that is no number, a reason that is no text.
-        """
-        end = Close(code, reason)
-        last = close(end.code, end.reason)
-        if not self.closing:
-            self._hub.settle(self)
-            self._begin_close(code, reason)
-            self.outbox.seal(last)
-
     def join(self, channel: str) -> None:
         """Become a member of a channel, until `leave` or the end. Raises ValueError for an impossible name."""
         self._hub.join(self, channel)
@@ -199,8 +163,8 @@ class Client(Connection):
         For a client that is gone already it is called at once.
         """
         self._deferred.append(function)
-        if self._gone:
-            self._undo()
+        if self._life is State.CLOSED:
+            self._call_deferred()
 
     def divert(self, function: Callable[[Client, Any], bool]) -> None:
         """Show each message to `function` before the `message` pipeline; what it returns True for goes no further.
@@ -240,81 +204,90 @@ class Client(Connection):
             self._context.metrics.count("parts_over_limit")
             raise Close(TOO_BIG, f"one message becomes at most {MAX_PARTS}")
 
+    def _settle(self) -> None:
+        self._hub.settle(self)
+
     # The connection, driven by the handler and the loop.
 
-    def connect(self) -> None:
+    def connect(self, claim: Claim | None = None) -> None:
         """Run the `connect` pipeline. What it sends is held until `open`.
 
-        Where a filter asks the client something, the rest of it runs when the first message has come.
+        Where a filter asks the client something, the rest of the pipeline runs when the first message has arrived.
+
+        Args:
+            claim: counts the connection as a user's, and raises Refusal when the user has too many.
 
         Raises:
-            Reject: a filter refused the client, or one failed: access fails closed.
+            Refusal: a filter refused the client, one failed, or the user has too many connections. Access fails
+                closed, and the client has left no trace.
         """
         self._hub.expect(self)
         try:
-            self._pass(self._endpoint.connect.happen(self))
+            self._go_on_connecting(self._endpoint.connect.happen(self), claim)
         except BaseException as error:
             self._undo()
-            raise self._context.faults.refusal(error, self) from None
+            raise self._refusal(error) from None
 
-    def _pass(self, asked: tuple[Ask, int] | None) -> None:
-        """The `connect` pipeline came to its end, or to a question."""
+    def _go_on_connecting(self, asked: tuple[Ask, int] | None, claim: Claim | None) -> None:
+        """The `connect` pipeline has passed, or a filter in it asks a question."""
         if asked is None:
-            if self._transport is not None:
-                # Before the 101 the handler does it.
-                self._transport.claim(str((self.identity or {}).get("user") or ""))
-            self._connected = True
+            if claim is not None:
+                claim(str((self.identity or {}).get("user") or ""))
+            self._admitted = True
+            if not self.closing:
+                self._become(State.OPEN)
             self._hub.admit(self)
             self.outbox.release()
             return
-        self._asked, self._rest = asked
-        self._resting += tuple(self.channels)
-        for channel in self._resting:
+        ask, next_filter = asked
+        channels = tuple(self.channels)
+        for channel in channels:
             self.leave(channel)
         self.outbox.release()
         # The rest of the pipeline, and the filter that is answered, run where messages are served.
         self._waits = self._waits or self._endpoint.connect.waits
-        before = self._diverts
-        self._diverts = (lambda client, message: client._answer(message, before),)
-        self._too_late = self._context.timers.at(self._context.clock() + self._asked.timeout, self._end_asking)
+        timer = self._context.timers.at(self._context.clock() + ask.timeout, self._answer_is_late)
+        self._challenge = Challenge(ask, next_filter, channels, self._diverts, timer)
+        self._diverts = (Client._answer,)
+        if not self.closing and self._life is not State.CHALLENGED:
+            self._become(State.CHALLENGED)
 
-    def _answer(self, message: Any, diverts: tuple[Callable[[Client, Any], bool], ...]) -> bool:
-        """The first message of a client that was asked: with a good answer it is in, else it goes."""
-        asked = self._asked
-        assert asked is not None
-        self._diverts = diverts
+    def _answer(self, message: Any) -> bool:
+        """The first message of a client that was asked something: it is admitted, or its connection ends."""
+        challenge, self._challenge = self._challenge, None
+        assert challenge is not None
+        self._diverts = challenge.diverts
         try:
-            check_nothing(asked.answer, asked.answer(self, message))
+            check_nothing(challenge.ask.answer, challenge.ask.answer(self, message))
             if self.closing:
                 return True  # it took too long, or the server is going away
-            self._stop_asking()
-            # It is a member from here on, but a filter behind may still refuse it.
+            challenge.timer.cancel()
+            # It is a member from here on, but a filter that follows may still refuse it.
             self.outbox.hold()
-            resting, self._resting = self._resting, ()
-            for channel in resting:
+            for channel in challenge.channels:
                 self.join(channel)
-            self._pass(self._endpoint.connect.happen(self, self._rest))
+            claim = self._transport.claim if self._transport is not None else None
+            self._go_on_connecting(self._endpoint.connect.happen(self, challenge.next_filter), claim)
         except BaseException as error:
+            challenge.timer.cancel()
             if isinstance(error, Close):
                 self.close(error.code, error.reason)
                 return True
-            refusal = self._context.faults.refusal(error, self)
+            refusal = self._refusal(error)
             if not isinstance(refusal, Refusal):
                 raise refusal from None
             self._context.metrics.count(f"refused_{refusal.status}")
-            if refusal.status == 401:
-                self._host.admission.login_failed(self.address)
             self.close(CLOSE_STATUS + refusal.status, refusal.reason)
         return True
 
-    def _stop_asking(self) -> None:
-        self._asked = None
-        if self._too_late is not None:
-            self._too_late.cancel()
-            self._too_late = None
+    def _refusal(self, error: BaseException) -> BaseException:
+        """How `connect` ended that did not pass: a Refusal, or what ends the greenlet. Failed logins are counted."""
+        refusal = self._context.faults.refusal(error, self)
+        if isinstance(refusal, Refusal) and refusal.status == 401:
+            self._host.admission.login_failed(self.address)
+        return refusal
 
-    def _end_asking(self) -> None:
-        self._too_late = None
+    def _answer_is_late(self) -> None:
         if not self.closing:
             self._context.metrics.count("logins_refused")
             self._context.metrics.count("logins_refused_late")
@@ -331,15 +304,14 @@ class Client(Connection):
             inflater = Inflater(agreement)
         largest = self._endpoint.bounds.max_message
         decoder = Decoder(largest, inflater=inflater, max_fragments=limits.max_fragments)
-        self._spoke = self._context.clock()
-        self._next_ping = self._spoke + limits.ping_interval
+        self._keep_alive()
         self.outbox.open(transport, head, plain=self.format is PLAIN)
         self.begin(transport, decoder, read_of(largest, inflater is not None), data)
 
     @property
     def is_in(self) -> bool:
         """Whether its `connect` has passed, and nothing is asked of it any more."""
-        return self._connected
+        return self._admitted
 
     @property
     def is_open(self) -> bool:
@@ -427,82 +399,6 @@ class Client(Connection):
         finally:
             lineage.leave(outer)
 
-    def _peer_closed(self, event: PeerClose) -> None:
-        if not self.closing:
-            self._hub.settle(self)
-            self._begin_close(event.code, event.reason)
-            self.outbox.seal(close(event.code, event.reason if event.code != NO_STATUS else ""))
-        self.outbox.end()
-
-    def _violated(self, event: Violation) -> None:
-        """Fail the connection (RFC 6455 7.1.7): say why, and do not wait for the peer's Close."""
-        self._context.metrics.count("protocol_errors")
-        self._context.metrics.count(f"protocol_errors_{event.code}")
-        if not self.closing:
-            self._hub.settle(self)
-            self._begin_close(event.code, event.reason)
-            self.outbox.seal(close(event.code, event.reason))
-        self.outbox.end()
-
-    def overflow(self) -> None:
-        """The outbox is over its bound: the slow consumer goes, nobody waits for it."""
-        if self.closing:
-            return
-        self._context.metrics.count("slow_consumers")
-        self._begin_close(TRY_AGAIN_LATER, "too slow")
-        self.outbox.seal(close(TRY_AGAIN_LATER, "too slow"), only=True)
-
-    def _begin_close(self, code: int, reason: str) -> None:
-        self.closing = True
-        self.close_code, self.close_reason = code, reason
-        # At least two of the sweeper's rounds, so that the Close frame has time to leave.
-        timeout = max(1.0, self._host.limits.close_timeout)
-        self._deadline = self._context.clock() + timeout
-
-    def kill(self) -> None:
-        """End TCP now, and whatever a filter of this client waits for. `disconnect` still runs."""
-        self.closing = True
-        super().kill()
-
-    def tend(self, now: float, tick: float) -> None:
-        """Called by the sweeper: ping, notice the dead, end what is stuck in closing.
-
-        Args:
-            now: the clock's seconds.
-            tick: seconds until the next call, so that a deadline is not passed.
-        """
-        transport = self._transport
-        if transport is None:
-            return
-        if self.closing:
-            if now + tick >= self._deadline or (self._ended and not self.outbox.waits):
-                self.end()
-            return
-        limits = self._host.limits
-        if limits.idle_timeout is not None:
-            if self._said or self.busy:
-                self._said, self._spoke = False, now
-            elif now - self._spoke >= limits.idle_timeout:
-                self._context.metrics.count("idle_timeouts")
-                self.close(POLICY_VIOLATION, "no message for too long")
-                return
-        if self._pinged:
-            if self.busy or self.made_progress():
-                self._pinged = now
-            elif now - self._pinged >= limits.ping_timeout:
-                self._context.metrics.count("ping_timeouts")
-                self._begin_close(ABNORMAL, "no answer to a ping")
-                transport.abort()
-        elif now >= self._next_ping:
-            self._pinged = now
-            self.made_progress()
-            self.outbox.write(ping(b""))
-
-    def _answered(self) -> None:
-        if self._pinged:
-            self._next_ping = self._pinged + self._host.limits.ping_interval
-            self._pinged = 0.0
-
     @property
     def disconnect_waits(self) -> bool:
         """Whether the `disconnect` pipeline may wait, or what filters deferred: of that nobody knows."""
@@ -510,30 +406,37 @@ class Client(Connection):
 
     def disconnect(self) -> None:
         """The end, exactly once for each client whose `connect` passed: channels, deferred calls, `disconnect`."""
-        self.closing = True
+        if not self.closing:
+            self._become(State.CLOSING)
         self.outbox.discard()
         self.let_go()
-        if not self._connected:
-            # It was asked for a token, and never in.
-            self._stop_asking()
-            if not self._gone:
-                self._undo()
+        if not self._admitted:
+            # It was asked for a token, and never admitted.
+            if self._challenge is not None:
+                self._challenge.timer.cancel()
+                self._challenge = None
+            self._undo()
             return
-        self._connected = False
+        self._admitted = False
         self._hub.leaving += 1
         try:
             self._undo()
             self._endpoint.disconnect.happen(self)
-        except BaseException as error:  # as in a flow; and the greenlet ends here anyway
+        except BaseException as error:  # a filter may raise anything, and the greenlet ends here anyway
             self._fault("disconnect", error)
         finally:
             self._hub.leaving -= 1
 
     def _undo(self) -> None:
         """Remove the client from the hub and its channels, and make the calls that filters deferred."""
-        self._gone = True
+        if self._life is State.CLOSED:
+            return
+        self._become(State.CLOSED)
         self.log_end(self.request.address, self.close_code, self.close_reason)
         self._hub.remove(self)
+        self._call_deferred()
+
+    def _call_deferred(self) -> None:
         while self._deferred:
             try:
                 self._deferred.pop()()

@@ -1,8 +1,25 @@
 """A connection: the bytes of one client become events, and these are served one after the other.
 
-The loop's own callback reads and decodes. Where no filter of the endpoint's pipelines may wait, it serves the events
-as well; else the client's greenlet does, made when it is first needed. Meanwhile nothing is read: what the peer goes
-on sending waits in its socket, and in ours.
+The event loop's own callback reads and decodes. Where no filter of the endpoint's pipelines may block, it serves the
+events as well; otherwise the client's greenlet does, which is made when it is first needed. While events wait to be
+served, the *backlog*, nothing is read: the kernel's buffers fill, and TCP makes the peer wait.
+
+Who calls what:
+
+    the loop: the socket is readable   _readable -> _take -> serve, or the backlog
+    the loop: others had their turn    _go_on (serves in the loop)   or _wake (switches to the greenlet)
+    the greenlet                       _live -> _serve_backlog, then parks until _wake
+    the scheduler: a timer, or room    _go_on_reading (throttled)   or _resume (publications were delivered)
+
+Why nothing is read at the moment; each reason ends by itself, and `_resume` reads again when none is left:
+
+    reason       set by     until
+    _backlog     _take      all of it has been served: this takes a turn of the loop, or longer in the greenlet
+    _paused      _pause     the backlog has been served, and publications on their way are below the limit
+    _throttled   _meter     the client is within `[limits] bytes` and `messages` again
+    _ended       _readable  never: the stream is at its end
+
+`_parked` says that the greenlet exists and waits for `_wake`.
 """
 
 from __future__ import annotations
@@ -27,18 +44,18 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("fws")
 
-# How much is read in one go, unless a larger frame is under way: tiny frames of this much take 6 ms to decode.
+# Bytes that one read takes at most, unless a larger frame has begun: tiny frames of this size take 6 ms to decode.
 READ = 16 * 1024
-# The least and the most of compressed data that is read in one go.
+# The least and the most compressed bytes that one read takes.
 READ_DEFLATED = 512, 4 * 1024
 # How much may become of it: deflate's best ratio is 1,032 to 1.
 RATIO = 1024
-# So many bytes are little: they are served at once, whoever else wants a turn.
-LITTLE = 256
+# Reads of at most this size are served at once, bypassing the queue for turns.
+SMALL_READ = 256
 
 
 def read_of(max_message: int, compressed: bool) -> int:
-    """How much is read in one go. Of compressed data about as much as may become the largest message."""
+    """Bytes that one read takes at most: of compressed data as much as can become the largest message."""
     least, most = READ_DEFLATED
     return READ if not compressed else max(least, min(most, max_message // RATIO))
 
@@ -173,7 +190,7 @@ class Connection:
         data = transport.receive(read)
         if data:
             self._bytes_left -= len(data)
-            if len(data) > LITTLE and (self._context.scheduler.crowded or overdue()):
+            if len(data) > SMALL_READ and (self._context.scheduler.crowded or overdue()):
                 # Many who send much have a round of the loop together, and each of them may take milliseconds.
                 self._backlog = deque((memoryview(data),))
                 self._context.scheduler.later(self._wake if self._waits else self._go_on)

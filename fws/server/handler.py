@@ -17,7 +17,8 @@ from geventwebsocket.handler import WebSocketHandler
 from fws.base.errors import Refusal, phrase
 from fws.base.novelty import Novelty
 from fws.clients.client import Client
-from fws.clients.transport import TlsTransport, Transport, end_tls
+from fws.clients.tls_transport import TlsTransport, end_tls
+from fws.clients.transport import Transport
 from fws.runtime.scheduler import Deadline, overdue, pause
 from fws.server.arrival import Arrival
 from fws.server.certificates import identity_of, reason_of
@@ -327,21 +328,11 @@ class Handler(WebSocketHandler):
             client.identity = identity_of(self.socket)
         self.filtered = endpoint.connect.waits
         try:
-            client.connect()
+            client.connect(lease.claim)
         except Deadline:
             node.context.metrics.count("handshake_timeouts")
             advice = f"the connect pipeline took longer than handshake_timeout at {client.path[:100]}"
             raise Refusal(503, "The server took too long to decide.", advice=advice) from None
-        except Refusal as refusal:
-            if refusal.status == 401:
-                admission.login_failed(source.address)
-            raise
-        if client.is_in and client.identity is not None:
-            try:
-                lease.claim(str(client.identity.get("user") or ""))
-            except Refusal:
-                client.disconnect()
-                raise
         if self.server.draining:
             client.disconnect()
             raise _going_away()

@@ -1,0 +1,157 @@
+"""The life of a connection: its state, the closing handshake, pings, and what ends it.
+
+The sweeper calls `tend` for every client twice a second. A ping goes out after `ping_interval` without one, and a peer
+that answers none within `ping_timeout` is gone. `idle_timeout` ends a client that sends no message. A closing handshake
+takes `close_timeout` at most.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fws.base.close_codes import ABNORMAL, NO_STATUS, NORMAL, POLICY_VIOLATION, TRY_AGAIN_LATER
+from fws.base.errors import Close
+from fws.clients.connection import Connection
+from fws.clients.outbox import Outbox
+from fws.clients.state import State, can_become
+from fws.wire.frames import PeerClose, Violation, close, ping
+
+if TYPE_CHECKING:
+    from fws.clients.host import Host
+
+
+class Lifetime(Connection):
+    """A connection that is begun, kept alive and closed as RFC 6455 says.
+
+    Attributes:
+        close_code, close_reason: how the connection ended; 1006 when TCP ended without a Close frame.
+    """
+
+    __slots__ = ("_deadline", "_life", "_next_ping", "_pinged", "_said", "_spoke", "close_code", "close_reason")
+
+    def __init__(self, host: Host, outbox: Outbox, *, filters_data: bool, waits: bool) -> None:
+        super().__init__(host, outbox, filters_data=filters_data, waits=waits)
+        self._life = State.CONNECTING
+        self.close_code = ABNORMAL
+        self.close_reason = ""
+        # When a closing handshake is to be over, the next ping is due, and the last one that is not answered was sent.
+        self._deadline = 0.0
+        self._next_ping = 0.0
+        self._pinged = 0.0
+        # Whether it has sent a message since the sweeper last looked, and when the sweeper last saw that.
+        self._said = False
+        self._spoke = 0.0
+
+    def _become(self, state: State) -> None:
+        """Get into a state. `closing` follows it: a look at one attribute is what a message costs."""
+        if self._life is not state:
+            if not can_become(self._life, state):
+                raise RuntimeError(f"a client that is {self._life.name} cannot become {state.name}")
+            self._life = state
+            self.closing = state is State.CLOSING or state is State.CLOSED
+
+    # The closing handshake.
+
+    def close(self, code: int = NORMAL, reason: str = "") -> None:
+        """Begin the closing handshake. What was sent before goes out first; nothing is sent after. Never waits.
+
+        TCP ends within `close_timeout`, whatever the peer does.
+
+        Raises:
+            ValueError: a code that may not be sent.
+            TypeError: a code that is no number, a reason that is no text.
+        """
+        end = Close(code, reason)
+        last = close(end.code, end.reason)
+        if not self.closing:
+            self._settle()
+            self._begin_close(code, reason)
+            self.outbox.seal(last)
+
+    def _settle(self) -> None:
+        """Give the client what was published to it until now. Its Close goes out after that."""
+        raise NotImplementedError
+
+    def _peer_closed(self, event: PeerClose) -> None:
+        if not self.closing:
+            self._settle()
+            self._begin_close(event.code, event.reason)
+            self.outbox.seal(close(event.code, event.reason if event.code != NO_STATUS else ""))
+        self.outbox.end()
+
+    def _violated(self, event: Violation) -> None:
+        """Fail the connection (RFC 6455 7.1.7): say why, and do not wait for the peer's Close."""
+        self._context.metrics.count("protocol_errors")
+        self._context.metrics.count(f"protocol_errors_{event.code}")
+        if not self.closing:
+            self._settle()
+            self._begin_close(event.code, event.reason)
+            self.outbox.seal(close(event.code, event.reason))
+        self.outbox.end()
+
+    def overflow(self) -> None:
+        """The outbox is over its bound: the slow consumer goes, nobody waits for it."""
+        if self.closing:
+            return
+        self._context.metrics.count("slow_consumers")
+        self._begin_close(TRY_AGAIN_LATER, "too slow")
+        self.outbox.seal(close(TRY_AGAIN_LATER, "too slow"), only=True)
+
+    def _begin_close(self, code: int, reason: str) -> None:
+        self._become(State.CLOSING)
+        self.close_code, self.close_reason = code, reason
+        # At least two of the sweeper's rounds, so that the Close frame has time to leave.
+        timeout = max(1.0, self._host.limits.close_timeout)
+        self._deadline = self._context.clock() + timeout
+
+    def kill(self) -> None:
+        """End TCP now, and whatever a filter of this client waits for. `disconnect` still runs."""
+        if not self.closing:
+            self._become(State.CLOSING)
+        super().kill()
+
+    # Pings and time limits.
+
+    def _keep_alive(self) -> None:
+        """The 101 has been sent: from now on pings are due."""
+        self._spoke = self._context.clock()
+        self._next_ping = self._spoke + self._host.limits.ping_interval
+
+    def tend(self, now: float, tick: float) -> None:
+        """Called by the sweeper: ping, notice the dead, end what is stuck in closing.
+
+        Args:
+            now: the clock's seconds.
+            tick: seconds until the next call, so that a deadline is not passed.
+        """
+        transport = self._transport
+        if transport is None:
+            return
+        if self.closing:
+            if now + tick >= self._deadline or (self._ended and not self.outbox.waits):
+                self.end()
+            return
+        limits = self._host.limits
+        if limits.idle_timeout is not None:
+            if self._said or self.busy:
+                self._said, self._spoke = False, now
+            elif now - self._spoke >= limits.idle_timeout:
+                self._context.metrics.count("idle_timeouts")
+                self.close(POLICY_VIOLATION, "no message for too long")
+                return
+        if self._pinged:
+            if self.busy or self.made_progress():
+                self._pinged = now
+            elif now - self._pinged >= limits.ping_timeout:
+                self._context.metrics.count("ping_timeouts")
+                self._begin_close(ABNORMAL, "no answer to a ping")
+                transport.abort()
+        elif now >= self._next_ping:
+            self._pinged = now
+            self.made_progress()
+            self.outbox.write(ping(b""))
+
+    def _answered(self) -> None:
+        if self._pinged:
+            self._next_ping = self._pinged + self._host.limits.ping_interval
+            self._pinged = 0.0
