@@ -10,7 +10,6 @@ from fws import Reject
 from fws.clients.state import TRANSITIONS, State, can_become
 from tests.support import build
 
-
 BYE = "from fws import Filter\nclass Bye(Filter):\n    def connect(self, client): client.close(4000)\n"
 
 
