@@ -1,4 +1,4 @@
-"""A fault of a configuration: what is wrong, where, and what would be right. It prints itself the way compilers do."""
+"""A problem of a configuration: what is wrong, where, and what would be right. It prints like a compiler's errors."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from collections.abc import Iterable
 
 import msgspec
 
-# The password of a URL: what is wrong with a line may be anything, and all of it goes into logs.
+# The password of a URL. A line with any kind of mistake may contain one, and lines are written to logs.
 _PASSWORD = re.compile(r"""(://[^\s"':]*:)([^\s"']+)(?=@)""")
 
-# The way to a value in the TOML tree: table keys and list positions.
+# The path to a value in the TOML tree: table keys and list positions.
 Path = tuple[str | int, ...]
 
 
@@ -25,15 +25,15 @@ class Place(msgspec.Struct, frozen=True):
 
 
 class Problem(msgspec.Struct, frozen=True):
-    """One fault, first by the way to the value (`path`), later, when the file is known, by its `place`.
+    """One problem. It has a `path` first, and a `place` once the file is known.
 
     Args:
         message: what is wrong, as one sentence without a full stop.
-        path: where in the TOML tree; empty for the file as a whole.
-        offset: characters into the string at `path` at which the fault begins.
+        path: where it is in the TOML tree; empty for the file as a whole.
+        offset: the character of the string at `path` at which the mistake begins.
         hint: what would be right; may be empty.
-        key: the fault is the key's at `path`, not its value's.
-        hidden: the line is not to be shown, for it may hold a secret.
+        key: whether the key at `path` is wrong, and not its value.
+        hidden: whether the line may not be shown, because it may contain a secret.
     """
 
     message: str
@@ -61,17 +61,17 @@ class Problem(msgspec.Struct, frozen=True):
 
 
 def _printable(line: str) -> str:
-    """A file's own words go to a terminal, where control characters would do things; they are shown as escapes."""
+    """Text of a file for a terminal: control characters, which could change its state, are shown as escapes."""
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in line)
 
 
 def _masked(line: str) -> str:
-    """Stars for the password of a URL, one a character, so that a caret below stays in its place."""
+    """Replace the password of a URL by stars, one per character, so that a caret below stays in its place."""
     return _PASSWORD.sub(lambda match: match[1] + "*" * len(match[2]), line)
 
 
 def without(secrets: Iterable[str], problem: Problem) -> Problem:
-    """The problem with stars for the secrets in its line."""
+    """The problem with the secrets in its line replaced by stars."""
     if problem.place is None:
         return problem
     text = problem.place.text
@@ -81,7 +81,7 @@ def without(secrets: Iterable[str], problem: Problem) -> Problem:
 
 
 def _excerpt(place: Place, width: int = 100) -> list[str]:
-    """The line with a caret below the column; of a very long line only the part around it."""
+    """The line with a caret below the column. A very long line is cut around the column."""
     text = "".join(char if char.isprintable() else " " for char in _masked(place.text))
     column = min(place.column - 1, len(text))
     start = max(0, column - width // 2) if len(text) > width else 0
@@ -90,7 +90,7 @@ def _excerpt(place: Place, width: int = 100) -> list[str]:
 
 
 def dotted(path: Path) -> str:
-    """`("endpoints", "/a", "message", 2)` as `endpoints."/a".message[3]`: list positions count from 1, as people do."""
+    """`("endpoints", "/a", "message", 2)` as `endpoints."/a".message[3]`; list positions count from 1."""
     parts: list[str] = []
     for step in path:
         if isinstance(step, int):

@@ -20,7 +20,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 class Generation:
-    """Everything that was compiled from one configuration.
+    """Everything that was compiled from one configuration. It never changes.
 
     Attributes:
         default: the endpoint of every path that no other endpoint claims, if there is one.
@@ -72,9 +72,9 @@ class Generation:
         return None if self.default is None else (self.default, {})
 
     def is_endpoint(self, path: str) -> bool:
-        """Whether a decoded path is meant for WebSockets and nothing else: what plain HTTP is told there is 426.
+        """Whether a decoded path is for WebSockets only, so that plain HTTP gets 426 there.
 
-        The endpoint for all other paths counts only when no folder of static files could hold them instead.
+        The endpoint of all other paths counts only if there is no folder of static files, which may have the path.
         """
         segments = path.split("/")
         if any(endpoint.match(segments) is not None for endpoint in self.endpoints):
@@ -83,18 +83,18 @@ class Generation:
 
     @property
     def waits(self) -> bool:
-        """Whether filters run while a publication is delivered, so that a delivery may have to wait for one."""
+        """Whether filters run while a publication is delivered, so that the delivery may have to wait for them."""
         return self._waits
 
     def start(self) -> None:
-        """Let each filter that has a `start` begin what it does beside its hooks."""
+        """Call `start` of each filter that defines it, for work in addition to its hooks."""
         for instance in self.filters:
             begin = getattr(instance, "start", None)
             if begin is not None:
                 begin()
 
     def stop(self) -> list[BaseException]:
-        """The counterpart of `start`; every filter gets its turn even when one fails. What they raised."""
+        """Call `stop` of each filter that defines it, also after one has failed. Returns what they raised."""
         failures: list[BaseException] = []
         for instance in self.filters:
             end = getattr(instance, "stop", None)

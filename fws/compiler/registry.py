@@ -1,7 +1,6 @@
-"""Finds filters by the names that stages use: in the project's `pipelines/`, built in, in installed packages.
+"""Finds filters by name: those of the project's `pipelines/`, the built-in ones, and those of installed packages.
 
-Importing a module makes its filters available; the TOML decides which are used. Modules are imported when a
-stage names them, so a broken file that nothing uses breaks nothing.
+A module is imported when a stage names one of its filters. A broken module that no stage uses does no harm.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ _ENGINE = Path(__file__).parents[1]
 
 
 class LookupProblem(FwsError):
-    """A name that gives no filter: unknown, ambiguous, or in a module that does not import."""
+    """A name does not lead to a filter: it is unknown or ambiguous, or its module cannot be imported."""
 
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(message)
@@ -38,7 +37,7 @@ class LookupProblem(FwsError):
 
 
 class Found(msgspec.Struct, frozen=True):
-    """A filter class, the name it goes by and the origin (`project`, `fws`, `package`) that tells equal names apart."""
+    """A filter's class, its name, and its origin (`project`, `fws` or `package`), which distinguishes equal names."""
 
     name: str
     cls: type[Filter]
@@ -46,15 +45,15 @@ class Found(msgspec.Struct, frozen=True):
 
 
 class Origin(Protocol):
-    """A place that filters come from."""
+    """A source of filters."""
 
     label: str
 
     def modules(self) -> list[str]:
-        """First parts of the names it may provide."""
+        """The first parts of the names that it may provide."""
 
     def load(self, module: str) -> dict[str, type[Filter]]:
-        """The filters of one of these, by full name. Raises LookupProblem when it does not import."""
+        """The filters of one module, by full name. Raises LookupProblem if it cannot be imported."""
 
 
 class Folder:
@@ -66,7 +65,7 @@ class Folder:
         self._path = path
 
     def modules(self) -> list[str]:
-        """A file whose name is no word (`my-filter.py`) cannot be named in a stage, and is none."""
+        """The modules that a stage can name. A name such as `my-filter.py` is not possible in a stage."""
         names = (info.name for info in pkgutil.iter_modules([str(self._path)]))
         return sorted(name for name in names if name.isidentifier() and not name.startswith("_"))
 
@@ -76,16 +75,19 @@ class Folder:
         name = f"{self._package}.{module}"
         try:
             return _usable(filters_in(importlib.import_module(name), module))
-        except (Exception, SystemExit) as error:  # whatever a user's module does at import is a problem of that file
-            raise LookupProblem(f"{self._path / module}.py does not import: {_reason(error)}") from error
+        except (Exception, SystemExit) as error:  # a user's module may raise anything
+            raise LookupProblem(f"{self._path / module}.py cannot be imported: {_reason(error)}") from error
 
     def _adopt(self) -> None:
-        """Make the folder importable under the package's name, in place of another project's folder of that name."""
+        """Make the folder importable under the package's name, instead of another project's folder of that name."""
         for name in [name for name in sys.modules if name == self._package or name.startswith(self._package + ".")]:
             del sys.modules[name]
         package = ModuleType(self._package)
         package.__path__ = [str(self._path)]
         sys.modules[self._package] = package
+        parent, _, name = self._package.rpartition(".")
+        if parent:  # as an import statement does
+            setattr(sys.modules[parent], name, package)
         importlib.invalidate_caches()
 
 
@@ -107,18 +109,19 @@ class Packages:
                 cls = point.load()
                 _usable({point.name: cls})
             except (Exception, SystemExit) as error:  # as for a project's module
-                raise LookupProblem(f"the package's filter {point.name} does not import: {_reason(error)}") from error
+                reason = _reason(error)
+                raise LookupProblem(f"the package's filter {point.name} cannot be imported: {reason}") from error
             if not (inspect.isclass(cls) and issubclass(cls, Filter)):
-                raise LookupProblem(f"the package's entry point {point.name} is no Filter class")
+                raise LookupProblem(f"the package's entry point {point.name} is not a Filter class")
             found[point.name] = cls
         return found
 
 
 class Registry:
-    """All filters within reach of one project.
+    """All filters that one project can use.
 
     Args:
-        project: the folder that holds `pipelines/`; None for the built-in and installed ones alone.
+        project: the folder that has `pipelines/`; None for only the built-in and installed filters.
     """
 
     def __init__(self, project: Path | None = None) -> None:
@@ -130,10 +133,10 @@ class Registry:
         self._loaded: dict[tuple[str, str], dict[str, type[Filter]]] = {}
 
     def find(self, name: str) -> Found:
-        """The filter of that name; `origin:name` picks one origin's.
+        """The filter of that name. `origin:name` selects the filter of one origin.
 
         Raises:
-            LookupProblem: with what is wrong and what would be right.
+            LookupProblem: says what is wrong and what would be right.
         """
         wanted, _, plain = name.rpartition(":")
         labels = [origin.label for origin in self._origins]
@@ -161,7 +164,7 @@ class Registry:
         return exact or [found.cls for found in known if found.name == near]
 
     def all(self) -> Iterator[Found | LookupProblem]:
-        """Every filter within reach, origin by origin, and a problem for each module that does not import."""
+        """All filters, origin by origin, and a problem for each module that cannot be imported."""
         for origin in self._origins:
             for module in origin.modules():
                 try:
@@ -177,15 +180,15 @@ class Registry:
         return self._loaded[key]
 
     def _without(self, name: str) -> str:
-        """What is wrong with a project's module that has the name, but no filter; empty when there is none."""
+        """What is wrong with a project's module of that name that has no such filter; empty without such a module."""
         for origin in self._origins:
             if origin.label != "project" or name not in origin.modules():
                 continue
             filters = self._load(origin, name)
             if filters:
-                return f"pipelines/{name}.py has several: {', '.join(filters)}"
+                return f"pipelines/{name}.py has several filters: {', '.join(filters)}"
             events = ", ".join(EVENTS)
-            return f"pipelines/{name}.py has no class that is a Filter with a method named as an event: {events}"
+            return f"pipelines/{name}.py has no subclass of Filter with a method for an event: {events}"
         return ""
 
     def _nearest(self, name: str) -> str:
@@ -194,7 +197,7 @@ class Registry:
 
 
 def filters_in(module: ModuleType, name: str) -> dict[str, type[Filter]]:
-    """The filters that a module defines: one alone goes by the module's name, several as `module.name`."""
+    """The filters of a module. A single filter has the module's name, several are called `module.name`."""
     classes = [
         cls
         for label, cls in vars(module).items()
@@ -210,7 +213,7 @@ def filters_in(module: ModuleType, name: str) -> dict[str, type[Filter]]:
 
 
 def _usable(filters: dict[str, type[Filter]]) -> dict[str, type[Filter]]:
-    """The same filters, their options and hooks looked at: what can only fail later is a fault of the module."""
+    """Check options and hooks of filters, so that mistakes are found now and not when a hook is called."""
     for cls in filters.values():
         if inspect.isclass(cls) and issubclass(cls, Filter):
             options_of(cls)
@@ -219,7 +222,7 @@ def _usable(filters: dict[str, type[Filter]]) -> dict[str, type[Filter]]:
 
 
 def _reason(error: BaseException) -> str:
-    """Kind, words and place of an import error: the last line that is the module's own."""
+    """The type, text and place of an import error. The place is the last line that belongs to the module."""
     if isinstance(error, SyntaxError):
         return f"{error.msg} (line {error.lineno})"
     files = [(Path(frame.filename), frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]

@@ -1,6 +1,6 @@
-"""Conditions of `when`: a small subset of Python's expression grammar, read once and compiled to closures.
+"""Conditions of `when`: a small subset of Python's expressions, read once and compiled to closures.
 
-Nothing of it is ever run as code: the text is parsed to a tree, and each node that is allowed becomes a function.
+The text never runs as code. It is parsed to a tree, and each allowed node becomes a function.
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ from typing import Any
 
 from fws.base.problem import did_you_mean
 from fws.pipeline.events import BY_NAME
-from fws.pipeline.placeholder import CLIENT_ATTRIBUTES, ClientView
+from fws.pipeline.interfaces import Client
+from fws.pipeline.placeholder import CLIENT_ATTRIBUTES
 
 MAX_TEXT = 1000
 MAX_DEPTH = 50
 
-# A question, and what it is asked about: the client, the message and the channel, any of which may be None.
+# What a condition looks at: the client, the message and the channel. Each may be None.
 Asked = tuple[Any, Any, Any]
 Test = Callable[[Asked], Any]
 
@@ -32,23 +33,26 @@ _ROOTS: dict[str, Test] = {
     "state": lambda asked: None if asked[0] is None else asked[0].state,
     "params": lambda asked: None if asked[0] is None else asked[0].params,
 }
-# What can be asked of these two, by name.
+# The attributes of these two that a condition may use.
 _OWNERS = {"client": CLIENT_ATTRIBUTES, "request": ("query", "headers", "cookies")}
-# What people write who know another language, and what it is here.
+# What other languages write, and what is right here.
 _HINTS = {"&&": "write 'and'", "||": "write 'or'", "!": "write 'not'", "=": "compare with '=='"}
 _WORDS = set(keyword.kwlist) - {"and", "or", "not", "in", "is", "None", "True", "False"}
 
 
 class Condition:
-    """A question about a client and a message, such as `type == 'chat' and len(text) < 200`.
+    """A condition on a client and a message, such as `type == 'chat' and len(text) < 200`.
 
     Allowed are `and`, `or`, `not`, comparisons (`==`, `!=`, `<`, `<=`, `>`, `>=`, `in`, `not in`, `is null`), texts,
     numbers, `true`, `false`, `null`, lists of these, `a.b`, `a['b']`, `a[0]`, `len(x)`, `lower(x)`,
-    `startswith(x, y)` and `endswith(x, y)`. The names `message`, `client` (with `id`, `address`, `path`,
-    `subprotocol`), `identity`, `state`, `params` and `channel` are what they say; any other name is a field of the
-    message. `request.query`, `request.headers` (their names in lower case) and `request.cookies` are the upgrade
-    request's. A field that is missing is null. `<` and its like hold between two numbers or two texts only; true and
-    false equal no number; `!=` and `not in` are the exact opposites of `==` and `in`.
+    `startswith(x, y)` and `endswith(x, y)`.
+
+    The names `message`, `client` (with `id`, `address`, `path`, `subprotocol`), `identity`, `state`, `params`,
+    `channel` and `request` (with `query`, `headers` and `cookies`) have their usual meaning. The names of headers are
+    in lower case. Any other name is a field of the message, and a missing field is null.
+
+    `<`, `<=`, `>` and `>=` are false unless both sides are numbers or both are texts. `true` and `false` are not equal
+    to any number. `!=` and `not in` are the exact opposites of `==` and `in`.
     """
 
     __slots__ = ("_names", "_test", "_text")
@@ -68,24 +72,27 @@ class Condition:
         try:
             tree = _parse(text.strip())
             if isinstance(tree, ast.Constant) and isinstance(tree.value, str):
-                raise ValueError("this is a text in quotes, which would always hold: remove the quotes")
+                raise ValueError("this is only a text in quotes, which is always true: remove the quotes")
             return cls(text.strip(), _asking(tree, 0), _names(tree))
         except (RecursionError, MemoryError):
             raise ValueError("the condition is nested too deep") from None
 
     def check_event(self, event: str, *also: str) -> None:
-        """Raise ValueError when it asks about what the event does not have, such as a message on `connect`.
+        """Check the names in the condition.
 
         Args:
-            also: what whoever asks adds to it.
+            also: names that exist in addition to those of the event.
+
+        Raises:
+            ValueError: a name does not exist on this event, such as a field of the message on `connect`.
         """
         there = (*BY_NAME[event].names, *also)
         for name in sorted(self._names):
             if (name if name in _ROOTS or name in _OWNERS else "message") not in there:
-                raise ValueError(f"there is no {name!r} on {event}: ask about {', '.join(there)}")
+                raise ValueError(f"there is no {name!r} on {event}: use {', '.join(there)}")
 
-    def holds(self, client: ClientView | None, message: Any, channel: str | None = None) -> bool:
-        """Whether it holds. Null, false, 0 and what is empty do not. Never raises, whatever the message is."""
+    def holds(self, client: Client | None, message: Any, channel: str | None = None) -> bool:
+        """Whether the condition is true. Null, false, 0 and empty values count as false. Never raises."""
         try:
             return bool(self._test((client, message, channel)))
         except RecursionError:  # two values nested as deep as JSON allows, compared with each other
@@ -98,7 +105,7 @@ class Condition:
 def _parse(text: str) -> ast.expr:
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("error")  # what Python only warns of, such as `\d` in a text, is a mistake here
+            warnings.simplefilter("error")  # what Python only warns about, such as `\d` in a text, is a mistake here
             return ast.parse(text, mode="eval").body
     except (SyntaxError, ValueError) as error:
         hint = ""
@@ -109,11 +116,11 @@ def _parse(text: str) -> ast.expr:
             elif word in _WORDS:
                 hint = f": write message['{word}'] for a field of that name"
         reason = error.msg if isinstance(error, SyntaxError) else str(error)
-        raise ValueError(f"this is no condition ({reason}){hint}") from None
+        raise ValueError(f"this is not a condition ({reason}){hint}") from None
 
 
 def _asking(node: ast.expr, depth: int) -> Test:
-    """The test of what must not be constant: the whole, and what `and`, `or` and `not` join."""
+    """The test of an expression that must not be constant: the whole condition, and the sides of `and` and `or`."""
     test = _compile(node, depth)
     if not _names(node):
         raise ValueError(f"{_show(node)} is always {str(bool(test((None,) * 3))).lower()}: compare a field with it")
@@ -121,7 +128,7 @@ def _asking(node: ast.expr, depth: int) -> Test:
 
 
 def _names(node: ast.expr) -> frozenset[str]:
-    """What a condition asks about: fields of the message, `client` and its like."""
+    """The names in a condition: fields of the message, `client`, `identity` and so on."""
     nodes = set(ast.walk(node))
     nodes -= {call.func for call in nodes if isinstance(call, ast.Call)}
     return frozenset(name.id for name in nodes if isinstance(name, ast.Name) and name.id not in _LITERALS)
@@ -146,7 +153,7 @@ def _compile(node: ast.expr, depth: int) -> Test:
                     raise ValueError("'is' works with null only: compare with '=='")
             return _comparison([_OPERATORS[type(op)] for op in ops], [_compile(term, depth) for term in terms])
         case ast.Name(id="client" | "request" as owner):
-            raise ValueError(f"say what of the {owner}, such as {owner}.{_OWNERS[owner][0]}")
+            raise ValueError(f"write an attribute of the {owner}, such as {owner}.{_OWNERS[owner][0]}")
         case ast.Name(id=name) if name not in _LITERALS:
             return _ROOTS[name] if name in _ROOTS else _item(_ROOTS["message"], name)
         case ast.Attribute(value=ast.Name(id="client" | "request" as owner), attr=name):
@@ -159,7 +166,7 @@ def _compile(node: ast.expr, depth: int) -> Test:
         case ast.Subscript(value=owner, slice=index):
             key = _literal(index)
             if type(key) not in (str, int):
-                raise ValueError("between [ and ] stands a text or a whole number, such as message['type']")
+                raise ValueError("write a text or a whole number between [ and ], such as message['type']")
             return _item(_compile(owner, depth), key)
         case ast.Call():
             return _call(node, depth)
@@ -206,7 +213,7 @@ def _call(node: ast.Call, depth: int) -> Test:
 
 
 def _comparison(operators: list[Callable[[Any, Any], bool]], tests: list[Test]) -> Test:
-    """`a < b`, or a row of them: `1 < a < 5`."""
+    """`a < b`, or several comparisons in a row: `1 < a < 5`."""
 
     def compare(asked: Asked) -> bool:
         values = [test(asked) for test in tests]
@@ -221,7 +228,7 @@ def _show(node: ast.expr) -> str:
 
 
 def _same(left: Any, right: Any) -> bool:
-    # For Python `True == 1`; an identity's `admin = 1` is not the `true` that a condition asks for.
+    # In Python `True == 1`. But an identity with `admin = 1` does not satisfy the condition `admin == true`.
     return isinstance(left, bool) is isinstance(right, bool) and bool(left == right)
 
 
@@ -232,7 +239,7 @@ def _within(item: Any, container: Any) -> bool:
 
 
 def _ordered(left: Any, right: Any) -> bool:
-    """Whether the two have an order: both numbers, which true and false are not, or both texts."""
+    """Whether the two can be ordered: both are numbers (true and false are not), or both are texts."""
     return {type(left), type(right)} <= {int, float} or _texts(left, right)
 
 

@@ -1,4 +1,4 @@
-"""`Filter`, the base of every behaviour, and what its hooks may return."""
+"""`Filter`, the base class of every filter, and the checks of its hooks."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class Setting(msgspec.Struct, frozen=True):
     """Where a filter is configured.
 
     Attributes:
-        folder: of the TOML file: what paths are relative to.
-        environ: where variables come from.
+        folder: the folder of the TOML file, to which paths are relative.
+        environ: the environment variables.
     """
 
     folder: Path
@@ -31,7 +31,7 @@ class Setting(msgspec.Struct, frozen=True):
 
 
 class Filter(msgspec.Struct, dict=True, weakref=True, eq=False):
-    """A named, configured behaviour. Subclass it, declare options as fields, write a method for each event it serves.
+    """A named, configured behaviour. Subclass it, declare options as fields, and write a method for each event.
 
         class Shout(Filter):
             mark: Annotated[str, Help("Text appended to each message.")] = "!"
@@ -40,21 +40,22 @@ class Filter(msgspec.Struct, dict=True, weakref=True, eq=False):
                 return message.upper() + self.mark
 
     Hooks: `connect(client)`, `data(client, data)`, `message(client, message)`, `publication(publication)`,
-    `deliver(client, publication)`, `disconnect(client)`. A hook returns what flows on, `None` for "unchanged" or
-    `DROP`, in `message` also `Several`, in `connect` also `Ask`; it may raise `Close`, and in `connect` `Reject`. One
-    instance serves all clients of an endpoint: what belongs to one client is kept in `client.state`. `start()` and
-    `stop()`, where defined, run when the server begins and ends to use the filter.
+    `deliver(client, publication)`, `disconnect(client)`. A hook returns the value that flows on, `None` to leave it
+    unchanged, or `DROP`; in `message` also `Several`, and in `connect` also `Ask`. It may raise `Close`, and in
+    `connect` also `Reject`. One instance serves all clients of an endpoint, so data of one client belongs in
+    `client.state`. If the class defines `start()` and `stop()`, the server calls them when it begins and ceases to use
+    the filter.
 
-    `waits = False` in the class promises that its hooks never wait: no sleep, no network, no lock. A pipeline all of
-    whose filters promise it runs as soon as a message is read; any other takes a switch to the client's greenlet,
-    and memory for that greenlet's stack. A hook that waits all the same fails, and the log names it.
+    `waits = False` in the class promises that its hooks never block: no sleep, no network, no lock. A pipeline of such
+    filters runs as soon as a message is read. Any other pipeline needs a switch to the client's greenlet, and memory
+    for the stack of that greenlet. A hook that blocks in spite of the promise fails, and the log names it.
     """
 
     waits: ClassVar[bool] = True
 
     @property
     def services(self) -> Services:
-        """Set by the pipeline that holds the filter; a filter made by hand gets real clocks and no hub."""
+        """Set by the compiler. A filter that is made by hand has real clocks and no hub."""
         services: Services | None = self.__dict__.get("services")
         if services is None:
             services = self.__dict__["services"] = Services()
@@ -81,28 +82,29 @@ class Filter(msgspec.Struct, dict=True, weakref=True, eq=False):
 
     @classmethod
     def check_event(cls, event: str, options: Mapping[str, Any]) -> None:
-        """Called for each event that a stage stands on, before anything starts.
+        """Called for each event whose pipeline uses the filter, before anything starts.
 
         Args:
-            options: those that the stage gives; a value with placeholders as the file has it.
+            options: the options that the stage gives. A value with placeholders is as in the file.
 
         Raises:
-            ValueError: the options do not fit the event; says what would be right. It becomes a problem of the file.
+            ValueError: the options do not fit the event. The message, which should say what would be right, becomes a
+                problem of the file.
         """
 
     def prepare(self, setting: Setting) -> None:
-        """Called once, before the filter is used: what stands in files and in the environment can be read and checked.
+        """Called once before the filter is used, to read and check files and the environment.
 
         Raises:
             ValueError: says what is wrong. It becomes a problem of the file.
         """
 
     def clock(self) -> float:
-        """Monotonic seconds: for time-outs and rates."""
+        """Monotonic seconds, for timeouts and rates."""
         return self.services.clock()
 
     def wall(self) -> float:
-        """Unix time in seconds: for showing to people."""
+        """Unix time in seconds, to show to people."""
         return self.services.wall()
 
 
@@ -111,7 +113,7 @@ def hooks_of(cls: type[Filter]) -> tuple[str, ...]:
     return tuple(event for event in EVENTS if inspect.isfunction(getattr(cls, event, None)))
 
 
-# What authors of filters for other frameworks call their hooks, and what such a hook is called here.
+# The names of hooks in other frameworks, and what such a hook is called here.
 _OTHER_NAMES: Final = {
     "open": "connect",
     "opened": "connect",
@@ -139,7 +141,7 @@ def misnamed_hooks(cls: type[Filter]) -> dict[str, str]:
     """Methods of a class that look like hooks under another name: `on_message` or `mesage` for `message`.
 
     Returns:
-        The right name by the one that was written; without events that the class serves already.
+        The right name for each wrong one, without events that the class already serves.
     """
     found = {}
     served = hooks_of(cls)
@@ -156,7 +158,7 @@ def misnamed_hooks(cls: type[Filter]) -> dict[str, str]:
 
 
 def check_hooks(cls: type[Filter]) -> None:
-    """Look for hooks that could only fail, or admit everybody, when they are called.
+    """Find hooks that would fail, or admit everybody, when they are called.
 
     Raises:
         TypeError: says what would be right.

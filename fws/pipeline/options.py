@@ -1,7 +1,7 @@
-"""Options: the declared fields of a filter or a section, and the one place that turns text or TOML into their values.
+"""Options: the declared fields of a filter or a section, and the conversion of text and TOML to their values.
 
-Name, type, default and help stand in the class as a field; validation, the command line, the reference,
-the JSON Schema and the error messages all read the `Option` that `options_of` makes of it.
+A field of the class declares name, type, default and help. Validation, the command line, the reference, the JSON Schema
+and the error messages all read the `Option` that `options_of` makes from the field.
 """
 
 from __future__ import annotations
@@ -24,14 +24,13 @@ HIDDEN = "…"
 
 
 class Help(msgspec.Struct, frozen=True):
-    """`Annotated[str, Help("What the option does.")]`: the text that every view of the option shows."""
+    """`Annotated[str, Help("What the option does.")]`: the help text of the option."""
 
     text: str
 
 
 class Secret(msgspec.Struct, frozen=True):
-    """`Annotated[str, Help("…"), Secret()]`: the option's value is shown nowhere, neither in a list of pipelines nor in
-    an error."""
+    """`Annotated[str, Help("…"), Secret()]`: no list of pipelines and no error shows the option's value."""
 
 
 class Check(msgspec.Struct, frozen=True):
@@ -45,11 +44,11 @@ class Check(msgspec.Struct, frozen=True):
 
 
 class Takes(msgspec.Struct, frozen=True):
-    """How an option takes arguments of a stage, when not one by one.
+    """Which arguments of a stage an option takes, if it takes more than one.
 
-    `rest`: everything to the end of the stage, quotes and blanks included (a condition).
-    `named`: every `key=value` whose key is no other option (fields to set).
-    A list takes all positional arguments that are left and needs no mark.
+    `rest`: everything up to the end of the stage, including quotes and blanks (a condition).
+    `named`: every `key=value` whose key is not another option (fields to set).
+    A list takes all remaining positional arguments and needs no mark.
     """
 
     what: Literal["rest", "named"]
@@ -65,7 +64,7 @@ class Option(msgspec.Struct, frozen=True):
     unit: Unit | None
     takes: Literal["one", "many", "rest", "named"]
     secret: bool = False
-    # Of the class's field: where the option's own name is taken, by Python or by Filter, that has `_` at its end.
+    # The name of the class's field. It ends with `_` where Python or `Filter` uses the option's name for itself.
     field_name: str = ""
     check: Callable[[Any], object] | None = None
 
@@ -79,13 +78,13 @@ class Option(msgspec.Struct, frozen=True):
 
     @property
     def has_grammar(self) -> bool:
-        """Whether its text is read by rules of its own (a condition), so that what a client chooses must stay out."""
+        """Whether the text has a grammar (a condition), so that values chosen by clients must not become part of it."""
         kinds = (self.type, *get_args(_bare(self.type)))
         return any(hasattr(_bare(kind), "parse") for kind in kinds)
 
     @property
     def kind(self) -> str:
-        """The type in words for people: `duration`, `text`, `one of: drop, reply`, `list of text`."""
+        """The type in words: `duration`, `text`, `one of: drop, reply`, `list of text`."""
         if self.unit is not None:
             optional = type(None) in get_args(_bare(self.type))
             return f"{self.unit.name} or nothing" if optional else self.unit.name
@@ -93,13 +92,13 @@ class Option(msgspec.Struct, frozen=True):
 
     @property
     def default_text(self) -> str:
-        """The default as one would write it in TOML; empty for none."""
+        """The default as it is written in TOML; empty without one."""
         if self.default is NODEFAULT or self.default is None or callable(self.default):
             return ""
         return self.text_of(self.default)
 
     def text_of(self, value: Any) -> str:
-        """A value of this option as one would write it in TOML."""
+        """A value of this option as it is written in TOML."""
         if self.secret and value:
             return HIDDEN
         if self.unit is not None and isinstance(value, int | float):
@@ -111,14 +110,14 @@ class Option(msgspec.Struct, frozen=True):
         return _text_of(value)
 
     def convert(self, value: Any, make: Callable[[Any, Any], Any] | None = None) -> Any:
-        """The option's value of what TOML or a stage holds.
+        """Convert a value of TOML or of a stage to the option's type.
 
         Args:
-            value: a string, number, list or table as the file has it.
-            make: builds types of fws (conditions, pipelines) from plain values, see `msgspec.convert`'s `dec_hook`.
+            value: a string, number, list or table, as in the file.
+            make: makes types of fws, such as conditions, from plain values; see `dec_hook` of `msgspec.convert`.
 
         Raises:
-            ValueError: with a sentence that says what would be right.
+            ValueError: the option does not accept the value. The message says what would be right.
         """
         given = value
         if self.unit is not None and not (value is None and type(None) in get_args(_bare(self.type))):
@@ -128,7 +127,7 @@ class Option(msgspec.Struct, frozen=True):
         if value == "null" and type(None) not in get_args(_bare(self.type)) and _bare(self.type) is not str:
             raise ValueError(f"expected {self.kind}, not 'null'")
         try:
-            # Text stands for other types in a stage and out of a variable; a number of TOML is no truth value.
+            # In a stage and in a variable, text stands for other types. A number in TOML does not stand for a boolean.
             strict = isinstance(value, bool | int | float)
             converted = msgspec.convert(value, self.type, strict=strict, dec_hook=make)
         except msgspec.ValidationError as error:
@@ -141,7 +140,7 @@ class Option(msgspec.Struct, frozen=True):
         if self.secret:
             return f"expected {self.kind}"
         cause = error.split(" - at `")[0]
-        # An error of `make` arrives here as it is; one of msgspec's own speaks of Python's types.
+        # An error of `make` arrives here unchanged. The errors of msgspec itself name Python's types.
         if not cause.startswith(("Expected", "Invalid", "Object", "Integer")):
             return cause
         limit = ""
@@ -151,14 +150,14 @@ class Option(msgspec.Struct, frozen=True):
         return f"expected {self.kind}{limit}, not {reprlib.repr(value)}"
 
 
-# How msgspec tells that a number is out of its option's bounds (`msgspec.Meta`), and how fws does.
+# How msgspec reports a number outside the limits of its option (`msgspec.Meta`), and how fws does.
 _LIMIT = re.compile(r"Expected `(?:int|float)` (>|>=|<|<=) (\S+)")
 _LIMITS = {">": "above", ">=": "of at least", "<": "below", "<=": "of at most"}
 
 
 @functools.cache
 def options_of(cls: type) -> tuple[Option, ...]:
-    """The options that a `msgspec.Struct` class declares, in order. Private fields (`_name`) are none."""
+    """The options that a `msgspec.Struct` class declares, in order. Private fields (`_name`) are not options."""
     hints = typing.get_type_hints(cls, include_extras=True)
     fields = msgspec.structs.fields(cls)
     options = []
@@ -193,7 +192,7 @@ def options_of(cls: type) -> tuple[Option, ...]:
 
 
 def _marks(hint: Any) -> list[Any]:
-    """What `Annotated` carries, through unions too: `Duration | None` keeps its unit."""
+    """The marks of an `Annotated` type, also inside a union: `Duration | None` keeps its unit."""
     if get_origin(hint) is typing.Annotated:
         inner, *marks = get_args(hint)
         return marks + _marks(inner)
@@ -209,7 +208,7 @@ def _bare(hint: Any) -> Any:
 
 
 def _text_of(value: Any) -> str:
-    """Text in quotes, numbers as they are; what fws made of a text (a condition, a pipeline) as that text."""
+    """Text in quotes, and numbers as they are. Conditions and pipelines are shown as their text."""
     if isinstance(value, bool | int | float):
         return msgspec.json.encode(value).decode()
     return msgspec.json.encode(str(value)).decode()

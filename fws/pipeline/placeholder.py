@@ -4,34 +4,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 
 from fws.base.errors import FillError
 from fws.base.problem import did_you_mean
 from fws.base.variables import VARIABLE, VariableError, lookup
+from fws.pipeline.interfaces import Client
 from fws.pipeline.stage import StageError
 
 _PLACEHOLDER = re.compile(r"\{([a-z_][a-z0-9_]*)(?:\.([a-z_][a-z0-9_]*))?\}")
 
 # The attributes of a client that placeholders and conditions may read.
 CLIENT_ATTRIBUTES = ("id", "address", "path", "subprotocol")
-
-
-class ClientView(Protocol):
-    """What placeholders and conditions read of a client, in addition to `CLIENT_ATTRIBUTES`."""
-
-    @property
-    def params(self) -> Mapping[str, str]: ...
-
-    @property
-    def identity(self) -> Mapping[str, Any] | None: ...
-
-    @property
-    def state(self) -> Mapping[Any, Any]: ...
-
-    def time(self) -> str: ...
 
 
 class Placeholder(msgspec.Struct, frozen=True):
@@ -43,7 +29,7 @@ class Placeholder(msgspec.Struct, frozen=True):
     def __str__(self) -> str:
         return f"{{{self.name}.{self.attribute}}}" if self.attribute else f"{{{self.name}}}"
 
-    def value(self, client: ClientView) -> Any:
+    def value(self, client: Client) -> Any:
         """The value for this client; None if it has none."""
         name, attribute = self.name, self.attribute
         if attribute is None:
@@ -69,7 +55,7 @@ class Template(msgspec.Struct, frozen=True):
     def __str__(self) -> str:
         return "".join(str(part) for part in self.parts)
 
-    def fill(self, client: ClientView) -> str:
+    def fill(self, client: Client) -> str:
         """The value for one client. Raises FillError when a placeholder has none."""
         filled = []
         for part in self.parts:

@@ -7,25 +7,25 @@ from typing import Any, Literal
 
 import msgspec
 
-# Channel names come from clients. 200 bytes and no control characters keep them printable and cheap.
+# Clients can choose channel names. This limit, and the ban on control characters, keep them printable and cheap.
 MAX_CHANNEL = 200
-# `*`, `?` and `[` would make a pattern of it wherever names are matched, as Redis does.
+# `*`, `?` and `[` would make a name a pattern wherever names are matched, as in Redis.
 _NEVER = re.compile(r"[\x00-\x1f\x7f-\x9f*?[]")
 
 Origin = Literal["here", "node", "outside"]
 
 
 class Publication(msgspec.Struct, frozen=True):
-    """What a hub hands to the members of a channel.
+    """One message addressed to a channel.
 
     Attributes:
-        channel: its name; None addresses every client.
-        message: `str`, `bytes`, or any value that JSON can carry.
-        sender: id of the client that sent it, if one did.
-        exclude: id of one client that must not get it.
-        hops: how many publications led to this one, made while another was being delivered.
-        origin: "here" when it was published on this node, "node" when on another one of this server, "outside" when
-            by another application through Redis.
+        channel: the name of the channel; None addresses every client.
+        message: `str`, `bytes`, or any value that JSON can represent.
+        sender: the id of the client that sent it, if a client did.
+        exclude: the id of one client that must not receive it.
+        hops: how many publications led to this one, each made while another one was being delivered.
+        origin: where it was published: "here" on this node, "node" on another node, and "outside" by another
+            application through Redis.
     """
 
     channel: str | None
@@ -41,13 +41,18 @@ class Publication(msgspec.Struct, frozen=True):
 
 
 def check_channel(name: str) -> None:
-    """Raise ValueError unless a channel can have this name: 1 to 200 bytes of UTF-8, no control characters, and none
-    of `*`, `?` and `[`, which make a pattern of a name."""
+    """Check the name of a channel.
+
+    Raises:
+        ValueError: the name is not 1 to 200 bytes of UTF-8 without control characters, `*`, `?` and `[`.
+    """
     if not isinstance(name, str) or not name:
-        raise ValueError("a channel's name is a text that is not empty")
+        raise ValueError("the name of a channel must be a text that is not empty")
     try:
         size = len(name.encode())
     except UnicodeEncodeError:
-        raise ValueError("a channel's name is a text that UTF-8 can carry") from None
+        raise ValueError("the name of a channel must be valid UTF-8") from None
     if size > MAX_CHANNEL or _NEVER.search(name):
-        raise ValueError(f"a channel's name has at most {MAX_CHANNEL} bytes, no control characters, and none of * ? [")
+        raise ValueError(
+            f"the name of a channel can have at most {MAX_CHANNEL} bytes, no control characters, and none of * ? ["
+        )

@@ -1,34 +1,36 @@
-"""What a storage promises: sets, maps, counters and plain values, by key, each with an optional expiry.
+"""The interface of a storage: sets, maps, counters and plain values, by key, each with an optional expiry.
 
-In Redis they are Redis's own types, so that other applications read and write the same data. Whatever comes out may
-therefore be another application's, and is checked: it is text, not too large, and of the kind that was asked for.
+In Redis these are Redis's own types, so that other applications can read and write the same data. What is read may come
+from another application and is therefore checked: it is text, not too large, and of the expected kind.
 """
 
 from __future__ import annotations
 
 from typing import Protocol
 
-# Bytes of one key, and of one member, field or value. A key may be made of what a client says.
+# The most bytes of one key, and of one member, field or value. A key may contain text from a client.
 MAX_KEY = 512
 MAX_VALUE = 1024 * 1024
-# Members or fields in one answer, and its bytes as the storage counts them.
+# The most members or fields in one answer, and its most bytes as the storage counts them.
 MAX_ITEMS = 10_000
 MAX_ANSWER = 4 * 1024 * 1024
-# Seconds until a key is forgotten: three centuries, and what Redis can count in milliseconds.
+# The most seconds until a key expires. Three centuries, which Redis can still count in milliseconds.
 MAX_EXPIRE = 1e10
 
 
 class Storage(Protocol):
-    """Small state shared by all filters, with Redis by all nodes and other applications.
+    """Small state that all filters share, and with Redis all nodes and other applications too.
 
-    Keys, members, fields and values are text. Each method is one step that no other comes in between, whoever does it.
-    A method may wait, up to 4 s with a Redis that is stuck, and raises `StorageError` when the storage cannot be
-    asked, is full, or holds something else at the key than the method is for; whether a change was made is then not
-    known. ValueError: a key that is empty or longer than 512 bytes, a value over 1 MiB, a text that
-    UTF-8 cannot carry, a time that is not above 0 or no number.
+    Keys, members, fields and values are text. Each method is atomic. It may block, up to 4 s if Redis hangs.
 
     Args:
-        expire: seconds until the whole key is forgotten, from this call on; None leaves its expiry as it is.
+        expire: seconds from this call until the whole key expires; None leaves its expiry unchanged.
+
+    Raises:
+        StorageError: the storage cannot be reached, is full, or has another kind of value at the key. It is then
+            unknown whether a change was made.
+        ValueError: a key is empty or longer than 512 bytes, a value is larger than 1 MiB, a text is not valid UTF-8, or
+            a time is not a number above 0.
     """
 
     waits: bool
@@ -36,73 +38,75 @@ class Storage(Protocol):
     # Sets.
 
     def add(self, key: str, *members: str, expire: float | None = None) -> int:
-        """Put members into a set; how many were not in it before."""
+        """Add members to a set. Returns how many were not in it before."""
 
     def remove(self, key: str, *members: str) -> int:
-        """Take members out of a set; how many were in it. Of several who take the same one, one gets 1."""
+        """Remove members from a set. Returns how many were in it. Of concurrent calls for one member, one gets 1."""
 
     def members(self, key: str) -> set[str]:
-        """All of them; empty when there is no such set."""
+        """All members of a set; empty if it does not exist."""
 
     def contains(self, key: str, member: str) -> bool:
-        """Whether it is in the set."""
+        """Whether a set has this member."""
 
     def contained(self, key: str, *members: str) -> set[str]:
-        """Those of the members that are in the set, however large it is. Over 1,000 are asked for in several steps."""
+        """Those of the members that are in the set, which may be large. More than 1,000 are read in several steps."""
 
     def size(self, key: str) -> int:
-        """How many members the set has."""
+        """The number of members of a set."""
 
     # Maps.
 
     def get_field(self, key: str, field: str) -> str | None:
-        """The value of a map's field; None when there is none."""
+        """The value of a field of a map; None if it does not exist."""
 
     def get_fields(self, key: str, *fields: str) -> dict[str, str]:
-        """Those of the fields that are in the map, with their values, however large it is; in steps as above."""
+        """Those of the fields that are in the map, with their values. More than 1,000 are read in several steps."""
 
     def set_field(self, key: str, field: str, value: str, expire: float | None = None) -> None:
-        """Set a map's field."""
+        """Set a field of a map."""
 
     def delete_field(self, key: str, *fields: str) -> int:
-        """Take fields out of a map; how many there were."""
+        """Remove fields from a map. Returns how many existed."""
 
     def fields(self, key: str) -> dict[str, str]:
-        """All of a map; empty when there is no such map."""
+        """All fields of a map with their values; empty if it does not exist."""
 
     # Counters.
 
     def increment(self, key: str, by: int = 1, expire: float | None = None) -> int:
-        """Add to a counter, which begins at 0; what it is now.
+        """Add to a counter, which begins at 0. Returns its new value.
 
-        Unlike elsewhere `expire` counts from when the counter begins, so that it counts what happens within a time.
+        Unlike in other methods, `expire` counts from the creation of the counter, which so counts within a period.
         """
 
     # Plain values.
 
     def get(self, key: str) -> str | None:
-        """A plain value, or a counter's as text; None when there is none."""
+        """A plain value, or the value of a counter as text; None if the key does not exist."""
 
     def set(self, key: str, value: str, expire: float | None = None) -> None:
-        """Set a plain value. Without `expire` it stays."""
+        """Set a plain value. Without `expire` it never expires."""
 
     def compare_and_set(self, key: str, expected: str | None, value: str | None, expire: float | None = None) -> bool:
-        """Set a plain value if it is what is expected; whether it was. None stands for no value on either side.
+        """Set a plain value if the present one equals `expected`. Returns whether it did.
 
-        Where none is expected, whatever is at the key is one, of any kind.
+        Args:
+            expected: None if the key must not exist, as any kind of value.
+            value: None to delete the key.
         """
 
     def delete(self, key: str) -> bool:
-        """Forget a key, whatever it holds; whether there was one."""
+        """Delete a key of any kind. Returns whether it existed."""
 
 
 def check(key: str, *values: str, expire: float | None = None) -> None:
-    """Raise ValueError for a key, values or a time that no storage takes. A lone surrogate is none of UTF-8."""
+    """Raise ValueError for a key, values or a time that no storage accepts. A lone surrogate is not valid UTF-8."""
     if not 0 < len(key) <= MAX_KEY or len(key.encode()) > MAX_KEY:
-        raise ValueError(f"a key has 1 to {MAX_KEY} bytes")
+        raise ValueError(f"a key must have 1 to {MAX_KEY} bytes")
     for value in values:
         if len(value) > MAX_VALUE or len(value.encode()) > MAX_VALUE:
-            raise ValueError(f"a value has at most {MAX_VALUE} bytes")
-    # Not a number is not in between either.
+            raise ValueError(f"a value can have at most {MAX_VALUE} bytes")
+    # This also refuses NaN.
     if expire is not None and not 0 < expire <= MAX_EXPIRE:
-        raise ValueError(f"a key is forgotten after more than 0 and at most {MAX_EXPIRE:g} seconds")
+        raise ValueError(f"the expiry of a key must be above 0 and at most {MAX_EXPIRE:g} seconds")

@@ -99,6 +99,6 @@ def test_a_module_that_does_not_import_hides_no_other(project: Path) -> None:
     assert done.returncode == 0
     assert "  loud " in done.stdout
     assert done.stderr.startswith("fws: ")
-    assert "broken.py does not import: ModuleNotFoundError: No module named 'nothing_of_that_name'" in done.stderr
+    assert "broken.py cannot be imported: ModuleNotFoundError: No module named 'nothing_of_that_name'" in done.stderr
     assert done.stderr.count("\n") == 1
     assert fws("filters", "broken", cwd=project).returncode == 1

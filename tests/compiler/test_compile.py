@@ -103,8 +103,8 @@ def test_a_module_that_does_not_import_is_a_problem_of_the_file(source: str, sai
 @pytest.mark.parametrize(
     ("source", "said"),
     [
-        ("", "has no class that is a Filter"),
-        ("from fws import Filter\nclass A(Filter):\n    def greet(self, c, m): ...\n", "a method named as an event"),
+        ("", "has no subclass of Filter"),
+        ("from fws import Filter\nclass A(Filter):\n    def greet(self, c, m): ...\n", "a method for an event"),
         (
             "from fws import Filter\nclass A(Filter):\n    def mesage(self, c, m): ...\n",
             "A.mesage is not a hook: call it message(self, client, message)",
@@ -135,7 +135,7 @@ def test_a_module_that_does_not_import_is_a_problem_of_the_file(source: str, sai
             "from fws import Filter\nclass A(Filter):\n    def __init__(self): ...\n    def message(self, c, m): ...\n",
             "a filter has no __init__ (line 2 of bad.py): declare options as fields",
         ),
-        (OWN + "\n\nclass Two(Own): ...\n", "has several: bad.own, bad.two"),
+        (OWN + "\n\nclass Two(Own): ...\n", "has several filters: bad.own, bad.two"),
         (
             "from fws import Filter\nclass A(Filter):\n    def message(self, m): ...\n",
             "A.message must be defined as `def message(self, client, message)`\n",

@@ -118,5 +118,5 @@ def test_what_a_client_chooses_cannot_become_part_of_a_condition(tmp_path: Path)
 )
 def test_a_condition_asks_only_about_what_the_event_has(event: str, condition: str, name: str, tmp_path: Path) -> None:
     """Fault: on `connect` a field of the message was null without a word, so a client was refused or let in for it."""
-    with pytest.raises(ConfigError, match=f"when: there is no '{name}' on {event}: ask about"):
+    with pytest.raises(ConfigError, match=f"when: there is no '{name}' on {event}: use "):
         build(f'[pipelines]\n{event} = ["when {condition}"]\n', tmp_path)

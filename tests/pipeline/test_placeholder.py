@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from fws.base.errors import FillError
@@ -21,6 +23,9 @@ class Somebody:
         return "2026-01-01T00:00:00.000Z"
 
 
+SOMEBODY: Any = Somebody()
+
+
 @pytest.mark.parametrize(
     ("text", "filled"),
     [
@@ -35,7 +40,7 @@ class Somebody:
 def test_placeholders_are_filled_per_client(text: str, filled: str) -> None:
     value = parse_value(text, {}, ["room"])
     assert isinstance(value, Template)
-    assert value.fill(Somebody()) == filled
+    assert value.fill(SOMEBODY) == filled
 
 
 @pytest.mark.parametrize("text", ['{"error":"busy"}', "{}", "{ room }", "{Room}", "{room", "room}", "{a.b.c}"])
@@ -55,7 +60,7 @@ def test_a_placeholder_without_a_value_for_this_client() -> None:
     value = parse_value("{identity.email}", {}, [])
     assert isinstance(value, Template)
     with pytest.raises(FillError, match="email"):
-        value.fill(Somebody())
+        value.fill(SOMEBODY)
 
 
 def test_what_a_variable_holds_is_text_never_a_placeholder_nor_a_variable() -> None:

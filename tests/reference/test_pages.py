@@ -96,9 +96,9 @@ def test_text_tells_all_of_a_filter() -> None:
         '  how     one of: soft, hard; default "soft"\n'
         "          Manner.\n"
         "  names   list of text; default []\n"
-        "          Whom. Takes all positional arguments that are left.\n"
+        "          Whom. Takes all remaining positional arguments.\n"
         "  fields  table of anything; default {}\n"
-        "          What. Takes every key=value whose key is no other option.\n"
+        "          What. Takes every key=value whose key is not another option.\n"
         "  into    pipeline or nothing\n"
         "          Where to."
     )
