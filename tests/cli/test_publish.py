@@ -67,7 +67,7 @@ def test_without_redis_it_says_what_to_set(conf: Path, tmp_path: Path) -> None:
 def test_a_name_that_no_channel_has(conf: Path, tmp_path: Path, channel: str) -> None:
     done = fws("publish", conf, channel, "x", cwd=tmp_path, REDIS_URL="redis://127.0.0.1:1/0")
     assert done.returncode == 78
-    assert "channel's name" in done.stderr
+    assert "name of a channel" in done.stderr
 
 
 def test_a_redis_that_is_away_is_told_without_its_password(conf: Path, tmp_path: Path) -> None:

@@ -329,7 +329,7 @@ def test_a_data_filter_that_returns_no_bytes_is_told_by_name(server: Running) ->
         time.sleep(0.2)
         raw.send(TEXT, b"yes", mask=b"\0\0\0\0")
         assert raw.receive() == (TEXT, b"yes")
-    server.wait_for("data failed .*not in bytes")
+    server.wait_for("data failed .*it returned a str, not bytes")
 
 
 def test_the_end_of_the_server_waits_for_disconnect_pipelines(server: Running) -> None:
