@@ -71,12 +71,12 @@ class Client(Lifetime):
         "channels",
         "credential",
         "deflate_bits",
-        "filled",
         "format",
         "identity",
         "request",
         "state",
         "subprotocol",
+        "templated",
     )
 
     def __init__(self, endpoint: Endpoint, request: Request, host: Host, subprotocol: str = "") -> None:
@@ -92,7 +92,7 @@ class Client(Lifetime):
         self.subprotocol = subprotocol
         self.deflate_bits = 0
         # Instances of filters with placeholders, kept as long as the client is here.
-        self.filled: dict[Any, Any] = {}
+        self.templated: dict[Any, Any] = {}
         # Bytes of publications that wait for the client's own greenlet.
         self._handed = 0
         # Messages that the one being handled has become so far.

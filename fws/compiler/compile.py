@@ -29,7 +29,7 @@ from fws.compiler.registry import LookupProblem, Registry
 from fws.compiler.secrets import possible_secrets, shown
 from fws.config import Config, Document, EndpointTable, Settings, load, place_problems, read
 from fws.config.paths import parse_path
-from fws.pipeline.events import BY_NAME, CLIENT_EVENTS
+from fws.pipeline.events import BY_NAME, CLIENT_EVENTS, SERVER_EVENTS
 from fws.pipeline.filter import Filter, Setting, hook, hooks_of
 from fws.pipeline.options import options_of
 from fws.pipeline.pipeline import Pipeline, Step, StepId
@@ -149,7 +149,10 @@ class _Compiler:
         config = self._config
         endpoints = [self._endpoint(table) for table in config.endpoints]
         default = self._default() if config.pipelines else None
-        publication = self._pipeline("publication", config.pipelines, ("pipelines",), _Scope(None, (), "publication"))
+        pipelines = {
+            event: self._pipeline(event, config.pipelines, ("pipelines",), _Scope(None, (), event))
+            for event in SERVER_EVENTS
+        }
         compiled = checks.Compiled(config, self._compile_unused())
         for check in checks.PROBLEMS:
             self.findings.add(check(compiled))
@@ -157,7 +160,7 @@ class _Compiler:
             self.findings.warnings += check(compiled)
         instances = [built.instance for built in self._built.values() if built is not None]
         filters = [instance for instance in instances if isinstance(instance, Filter)]
-        return Generation(config, self._services, endpoints, default, publication, filters)
+        return Generation(config, self._services, endpoints, default, pipelines, filters)
 
     def _endpoint(self, table: EndpointTable) -> Endpoint:
         params = parse_path(table.path)[0].names

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from urllib.parse import unquote
 
 from fws.base.errors import Refusal
 from fws.base.problem import Problem
 from fws.compiler.endpoint import Endpoint
 from fws.config import Config
+from fws.pipeline.events import SERVER_EVENTS
 from fws.pipeline.filter import Filter
 from fws.pipeline.pipeline import Pipeline
 from fws.pipeline.services import Services
@@ -22,12 +23,17 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 class Generation:
     """Everything that was compiled from one configuration. It never changes.
 
+    It has one attribute for each event without a client, such as `generation.publication`: the pipeline, which is empty
+    where no filter runs.
+
     Attributes:
         default: the endpoint of every path that no other endpoint claims, if there is one.
         warnings: set by the compiler before anything uses the generation.
     """
 
-    __slots__ = ("_waits", "config", "default", "endpoints", "filters", "publication", "services", "warnings")
+    __slots__ = ("_waits", "config", "default", "endpoints", "filters", "services", "warnings", *SERVER_EVENTS)
+
+    publication: Pipeline
 
     def __init__(
         self,
@@ -35,18 +41,19 @@ class Generation:
         services: Services,
         endpoints: Sequence[Endpoint],
         default: Endpoint | None,
-        publication: Pipeline,
+        pipelines: Mapping[str, Pipeline],
         filters: Sequence[Filter],
     ) -> None:
         self.config = config
         self.services = services
         self.endpoints = tuple(sorted(endpoints, key=lambda endpoint: endpoint.pattern.order))
         self.default = default
-        self.publication = publication
+        for event in SERVER_EVENTS:
+            setattr(self, event, pipelines[event])
         self.filters = tuple(filters)
         self.warnings: tuple[Problem, ...] = ()
         everyone = [*self.endpoints, default] if default is not None else self.endpoints
-        self._waits = bool(publication) or any(endpoint.deliver for endpoint in everyone)
+        self._waits = bool(self.publication) or any(endpoint.deliver for endpoint in everyone)
 
     def route(self, target: str) -> tuple[Endpoint, dict[str, str]] | None:
         """The endpoint of a request's raw path (without the query) and the path's parameters.

@@ -133,5 +133,5 @@ def _advice(other: re.Match[str]) -> str:
     )
     hint = f'write "{{{name}...}}"' if many else f'write "{{{name}}}"'
     if star == "":
-        hint += "; what stands below [pipelines] serves every path that no endpoint claims"
+        hint += "; the pipelines below [pipelines] serve every path that no endpoint claims"
     return hint

@@ -36,7 +36,7 @@ class Client(Protocol):
     close_code: int
     close_reason: str
     closing: bool
-    filled: dict[Any, Any]
+    templated: dict[Any, Any]
 
     @property
     def path(self) -> str:

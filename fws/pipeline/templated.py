@@ -52,14 +52,14 @@ class Templated:
             FillError: a placeholder has no value, or a value that its option does not accept.
         """
         values = tuple(template.fill(client) for template in self._leaves)
-        held: tuple[tuple[str, ...], Filter] | None = client.filled.get(self)
+        held: tuple[tuple[str, ...], Filter] | None = client.templated.get(self)
         if held is not None and held[0] == values:
             return held[1]
         instance = self._instances.get(values)
         if instance is None:
             instance = self._make(iter(values))
             self._instances[values] = instance
-        client.filled[self] = (values, instance)
+        client.templated[self] = (values, instance)
         return instance
 
     def _make(self, values: Iterator[str]) -> Filter:

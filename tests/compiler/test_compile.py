@@ -220,7 +220,7 @@ def test_placeholders_are_filled_for_each_client_and_instances_shared(tmp_path: 
     harness = build('[endpoints."/r/{room}"]\nconnect = ["join room:{room}"]\nmessage = ["echo"]\n', tmp_path)
     first, second, third = (harness.connect(f"/r/{room}") for room in ("tea", "tea", "{id}"))
     assert [client.channels for client in (first, second, third)] == [{"room:tea"}, {"room:tea"}, {"room:{id}"}]
-    held = [next(iter(client.filled.values()))[1] for client in (first, second, third)]
+    held = [next(iter(client.templated.values()))[1] for client in (first, second, third)]
     assert held[0] is held[1]
     assert held[0] is not held[2]
 
