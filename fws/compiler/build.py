@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -131,7 +131,7 @@ class Builder:
             filled = branches[key] if key in branches else self._filled(value, (*path, key), params)
             given[key] = _Given(filled, (*path, key), valid=findings.reported == reported)
         sound = findings.reported == before
-        built = self._make(cls, name, given, path)
+        built = self._make(cls, name, given, path, branches)
         return built if sound else None
 
     def _text(self, argument: Argument, path: Path, params: Sequence[str]) -> str | Template:
@@ -155,8 +155,14 @@ class Builder:
 
         return map_leaves(value, fill, path)
 
-    def _make(self, cls: type[Filter], name: str, given: Mapping[str, _Given], path: Path) -> Built | None:
-        """Convert the options and make the instance."""
+    def _make(
+        self, cls: type[Filter], name: str, given: Mapping[str, _Given], path: Path, branching: Container[str] = ()
+    ) -> Built | None:
+        """Convert the options and make the instance.
+
+        Args:
+            branching: the options that hold pipelines.
+        """
         findings = self._findings
         options = options_of(cls)
         fixed: dict[str, Any] = {}
@@ -180,7 +186,7 @@ class Builder:
                     findings.problem(message, one.path, one.offset, option.help, hidden=option.secret)
         if findings.reported > before:
             return None
-        branches = tuple(_branches(options, fixed))
+        branches = tuple(_branches([option for option in options if option.name in branching], fixed))
         if templates:
             if hasattr(cls, "start"):
                 message = f"{name} starts with the server, before a client exists that could fill a placeholder"
@@ -221,7 +227,7 @@ def _parse(kind: Any, value: Any) -> Any:
 
 
 def _branches(options: Sequence[Option], values: Mapping[str, Any]) -> Iterator[tuple[str, Pipeline]]:
-    """The pipelines in the values of a filter, each with its label: `default`, `case.chat`."""
+    """The pipelines in the values of options, each with its label: `default`, `case.chat`."""
     for option in options:
         for path, leaf in leaves(values.get(option.field), (option.name,)):
             if isinstance(leaf, Pipeline):

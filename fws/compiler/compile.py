@@ -245,10 +245,11 @@ class _Compiler:
                 return []
             return self._chain(name, path, scope, within)
         key = (scope.endpoint, stage.text)
-        if key not in self._built:
-            cls = self._find(stage, path)
-            self._built[key] = None if cls is None else self._builder.from_stage(cls, stage, path, scope.params)
-        return self._step(self._built[key], stage, path, scope)
+        built = self._built.get(key)
+        # A stage with problems is built again wherever it occurs, so that each place is reported.
+        if built is None and (cls := self._find(stage, path)) is not None:
+            built = self._built[key] = self._builder.from_stage(cls, stage, path, scope.params)
+        return self._step(built, stage, path, scope)
 
     def _takes_none(self, stage: Stage, path: Path, hint: str) -> bool:
         """Whether a stage has no arguments; else that is a problem."""

@@ -349,6 +349,12 @@ def test_all_problems_at_once_and_in_order(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize("stage", ["eco", "own wrd=x", "own wait=5", "own {rom}", "own ${NOT_SET}", "own a 5s b"])
+def test_a_mistake_is_reported_wherever_it_occurs(stage: str, tmp_path: Path) -> None:
+    found = problems(f'[pipelines]\nmessage = ["{stage}", "{stage}"]\n', tmp_path)
+    assert len(found) == 2
+
+
 def test_stages_are_checked_beside_faulty_sections(tmp_path: Path) -> None:
     """Fault: a chain or filter at fault hid every problem of the stages; of origins only the first was told."""
     toml = """\
