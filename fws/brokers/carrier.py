@@ -6,20 +6,35 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
 from fws.base.metrics import Metrics
-from fws.brokers.health import State
-
-# Called with the pattern (None for a channel subscribed by its name), the channel, and the payload (None: too large).
-Take = Callable[[bytes | None, bytes, bytes | None], None]
+from fws.brokers.health import Health
 
 
-class Setting(NamedTuple):
-    """What every carrier is told.
+class Received(NamedTuple):
+    """One message from Redis.
 
     Attributes:
-        everyone: the channel that is always heard.
-        names, patterns: other applications' channels, always heard.
+        channel: where it was published.
+        payload: its bytes; None for a message that is too large, of which only the channel was read.
+        pattern: the pattern that it arrived for; None for a channel that is subscribed by its name.
+    """
+
+    channel: bytes
+    payload: bytes | None
+    pattern: bytes | None
+
+
+Take = Callable[[Received], None]
+
+
+class Settings(NamedTuple):
+    """What every carrier is given.
+
+    Attributes:
+        everyone: the channel of all clients, which is always subscribed.
+        names, patterns: other applications' channels, which are always subscribed.
         buffer: bytes that wait while Redis is away.
-        largest: bytes; of a larger message only the channel is given to `take`.
+        largest: bytes of the largest message that is read.
+        health: what the parts of the broker know of Redis.
         clock: monotonic seconds.
     """
 
@@ -28,25 +43,25 @@ class Setting(NamedTuple):
     patterns: Sequence[bytes]
     buffer: int
     largest: int
-    state: State
+    health: Health
     metrics: Metrics
     clock: Callable[[], float]
 
 
 class Carrier(Protocol):
-    """None of these methods waits but `stop`."""
+    """Carries payloads. None of these methods blocks except `stop`."""
 
     def start(self, take: Take, crowded: Callable[[], bool]) -> None:
         """Connect, and give `take` each message, in order, unless `crowded`."""
 
-    def stop(self, timeout: float) -> None:
-        """Send what can still be sent within `timeout` seconds, and end."""
+    def stop(self, timeout: float) -> list[tuple[bytes, bytes]]:
+        """Send what can be sent within `timeout` seconds, and end. Returns the channels and payloads that are left."""
 
     def send(self, name: bytes, payload: bytes) -> None:
         """Publish, at most once, in order for one channel."""
 
     def add(self, name: bytes) -> None:
-        """Hear a channel, from a moment on that comes soon."""
+        """Subscribe to a channel soon."""
 
     def discard(self, name: bytes) -> None:
-        """Hear it no more, in a while."""
+        """Unsubscribe from it after a while."""

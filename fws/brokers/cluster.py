@@ -10,13 +10,12 @@ import gevent
 from gevent.event import Event
 
 from fws.brokers.buffer import Buffer
-from fws.brokers.carrier import Setting, Take
+from fws.brokers.carrier import Settings, Take
 from fws.brokers.relay import Relay
 from fws.brokers.sender import Sender
-from fws.brokers.subscriptions import Interest
-from fws.redis.ask import ask
+from fws.brokers.subscriptions import Subscriptions
 from fws.redis.backoff import Backoff
-from fws.redis.connector import Link, LinkError, Stream, slot_of
+from fws.redis.connector import Connector, ConnectorError, Stream, slot_of
 
 SLOTS = 16384
 # Seconds between two looks at who serves what: while all is well, while it is not, and at the least.
@@ -30,7 +29,7 @@ Place = tuple[str, int]
 class _Shard(NamedTuple):
     """One master of the Cluster."""
 
-    interest: Interest
+    subscriptions: Subscriptions
     relay: Relay
     sender: Sender
 
@@ -38,15 +37,15 @@ class _Shard(NamedTuple):
 class Cluster:
     """A relay and a sender for each master, and one greenlet that follows the slots."""
 
-    def __init__(self, link: Link, setting: Setting) -> None:
-        self._link = link
-        self._setting = setting
-        self._wanted: dict[bytes, None] = {setting.everyone: None}
-        self._known: list[Place] = list(link.address.hosts)
+    def __init__(self, connector: Connector, settings: Settings) -> None:
+        self._connector = connector
+        self._settings = settings
+        self._wanted: dict[bytes, None] = {settings.everyone: None}
+        self._known: list[Place] = list(connector.address.hosts)
         self._places: list[Place | None] = [None] * SLOTS
         self._shards: dict[Place, _Shard] = {}
         # What is published while nobody is known to serve its slot.
-        self._homeless = Buffer(setting.buffer)
+        self._homeless = Buffer(settings.buffer)
         self._changed = Event()
         self._follower: gevent.Greenlet | None = None
         self._ear: Relay | None = None
@@ -54,44 +53,44 @@ class Cluster:
     def start(self, take: Take, crowded: Callable[[], bool]) -> None:
         self._take = take
         self._crowded = crowded
-        setting = self._setting
-        setting.state.expect(self)
+        settings = self._settings
+        settings.health.expect(self)
         self._follower = gevent.spawn(self._follow)
-        if setting.names or setting.patterns:
+        if settings.names or settings.patterns:
             # Ordinary channels are heard at any node.
-            nothing = Interest(setting.clock)
-            self._ear = Relay(self._any, nothing, setting, take, crowded, setting.names, setting.patterns)
+            nothing = Subscriptions(settings.clock)
+            self._ear = Relay(self._any, nothing, settings, take, crowded, settings.names, settings.patterns)
             self._ear.start()
 
-    def stop(self, timeout: float) -> None:
+    def stop(self, timeout: float) -> list[tuple[bytes, bytes]]:
         if self._follower is not None:
             self._follower.kill(block=False)
         if self._ear is not None:
             self._ear.stop()
-        until = self._setting.clock() + timeout
+        until = self._settings.clock() + timeout
         for shard in self._shards.values():
             shard.relay.stop()
-            shard.sender.flush(max(0.0, until - self._setting.clock()))
-        left = sum(len(shard.sender.stop()) for shard in self._shards.values())
-        self._setting.metrics.count("redis_dropped", left + len(self._homeless))
+            shard.sender.flush(max(0.0, until - self._settings.clock()))
+        left = [item for shard in self._shards.values() for item in shard.sender.stop()]
+        return left + self._homeless.take(self._homeless.size)
 
     def send(self, name: bytes, payload: bytes) -> None:
         shard = self._shard(name)
         if shard is not None and not self._homeless:
             shard.sender.send(name, payload)
         elif dropped := self._homeless.append(name, payload):
-            self._setting.metrics.count("redis_dropped", dropped)
+            self._settings.metrics.count("redis_dropped", dropped)
 
     def add(self, name: bytes) -> None:
         self._wanted[name] = None
         if (shard := self._shard(name)) is not None:
-            shard.interest.add(name)
+            shard.subscriptions.add(name)
             shard.relay.changed()
 
     def discard(self, name: bytes) -> None:
         self._wanted.pop(name, None)
         if (shard := self._shard(name)) is not None:
-            shard.interest.discard(name)
+            shard.subscriptions.discard(name)
             shard.relay.changed()
 
     def _shard(self, name: bytes) -> _Shard | None:
@@ -102,12 +101,12 @@ class Cluster:
 
     def _follow(self) -> None:
         backoff = Backoff()
-        state = self._setting.state
+        state = self._settings.health
         while True:
             self._changed.clear()
             try:
                 self._settle(self._find())
-            except LinkError as error:
+            except ConnectorError as error:
                 state.down(self, str(error))
                 gevent.sleep(max(LEAST, backoff.next()))
                 continue
@@ -118,23 +117,23 @@ class Cluster:
 
     def _find(self) -> list[Place | None]:
         """Who serves each slot, as the first node says that answers and is in the Cluster."""
-        why = LinkError("no node answers")
+        why = ConnectorError("no node answers")
         for host, port in tuple(self._known):
             try:
-                stream = self._link.stream(host, port)
+                stream = self._connector.stream(host, port)
                 try:
-                    ranges = ask(stream, b"CLUSTER", b"SLOTS")
+                    ranges = stream.ask(b"CLUSTER", b"SLOTS")
                 finally:
                     stream.close()
-            except LinkError as error:
+            except ConnectorError as error:
                 why = error
                 continue
             if places := _places(ranges, host):
                 # It is asked first next time, and those it named before those of the address.
-                found = dict.fromkeys([(host, port), *(place for place in places if place), *self._link.address.hosts])
-                self._known = list(found)
+                named = (place for place in places if place)
+                self._known = list(dict.fromkeys([(host, port), *named, *self._connector.address.hosts]))
                 return places
-            why = LinkError("its nodes are no Cluster yet")
+            why = ConnectorError("its nodes are no Cluster yet")
         raise why
 
     def _settle(self, places: list[Place | None]) -> None:
@@ -152,23 +151,23 @@ class Cluster:
             serving = self._shard(name)
             for shard in self._shards.values():
                 if shard is serving:
-                    shard.interest.add(name)
+                    shard.subscriptions.add(name)
                 else:
-                    shard.interest.forget(name)
+                    shard.subscriptions.forget(name)
         for shard in self._shards.values():
             shard.relay.changed()
         for name, payload in self._homeless.take(self._homeless.size):
             self.send(name, payload)
 
     def _begin(self, place: Place) -> _Shard:
-        setting = self._setting
-        connect = partial(self._link.stream, *place)
-        interest = Interest(setting.clock)
-        relay = Relay(connect, interest, setting, self._take, self._crowded, sharded=True, moved=self._moved)
-        sender = Sender(connect, b"SPUBLISH", setting, self._refused)
+        settings = self._settings
+        connect = partial(self._connector.stream, *place)
+        subscriptions = Subscriptions(settings.clock)
+        relay = Relay(connect, subscriptions, settings, self._take, self._crowded, sharded=True, moved=self._moved)
+        sender = Sender(connect, b"SPUBLISH", settings, self._refused)
         relay.start()
         sender.start()
-        return _Shard(interest, relay, sender)
+        return _Shard(subscriptions, relay, sender)
 
     def _moved(self) -> None:
         """A relay was told that its node serves something no longer."""
@@ -177,15 +176,15 @@ class Cluster:
     def _refused(self, items: list[tuple[bytes, bytes]]) -> None:
         """A sender's node does not serve these, so they were not published."""
         if dropped := self._homeless.put_back(items):
-            self._setting.metrics.count("redis_dropped", dropped)
+            self._settings.metrics.count("redis_dropped", dropped)
         self._changed.set()
 
     def _any(self) -> Stream:
-        why = LinkError("no node answers")
+        why = ConnectorError("no node answers")
         for host, port in tuple(self._known):
             try:
-                return self._link.stream(host, port)
-            except LinkError as error:
+                return self._connector.stream(host, port)
+            except ConnectorError as error:
                 why = error
         raise why
 
@@ -199,5 +198,5 @@ def _places(ranges: Any, asked: str) -> list[Place | None]:
             place = (host.decode() if host else asked, port)
             places[first : last + 1] = [place] * (last + 1 - first)
     except (TypeError, ValueError, AttributeError):
-        raise LinkError("its nodes do not say who serves what") from None
+        raise ConnectorError("its nodes do not say who serves what") from None
     return places if any(places) else []

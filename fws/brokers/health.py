@@ -17,7 +17,7 @@ _LOSSES = {
 }
 
 
-class State:
+class Health:
     """Up when all parts are.
 
     Args:
@@ -25,7 +25,7 @@ class State:
         clock: monotonic seconds.
     """
 
-    __slots__ = ("_before", "_clock", "_metrics", "_name", "_reached", "_reasons", "_since")
+    __slots__ = ("_before", "_clock", "_ended", "_metrics", "_name", "_reached", "_reasons", "_since")
 
     def __init__(self, name: str, metrics: Metrics, clock: Callable[[], float]) -> None:
         self._name = name
@@ -33,6 +33,7 @@ class State:
         self._clock = clock
         self._reasons: dict[object, str] = {}
         self._reached = False
+        self._ended = False
         self._since: float | None = None
         # The counters when it was last up: what is lost is counted before anybody knows that it is away.
         self._before: dict[str, int] = {}
@@ -52,6 +53,21 @@ class State:
         self._reasons.pop(part, None)
         self._settle()
 
+    def end(self) -> None:
+        """This node is stopping. From now on nothing is said about Redis coming back: its parts end, and are not up."""
+        self._ended = True
+
+    def unsent(self, count: int, size: int) -> None:
+        """Log what was left to send to other nodes at the end.
+
+        Args:
+            count: publications.
+            size: their bytes.
+        """
+        if count:
+            why = "" if self._since is None else f", because Redis {self._name} was away"
+            logger.warning("%d publications (%d bytes) for other nodes were not sent%s", count, size, why)
+
     def down(self, part: object, reason: str) -> None:
         """A part does not reach Redis."""
         self._reasons[part] = reason
@@ -68,7 +84,7 @@ class State:
             self._settle()
 
     def _settle(self) -> None:
-        if self._reasons:
+        if self._reasons or self._ended:
             return
         if self._since is not None:
             away, self._since = self._clock() - self._since, None

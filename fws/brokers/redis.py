@@ -11,21 +11,21 @@ from collections.abc import Callable, Sequence
 
 from fws.base.metrics import Metrics
 from fws.brokers.base import Deliver
-from fws.brokers.carrier import Carrier, Setting
+from fws.brokers.carrier import Carrier, Received, Settings
 from fws.brokers.cluster import Cluster
 from fws.brokers.envelope import decode, encode
-from fws.brokers.health import State
+from fws.brokers.health import Health
 from fws.brokers.pattern import matcher
-from fws.brokers.standalone import Single
+from fws.brokers.standalone import Standalone
 from fws.pipeline.publication import Publication, check_channel
-from fws.redis.connector import Link
+from fws.redis.connector import Connector
 
 
 class RedisBroker:
     """Carries publications through Redis: one server, the master that Sentinels name, or a Cluster.
 
     Args:
-        link: how to reach it.
+        connector: how to reach it.
         prefix: of the names of Redis channels: a channel `lobby` is `fws:lobby` there, everyone is `fws:`.
         subscribe: other applications' channels, by their own names; with `*`, `?` or `[` as patterns.
         buffer: bytes of publications that wait while Redis is away.
@@ -35,7 +35,7 @@ class RedisBroker:
 
     def __init__(
         self,
-        link: Link,
+        connector: Connector,
         *,
         prefix: str,
         subscribe: Sequence[str],
@@ -50,10 +50,10 @@ class RedisBroker:
         self._names = [name for name in names if name not in self._patterns]
         self._largest = largest
         self._metrics = metrics
-        self._state = State(str(link), metrics, clock)
-        setting = Setting(self._prefix, self._names, list(self._patterns), buffer, largest, self._state, metrics, clock)
-        kind = Cluster if link.address.kind == "cluster" else Single
-        self._carrier: Carrier = kind(link, setting)
+        self._health = Health(str(connector), metrics, clock)
+        given = Settings(self._prefix, self._names, list(self._patterns), buffer, largest, self._health, metrics, clock)
+        kind = Cluster if connector.address.kind == "cluster" else Standalone
+        self._carrier: Carrier = kind(connector, given)
         self._node = ""
         self._deliver: Deliver = _nowhere
 
@@ -64,7 +64,10 @@ class RedisBroker:
         self._carrier.start(self._take, crowded)
 
     def stop(self, timeout: float) -> None:
-        self._carrier.stop(timeout)
+        self._health.end()
+        left = self._carrier.stop(timeout)
+        self._metrics.count("redis_dropped", len(left))
+        self._health.unsent(len(left), sum(len(payload) for _, payload in left))
 
     def publish(self, publication: Publication) -> None:
         # First of all: what other nodes cannot have must not reach this one alone.
@@ -83,10 +86,11 @@ class RedisBroker:
         self._carrier.discard(self._prefix + channel.encode())
 
     def health(self) -> str | None:
-        return self._state.reason
+        return self._health.reason
 
-    def _take(self, pattern: bytes | None, name: bytes, payload: bytes | None) -> None:
-        """One message from Redis."""
+    def _take(self, received: Received) -> None:
+        """Deliver one message from Redis here, if it is sound and did not come from here."""
+        name, payload, pattern = received
         if pattern is not None and self._has_otherwise(pattern, name):
             return
         if payload is None:

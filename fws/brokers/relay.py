@@ -13,10 +13,10 @@ from typing import Any
 import gevent
 from gevent.event import Event
 
-from fws.brokers.carrier import Setting, Take
-from fws.brokers.subscriptions import Interest
+from fws.brokers.carrier import Received, Settings, Take
+from fws.brokers.subscriptions import Subscriptions
 from fws.redis.backoff import Backoff
-from fws.redis.connector import LinkError, Stream, told
+from fws.redis.connector import ConnectorError, Stream, told
 from fws.redis.resp import Failure, Replies, RespError, command, commands
 from fws.runtime.scheduler import Budget, pause
 
@@ -31,8 +31,8 @@ class Relay:
     """Hears one Redis, and connects again for ever.
 
     Args:
-        connect: gives a stream that has been logged in. Raises LinkError.
-        interest: names to be subscribed; with `sharded` as a Cluster's sharded channels.
+        connect: gives a stream that has been logged in. Raises ConnectorError.
+        subscriptions: names to be subscribed; with `sharded` as a Cluster's sharded channels.
         take: called for each message, in order.
         crowded: whether nothing more should be read now.
         names, patterns: further channels, always subscribed as ordinary ones.
@@ -42,8 +42,8 @@ class Relay:
     def __init__(
         self,
         connect: Callable[[], Stream],
-        interest: Interest,
-        setting: Setting,
+        subscriptions: Subscriptions,
+        settings: Settings,
         take: Take,
         crowded: Callable[[], bool],
         names: Sequence[bytes] = (),
@@ -53,15 +53,15 @@ class Relay:
         moved: Callable[[], None] | None = None,
     ) -> None:
         self._connect = connect
-        self._interest = interest
+        self._subscriptions = subscriptions
         self._names = names
         self._patterns = patterns
         self._take = take
         self._crowded = crowded
-        self._largest = setting.largest
-        self._state = setting.state
-        self._metrics = setting.metrics
-        self._clock = setting.clock
+        self._largest = settings.largest
+        self._health = settings.health
+        self._metrics = settings.metrics
+        self._clock = settings.clock
         self._sharded = sharded
         self._moved = moved
         self._backoff = Backoff()
@@ -72,11 +72,11 @@ class Relay:
         self._greenlet: gevent.Greenlet | None = None
 
     def start(self) -> None:
-        self._state.expect(self)
+        self._health.expect(self)
         self._greenlet = gevent.spawn(self._run)
 
     def changed(self) -> None:
-        """The interest has changed. Never waits: the companion tells Redis."""
+        """The subscriptions has changed. Never waits: the companion tells Redis."""
         self._wake.set()
 
     def leave(self, place: tuple[str, int] | None = None) -> None:
@@ -89,7 +89,7 @@ class Relay:
         if self._greenlet is not None:
             self._greenlet.kill(block=False)
         self.leave()
-        self._state.forget(self)
+        self._health.forget(self)
 
     def _run(self) -> None:
         while not self._stopped:
@@ -107,26 +107,26 @@ class Relay:
                         self._up = False
                         # What other nodes publish from now on does not come here, and nobody knows how much it is.
                         self._metrics.count("redis_gaps")
-            except (LinkError, RespError) as error:
+            except (ConnectorError, RespError) as error:
                 # Closed by `stop`, the stream may fail before the greenlet hears that it is to end.
                 if not self._stopped:
-                    self._state.down(self, str(error))
+                    self._health.down(self, str(error))
             except gevent.GreenletExit:
                 # Raised by a filter, it ends what the filter did, not the relay.
                 if self._stopped:
                     raise
-                self._state.down(self, "a filter raised GreenletExit")
+                self._health.down(self, "a filter raised GreenletExit")
 
     def _ask(self, stream: Stream) -> None:
         """Tell Redis what is wanted, and ping it. The only one that writes to the stream."""
-        self._interest.renew()
+        self._subscriptions.renew()
         pinged = 0.0
         try:
             # In this order: the answer to the first ping says that all is subscribed.
             stream.send(commands(b"SUBSCRIBE", self._names) + commands(b"PSUBSCRIBE", self._patterns))
             while True:
                 self._wake.clear()
-                new, gone = self._interest.changes()
+                new, gone = self._subscriptions.changes()
                 if self._sharded:
                     # One by one: the slots of two names may be served by two nodes.
                     data = commands(b"SSUBSCRIBE", new, 1) + commands(b"SUNSUBSCRIBE", gone, 1)
@@ -138,9 +138,9 @@ class Relay:
                 if data:
                     stream.send(data)
                 wait = pinged + PING - self._clock()
-                change = self._interest.wait()
+                change = self._subscriptions.wait()
                 self._wake.wait(max(0.0, wait if change is None else min(wait, change)))
-        except LinkError:
+        except ConnectorError:
             stream.close()
 
     def _read(self, stream: Stream) -> None:
@@ -151,7 +151,7 @@ class Relay:
             data = stream.receive(1.0)
             if not data:
                 if self._clock() - heard > SILENCE:
-                    raise LinkError("it does not answer")
+                    raise ConnectorError("it does not answer")
                 continue
             heard = self._clock()
             budget.start()
@@ -165,30 +165,30 @@ class Relay:
         if isinstance(reply, Failure):
             if self._moved is not None:
                 self._moved()
-            raise LinkError(told(reply))
+            raise ConnectorError(told(reply))
         if not isinstance(reply, list):
             # A Cluster's node of which nothing is subscribed answers a ping so.
             reply = [reply]
         match reply:
             case [b"message" | b"smessage", bytes(channel), payload]:
-                self._guarded(None, channel, payload)
+                self._guarded(Received(channel, payload, None))
             case [b"pmessage", bytes(pattern), bytes(channel), payload]:
-                self._guarded(pattern, channel, payload)
+                self._guarded(Received(channel, payload, pattern))
             case [b"pong" | b"PONG", *_]:
                 if not self._up:
                     self._up = True
                     self._backoff.reset()
-                    self._state.up(self)
-            case [b"sunsubscribe", bytes(channel), *_] if channel in self._interest and self._moved is not None:
+                    self._health.up(self)
+            case [b"sunsubscribe", bytes(channel), *_] if channel in self._subscriptions and self._moved is not None:
                 # Nobody asked for it: the slot has moved.
                 self._metrics.count("redis_gaps")
-                self._interest.lost(channel)
+                self._subscriptions.lost(channel)
                 self._moved()
 
-    def _guarded(self, pattern: bytes | None, channel: bytes, payload: bytes | None) -> None:
+    def _guarded(self, received: Received) -> None:
         self._metrics.count("redis_received")
         try:
-            self._take(pattern, channel, payload)
+            self._take(received)
         except Exception as error:
             self._metrics.count("redis_faults")
             logger.error(

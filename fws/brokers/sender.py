@@ -8,10 +8,9 @@ import gevent
 from gevent.event import Event
 
 from fws.brokers.buffer import Buffer
-from fws.brokers.carrier import Setting
-from fws.redis.ask import ask
+from fws.brokers.carrier import Settings
 from fws.redis.backoff import MOST, Backoff
-from fws.redis.connector import REPLY, LinkError, Stream, told
+from fws.redis.connector import REPLY, ConnectorError, Stream, told
 from fws.redis.resp import Failure, Replies, RespError, command
 
 # Bytes of one write. Only one is under way: what is lost at most when Redis goes away, and little enough for 2 s.
@@ -29,7 +28,7 @@ class Sender:
     """Sends to one Redis. What it has written is never written again: at most once.
 
     Args:
-        connect: gives a stream that has been logged in. Raises LinkError.
+        connect: gives a stream that has been logged in. Raises ConnectorError.
         word: `PUBLISH`, or `SPUBLISH` in a Cluster.
         moved: called with what this Redis refuses because another one serves the channel.
     """
@@ -38,15 +37,15 @@ class Sender:
         self,
         connect: Callable[[], Stream],
         word: bytes,
-        setting: Setting,
+        settings: Settings,
         moved: Callable[[list[tuple[bytes, bytes]]], None] | None = None,
     ) -> None:
         self._connect = connect
         self._word = word
-        self._most = setting.buffer
-        self._state = setting.state
-        self._metrics = setting.metrics
-        self._clock = setting.clock
+        self._most = settings.buffer
+        self._health = settings.health
+        self._metrics = settings.metrics
+        self._clock = settings.clock
         self._moved = moved
         self._buffer = Buffer(self._most)
         self._backoff = Backoff()
@@ -59,7 +58,7 @@ class Sender:
         self._greenlet: gevent.Greenlet | None = None
 
     def start(self) -> None:
-        self._state.expect(self)
+        self._health.expect(self)
         self._greenlet = gevent.spawn(self._run)
 
     def send(self, channel: bytes, payload: bytes) -> None:
@@ -83,7 +82,7 @@ class Sender:
         """End at once. Returns what was not sent."""
         if self._greenlet is not None:
             self._greenlet.kill(block=False)
-        self._state.forget(self)
+        self._health.forget(self)
         return self._buffer.take(BURST * 2)
 
     def _run(self) -> None:
@@ -97,24 +96,24 @@ class Sender:
                 finally:
                     self._stream = None
                     stream.close()
-            except (LinkError, RespError) as error:
-                self._state.down(self, str(error))
+            except (ConnectorError, RespError) as error:
+                self._health.down(self, str(error))
                 if dropped := self._buffer.bound(self._most):
                     self._metrics.count("redis_dropped", dropped)
 
     def _serve(self, stream: Stream) -> None:
         replies = Replies(BATCH)
         # A connection that is dead is better found before something is written to it.
-        ask(stream, b"PING")
+        stream.ask(b"PING")
         if self._backoff.waited:
             gevent.sleep(SETTLE)
-            ask(stream, b"PING")
+            stream.ask(b"PING")
         # A Redis that answers a ping may still refuse to publish: it is up when it has taken one.
         if items := self._buffer.take(1):
             self._publish(stream, replies, items)
         self._backoff.reset()
         self._buffer.bound(BURST)
-        self._state.up(self)
+        self._health.up(self)
         while True:
             items = [] if self._leaving else self._buffer.take(BATCH)
             if items:
@@ -123,7 +122,7 @@ class Sender:
             self._idle.set()
             self._wake.clear()
             if self._leaving:
-                raise LinkError("another one has taken its place")
+                raise ConnectorError("another one has taken its place")
             # An end is noticed while there is nothing to send: what is written after it would be lost.
             stop = stream.when_readable(self._wake.set)
             try:
@@ -131,7 +130,7 @@ class Sender:
             finally:
                 stop()
             if not self._buffer:
-                ask(stream, b"PING")
+                stream.ask(b"PING")
 
     def _publish(self, stream: Stream, replies: Replies, items: list[tuple[bytes, bytes]]) -> None:
         answered = 0
@@ -144,7 +143,7 @@ class Sender:
             while answered < len(items):
                 left = until - self._clock()
                 if left <= 0:
-                    raise LinkError("it does not answer")
+                    raise ConnectorError("it does not answer")
                 for reply in replies.feed(stream.receive(left)):
                     if isinstance(reply, Failure):
                         if self._moved is not None and reply.code in ("MOVED", "ASK", "CLUSTERDOWN", "TRYAGAIN"):
@@ -165,4 +164,4 @@ class Sender:
             if moved and self._moved is not None:
                 self._moved(moved)
         if failure is not None:
-            raise LinkError(told(failure))
+            raise ConnectorError(told(failure))

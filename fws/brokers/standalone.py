@@ -6,52 +6,54 @@ from collections.abc import Callable
 
 import gevent
 
-from fws.brokers.carrier import Setting, Take
+from fws.brokers.carrier import Settings, Take
 from fws.brokers.relay import Relay
 from fws.brokers.sender import Sender
-from fws.brokers.subscriptions import Interest
-from fws.redis.connector import Link, LinkError
+from fws.brokers.subscriptions import Subscriptions
+from fws.redis.connector import Connector, ConnectorError
 from fws.redis.sentinel import WATCH, Master
 
 
-class Single:
+class Standalone:
     """A relay and a sender."""
 
-    def __init__(self, link: Link, setting: Setting) -> None:
-        self._setting = setting
-        self._master = Master(link) if link.address.kind == "sentinel" else None
-        self._connect = self._master.connect if self._master is not None else link.stream
-        self._interest = Interest(setting.clock, [setting.everyone])
-        self._sender = Sender(self._connect, b"PUBLISH", setting)
+    def __init__(self, connector: Connector, settings: Settings) -> None:
+        self._settings = settings
+        self._master = Master(connector) if connector.address.kind == "sentinel" else None
+        self._connect = self._master.connect if self._master is not None else connector.stream
+        self._subscriptions = Subscriptions(settings.clock, [settings.everyone])
+        self._sender = Sender(self._connect, b"PUBLISH", settings)
         self._relay: Relay | None = None
         self._watcher: gevent.Greenlet | None = None
 
     def start(self, take: Take, crowded: Callable[[], bool]) -> None:
-        setting = self._setting
-        self._relay = Relay(self._connect, self._interest, setting, take, crowded, setting.names, setting.patterns)
+        settings = self._settings
+        self._relay = Relay(
+            self._connect, self._subscriptions, settings, take, crowded, settings.names, settings.patterns
+        )
         self._relay.start()
         self._sender.start()
         if self._master is not None:
             self._watcher = gevent.spawn(self._watch, self._master, self._relay)
 
-    def stop(self, timeout: float) -> None:
+    def stop(self, timeout: float) -> list[tuple[bytes, bytes]]:
         if self._watcher is not None:
             self._watcher.kill(block=False)
         if self._relay is not None:
             self._relay.stop()
             self._sender.flush(timeout)
-        self._setting.metrics.count("redis_dropped", len(self._sender.stop()))
+        return self._sender.stop()
 
     def send(self, name: bytes, payload: bytes) -> None:
         self._sender.send(name, payload)
 
     def add(self, name: bytes) -> None:
-        self._interest.add(name)
+        self._subscriptions.add(name)
         if self._relay is not None:
             self._relay.changed()
 
     def discard(self, name: bytes) -> None:
-        self._interest.discard(name)
+        self._subscriptions.discard(name)
         if self._relay is not None:
             self._relay.changed()
 
@@ -61,7 +63,7 @@ class Single:
             gevent.sleep(WATCH)
             try:
                 place = master.find()
-            except LinkError:
+            except ConnectorError:
                 continue
             relay.leave(place)
             self._sender.leave(place)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 LINGER = 1.0
 
 
-class Interest:
+class Subscriptions:
     """Names that are wanted, and those that the present connection has been asked for.
 
     Nothing here waits, so "is this the first member?" and the change belong together without a lock: what Redis is

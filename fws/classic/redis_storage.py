@@ -7,7 +7,8 @@ from urllib.parse import quote
 
 from fws.base.errors import StorageError
 from fws.classic.storage import StorageObject
-from fws.redis.connector import Link, RedisError, reason
+from fws.redis.client import client_of
+from fws.redis.connector import Connector, RedisError, reason
 from fws.storages.redis import RedisStorage
 
 
@@ -25,14 +26,14 @@ class RedisStorageObject(StorageObject):
     def __init__(self, host: str = "localhost", port: int = 6379, key: str = "fws", password: str = "") -> None:
         user = f":{quote(password, safe='')}@" if password else ""
         self.url = f"redis://{user}{f'[{host}]' if ':' in host else host}:{port}/0"
-        self._link = Link(self.url)
+        self._connector = Connector(self.url)
         self._client: Any = None
-        super().__init__(RedisStorage(self._link, f"{key}:" if key else ""), self._tell)
+        super().__init__(RedisStorage(self._connector, f"{key}:" if key else ""), self._tell)
 
     def _tell(self, channel: str, data: str | bytes) -> None:
         try:
             if self._client is None:
-                self._client = self._link.client()
+                self._client = client_of(self._connector)
             self._client.publish(channel, data)
         except (RedisError, OSError) as error:
             raise StorageError(f"Redis cannot be asked: {reason(error)}") from None

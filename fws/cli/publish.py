@@ -13,7 +13,8 @@ from fws.cli.run import EXIT_CONFIG
 from fws.cli.show import problems_of
 from fws.config import Config, load, place_problems, read
 from fws.pipeline.publication import check_channel
-from fws.redis.connector import Link, RedisError, reason
+from fws.redis.client import client_of
+from fws.redis.connector import Connector, RedisError, reason
 
 
 @click.command()
@@ -39,20 +40,20 @@ def publish(conf: str, channel: str, message: str | None) -> None:
         click.echo(f"fws: {error}", err=True)
         sys.exit(EXIT_CONFIG)
     redis = config.redis
-    link = Link(redis.url, config.folder / redis.ca if redis.ca else "")
+    connector = Connector.of(redis, config.folder)
     name = f"{redis.prefix}{channel}"
     published = 0
     try:
-        client = link.client()
+        client = client_of(connector)
         for payload in _lines() if message is None else [os.fsencode(message)]:
             if len(payload) > redis.max_message:
                 click.echo(f"fws: message {published + 1} is larger than [redis] max_message", err=True)
                 sys.exit(1)
             # In a Cluster the servers listen where the channel's slot is.
-            (client.spublish if link.address.kind == "cluster" else client.publish)(name, payload)
+            (client.spublish if connector.address.kind == "cluster" else client.publish)(name, payload)
             published += 1
     except RedisError as error:
-        click.echo(f"fws: Redis {link}: {reason(error)}; {published} messages published", err=True)
+        click.echo(f"fws: Redis {connector}: {reason(error)}; {published} messages published", err=True)
         sys.exit(1)
 
 

@@ -29,10 +29,6 @@ logger = logging.getLogger("fws")
 
 # sysexits.h: EX_CONFIG. A supervisor can tell a configuration that never works from a crash.
 EXIT_CONFIG = 78
-NO_REDIS = (
-    "{} workers need Redis to reach one another's clients: set [redis] url, such as redis://localhost:6379/0, "
-    "or serve with one, --workers 1"
-)
 # `--token` asks for the token of the variable wherever the file's own pipelines ask for none.
 TOKEN_LOGIN = DefaultLogin(
     stage="fws:token",
@@ -84,15 +80,20 @@ def run(
     environ = os.environ
     try:
         address = effective_listen(config.server.listen, flag=listen, port_variable=environ.get("PORT"))
-        count = effective_workers(
-            config.server.workers, flag=workers, variable=environ.get("WEB_CONCURRENCY"), cores=cores()
+        count, warning = effective_workers(
+            config.server.workers,
+            flag=workers,
+            variable=environ.get("WEB_CONCURRENCY"),
+            cores=cores(),
+            redis=bool(config.redis.url),
         )
-        if count > 1 and not config.redis.url:
-            raise ValueError(NO_REDIS.format(count))
         tls = keeper_of(config, cert, key)
     except (ValueError, TlsError) as error:
         click.echo(f"fws: {error}", err=True)
         sys.exit(EXIT_CONFIG)
+
+    if warning and pulse is None:
+        logger.warning("%s", warning)
 
     def serving(at: Tcp | Unix) -> None:
         _announce(generation, at, tls is not None, log_format)

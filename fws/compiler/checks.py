@@ -13,6 +13,7 @@ import msgspec
 
 from fws.base.problem import Path, Problem
 from fws.config import Config
+from fws.config.redis import FINGERPRINT_OF_ONE, parse_redis
 from fws.wire.handshake import parse_origins
 
 
@@ -67,12 +68,28 @@ def missing_files(compiled: Compiled) -> Iterator[Problem]:
     static = config.server.static
     if static and not (config.folder / static).is_dir():
         yield Problem(f"there is no folder {static!r}", ("server", "static"), hint=hint)
-    files: dict[Path, str] = {("redis", "ca"): config.redis.ca}
+    files: dict[Path, str] = {("redis", name): getattr(config.redis, name) for name in ("ca", "cert", "key")}
     if config.tls is not None:
         files |= {("server", "tls", name): getattr(config.tls, name) for name in ("cert", "key", "client_ca")}
     for path, file in files.items():
         if file and not (config.folder / file).is_file():
             yield Problem(f"there is no file {file!r}", path, hint=hint)
+
+
+def fingerprint_of_several(compiled: Compiled) -> Iterator[Problem]:
+    redis = compiled.config.redis
+    if redis.fingerprint and "+" in redis.url.partition("://")[0]:
+        yield Problem(FINGERPRINT_OF_ONE, ("redis", "fingerprint"))
+
+
+def unverified_redis(compiled: Compiled) -> Iterator[Problem]:
+    redis = compiled.config.redis
+    if not redis.url or redis.fingerprint:
+        return
+    address = parse_redis(redis.url)
+    if address.tls and (address.verify or redis.verify) == "none":
+        hint = 'write its fingerprint, or ca = "FILE" and verify = "ca", where you can'
+        yield Problem("whoever is between this server and Redis can read and forge everything", ("redis",), hint=hint)
 
 
 def open_origins(compiled: Compiled) -> Iterator[Problem]:
@@ -93,5 +110,5 @@ def options_without_effect(compiled: Compiled) -> Iterator[Problem]:
             yield Problem("history has no effect yet", ("channels", name, "history"))
 
 
-PROBLEMS: Final[tuple[Check, ...]] = (invalid_origins, missing_files)
-WARNINGS: Final[tuple[Check, ...]] = (open_origins, unused_names, options_without_effect)
+PROBLEMS: Final[tuple[Check, ...]] = (invalid_origins, missing_files, fingerprint_of_several)
+WARNINGS: Final[tuple[Check, ...]] = (open_origins, unverified_redis, unused_names, options_without_effect)

@@ -17,7 +17,7 @@ from fws.config.address import DEFAULT_PORT, parse_listen
 from fws.config.limits import Bounds, Limits, Seconds
 from fws.config.overrides import MAX_WORKERS
 from fws.config.redis import parse_redis
-from fws.pipeline.options import Check, Help
+from fws.pipeline.options import Check, Help, Secret
 from fws.wire.handshake import TOKEN_SUBPROTOCOL
 from fws.wire.proxy import parse_networks
 
@@ -33,6 +33,13 @@ def _check_redis_name(name: str) -> None:
 def _check_redis_names(names: list[str]) -> None:
     for name in names:
         _check_redis_name(name)
+
+
+def _check_fingerprint(value: str) -> None:
+    if value and not re.fullmatch(r"[0-9A-Fa-f]{64}", value.replace(":", "")):
+        raise ValueError(
+            "a SHA-256 fingerprint has 64 hexadecimal digits: `openssl x509 -fingerprint -sha256` shows it"
+        )
 
 
 def _check_redis_url(url: str) -> None:
@@ -151,17 +158,38 @@ class Redis(msgspec.Struct, frozen=True, kw_only=True):
     url: Annotated[
         str,
         Help(
-            "Its address: redis://, rediss:// (TLS), unix://, redis+sentinel:// or redis+cluster://, such as "
-            "redis://:password@host:6379/0. If empty, the server is one process on its own."
+            "Its address: redis://, rediss:// (TLS), unix://, redis+sentinel:// or redis+cluster:// (rediss+… for "
+            "TLS), such as redis://:password@host:6379/0. If empty, the server is one process on its own."
         ),
         Check(_check_redis_url),
     ] = ""
     ca: Annotated[
         str,
         Help(
-            "For rediss://, file of the certificate authorities that sign Redis's certificate, relative to the TOML "
-            "file's folder."
+            "For TLS, file of the certificate authorities that sign Redis's certificate, relative to the TOML file's "
+            "folder. If empty, those that the machine trusts."
         ),
+    ] = ""
+    verify: Annotated[
+        Literal["full", "ca", "none"],
+        Help(
+            "For TLS, what is verified: the certificate and its host name, the certificate alone (ca), or nothing "
+            "(none), which lets an attacker on the network read and forge everything."
+        ),
+    ] = "full"
+    fingerprint: Annotated[
+        str,
+        Help(
+            "For TLS, the SHA-256 fingerprint of Redis's certificate, in hexadecimal. The certificate must be this "
+            "one, and nothing else is verified: for a self-signed certificate of a single server."
+        ),
+        Check(_check_fingerprint),
+    ] = ""
+    cert: Annotated[str, Help("For TLS, file of the client certificate that Redis asks for (PEM).")] = ""
+    key: Annotated[str, Help("File of its private key (PEM). If empty, the key is in `cert`.")] = ""
+    sentinel_user: Annotated[str, Help("User for the Sentinels themselves, where they ask for one.")] = ""
+    sentinel_password: Annotated[
+        str, Help("Password for the Sentinels themselves, where they ask for one."), Secret()
     ] = ""
     prefix: Annotated[
         str,

@@ -1,127 +1,150 @@
-"""A link to Redis: makes clients for commands, and bare streams for who speaks the protocol at its own pace.
+"""How to reach one Redis: bare streams, for code that speaks the protocol at its own pace.
 
-No call through a link lasts long: connecting is given 1 s, a reply 2 s, and nothing is tried again behind the caller's
-back, because redis-py's own ways keep a caller of a frozen Redis for a minute.
+No call takes long: connecting is given 1 s, a reply 2 s, and nothing is tried again behind the caller's back. In
+redis-py's own ways a caller of a frozen Redis waits for a minute. `fws.redis.client` has clients for commands.
 """
 
 from __future__ import annotations
 
+import hmac
 import ssl
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import gevent
+import msgspec
 import redis
 from redis.backoff import NoBackoff
-from redis.cluster import ClusterNode, RedisCluster
-from redis.connection import BlockingConnectionPool, Connection, SSLConnection, UnixDomainSocketConnection
+from redis.connection import Connection, SSLConnection, UnixDomainSocketConnection
 from redis.crc import key_slot
 from redis.retry import Retry
-from redis.sentinel import Sentinel, SentinelConnectionPool
 
 from fws.base.errors import FwsError
-from fws.config.redis import RedisAddress, parse_redis
+from fws.config import Redis
+from fws.config.redis import FINGERPRINT_OF_ONE, RedisAddress, parse_redis
+from fws.redis.resp import Failure, Replies, command
 
 # Seconds for a TCP connection or a TLS handshake, and for one reply.
 CONNECT = 1.0
 REPLY = 2.0
-# Connections that one client opens at most, and the seconds that a caller waits for one of them to be free.
-CONNECTIONS = 32
-FREE = 1.0
-# Bytes read in one go: what a relay can handle in a few milliseconds.
+# Bytes that one read takes at most: what a relay can handle in a few milliseconds.
 READ = 64 * 1024
+# The longest answer to a question holds the nodes of a Cluster.
+LONGEST = 1024 * 1024
 
-
-# What a client's commands raise, for who knows Redis through a link only.
+# What a client's commands raise, for code that does not import redis-py.
 RedisError = redis.RedisError
 
 
-class LinkError(FwsError):
-    """Redis is not to be had, or no more. Says why in a few words, never with a password."""
+class ConnectorError(FwsError):
+    """Redis cannot be reached, or no longer. Says why in a few words, never with a password."""
 
 
-class Link:
-    """How to reach one Redis, or a Sentinel's or Cluster's. Making one connects to nothing.
+class Security(msgspec.Struct, frozen=True):
+    """How TLS to Redis is verified, and how fws authenticates to the Sentinels.
 
-    Args:
-        url: as in `[redis] url`.
-        ca: file of the certificates that may sign the server's; empty for those that the machine trusts.
-
-    Raises:
-        ValueError: a URL that is none, with a sentence that says what would be right.
+    Attributes:
+        ca: file of the authorities that may sign the server's certificate; empty for those that the machine trusts.
+        verify: "full", "ca" (not the host name) or "none".
+        fingerprint: SHA-256 of the one certificate that the server may have; nothing else is verified then.
+        cert, key: files of the client's certificate and its key.
+        sentinel_user, sentinel_password: for the Sentinels themselves.
     """
 
-    def __init__(self, url: str | RedisAddress, ca: str | Path = "") -> None:
-        self.address = parse_redis(url) if isinstance(url, str) else url
-        self._ca = str(ca)
+    ca: str = ""
+    verify: str = "full"
+    fingerprint: str = ""
+    cert: str = ""
+    key: str = ""
+    sentinel_user: str = ""
+    sentinel_password: str = ""
+
+
+class Connector:
+    """How to reach one Redis, or those of a Sentinel or a Cluster. Making one connects to nothing.
+
+    Args:
+        url: as in `[redis] url`. What its own options say about TLS wins over `security`.
+        security: how TLS is verified.
+
+    Raises:
+        ValueError: an invalid URL, with a sentence that says what would be right.
+    """
+
+    def __init__(self, url: str | RedisAddress, security: Security | None = None) -> None:
+        self.address = address = parse_redis(url) if isinstance(url, str) else url
+        given = security or Security()
+        own = {name: value for name in ("ca", "verify", "cert", "key") if (value := getattr(address, name))}
+        self.security = msgspec.structs.replace(given, **own) if own else given
+        self._tls: type[Any] | None = None
+        if self.security.fingerprint and address.kind != "one":
+            # Each server has a certificate of its own, and redis-py offers no place to look at it.
+            raise ValueError(FINGERPRINT_OF_ONE)
+
+    @classmethod
+    def of(cls, settings: Redis, folder: Path) -> Connector:
+        """The connector that `[redis]` asks for.
+
+        Args:
+            settings: the section; its `url` is not empty.
+            folder: what the paths of its files are relative to.
+        """
+        files = {name: str(folder / value) for name in ("ca", "cert", "key") if (value := getattr(settings, name))}
+        security = Security(
+            verify=settings.verify,
+            fingerprint=settings.fingerprint.replace(":", "").lower(),
+            sentinel_user=settings.sentinel_user,
+            sentinel_password=settings.sentinel_password,
+            **files,
+        )
+        return cls(settings.url, security)
 
     def __str__(self) -> str:
         """The address without its password, for logs."""
         return str(self.address)
 
-    def client(self) -> redis.Redis | RedisCluster:
-        """A redis-py client for commands, for any number of greenlets. Values are bytes.
-
-        For a Cluster this asks one of the nodes for the others, so it may take 2 s, and raises `redis.RedisError` when
-        none answers; else nothing is connected yet. A command lasts 4 s at most (1 s until a connection is free, 1 s to
-        connect, 2 s for the reply) and raises `redis.RedisError`; whether it was carried out is then not known.
-        """
-        address = self.address
-        options = self._options()
-        if address.kind == "cluster":
-            nodes = [ClusterNode(host, port) for host, port in address.hosts]
-            del options["db"]
-            return RedisCluster(
-                startup_nodes=nodes, dynamic_startup_nodes=False, max_connections=CONNECTIONS, **options
-            )
-        if address.kind == "sentinel":
-            # The Sentinels themselves have no password here.
-            plain = {"socket_timeout": CONNECT, "socket_connect_timeout": CONNECT, "retry": _once(), "protocol": 2}
-            sentinel = Sentinel(address.hosts, sentinel_kwargs=plain)
-            return redis.Redis(connection_pool=SentinelConnectionPool(address.service, sentinel, **options))
-        if address.path:
-            options["path"] = address.path
-        else:
-            options["host"], options["port"] = address.hosts[0]
-        pool = BlockingConnectionPool(
-            max_connections=CONNECTIONS, timeout=FREE, connection_class=self._connection_class(), **options
-        )
-        return redis.Redis(connection_pool=pool)
-
-    def stream(self, host: str | None = None, port: int = 0, *, plain: bool = False) -> Stream:
+    def stream(self, host: str | None = None, port: int = 0, *, sentinel: bool = False) -> Stream:
         """Connect and log in. Takes 3 s at most.
 
         Args:
-            host: of this server, for a Sentinel's or a Cluster's; else the only one of the address.
-            plain: without user, password and database, as for a Sentinel.
+            host: of this server, for one that a Sentinel or a Cluster names; else the only one of the address.
+            sentinel: whether it is a Sentinel, which has a user and password of its own, and no database.
 
         Raises:
-            LinkError: it is not to be had.
+            ConnectorError: it cannot be reached.
         """
-        options = self._options()
-        if plain:
-            options |= {"username": None, "password": None, "db": 0}
+        options = self.options()
+        if sentinel:
+            security = self.security
+            options |= {"username": security.sentinel_user or None, "password": security.sentinel_password or None}
+            options["db"] = 0
         if self.address.path:
             options["path"] = self.address.path
         elif host is not None:
             options |= {"host": host, "port": port}
         else:
             options["host"], options["port"] = self.address.hosts[0]
-        connection = self._connection_class()(**options)
         try:
-            # Names are looked up and TLS is shaken hands on without any limit of redis-py's.
-            with gevent.Timeout(CONNECT + REPLY, LinkError("it does not answer")):
+            connection = self.connection_class()(**options)
+        except OSError as error:
+            raise ConnectorError(reason(error)) from None
+        try:
+            # redis-py sets no time limit on looking up names and on the TLS handshake.
+            with gevent.Timeout(CONNECT + REPLY, ConnectorError("it does not answer")):
                 connection.connect()
-        except (redis.RedisError, OSError) as error:
+        except (redis.RedisError, OSError, ValueError) as error:
             connection.disconnect()
-            raise LinkError(reason(error)) from None
+            raise ConnectorError(reason(error)) from None
         except BaseException:
             connection.disconnect()
             raise
         return Stream(connection, (host, port))
 
-    def _options(self) -> dict[str, Any]:
+    def options(self) -> dict[str, Any]:
+        """redis-py's options of a connection, without its place."""
         address = self.address
         options: dict[str, Any] = {
             "db": address.db,
@@ -129,19 +152,55 @@ class Link:
             "password": address.password,
             "socket_timeout": REPLY,
             "socket_connect_timeout": CONNECT,
-            "retry": _once(),
+            "retry": once(),
             # RESP2: any Redis speaks it, and redis-py asks for no notifications of its own with it.
             "protocol": 2,
             "decode_responses": False,
         }
-        if address.tls and self._ca:
-            options["ssl_ca_certs"] = self._ca
         return options
 
-    def _connection_class(self) -> type[Any]:
+    def connection_class(self) -> type[Any]:
+        """redis-py's class of connections to this address."""
         if self.address.path:
             return UnixDomainSocketConnection
-        return SSLConnection if self.address.tls else Connection
+        if not self.address.tls:
+            return Connection
+        if self._tls is None:
+            self._tls = tls_connection(self.security)
+        return self._tls
+
+
+def tls_connection(security: Security) -> type[Any]:
+    """A class of TLS connections.
+
+    All its connections share one context. redis-py makes one for each, and reading the authorities that a machine
+    trusts holds the event loop for 30 ms. With `ca` those alone are trusted, and not the machine's as well.
+
+    Raises:
+        OSError: a file of certificates cannot be read.
+    """
+    context = ssl.create_default_context(cafile=security.ca or None)
+    context.check_hostname = security.verify == "full" and not security.fingerprint
+    if security.fingerprint or security.verify == "none":
+        context.verify_mode = ssl.CERT_NONE
+    if security.cert:
+        context.load_cert_chain(security.cert, security.key or None)
+
+    class TlsConnection(SSLConnection):  # type: ignore[misc,unused-ignore]
+        def _wrap_socket_with_ssl(self, sock: Any) -> Any:
+            tls = context.wrap_socket(sock, server_hostname=self.host)
+            if security.fingerprint:
+                found = sha256(tls.getpeercert(binary_form=True) or b"").hexdigest()
+                if not hmac.compare_digest(found, security.fingerprint):
+                    tls.close()
+                    raise FingerprintError(f"its certificate is another one: its fingerprint is {found}")
+            return tls
+
+    return TlsConnection
+
+
+class FingerprintError(redis.ConnectionError):
+    """The server's certificate is not the pinned one."""
 
 
 class Stream:
@@ -156,32 +215,48 @@ class Stream:
     def __init__(self, connection: Any, place: tuple[str | None, int]) -> None:
         self.place = place
         self._connection = connection
-        # The one private name of redis-py's that is used: its readers wait for whole replies, however large.
+        # The one private name of redis-py that is used: its own readers wait for whole replies, however large.
         self._socket = connection._sock
 
     def send(self, data: bytes, timeout: float = REPLY) -> None:
-        """Send all of it. Raises LinkError, and then nobody knows how much was sent."""
+        """Send all of it. Raises ConnectorError, and then it is not known how much was sent."""
         try:
             self._socket.settimeout(timeout)
             self._socket.sendall(data)
         except OSError as error:
-            raise LinkError(reason(error)) from None
+            raise ConnectorError(reason(error)) from None
 
     def receive(self, timeout: float) -> bytes:
-        """What has come, empty when nothing does within the time. Raises LinkError when the connection ends."""
+        """Return what has arrived, or nothing after the time. Raises ConnectorError when the connection ends."""
         try:
             self._socket.settimeout(timeout)
             data: bytes = self._socket.recv(READ)
         except TimeoutError:
             return b""
         except OSError as error:
-            raise LinkError(reason(error)) from None
+            raise ConnectorError(reason(error)) from None
         if not data:
-            raise LinkError("it closed the connection")
+            raise ConnectorError("it closed the connection")
         return data
 
+    def ask(self, *words: bytes, timeout: float = REPLY) -> Any:
+        """Return the reply to one command. Nothing else may be waiting for replies on the stream.
+
+        Raises:
+            ConnectorError: there is no reply within `timeout` seconds, or it is an error.
+        """
+        self.send(command(*words), timeout)
+        replies = Replies(LONGEST)
+        until = monotonic() + timeout
+        while (left := until - monotonic()) > 0:
+            if found := replies.feed(self.receive(left)):
+                if isinstance(found[0], Failure):
+                    raise ConnectorError(told(found[0]))
+                return found[0]
+        raise ConnectorError("it does not answer")
+
     def when_readable(self, call: Callable[[], None]) -> Callable[[], None]:
-        """Have `call` called when something comes, or the end. Returns what stops it, to be called before `close`."""
+        """Call `call` when something arrives, or at the end. Returns what stops it, to be called before `close`."""
         watcher = gevent.get_hub().loop.io(self._socket.fileno(), 1)
         watcher.start(call)
 
@@ -192,24 +267,36 @@ class Stream:
         return stop
 
     def close(self) -> None:
-        """End it. Who waits in `send` or `receive` gets a LinkError."""
+        """End it. A greenlet that is blocked in `send` or `receive` gets a ConnectorError."""
         self._connection.disconnect()
 
 
 def slot_of(name: bytes) -> int:
-    """The slot of a Cluster that a key or channel belongs to; of a name with `{…}` that part alone counts."""
+    """Return the slot of a Cluster that a key or channel belongs to; of a name with `{…}` that part alone counts."""
     slot: int = key_slot(name)
     return slot
 
 
 def reason(error: BaseException) -> str:
-    """Why Redis is not to be had, in a few words for logs and `/healthz`."""
-    if isinstance(error, LinkError):
+    """Return why Redis cannot be reached, in a few words for logs and `/healthz`."""
+    if isinstance(error, ConnectorError | FingerprintError):
         return str(error)
     cause = error.__cause__ or error.__context__ or error
+    if isinstance(cause, ConnectorError):
+        return str(cause)
     if isinstance(cause, ssl.SSLCertVerificationError):
         return f"its certificate is not trusted: {cause.verify_message}"
+    if isinstance(cause, FileNotFoundError) and cause.filename:
+        return f"there is no file {cause.filename}"
     if isinstance(error, ssl.SSLError) or isinstance(cause, ssl.SSLError):
+        text = str(error if isinstance(error, ssl.SSLError) else cause).upper()
+        if "ALERT" in text and ("CERTIFICATE" in text or "UNKNOWN_CA" in text or "HANDSHAKE_FAILURE" in text):
+            return "it refuses the client certificate, or asks for one: set cert and key in [redis]"
+        if isinstance(error, ssl.SSLEOFError) or isinstance(cause, ssl.SSLEOFError):
+            # What OpenSSL's server does with a client without a certificate in TLS 1.3, once the handshake is done.
+            return "it ended the TLS connection: if it asks for client certificates, set cert and key in [redis]"
+        if "PEM" in text or "KEY_VALUES_MISMATCH" in text:
+            return "a file of certificates or keys in [redis] is invalid"
         return "it does not speak TLS"
     if isinstance(error, redis.AuthenticationError):
         return "it refuses the password"
@@ -226,17 +313,17 @@ _FAILURES = {
     "NOAUTH": "it asks for a password",
     "WRONGPASS": "it refuses the password",
     "LOADING": "it is loading its data",
-    "READONLY": "it is a replica and takes no writes",
+    "READONLY": "it is a replica and does not accept writes",
     "MASTERDOWN": "it is a replica and does not reach its master",
     "BUSY": "a script keeps it busy",
 }
 
 
 def told(failure: str) -> str:
-    """What Redis replied instead of an answer, in a few words."""
+    """Return what Redis replied instead of an answer, in a few words."""
     return _FAILURES.get(failure.partition(" ")[0], f"it replied: {failure[:200]}")
 
 
-def _once() -> Retry:
-    """Try once, and tell."""
+def once() -> Retry:
+    """redis-py's policy of retries: none, since the caller decides."""
     return Retry(NoBackoff(), 0)

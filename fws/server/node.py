@@ -16,7 +16,7 @@ from fws.server.admission import Admission
 from fws.storages.memory import MemoryStorage
 
 if TYPE_CHECKING:
-    from fws.redis.connector import Link
+    from fws.redis.connector import Connector
 
 # The Redis back ends are imported where they are used: the library takes 0.1 s to load, which every worker of a server
 # without Redis would pay.
@@ -66,15 +66,15 @@ class Node:
         return self.generation.config.limits
 
 
-def connector_of(generation: Generation) -> Link | None:
+def connector_of(generation: Generation) -> Connector | None:
     """The way to the Redis that `[redis] url` names; None without a URL."""
     config = generation.config
     settings = config.redis
     if not settings.url:
         return None
-    from fws.redis.connector import Link
+    from fws.redis.connector import Connector
 
-    return Link(settings.url, (config.folder / settings.ca) if settings.ca else "")
+    return Connector.of(settings, config.folder)
 
 
 def storage_of(generation: Generation) -> Storage:

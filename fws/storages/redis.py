@@ -15,7 +15,8 @@ from redis.exceptions import RedisClusterException
 
 from fws.base.errors import StorageError
 from fws.pipeline.storage import MAX_ANSWER, MAX_ITEMS, MAX_VALUE, check
-from fws.redis.connector import CONNECTIONS, FREE, Link, reason
+from fws.redis.client import CONNECTIONS, FREE, client_of
+from fws.redis.connector import Connector, reason
 
 logger = logging.getLogger("fws.redis")
 
@@ -75,8 +76,8 @@ class RedisStorage:
 
     waits = True
 
-    def __init__(self, link: Link, prefix: str, clock: Callable[[], float] = time.monotonic) -> None:
-        self._link = link
+    def __init__(self, connector: Connector, prefix: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self._connector = connector
         self._prefix = prefix
         self._clock = clock
         self._redis: Any = None
@@ -228,13 +229,13 @@ class RedisStorage:
             self._turns.release()
         if self._away and self._clock() - self._failed_at >= SETTLED:
             self._away = False
-            logger.warning("the storage at %s answers again", self._link)
+            logger.warning("the storage at %s answers again", self._connector)
         return answer
 
     def _client(self) -> Any:
         with self._making:
             if self._redis is None:
-                self._redis = self._link.client()
+                self._redis = client_of(self._connector)
             return self._redis
 
     def _failed(self, why: str) -> StorageError:
@@ -242,7 +243,7 @@ class RedisStorage:
         self._failed_at = self._clock()
         if not self._away:
             self._away = True
-            logger.warning("the storage at %s fails: %s", self._link, why)
+            logger.warning("the storage at %s fails: %s", self._connector, why)
         return StorageError(f"the storage cannot be asked: {why}", told=True)
 
 

@@ -14,7 +14,7 @@ import pytest
 from fws.base.metrics import Metrics
 from fws.brokers.redis import RedisBroker
 from fws.pipeline.publication import Publication
-from fws.redis.connector import Link
+from fws.redis.connector import Connector
 from tests.brokers.contract import Contract, Node, wait_until
 from tests.integration.redis_server import RedisServer
 
@@ -31,7 +31,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
 def broker(server: RedisServer, **options: Any) -> tuple[RedisBroker, Metrics]:
     metrics = Metrics()
     defaults = {"prefix": "fws:", "subscribe": [], "buffer": 2**20, "largest": 2**24}
-    made = RedisBroker(Link(server.url), **(defaults | options), metrics=metrics, clock=time.monotonic)
+    made = RedisBroker(Connector(server.url), **(defaults | options), metrics=metrics, clock=time.monotonic)
     return made, metrics
 
 

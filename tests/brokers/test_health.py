@@ -5,14 +5,14 @@ import logging
 import pytest
 
 from fws.base.metrics import Metrics
-from fws.brokers.health import State
+from fws.brokers.health import Health
 from tests.support import Clock
 
 
 def test_one_line_for_each_change_of_state(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     clock, metrics = Clock(), Metrics()
-    state = State("redis://h:1", metrics, clock)
+    state = Health("redis://h:1", metrics, clock)
     state.expect("relay")
     state.expect("sender")
     assert state.reason == "Redis redis://h:1: not reached yet"
@@ -41,7 +41,7 @@ def test_one_line_for_each_change_of_state(caplog: pytest.LogCaptureFixture) -> 
 def test_an_interrupted_subscription_is_not_nothing(caplog: pytest.LogCaptureFixture) -> None:
     """The line said "nothing lost from here" alone, whatever other nodes had published meanwhile."""
     metrics = Metrics()
-    state = State("redis://h:1", metrics, Clock())
+    state = Health("redis://h:1", metrics, Clock())
     for gaps, told in ((1, "nothing lost from here; what other nodes published"), (0, "nothing lost from here")):
         metrics.count("redis_gaps", gaps)
         state.down("relay", "it does not answer")

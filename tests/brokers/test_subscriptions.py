@@ -4,13 +4,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fws.brokers.subscriptions import LINGER, Interest
+from fws.brokers.subscriptions import LINGER, Subscriptions
 from tests.support import Clock
 
 
 def test_the_first_member_subscribes_and_the_last_leaves_after_a_while() -> None:
     clock = Clock()
-    interest = Interest(clock, [b"everyone"])
+    interest = Subscriptions(clock, [b"everyone"])
     assert interest.changes() == ([b"everyone"], [])
     interest.add(b"a")
     assert interest.wait() == 0
@@ -23,7 +23,7 @@ def test_the_first_member_subscribes_and_the_last_leaves_after_a_while() -> None
 
 def test_a_page_that_is_loaded_anew_costs_redis_nothing() -> None:
     clock = Clock()
-    interest = Interest(clock)
+    interest = Subscriptions(clock)
     interest.add(b"a")
     interest.changes()
     for _ in range(10):
@@ -37,7 +37,7 @@ def test_a_page_that_is_loaded_anew_costs_redis_nothing() -> None:
 
 def test_one_that_came_and_went_at_once_is_never_asked_for() -> None:
     clock = Clock()
-    interest = Interest(clock)
+    interest = Subscriptions(clock)
     interest.add(b"a")
     interest.discard(b"a")
     assert interest.changes() == ([], [])
@@ -48,7 +48,7 @@ def test_one_that_came_and_went_at_once_is_never_asked_for() -> None:
 
 
 def test_a_new_connection_is_asked_for_all() -> None:
-    interest = Interest(Clock(), [b"everyone"])
+    interest = Subscriptions(Clock(), [b"everyone"])
     interest.add(b"a")
     interest.add(b"b")
     interest.changes()
@@ -62,7 +62,7 @@ def test_a_new_connection_is_asked_for_all() -> None:
 @given(st.lists(st.tuples(st.sampled_from("adcr"), st.sampled_from([b"x", b"y"]))))
 def test_in_the_end_redis_is_asked_for_exactly_what_is_wanted(steps: list[tuple[str, bytes]]) -> None:
     clock = Clock()
-    interest = Interest(clock)
+    interest = Subscriptions(clock)
     wanted: set[bytes] = set()
     asked: set[bytes] = set()
 

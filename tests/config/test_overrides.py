@@ -25,16 +25,32 @@ from fws.config import effective_listen, effective_workers
     ],
 )
 def test_precedence_of_workers(file: Any, variable: str | None, flag: str | None, expected: int) -> None:
-    assert effective_workers(file, flag=flag, variable=variable, cores=8) == expected
+    assert effective_workers(file, flag=flag, variable=variable, cores=8, redis=True) == (expected, "")
 
 
 @pytest.mark.parametrize("text", ["0", "-1", "257", "two", "1.5", " 2", "²", ""])
 def test_an_invalid_number_of_workers(text: str) -> None:
     with pytest.raises(ValueError, match=r"--workers: .* is not a number of workers: write 1 to 256, or auto"):
-        effective_workers(1, flag=text, variable=None, cores=2)
-    if text:
-        with pytest.raises(ValueError, match=r"WEB_CONCURRENCY: .* is not a number"):
-            effective_workers(1, flag=None, variable=text, cores=2)
+        effective_workers(1, flag=text, variable=None, cores=2, redis=True)
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "257", "two", "1.5", "²"])
+def test_a_wish_of_the_environment_that_cannot_be_read_is_a_warning(text: str) -> None:
+    """Fault: the server did not start, though nobody had asked for anything."""
+    count, warning = effective_workers(3, flag=None, variable=text, cores=2, redis=True)
+    assert count == 3
+    assert warning == f"WEB_CONCURRENCY={text!r} is ignored: write 1 to 256, or auto for one per core"
+
+
+def test_without_redis_the_environments_number_is_a_hint_and_the_others_are_strict() -> None:
+    """Fault: Heroku sets WEB_CONCURRENCY=2 by itself, and the server ended with status 78."""
+    count, warning = effective_workers(1, flag=None, variable="2", cores=2, redis=False)
+    assert count == 1
+    assert warning.startswith("WEB_CONCURRENCY=2 is ignored, and one worker serves: 2 workers need Redis")
+    for file, flag in ((2, None), (1, "2")):
+        with pytest.raises(ValueError, match="2 workers need Redis"):
+            effective_workers(file, flag=flag, variable=None, cores=2, redis=False)
+    assert effective_workers(1, flag=None, variable=" 2 ", cores=2, redis=True) == (2, "")
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from fws.config.redis import RedisAddress, parse_redis
@@ -51,15 +52,14 @@ def test_addresses(url: str, wanted: dict[str, Any], shown: str) -> None:
 @pytest.mark.parametrize(
     ("url", "rule"),
     [
-        ("s3cret", "no address of Redis"),
-        ("http://s3cret@h", "no address of Redis"),
+        ("s3cret", "not an address of Redis"),
+        ("http://s3cret@h", "not an address of Redis"),
         ("redis://", "needs a host"),
         ("redis://:s3cret", "needs a host"),
         ("redis://user:s3cret", "a port is a number"),
         ("redis://h:65536", "a port is a number"),
         ("redis://h/s3cret", "the database is a number"),
         ("redis://h/1/2", "only the database"),
-        ("redis://h?db=1", "no options"),
         ("redis://a,b", "names one host"),
         ("redis://:s3cret@", "needs a host"),
         ("unix://:s3cret@run/r.sock", "whole path"),
@@ -71,3 +71,48 @@ def test_what_is_no_address_is_told_without_the_password(url: str, rule: str) ->
     with pytest.raises(ValueError, match=rule) as error:
         parse_redis(url)
     assert "s3cret" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("valkey://h", RedisAddress("one", "redis", (("h", 6379),))),
+        ("valkeys://h:1", RedisAddress("one", "rediss", (("h", 1),))),
+        ("REDISS://h", RedisAddress("one", "rediss", (("h", 6379),))),
+        ("redis://h?db=3", RedisAddress("one", "redis", (("h", 6379),), db=3)),
+        ("redis://h/2?db=3", RedisAddress("one", "redis", (("h", 6379),), db=2)),
+        ("unix:///r.sock?db=3", RedisAddress("one", "unix", path="/r.sock", db=3)),
+        ("redis+socket:///r.sock", RedisAddress("one", "unix", path="/r.sock")),
+        (
+            "redis://h?username=u&password=p%40",
+            RedisAddress("one", "redis", (("h", 6379),), username="u", password="p@"),
+        ),
+        ("redis://user:@h", RedisAddress("one", "redis", (("h", 6379),), username="user")),
+        ("rediss://:p@h:1?ssl_cert_reqs=none", RedisAddress("one", "rediss", (("h", 1),), password="p", verify="none")),
+        ("rediss://h?ssl_cert_reqs=CERT_REQUIRED", RedisAddress("one", "rediss", (("h", 6379),), verify="full")),
+        ("rediss://h?ssl_check_hostname=false", RedisAddress("one", "rediss", (("h", 6379),), verify="ca")),
+        (
+            "rediss://h?ssl_ca_certs=/a.pem&ssl_certfile=/c.pem&ssl_keyfile=/k.pem",
+            RedisAddress("one", "rediss", (("h", 6379),), ca="/a.pem", cert="/c.pem", key="/k.pem"),
+        ),
+        (
+            "redis://h?protocol=3&socket_timeout=5&decode_responses=True&health_check_interval=30&max_connections=9",
+            RedisAddress("one", "redis", (("h", 6379),)),
+        ),
+        (
+            "rediss+sentinel://a,b:1/s/2",
+            RedisAddress("sentinel", "rediss+sentinel", (("a", 26379), ("b", 1)), service="s", db=2),
+        ),
+        ("rediss+cluster://a", RedisAddress("cluster", "rediss+cluster", (("a", 6379),))),
+    ],
+)
+def test_what_providers_hand_out_is_read(url: str, expected: RedisAddress) -> None:
+    """Fault: options behind a `?` and TLS for Sentinel and Cluster had no address."""
+    found = parse_redis(url)
+    assert msgspec.structs.asdict(found) == msgspec.structs.asdict(expected)
+    assert found.tls is url.lower().startswith(("rediss", "valkeys"))
+
+
+def test_an_option_that_is_not_known_names_the_lines_that_are() -> None:
+    with pytest.raises(ValueError, match=r"an option 'sslmode' that is not known here: settings such as ca, verify"):
+        parse_redis("rediss://:s3cret@h?sslmode=require")

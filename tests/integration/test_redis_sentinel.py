@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from fws.redis.connector import Link
+from fws.redis.client import client_of
+from fws.redis.connector import Connector
 from tests.integration.redis_server import RedisServer
 from tests.integration.test_redis_faults import Result, Scene
 
@@ -123,7 +124,7 @@ def play(name: str, folder: Path) -> Result:
                 scene.wait_until(lambda: connections(old) == 0, 3, "the old master is left")
                 scene.wait_until_heard()
                 assert connections(old) == 0
-            with Link(group.url).client() as client:
+            with client_of(Connector(group.url)) as client:
                 assert client.set("key", "value")
             with new.client() as client:
                 assert client.get("key") == b"value"

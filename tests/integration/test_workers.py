@@ -123,21 +123,28 @@ def wait_until(condition: object, timeout: float = 10) -> float:
     return time.monotonic() - begin
 
 
-@pytest.mark.parametrize(("arguments", "environ"), [(["--workers", "3"], {}), ([], {"WEB_CONCURRENCY": "3"})])
-def test_several_without_redis_are_refused_with_a_sentence(
-    serve: Serve, arguments: list[str], environ: dict[str, str]
-) -> None:
-    server = serve('[pipelines]\nmessage = ["echo"]\n', *arguments, ready=False, **environ)
+def test_several_without_redis_are_refused_with_a_sentence(serve: Serve) -> None:
+    server = serve('[pipelines]\nmessage = ["echo"]\n', "--workers", "3", ready=False)
     assert server.process.wait(10) == 78
     assert "3 workers need Redis" in server.wait_for("fws: .*")[0]
     assert "set [redis] url" in server.output
     assert "Traceback" not in server.output
 
 
-def test_a_number_of_workers_that_is_none(serve: Serve) -> None:
-    server = serve('[pipelines]\nmessage = ["echo"]\n', ready=False, WEB_CONCURRENCY="many")
-    assert server.process.wait(10) == 78
-    server.wait_for("WEB_CONCURRENCY: 'many' is not a number of workers")
+@pytest.mark.parametrize(
+    ("wish", "said"),
+    [
+        ("2", "WEB_CONCURRENCY=2 is ignored, and one worker serves: 2 workers need Redis"),
+        ("many", "WEB_CONCURRENCY='many' is ignored: write 1 to 256"),
+    ],
+)
+def test_what_a_platform_wishes_for_is_a_hint(serve: Serve, wish: str, said: str) -> None:
+    """Fault: Heroku sets the variable by itself, and the server ended with status 78."""
+    server = serve('[pipelines]\nmessage = ["echo"]\n', WEB_CONCURRENCY=wish)
+    server.wait_for(f"warning {re.escape(said)}")
+    with connect(server.url()) as client:
+        client.send("hello")
+        assert client.recv(timeout=10) == "hello"
 
 
 def test_one_worker_is_one_process(serve: Serve) -> None:

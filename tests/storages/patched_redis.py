@@ -12,12 +12,13 @@ import sys
 import gevent
 
 from fws.base.errors import StorageError
-from fws.redis.connector import CONNECTIONS, Link
+from fws.redis.client import CONNECTIONS
+from fws.redis.connector import Connector
 from fws.storages.redis import RedisStorage
 
 
 def main(port: str, pid: int) -> None:
-    storage = RedisStorage(Link(f"redis://127.0.0.1:{port}"), "patched:")
+    storage = RedisStorage(Connector(f"redis://127.0.0.1:{port}"), "patched:")
 
     def ask() -> bool:
         try:

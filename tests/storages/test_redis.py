@@ -20,7 +20,8 @@ from hypothesis import strategies as st
 
 from fws.base.errors import StorageError
 from fws.pipeline.storage import MAX_VALUE
-from fws.redis.connector import CONNECTIONS, Link
+from fws.redis.client import CONNECTIONS
+from fws.redis.connector import Connector
 from fws.storages.memory import MemoryStorage
 from fws.storages.redis import RedisStorage
 from tests.integration.conftest import ROOT
@@ -70,7 +71,7 @@ class TestCluster(Contract):
     @pytest.fixture(autouse=True)
     def made(self, cluster: Nodes) -> None:
         prefix = f"{secrets.token_hex(4)}:"
-        self.storage = RedisStorage(Link(cluster.url), prefix)
+        self.storage = RedisStorage(Connector(cluster.url), prefix)
         self.passes = passing(cluster.servers, prefix)
 
 
@@ -78,7 +79,7 @@ class TestSentinel(Contract):
     @pytest.fixture(autouse=True)
     def made(self, group: Group) -> None:
         prefix = f"{secrets.token_hex(4)}:"
-        self.storage = RedisStorage(Link(group.url), prefix)
+        self.storage = RedisStorage(Connector(group.url), prefix)
         self.passes = passing(group.servers[:1], prefix)
 
 
@@ -90,7 +91,7 @@ class TestUser(Contract):
         prefix = f"{secrets.token_hex(4)}:"
         rights = re.findall(r"\+[a-z|]+", (ROOT / "docs" / "storage.md").read_text())
         server.say("ACL", "SETUSER", "chat", "reset", "on", ">s3cret", f"~{prefix}*", "-@all", *rights)
-        self.storage = RedisStorage(Link(f"redis://chat:s3cret@127.0.0.1:{server.port}/0"), prefix)
+        self.storage = RedisStorage(Connector(f"redis://chat:s3cret@127.0.0.1:{server.port}/0"), prefix)
         self.passes = passing([server], prefix)
 
 
@@ -100,7 +101,7 @@ class TestRedis(Contract):
         self.server = server
         self.prefix = f"{secrets.token_hex(4)}:"
         self.clock = Clock()
-        self.storage = RedisStorage(Link(server.url), self.prefix, self.clock)
+        self.storage = RedisStorage(Connector(server.url), self.prefix, self.clock)
         self.passes = passing([server], self.prefix)
 
     def cli(self, *words: str) -> str:
@@ -153,7 +154,7 @@ class TestRedis(Contract):
 
     def test_what_was_never_there_is_never_read(self) -> None:
         """Fault: a value set between two round trips was read as an empty text, every other time."""
-        other = RedisStorage(Link(self.server.url), self.prefix)
+        other = RedisStorage(Connector(self.server.url), self.prefix)
         found = set()
 
         def change() -> None:
@@ -232,7 +233,7 @@ class TestRedis(Contract):
         self, away: RedisServer, caplog: pytest.LogCaptureFixture
     ) -> None:
         caplog.set_level(logging.INFO)
-        storage = RedisStorage(Link(away.url), self.prefix, self.clock)
+        storage = RedisStorage(Connector(away.url), self.prefix, self.clock)
         storage.set("v", "x")
         away.kill()
         start = time.monotonic()
@@ -257,7 +258,7 @@ def away(tmp_path: Path) -> Iterator[RedisServer]:
 
 def test_a_cluster_without_nodes_is_a_storage_that_fails() -> None:
     """Fault: redis-py's error for that is none of its others' kind, and went out as a fault of the filter."""
-    storage = RedisStorage(Link(f"redis+cluster://127.0.0.1:{free_port()}"), "fws:")
+    storage = RedisStorage(Connector(f"redis+cluster://127.0.0.1:{free_port()}"), "fws:")
     for _ in range(2):
         with pytest.raises(StorageError, match="none of its nodes is to be had"):
             storage.get("v")
@@ -285,7 +286,7 @@ CALLS = st.one_of(
 def test_memory_and_redis_answer_alike(server: RedisServer, calls: list[tuple[Any, ...]]) -> None:
     clock = Clock()
     prefix = f"{secrets.token_hex(4)}:"
-    memory, shared = MemoryStorage(clock), RedisStorage(Link(server.url), prefix)
+    memory, shared = MemoryStorage(clock), RedisStorage(Connector(server.url), prefix)
     passes = passing([server], prefix)
     for name, *arguments in calls:
         if name == "passes":
