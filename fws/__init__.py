@@ -4,7 +4,7 @@ This is the façade: all that a filter needs is imported from here. It loads not
 would come too late for.
 """
 
-from fws.base.errors import Close, FwsError, Reject, StorageError
+from fws.base.errors import Close, FwsError, OffloadError, Reject, StorageError
 from fws.base.units import Duration, Rate, Size
 from fws.pipeline.condition import Condition
 from fws.pipeline.filter import Filter, Setting
@@ -27,6 +27,7 @@ __all__ = [
     "FwsError",
     "Help",
     "Hub",
+    "OffloadError",
     "Pipeline",
     "Publication",
     "Rate",

@@ -49,6 +49,8 @@ class Order(msgspec.Struct, frozen=True):
 class Login(Filter, kw_only=True):
     """Subclasses define `admit`, and for the command line `make` and `check`."""
 
+    guards = True
+
     from_: Annotated[tuple[Place, ...], Meta(min_length=1), Help(_PLACES)] = (
         "header",
         "cookie",

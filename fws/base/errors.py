@@ -5,6 +5,7 @@
     ├── StartError           the server cannot start: the address is not to be had, or a filter failed
     ├── FillError            a placeholder of a stage has no value for this client
     ├── StorageError         the storage cannot be asked, is full, or holds something else
+    ├── OffloadError         a computation in a thread could not begin, or took too long
     ├── ProtocolError        the peer broke RFC 6455 or a limit; carries the close code
     ├── Refusal              the HTTP request cannot be served; carries the status
     │   └── Reject           raised by a filter in `connect` to refuse a client
@@ -56,6 +57,10 @@ class StorageError(FwsError):
     def __init__(self, message: str, *, told: bool = False) -> None:
         super().__init__(message)
         self.told = told
+
+
+class OffloadError(FwsError):
+    """A computation that a filter offloads could not begin because all threads are busy, or took too long."""
 
 
 class ProtocolError(FwsError):

@@ -6,14 +6,18 @@ while these are compiled.
 
 from __future__ import annotations
 
+import inspect
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final
 
 import msgspec
 
 from fws.base.problem import Path, Problem
+from fws.compiler.endpoint import Endpoint
 from fws.config import Config
 from fws.config.redis import FINGERPRINT_OF_ONE, parse_redis
+from fws.pipeline.filter import Filter, misnamed_hooks
 from fws.wire.handshake import parse_origins
 
 
@@ -23,10 +27,14 @@ class Compiled(msgspec.Struct, frozen=True):
     Attributes:
         config: the file.
         unused: the chains and filters that no pipeline uses, as `("chains", "guard")`.
+        endpoints: all endpoints, that of every other path included.
+        filters: the classes of filters that pipelines use.
     """
 
     config: Config
     unused: Sequence[tuple[str, str]]
+    endpoints: Sequence[Endpoint] = ()
+    filters: Sequence[type[Filter]] = ()
 
 
 Check = Callable[[Compiled], Iterable[Problem]]
@@ -98,6 +106,45 @@ def open_origins(compiled: Compiled) -> Iterator[Problem]:
             yield Problem("every web page may connect", path, hint='origins = ["*"] turns the origin check off')
 
 
+def skippable_logins(compiled: Compiled) -> Iterator[Problem]:
+    """Authentication behind a filter that may end `connect`: a client that it stops is admitted without."""
+    own = {table.path for table in compiled.config.endpoints if "connect" in table.events}
+    for endpoint in compiled.endpoints:
+        path: Path = ("endpoints", endpoint.path) if endpoint.path in own else ("pipelines",)
+        skipping = ""
+        for step in endpoint.connect.walk():
+            if skipping and step.cls.guards:
+                at = f" at {endpoint.path}" if endpoint.path is not None else ""
+                hint = (
+                    f"where {skipping} ends the pipeline the client is admitted: put {step.text} first, or use require"
+                )
+                yield Problem(f"{step.text} can be skipped{at}", (*path, "connect"), hint=hint)
+                break
+            if step.cls.skips:
+                skipping = skipping or step.text
+
+
+def misnamed_methods(compiled: Compiled) -> Iterator[Problem]:
+    """Methods that look like hooks of other libraries, next to hooks with the right names."""
+    for cls in compiled.filters:
+        for wrong, right in misnamed_hooks(cls).items():
+            yield Problem(
+                f"{cls.__module__}.{cls.__qualname__}.{wrong} is never called", hint=f"a hook is named {right}"
+            )
+
+
+def process_pools(compiled: Compiled) -> Iterator[Problem]:
+    """Modules of filters that use process pools, whose own threads wait for ever once gevent has patched them."""
+    for name in sorted({cls.__module__ for cls in compiled.filters if not cls.__module__.startswith("fws.")}):
+        for value in vars(sys.modules.get(name, sys)).values():
+            owner = value.__name__ if inspect.ismodule(value) else getattr(value, "__module__", None)
+            origin = str(owner or type(value).__module__)
+            if origin.startswith(("multiprocessing", "concurrent.futures.process")):
+                hint = "gevent has replaced what they wait with: compute with self.offload(function, …)"
+                yield Problem(f"{name} uses multiprocessing: a pool of processes never answers here", hint=hint)
+                break
+
+
 def unused_names(compiled: Compiled) -> Iterator[Problem]:
     for section, name in compiled.unused:
         yield Problem(f"nothing uses {name}", (section, name), key=True)
@@ -111,4 +158,12 @@ def options_without_effect(compiled: Compiled) -> Iterator[Problem]:
 
 
 PROBLEMS: Final[tuple[Check, ...]] = (invalid_origins, missing_files, fingerprint_of_several)
-WARNINGS: Final[tuple[Check, ...]] = (open_origins, unverified_redis, unused_names, options_without_effect)
+WARNINGS: Final[tuple[Check, ...]] = (
+    open_origins,
+    unverified_redis,
+    skippable_logins,
+    misnamed_methods,
+    process_pools,
+    unused_names,
+    options_without_effect,
+)

@@ -153,7 +153,9 @@ class _Compiler:
             event: self._pipeline(event, config.pipelines, ("pipelines",), _Scope(None, (), event))
             for event in SERVER_EVENTS
         }
-        compiled = checks.Compiled(config, self._compile_unused())
+        everyone = [*endpoints, *([default] if default is not None else [])]
+        classes = {built.cls: None for built in self._built.values() if built is not None}
+        compiled = checks.Compiled(config, self._compile_unused(), everyone, list(classes))
         for check in checks.PROBLEMS:
             self.findings.add(check(compiled))
         for check in checks.WARNINGS:

@@ -122,3 +122,9 @@ class Limits(Bounds, frozen=True, kw_only=True):
     max_block: Annotated[
         Seconds, Help("Whatever blocks the event loop longer is logged with its stack (asyncio's debug mode: 100 ms).")
     ] = 0.1
+    threads: Annotated[
+        int,
+        Meta(ge=1, le=256),
+        Help("Native threads for what filters offload (`self.offload`). Python's default: 5 to 32."),
+    ] = 4
+    offload_timeout: Annotated[Seconds, Help("Time that one such call may take, waiting for a thread included.")] = 30

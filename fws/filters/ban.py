@@ -46,6 +46,8 @@ class Ban(Filter):
         spam = ["ban user for=1h"]
     """
 
+    guards = True
+
     by: Annotated[Literal["user", "address", "token"], Help("What of the client is banned.")] = "user"
     for_: Annotated[Annotated[Duration, Meta(gt=0)] | None, Help("For how long; without it for good.")] = None
     key: Annotated[str, Meta(min_length=1), Help("Key of the map in the storage.")] = "bans"

@@ -18,6 +18,7 @@ class Drop(Filter):
         message = ["drop"]
     """
 
+    skips = True
     waits = False
 
     def data(self, client: Client, data: bytes) -> Dropped:

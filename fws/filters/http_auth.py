@@ -34,6 +34,8 @@ class HttpAuth(Filter):
         connect = ["http_auth http://127.0.0.1:8000/who headers=authorization,cookie timeout=1s", "join lobby"]
     """
 
+    guards = True
+
     url: Annotated[Url, Help("The service.")]
     headers: Annotated[tuple[str, ...], Help("Headers of the client's request that the service gets.")] = (
         "authorization",

@@ -25,6 +25,7 @@ class Require(Filter):
         message = ["json", "require on_refusal=reply type != 'kick' or identity.admin == true", "broadcast"]
     """
 
+    guards = True
     waits = False
 
     condition: Annotated[Condition, Help("What must hold."), Takes("rest")]

@@ -27,6 +27,7 @@ class When(Filter):
         message = ["json", "when type in ('chat', 'me') and len(text) <= 500", "broadcast"]
     """
 
+    skips = True
     waits = False
 
     condition: Annotated[Condition, Help("What must hold."), Takes("rest")]

@@ -52,6 +52,10 @@ class Filter(msgspec.Struct, dict=True, weakref=True, eq=False):
     """
 
     waits: ClassVar[bool] = True
+    # Whether its `connect` decides who may connect, and whether it may end `connect` and skip what follows: `fws check`
+    # warns where the one comes behind the other.
+    guards: ClassVar[bool] = False
+    skips: ClassVar[bool] = False
 
     @property
     def services(self) -> Services:
@@ -102,6 +106,17 @@ class Filter(msgspec.Struct, dict=True, weakref=True, eq=False):
     def clock(self) -> float:
         """Monotonic seconds, for timeouts and rates."""
         return self.services.clock()
+
+    def offload(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Call a function that computes for long, such as bcrypt, in a native thread, and return what it returns.
+
+        Only this client waits. The function must not use the hub, clients, or the storage. Threads and time are bounded
+        by `[limits] threads` and `offload_timeout`.
+
+        Raises:
+            OffloadError: all threads are busy and too many calls wait, or it took too long.
+        """
+        return self.services.offload(function, *arguments)
 
     def wall(self) -> float:
         """Unix time in seconds, to show to people."""

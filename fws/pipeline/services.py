@@ -25,6 +25,7 @@ class Services:
         timers: calls at a time of the clock, within half a second; they must not block.
         metrics: the process's counters.
         spawn: calls a function in a greenlet of its own, where it may block.
+        offload: calls a function in a native thread, and returns what it returns; the greenlet waits.
         later: calls a function in the event loop, after others have had their turn; it must not block.
         report: logs and counts a fault of a filter: the event, what was raised, and the client's id or "".
         login_failed: counts wrong credentials from an IP address.
@@ -38,6 +39,7 @@ class Services:
         "later",
         "login_failed",
         "metrics",
+        "offload",
         "report",
         "spawn",
         "timers",
@@ -52,6 +54,8 @@ class Services:
         self.timers = Timers()
         self.metrics = Metrics()
         self.spawn: Callable[..., object] = _not_started
+        # By hand there is no event loop to keep free.
+        self.offload: Callable[..., Any] = _call
         self.later: Callable[[Callable[[], None]], object] = _not_started
         self.report: Callable[[str, BaseException, str], object] = _not_started
         self.login_failed: Callable[[str], object] = _not_started
@@ -75,6 +79,10 @@ class Services:
     @storage.setter
     def storage(self, storage: Storage) -> None:
         self._storage = storage
+
+
+def _call(function: Callable[..., Any], *arguments: Any) -> Any:
+    return function(*arguments)
 
 
 def _not_started(*arguments: Any) -> None:

@@ -11,6 +11,7 @@ from fws.compiler.generation import Generation
 from fws.config import Limits
 from fws.pipeline.storage import Storage
 from fws.runtime.context import Context
+from fws.runtime.offload import Offload
 from fws.runtime.scheduler import Scheduler
 from fws.server.admission import Admission
 from fws.storages.memory import MemoryStorage
@@ -56,6 +57,8 @@ class Node:
         services.hub = self.hub
         services.storage = self.storage
         services.spawn = context.scheduler.spawn
+        limits = generation.config.limits
+        services.offload = Offload(limits.threads, limits.offload_timeout, context.metrics)
         services.later = context.scheduler.later
         services.report = context.faults.report
         services.login_failed = self.admission.login_failed

@@ -398,3 +398,34 @@ def test_what_filters_and_libraries_log_is_in_the_log(style: str, serve: Serve) 
             ("warning", "py.warnings", "UserWarning: use another one (logs.py:12)"),
         ]
     assert "nobody asked" not in server.output
+
+
+COMPUTES = """
+from gevent.monkey import get_original
+from fws import Filter
+
+sleep = get_original("time", "sleep")
+
+class Computes(Filter):
+    def message(self, client, message):
+        if message == "for ever":
+            self.offload(sleep, 3600)
+        return f"{message} {self.offload(sum, [1, 2, 3])}"
+"""
+
+
+def test_a_computation_holds_nobody_else_up_and_no_drain(serve: Serve) -> None:
+    """Fault: a filter that computes made everybody wait, and a pool of processes hung the server, SIGTERM included."""
+    toml = '[server]\ndrain = "4s"\n[pipelines]\nmessage = ["computes", "echo"]'
+    server = serve(toml, pipelines={"computes": COMPUTES})
+    with connect(server.url()) as stuck, connect(server.url()) as other:
+        stuck.send("for ever")
+        for _ in range(5):
+            begin = time.monotonic()
+            other.send("six is")
+            assert other.recv(timeout=10) == "six is 6"
+            assert time.monotonic() - begin < 1
+        begin = time.monotonic()
+        assert server.stop() == 0
+        assert time.monotonic() - begin < 8
+    assert "Traceback" not in server.output

@@ -1,0 +1,66 @@
+"""The warnings of `fws check` about pipelines and filters."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from fws.compiler.compile import load_generation
+
+
+def warnings(toml: str, folder: Path, **pipelines: str) -> list[str]:
+    (folder / "pipelines").mkdir()
+    for name, source in pipelines.items():
+        (folder / "pipelines" / f"{name}.py").write_text(source)
+    conf = folder / "conf.toml"
+    conf.write_text(toml)
+    return [str(problem) for problem in load_generation(conf, environ={"FWS_TOKEN": "t" * 32}).warnings]
+
+
+@pytest.mark.parametrize(
+    ("connect", "skipped"),
+    [
+        ('["when request.query.a == 1", "token"]', "token"),
+        ('["join all", "when client.path == \'/x\'", "join b", "ban user"]', "ban user"),
+        ('["early", "token"]', "token"),
+        ('["token", "when identity.user == \'ann\'", "join ann"]', None),
+        ('["join all"]', None),
+    ],
+)
+def test_authentication_that_can_be_skipped(connect: str, skipped: str | None, tmp_path: Path) -> None:
+    """Fault: `when` before `token` admits those for whom the condition does not hold, and nothing said so."""
+    toml = f'[pipelines]\nconnect = {connect}\nmessage = ["echo"]\n[chains]\nearly = ["when client.path == \'/x\'"]\n'
+    found = [one for one in warnings(toml, tmp_path) if "can be skipped" in one]
+    assert bool(found) is bool(skipped)
+    if skipped:
+        assert f"conf.toml:2:11: {skipped} can be skipped" in found[0]
+
+
+def test_a_method_that_looks_like_a_hook(tmp_path: Path) -> None:
+    source = (
+        "from fws import Filter\nclass A(Filter):\n    def connect(self, c): ...\n    def on_message(self, c, m): ...\n"
+    )
+    (found,) = warnings('[pipelines]\nconnect = ["a"]\nmessage = ["echo"]', tmp_path, a=source)
+    assert "pipelines.a.A.on_message is never called" in found
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "import multiprocessing",
+        "from multiprocessing import Pool",
+        "from concurrent.futures import ProcessPoolExecutor",
+    ],
+)
+def test_a_pool_of_processes(line: str, tmp_path: Path) -> None:
+    """Fault: a pool of processes hung the server for good."""
+    source = f"{line}\nfrom fws import Filter\nclass A(Filter):\n    def message(self, c, m): ...\n"
+    (found,) = warnings('[pipelines]\nmessage = ["a"]', tmp_path, a=source)
+    assert "pipelines.a uses multiprocessing" in found
+
+
+def test_a_pool_of_threads_is_fine(tmp_path: Path) -> None:
+    source = "from concurrent.futures import ThreadPoolExecutor\nfrom fws import Filter\n"
+    source += "class A(Filter):\n    def message(self, c, m): ...\n"
+    assert warnings('[pipelines]\nmessage = ["a"]', tmp_path, a=source) == []
