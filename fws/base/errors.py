@@ -4,6 +4,7 @@
     ├── ConfigError          a file, an option or a stage is wrong; carries every problem found
     ├── StartError           the server cannot start: the address is not to be had, or a filter failed
     ├── FillError            a placeholder of a stage has no value for this client
+    │   └── MessageFillError a message does not have the field that a placeholder names, or not as a short text
     ├── StorageError         the storage cannot be asked, is full, or holds something else
     ├── OffloadError         a computation in a thread could not begin, or took too long
     ├── ProtocolError        the peer broke RFC 6455 or a limit; carries the close code
@@ -45,6 +46,10 @@ class StartError(FwsError):
 
 class FillError(FwsError):
     """A `{placeholder}` has no value for this client, or one its option cannot take."""
+
+
+class MessageFillError(FillError):
+    """A message does not have the field that a placeholder names, or holds there what cannot be filled in."""
 
 
 class StorageError(FwsError):

@@ -124,6 +124,17 @@ def skippable_logins(compiled: Compiled) -> Iterator[Problem]:
                 skipping = skipping or step.text
 
 
+def open_channels(compiled: Compiled) -> Iterator[Problem]:
+    """Channels that a message names, where nothing decides who may: a client could choose any channel."""
+    for endpoint in compiled.endpoints:
+        decided = False
+        for step in endpoint.message.walk():
+            if step.open_channel and not decided:
+                hint = "give it allow='CONDITION', or put `when` or `require` before it"
+                yield Problem(f"{step.text}: a client can name any channel", ("pipelines", "message"), hint=hint)
+            decided = decided or step.cls.guards or step.cls.skips
+
+
 def misnamed_methods(compiled: Compiled) -> Iterator[Problem]:
     """Methods that look like hooks of other libraries, next to hooks with the right names."""
     for cls in compiled.filters:
@@ -162,6 +173,7 @@ WARNINGS: Final[tuple[Check, ...]] = (
     open_origins,
     unverified_redis,
     skippable_logins,
+    open_channels,
     misnamed_methods,
     process_pools,
     unused_names,

@@ -293,12 +293,14 @@ class _Compiler:
         if isinstance(instance, Filter):
             step = Step(hook(instance, event), text, built.options, instance.waits, made, cls, instance, built.branches)
             return [step]
-        if not BY_NAME[event].of_client:
-            self.findings.problem(f"a placeholder needs a client, and {event} has none", path)
+        there = {"client"} if BY_NAME[event].of_client else set()
+        if missing := sorted(instance.sources - there - set(BY_NAME[event].names)):
+            self.findings.problem(f"a placeholder needs a {missing[0]}, and {event} has none", path)
             return []
         # Whether a filter blocks may depend on its options, which are not known yet.
         waits = cls.waits is not False
-        return [Step(instance.hook(event), text, built.options, waits, made, cls, None, built.branches)]
+        free = "message" in instance.sources_of("channel") and "allow" not in built.given
+        return [Step(instance.hook(event), text, built.options, waits, made, cls, None, built.branches, free)]
 
     def _from_table(self, name: str, scope: _Scope, within: tuple[str, ...]) -> Built | None:
         path: Path = ("filters", name)

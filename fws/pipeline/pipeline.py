@@ -61,6 +61,7 @@ class Step(msgspec.Struct, frozen=True):
         id: the same in each compilation of the file.
         cls: the class of the filter.
         instance: the filter; None if it has placeholders, and so one instance for each set of their values.
+        open_channel: whether a message names the channel, and no option says who may use it.
         branches: the pipelines that the filter runs itself, by label, such as `case.chat` of a `switch`.
     """
 
@@ -72,6 +73,7 @@ class Step(msgspec.Struct, frozen=True):
     cls: type[Filter] = Filter
     instance: Filter | None = None
     branches: tuple[tuple[str, Pipeline], ...] = ()
+    open_channel: bool = False
 
     def inside(self, *names: str) -> Step:
         """The same step further down: `names` go in front of the way in its id."""

@@ -1,4 +1,10 @@
-"""Placeholders: `{room}` or `{identity.user}` in the value of a stage, filled in for each client."""
+"""Placeholders: `{room}`, `{identity.user}` or `{message.room}` in the value of a stage, filled in when it runs.
+
+join room:{room}                    the path's parameter
+broadcast user:{identity.user}      an attribute of the client
+broadcast room:{message.room}       a field of the message that flows
+log {channel}                       the channel of a publication
+"""
 
 from __future__ import annotations
 
@@ -8,20 +14,42 @@ from typing import Any
 
 import msgspec
 
-from fws.base.errors import FillError
+from fws.base.errors import FillError, MessageFillError
 from fws.base.problem import did_you_mean
 from fws.base.variables import VARIABLE, VariableError, lookup
 from fws.pipeline.interfaces import Client
 from fws.pipeline.stage import StageError
 
-_PLACEHOLDER = re.compile(r"\{([a-z_][a-z0-9_]*)(?:\.([a-z_][a-z0-9_]*))?\}")
+_PLACEHOLDER = re.compile(
+    r"\{(?:(message)((?:\.[A-Za-z_][A-Za-z0-9_]*)+)|([a-z_][a-z0-9_]*)(?:\.([a-z_][a-z0-9_]*))?)\}"
+)
+# Bytes of a value that a message fills in: it goes into channel names and keys.
+MAX_VALUE = 200
 
 # The attributes of a client that placeholders and conditions may read.
 CLIENT_ATTRIBUTES = ("id", "address", "path", "subprotocol")
 
 
+class Flow(msgspec.Struct, frozen=True):
+    """What placeholders are filled from.
+
+    Attributes:
+        client: None on events without a client.
+        message: what flows, on events where a message does.
+        channel: of the publication; None where there is none.
+    """
+
+    client: Client | None = None
+    message: Any = None
+    channel: str | None = None
+
+
 class Placeholder(msgspec.Struct, frozen=True):
-    """`{name}` or `{name.attribute}`: filled in from the path's parameters and the client."""
+    """`{name}` or `{name.attribute}`: filled in from the path's parameters, the client, or what flows.
+
+    Attributes:
+        attribute: for a message the way to a field, such as `author.id`.
+    """
 
     name: str
     attribute: str | None
@@ -29,15 +57,32 @@ class Placeholder(msgspec.Struct, frozen=True):
     def __str__(self) -> str:
         return f"{{{self.name}.{self.attribute}}}" if self.attribute else f"{{{self.name}}}"
 
-    def value(self, client: Client) -> Any:
-        """The value for this client; None if it has none."""
-        name, attribute = self.name, self.attribute
+    @property
+    def source(self) -> str:
+        """What it is filled from: "message", "channel" or "client"."""
+        if self.name == "message" and self.attribute:
+            return "message"
+        return "channel" if self.name == "channel" and not self.attribute else "client"
+
+    def value(self, flow: Flow) -> Any:
+        """The value; None if there is none.
+
+        Raises:
+            MessageFillError: the field of a message is not a text or an integer of at most 200 bytes.
+        """
+        name, attribute, client = self.name, self.attribute, flow.client
+        if name == "message" and attribute is not None:
+            return self._field(flow.message, attribute)
+        if client is None:
+            return flow.channel if name == "channel" else None
         if attribute is None:
             params = client.params
             if name in params:
                 return params[name]
             if name == "time":
                 return client.time()
+            if name == "channel":
+                return flow.channel
             return getattr(client, name) if name in CLIENT_ATTRIBUTES else None
         if name == "client":
             return getattr(client, attribute) if attribute in CLIENT_ATTRIBUTES else None
@@ -45,6 +90,15 @@ class Placeholder(msgspec.Struct, frozen=True):
             identity = client.identity
             return None if identity is None else identity.get(attribute)
         return (client.params if name == "params" else client.state).get(attribute)
+
+    def _field(self, message: Any, way: str) -> str:
+        for name in way.split("."):
+            message = message.get(name) if isinstance(message, dict) else None
+        if type(message) is int:
+            message = str(message) if abs(message) < 2**63 else ""
+        if not isinstance(message, str) or not message or len(message.encode("utf-8", "replace")) > MAX_VALUE:
+            raise MessageFillError(f"{self} is not a text or an integer of 1 to {MAX_VALUE} bytes in this message")
+        return message
 
 
 class Template(msgspec.Struct, frozen=True):
@@ -55,16 +109,21 @@ class Template(msgspec.Struct, frozen=True):
     def __str__(self) -> str:
         return "".join(str(part) for part in self.parts)
 
-    def fill(self, client: Client) -> str:
-        """The value for one client. Raises FillError when a placeholder has none."""
+    @property
+    def sources(self) -> set[str]:
+        """What its placeholders are filled from: "client", "message" and "channel"."""
+        return {part.source for part in self.parts if isinstance(part, Placeholder)}
+
+    def fill(self, flow: Flow) -> str:
+        """The text for one event. Raises FillError when a placeholder has no value."""
         filled = []
         for part in self.parts:
             if isinstance(part, str):
                 filled.append(part)
                 continue
-            value = part.value(client)
+            value = part.value(flow)
             if value is None:
-                raise FillError(f"{part} has no value for this client")
+                raise FillError(f"{part} has no value here")
             filled.append(value if isinstance(value, str) else str(value))
         return "".join(filled)
 
@@ -101,7 +160,8 @@ def _placeholders(text: str, params: Sequence[str], at: int) -> list[str | Place
     parts: list[str | Placeholder] = []
     position = 0
     for match in _PLACEHOLDER.finditer(text):
-        name, attribute = match[1], match[2]
+        name = match[1] or match[3]
+        attribute = match[2].removeprefix(".") if match[2] else match[4]
         _check_placeholder(match[0], name, attribute, params, at + match.start())
         parts += [text[position : match.start()], Placeholder(name, attribute)]
         position = match.end()
@@ -110,12 +170,14 @@ def _placeholders(text: str, params: Sequence[str], at: int) -> list[str | Place
 
 
 def _check_placeholder(text: str, name: str, attribute: str | None, params: Sequence[str], at: int) -> None:
+    if name == "message" and attribute is not None:
+        return
     if attribute is None:
-        known = [*params, "time", *CLIENT_ATTRIBUTES]
+        known = [*params, "time", "channel", *CLIENT_ATTRIBUTES]
         if name not in known:
             raise StageError(f"nothing fills {text}", at, did_you_mean(name, known))
         return
-    roots = ("client", "identity", "params", "state")
+    roots = ("client", "identity", "message", "params", "state")
     if name not in roots:
         raise StageError(f"nothing fills {text}", at, did_you_mean(name, roots))
     if name == "client" and attribute not in CLIENT_ATTRIBUTES:

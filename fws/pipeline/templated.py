@@ -12,8 +12,11 @@ from fws.base.tree import leaves, map_leaves
 from fws.pipeline.filter import Filter, Setting
 from fws.pipeline.options import Option
 from fws.pipeline.pipeline import Hook
-from fws.pipeline.placeholder import Template
+from fws.pipeline.placeholder import Flow, Template
 from fws.pipeline.services import Services
+
+# Instances that are kept where the values differ from message to message.
+KEPT = 256
 
 
 class Templated:
@@ -33,25 +36,54 @@ class Templated:
         self._leaves = tuple(leaf for _, value in templates.values() for leaf in templates_in(value))
         self._services = services
         self._setting = setting
+        self._varies = self.sources != {"client"}
+        # The one that was used last is at the end.
+        self._kept: dict[tuple[str, ...], Filter] = {}
         self._instances: WeakValueDictionary[tuple[str, ...], Filter] = WeakValueDictionary()
 
+    @property
+    def sources(self) -> set[str]:
+        """What its placeholders are filled from: "client", "message" and "channel"."""
+        return set().union(*(leaf.sources for leaf in self._leaves))
+
+    def sources_of(self, option: str) -> set[str]:
+        """The same of one option; empty for an option without placeholders."""
+        _, value = self._templates.get(option, (None, None))
+        return set().union(*(leaf.sources for leaf in templates_in(value)))
+
     def hook(self, event: str) -> Hook:
-        """A hook that calls the method of the instance for the client's values."""
+        """A hook that calls the method of the instance for the values that placeholders have on this event."""
 
-        def templated(client: Any, *value: Any) -> Any:
-            return getattr(self.instance(client), event)(client, *value)
+        def of_publication(publication: Any) -> Any:
+            instance = self.instance(Flow(None, publication.message, publication.channel))
+            return getattr(instance, event)(publication)
 
+        def of_delivery(client: Any, publication: Any) -> Any:
+            instance = self.instance(Flow(client, publication.message, publication.channel))
+            return getattr(instance, event)(client, publication)
+
+        def of_client(client: Any, *value: Any) -> Any:
+            return getattr(self.instance(Flow(client, *value)), event)(client, *value)
+
+        others: dict[str, Hook] = {"publication": of_publication, "deliver": of_delivery}
+        templated = others.get(event, of_client)
         # A wrong result is blamed on the filter's method (`results.place_of`).
         functools.update_wrapper(templated, getattr(self.cls, event))
         return templated
 
-    def instance(self, client: Any) -> Filter:
-        """The instance for this client. It lives as long as a client uses it.
+    def instance(self, flow: Flow) -> Filter:
+        """The instance for the values that placeholders have now.
+
+        Those of a client live as long as the client uses them. Where a message or a channel fills in, or there is no
+        client, the last `KEPT` are kept.
 
         Raises:
             FillError: a placeholder has no value, or a value that its option does not accept.
         """
-        values = tuple(template.fill(client) for template in self._leaves)
+        values = tuple(template.fill(flow) for template in self._leaves)
+        client = flow.client
+        if client is None or self._varies:
+            return self._recent(values)
         held: tuple[tuple[str, ...], Filter] | None = client.templated.get(self)
         if held is not None and held[0] == values:
             return held[1]
@@ -60,6 +92,15 @@ class Templated:
             instance = self._make(iter(values))
             self._instances[values] = instance
         client.templated[self] = (values, instance)
+        return instance
+
+    def _recent(self, values: tuple[str, ...]) -> Filter:
+        instance = self._kept.pop(values, None)
+        if instance is None:
+            instance = self._make(iter(values))
+            if len(self._kept) >= KEPT:
+                del self._kept[next(iter(self._kept))]
+        self._kept[values] = instance
         return instance
 
     def _make(self, values: Iterator[str]) -> Filter:

@@ -10,7 +10,7 @@ from typing import Protocol
 from gevent import GreenletExit
 from gevent.exceptions import BlockingSwitchOutError
 
-from fws.base.errors import Close, FillError, Refusal, Reject, StorageError
+from fws.base.errors import Close, FillError, MessageFillError, Refusal, Reject, StorageError
 from fws.base.metrics import Metrics
 from fws.base.novelty import Novelty
 from fws.pipeline.results import HookResultError
@@ -89,6 +89,11 @@ class Faults:
             self._metrics.count("storage_faults")
             quiet = error.told or not self._news.is_new(f"{event} {error}")
             logger.log(logging.DEBUG if quiet else logging.WARNING, "%s failed: %s", event, error)
+            return
+        if isinstance(error, MessageFillError):
+            # A client's doing, and as often as it likes.
+            self._metrics.count("messages_unfilled")
+            logger.debug("%s for client %s: %s", event, client, error)
             return
         self._metrics.count("filter_faults")
         subject = f" for client {client}" if client else ""

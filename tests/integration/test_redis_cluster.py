@@ -10,6 +10,7 @@ import pytest
 from redis.crc import key_slot
 from websockets.sync.client import connect
 
+from fws.redis.client import client_of
 from fws.redis.connector import Connector
 from tests.integration.redis_server import RedisServer, free_port
 from tests.integration.test_redis_faults import Result, Scene
@@ -107,7 +108,7 @@ def test_a_slot_that_moves_is_followed(cluster: Nodes, tmp_path: Path) -> None:
                 time.sleep(0.02)
             here.send("in the room")
             assert there.recv(5) == "in the room"
-        with Connector(cluster.url).client() as client:
+        with client_of(Connector(cluster.url)) as client:
             assert [client.set(f"key{number}", number) for number in range(20)] == [True] * 20
             assert client.get("key7") == b"7"
         scene.end()

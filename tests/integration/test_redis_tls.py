@@ -232,6 +232,7 @@ def test_a_node_that_stops_while_redis_is_away_says_what_was_left(serve: Serve, 
         member.send(TEXT, b"hello")
         assert member.receive() == (TEXT, b"hello")
     assert node.stop() == 0
+    member.sock.close()
     assert "is back" not in node.output
     assert "3 publications (" in node.output
     assert f"for other nodes were not sent, because Redis redis://127.0.0.1:{server.port} was away" in node.output

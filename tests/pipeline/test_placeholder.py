@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from fws.base.errors import FillError
-from fws.pipeline.placeholder import Template, parse_value
+from fws.base.errors import FillError, MessageFillError
+from fws.pipeline.placeholder import MAX_VALUE, Flow, Template, parse_value
 from fws.pipeline.stage import StageError
 
 
@@ -40,7 +40,7 @@ SOMEBODY: Any = Somebody()
 def test_placeholders_are_filled_per_client(text: str, filled: str) -> None:
     value = parse_value(text, {}, ["room"])
     assert isinstance(value, Template)
-    assert value.fill(SOMEBODY) == filled
+    assert value.fill(Flow(SOMEBODY)) == filled
 
 
 @pytest.mark.parametrize("text", ['{"error":"busy"}', "{}", "{ room }", "{Room}", "{room", "room}", "{a.b.c}"])
@@ -48,9 +48,7 @@ def test_other_braces_are_literal(text: str) -> None:
     assert parse_value(text, {}, ["room"]) == text
 
 
-@pytest.mark.parametrize(
-    "text", ["{rom}", "{client.outbox}", "{client.__class__}", "{message.text}", "{params.other}", "{state}"]
-)
+@pytest.mark.parametrize("text", ["{rom}", "{client.outbox}", "{client.__class__}", "{params.other}", "{state}"])
 def test_a_placeholder_that_nothing_fills(text: str) -> None:
     with pytest.raises(StageError):
         parse_value(text, {}, ["room"])
@@ -60,7 +58,7 @@ def test_a_placeholder_without_a_value_for_this_client() -> None:
     value = parse_value("{identity.email}", {}, [])
     assert isinstance(value, Template)
     with pytest.raises(FillError, match="email"):
-        value.fill(SOMEBODY)
+        value.fill(Flow(SOMEBODY))
 
 
 def test_what_a_variable_holds_is_text_never_a_placeholder_nor_a_variable() -> None:
@@ -72,3 +70,37 @@ def test_a_variable_that_is_not_set() -> None:
     with pytest.raises(StageError, match="NAME is not set") as error:
         parse_value("ab${NAME}", {}, [], at=10)
     assert error.value.offset == 12
+
+
+@pytest.mark.parametrize(
+    ("text", "message", "filled"),
+    [
+        ("room:{message.room}", {"room": "tea"}, "room:tea"),
+        ("{message.id}", {"id": 7}, "7"),
+        ("{message.author.Name}", {"author": {"Name": "Ann"}}, "Ann"),
+        ("{room}/{message.room}", {"room": "x"}, "tea/x"),
+    ],
+)
+def test_a_field_of_the_message_fills_in(text: str, message: object, filled: str) -> None:
+    """Fault: `broadcast room:{message.room}` was refused, as nothing would fill it."""
+    value = parse_value(text, {}, ["room"])
+    assert isinstance(value, Template)
+    assert value.fill(Flow(SOMEBODY, message)) == filled
+
+
+@pytest.mark.parametrize(
+    "message",
+    [None, "text", b"", [], {}, {"id": None}, {"id": True}, {"id": 1.5}, {"id": ""}, {"id": []}, {"id": {"a": 1}},
+     {"id": "x" * (MAX_VALUE + 1)}, {"id": "\u00fc" * MAX_VALUE}, {"id": 10**200}],
+)  # fmt: skip
+def test_what_a_message_cannot_fill_in(message: object) -> None:
+    value = parse_value("{message.id}", {}, [])
+    assert isinstance(value, Template)
+    with pytest.raises(MessageFillError, match="not a text or an integer of 1 to 200 bytes"):
+        value.fill(Flow(SOMEBODY, message))
+
+
+def test_the_channel_of_a_publication_fills_in() -> None:
+    value = parse_value("{channel}: {message.text}", {}, [])
+    assert isinstance(value, Template)
+    assert value.fill(Flow(None, {"text": "hi"}, "lobby")) == "lobby: hi"
