@@ -45,6 +45,8 @@ def _headers(context: click.Context, parameter: click.Parameter, values: tuple[s
     "--subprotocol", "subprotocols", multiple=True, metavar="NAME", help="Offer it; the one liked best first."
 )
 @click.option("--origin", metavar="URL", help="Connect as a page of this origin would.")
+@click.option("--ca", type=click.Path(), metavar="FILE", help="Trust the authorities in this file, not the machine's.")
+@click.option("--insecure", is_flag=True, help="Do not verify the server's certificate.")
 @click.option(
     "--wait",
     type=click.FloatRange(min=0),
@@ -54,22 +56,32 @@ def _headers(context: click.Context, parameter: click.Parameter, values: tuple[s
     help="When input comes from a pipe: how long without a message ends it.",
 )
 def connect(
-    url: str, headers: list[tuple[str, str]], subprotocols: tuple[str, ...], origin: str | None, wait: float
+    url: str,
+    headers: list[tuple[str, str]],
+    subprotocols: tuple[str, ...],
+    origin: str | None,
+    ca: str | None,
+    insecure: bool,
+    wait: float,
 ) -> None:
     """Talk to the WebSocket server at URL.
 
     Each line you type is sent as a text message; what arrives is shown. Ctrl-D or Ctrl-C ends. Lines from a pipe are
-    sent as they come, then answers are awaited. URL may be as short as localhost:9000. Exit with 0 when the connection
-    ended normally (1000, 1001), else with 1.
+    sent as they come, then answers are awaited. URL may be as short as localhost:9000, or unix:/run/fws.sock for a UNIX
+    socket (unix:/run/fws.sock:/chat for a path). Exit with 0 when the connection ended normally (1000, 1001), else
+    with 1.
     """
     # The client's half of the protocol takes 0.1 s and 2 MB that only this command needs.
     from websockets.exceptions import InvalidStatus, WebSocketException
 
-    from fws.cli.connection import Connection, websocket_url
+    from fws.cli.connection import Connection, tls_context, unix_address, websocket_url
 
+    _have_outputs()
     try:
-        url = websocket_url(url)
-        connection = Connection(url, headers, subprotocols, origin)
+        unix = unix_address(url)
+        file, url = (None, websocket_url(url)) if unix is None else unix
+        tls = tls_context(ca, insecure=insecure) if ca is not None or insecure else None
+        connection = Connection(url, headers, subprotocols, origin, unix=file, tls=tls)
     except InvalidStatus as error:
         response = error.response
         sentence = (response.body or b"").decode("utf-8", "replace").strip().split("\n")[0]
@@ -78,6 +90,14 @@ def connect(
     except (OSError, ValueError, WebSocketException) as error:
         _fail(f"cannot connect to {url}: {getattr(error, 'strerror', None) or getattr(error, 'msg', None) or error}")
     sys.exit(converse(connection, Screen(), wait))
+
+
+def _have_outputs() -> None:
+    """Write to nowhere where a shell has closed standard output or standard error (`>&-`)."""
+    if sys.stdout is None:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115  (it is open as long as the process)
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115
 
 
 def _fail(text: str) -> NoReturn:

@@ -33,8 +33,10 @@ def websocket_url(text: str) -> str:
     """The URL of what a person types or copies: `localhost:9000`, `:9000` and `http://…` will do.
 
     Raises:
-        ValueError: another scheme.
+        ValueError: another scheme, or a space.
     """
+    if any(char.isspace() for char in text):
+        raise ValueError("a URL has no spaces: write %20")
     match = _SCHEME.match(text)
     scheme, rest = (match[1].lower(), text[match.end() :]) if match else ("ws", text)
     scheme = {"http": "ws", "https": "wss"}.get(scheme, scheme)
@@ -43,12 +45,46 @@ def websocket_url(text: str) -> str:
     return f"{scheme}://{'localhost' if rest[:1] == ':' else ''}{rest}"
 
 
+def unix_address(text: str) -> tuple[str, str] | None:
+    """The socket's file and the URL of `unix:/run/fws.sock` or `unix:/run/fws.sock:/chat`; None for another address.
+
+    Raises:
+        ValueError: there is no file in it.
+    """
+    if not text.startswith("unix:"):
+        return None
+    file, _, path = text.removeprefix("unix:").removeprefix("//").partition(":/")
+    if not file:
+        raise ValueError("a UNIX socket needs the path of its file: unix:/run/fws.sock, or unix:/run/fws.sock:/chat")
+    return file, websocket_url(f"localhost/{path}")
+
+
+def tls_context(ca: str | None, *, insecure: bool) -> ssl.SSLContext:
+    """How the server's certificate is verified.
+
+    Args:
+        ca: file of the authorities to trust, in place of the machine's.
+        insecure: whether nothing is verified.
+
+    Raises:
+        OSError: the file cannot be read, or holds no certificate.
+    """
+    context = ssl.create_default_context(cafile=ca)
+    if insecure:
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
+
+
 class Connection:
     """The client's side of one connection: the protocol of the `websockets` package over a gevent socket.
 
     Its own threaded client is no choice here. One of its threads waits in a selector for the socket that another
     closes; as greenlets that is a watcher on a closed descriptor, for which libev aborts the process (websockets 17.4,
     gevent 26.9).
+
+    Args:
+        unix: file of a UNIX socket to connect to, in place of the URL's host.
+        tls: how a certificate is verified; as the machine does when None.
 
     Raises:
         OSError: no connection, or no answer in time.
@@ -62,6 +98,9 @@ class Connection:
         headers: Sequence[tuple[str, str]] = (),
         subprotocols: Sequence[str] = (),
         origin: str | None = None,
+        *,
+        unix: str | None = None,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self.url = url
         uri = parse_uri(url)
@@ -75,10 +114,11 @@ class Connection:
         self._early: list[Event] = []
         self._writing = BoundedSemaphore()
         with gevent.Timeout(OPEN_TIMEOUT, TimeoutError(f"no answer within {OPEN_TIMEOUT} s")):
-            self._socket = socket.create_connection((uri.host, uri.port))
+            self._socket = _unix(unix) if unix is not None else socket.create_connection((uri.host, uri.port))
             try:
                 if uri.secure:
-                    self._socket = ssl.create_default_context().wrap_socket(self._socket, server_hostname=uri.host)
+                    context = tls or tls_context(None, insecure=False)
+                    self._socket = context.wrap_socket(self._socket, server_hostname=uri.host)
                 self._open(headers)
             except BaseException:
                 self._socket.close()
@@ -180,3 +220,13 @@ class Connection:
                             self._socket.shutdown(socket.SHUT_WR)
             except OSError:
                 pass  # the reader sees the end as well, and says how it came
+
+
+def _unix(file: str) -> socket.socket:
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        connection.connect(file)
+    except BaseException:
+        connection.close()
+        raise
+    return connection

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import msgspec
@@ -16,17 +17,44 @@ MAX_CONTAINERS = 20_000
 _decode = msgspec.json.Decoder().decode
 
 
-def decode(text: str | bytes) -> Any:
-    """The value that a text stands for. Raises ValueError, with a few words for whom it came from."""
+# Half of a character outside the Basic Multilingual Plane, written as an escape without the other half. JavaScript's
+# `JSON.stringify` writes one when a text was cut in the middle of an emoji. The escape of a whole one is matched first.
+_HALF = re.compile(r"(\\\\|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})|\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
+
+
+def decode(text: str | bytes, *, replace: bool = False) -> Any:
+    """The value that a text stands for.
+
+    Args:
+        replace: whether half of an emoji becomes U+FFFD. RFC 8259 section 8.2 leaves open what becomes of it, and
+            UTF-8 cannot carry it.
+
+    Raises:
+        ValueError: with a few words for the client that sent it.
+    """
     if brackets(text) > MAX_CONTAINERS:
         raise ValueError("this JSON is too large")
     try:
         value = _decode(text)
     except (ValueError, RecursionError):
-        raise ValueError("this is no JSON") from None
+        value = _decode_whole(text)
+        if not replace:
+            raise ValueError("this JSON has half of a character: an emoji was cut") from None
     if _too_deep(value, text):
         raise ValueError("this JSON is nested too deep")
     return value
+
+
+def _decode_whole(text: str | bytes) -> Any:
+    """The value, with U+FFFD for each half of a character. Raises ValueError where that is not what is wrong."""
+    try:
+        given = text.decode() if isinstance(text, bytes) else text
+        whole, _ = _HALF.subn(lambda match: match[1] or "\\ufffd", given)
+        if whole != given:
+            return _decode(whole)
+    except (ValueError, RecursionError):
+        pass
+    raise ValueError("this is not JSON")
 
 
 def brackets(text: str | bytes) -> int:

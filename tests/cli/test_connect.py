@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -14,10 +15,11 @@ from typing import Any
 
 import pytest
 from websockets.exceptions import ConnectionClosed
-from websockets.sync.server import Server, ServerConnection, serve
+from websockets.sync.server import Server, ServerConnection, serve, unix_serve
 
 from fws.cli.connect import hexadecimal
 from fws.cli.connection import websocket_url
+from tests.certificates import Authority
 from tests.cli.command import ROOT, Terminal, environment, fws, fws_here
 
 
@@ -369,3 +371,70 @@ def test_fws_talks_to_fws() -> None:
             assert (done.returncode, done.stdout, done.stderr) == (0, "hello\n", "")
         finally:
             server.terminate()
+
+
+# Other servers than those of the machine.
+
+
+@pytest.fixture
+def secure(tmp_path: Path) -> Iterator[tuple[str, Authority]]:
+    """The address of a server with a certificate of a private authority."""
+    authority = Authority(tmp_path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*authority.sign())
+    server = serve(lambda connection: [connection.send(message) for message in connection], "127.0.0.1", 0, ssl=context)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"wss://127.0.0.1:{server.socket.getsockname()[1]}", authority
+    server.shutdown()
+    thread.join()
+
+
+def test_a_private_certificate(secure: tuple[str, Authority], tmp_path: Path) -> None:
+    """Fault: a server with a private certificate could not be reached."""
+    url, authority = secure
+    for option in (["--ca", str(authority.file)], ["--insecure"]):
+        done = fws("connect", url, "--wait", "0.3", *option, stdin="hello")
+        assert (done.stdout, done.stderr) == ("hello\n", "")
+    refused = fws("connect", url, stdin="hello")
+    assert (refused.returncode, refused.stderr.count("\n")) == (1, 1)
+    assert "certificate" in refused.stderr
+    missing = fws("connect", url, "--ca", str(tmp_path / "none.pem"))
+    assert (missing.returncode, missing.stderr.count("\n"), "No such file" in missing.stderr) == (1, 1, True)
+
+
+def test_a_unix_socket(tmp_path: Path) -> None:
+    seen = []
+
+    def echo(connection: ServerConnection) -> None:
+        assert connection.request is not None
+        seen.append(connection.request.path)
+        for message in connection:
+            connection.send(message)
+
+    server = unix_serve(echo, str(tmp_path / "s.sock"))
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    for address in (f"unix:{tmp_path}/s.sock", f"unix:{tmp_path}/s.sock:/chat?a=b"):
+        assert fws("connect", address, "--wait", "0.3", stdin="hello").stdout == "hello\n"
+    server.shutdown()
+    thread.join()
+    assert seen == ["/", "/chat?a=b"]
+
+
+@pytest.mark.parametrize(
+    ("url", "said"), [("localhost:9000/a b", "a URL has no spaces: write %20"), ("unix:", "needs the path of its file")]
+)
+def test_an_address_that_is_wrong_is_one_line(url: str, said: str) -> None:
+    done = fws("connect", url)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert said in done.stderr
+
+
+def test_a_closed_output_is_no_traceback(peer: Peer) -> None:
+    """Fault: `fws connect URL >&-` ended in a traceback."""
+    command = f"{sys.executable} -m fws connect {peer.url} --wait 0.3 >&-"
+    done = subprocess.run(
+        ["sh", "-c", command], input=b"hello", stderr=subprocess.PIPE, env=environment(), timeout=30, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, b"")

@@ -37,14 +37,14 @@ def test_or_answered(tmp_path: Path) -> None:
     server = build('[pipelines]\nmessage = ["json on_error=reply", "echo"]', tmp_path)
     client = server.connect()
     server.client_says(client, "nope", DEEP[0], "1")
-    assert server.sent(client) == ['{"error":"this is no JSON"}', '{"error":"this JSON is nested too deep"}', "1"]
+    assert server.sent(client) == ['{"error":"this is not JSON"}', '{"error":"this JSON is nested too deep"}', "1"]
 
 
 def test_or_closes_the_connection(tmp_path: Path) -> None:
     server = build('[pipelines]\nmessage = ["json on_error=close", "echo"]', tmp_path)
     client = server.connect()
     server.client_says(client, "nope")
-    assert server.closed(client) == (1007, "this is no JSON")
+    assert server.closed(client) == (1007, "this is not JSON")
 
 
 @pytest.mark.parametrize("text", ["[" * 100 + "]" * 100, "[" + "[]," * 500 + "[]]", '"' + "[" * 5000 + '"'])
@@ -53,3 +53,30 @@ def test_a_hundred_levels_and_any_number_of_brackets_are_no_depth(tmp_path: Path
     client = server.connect()
     server.client_says(client, text)
     assert server.sent(client) in ([text], [text.strip('"')])
+
+
+@pytest.mark.parametrize(
+    ("sent", "shown"),
+    [
+        (r'"\ud83d"', "�"),
+        (r'"a\udc4db"', "a�b"),
+        (r'{"a":"\ud83d\ud83d\udc4d"}', '{"a":"�👍"}'),
+        (r'"\ud83d\udc4d"', "👍"),
+        (r'"\\ud83d"', r"\ud83d"),
+    ],
+)
+def test_half_of_an_emoji_can_be_replaced(sent: str, shown: str, tmp_path: Path) -> None:
+    """Fault: a text that JavaScript had cut in an emoji was dropped as "no JSON"."""
+    server = build('[pipelines]\nmessage = ["json surrogates=replace", "echo"]', tmp_path)
+    client = server.connect()
+    server.client_says(client, sent)
+    assert server.sent(client) == [shown]
+
+
+def test_half_of_an_emoji_is_refused_with_the_reason(tmp_path: Path) -> None:
+    server = build('[pipelines]\nmessage = ["json on_error=reply", "echo"]', tmp_path)
+    client = server.connect()
+    server.client_says(client, r'"\ud83d"', r'"\ud83d" x')
+    half, other = "this JSON has half of a character: an emoji was cut", "this is not JSON"
+    assert server.sent(client) == [f'{{"error":"{half}"}}', f'{{"error":"{other}"}}']
+    assert server.metrics["json_refused"] == 2
