@@ -65,6 +65,11 @@ format: $(VENV)/test.stamp  ## format the code with ruff
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+.PHONY: dist
+dist: $(VENV)/test.stamp  ## build the source distribution and the wheel in dist/, and try both
+	$(BIN)/python -m build --outdir dist .
+	$(BIN)/python -m pytest tests/test_dist.py
+
 .PHONY: docs
 docs: $(VENV)/run.stamp  ## generate the reference pages from the code
 	$(BIN)/fws filters --format markdown --built-in > docs/filters.md

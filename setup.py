@@ -6,13 +6,17 @@ from pathlib import Path
 from setuptools import Extension, find_packages, setup
 
 here = Path(__file__).parent
+
+# A package index shows the README without the files that it links to. Their names stay, as text.
+readme = (here / "README.md").read_text()
+description = re.sub(r"\[([^]]+)\]\((?!https?:)[^)]+\)", r"`\1`", readme)
 version = re.search(r'__version__ = "([^"]+)"', (here / "fws" / "__init__.py").read_text()).group(1)
 
 setup(
     name="fws",
     version=version,
     description="Filtered WebSocket: a server whose behaviour is a pipeline of filters, declared in a TOML file",
-    long_description=(here / "README.md").read_text(),
+    long_description=description,
     long_description_content_type="text/markdown",
     license="MIT",
     python_requires=">=3.11",
@@ -36,6 +40,9 @@ setup(
         "test": [
             "pytest>=8",
             "pytest-xdist>=3.5",
+            "build>=1",
+            "setuptools>=61",
+            "wheel",
             "hypothesis>=6",
             "cryptography>=42",
             "h11>=0.14",
@@ -47,9 +54,16 @@ setup(
         "lint": ["ruff>=0.6", "mypy>=1.11", "types-toml"],
     },
     entry_points={"console_scripts": ["fws=fws.__main__:main"]},
+    keywords="websocket server gevent pipeline filter redis pubsub chat real-time",
     classifiers=[
+        "Development Status :: 4 - Beta",
+        "Intended Audience :: Developers",
+        "Intended Audience :: System Administrators",
+        "License :: OSI Approved :: MIT License",
         "Programming Language :: Python :: 3 :: Only",
         "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.13",
+        "Topic :: Internet :: WWW/HTTP :: HTTP Servers",
         "Operating System :: POSIX",
     ],
 )

@@ -23,6 +23,7 @@ NOT_PURE = (
     "classic/test_server.py",
     "config/test_mutations.py",
     "storages/test_redis.py",
+    "test_dist.py",
     "test_docs.py",
     "wire/test_native.py",
 )
