@@ -57,7 +57,7 @@ def verify(token: str, algorithm: str, keys: Keyring, rules: Rules, wall: Callab
     try:
         payload = jwt.PyJWS(algorithms=[algorithm]).decode(token, key, algorithms=[algorithm])
     except (jwt.PyJWTError, ValueError, TypeError, RecursionError):
-        raise Denied("signature", "The token is not signed by whom it should be.") from None
+        raise Denied("signature", "The token's signature is not valid here.") from None
     claims = _object(payload)
     if claims is None:
         raise Denied("malformed", "This is not a JSON Web Token.")
@@ -78,7 +78,7 @@ def _head(encoded: str) -> dict[str, Any]:
 def _kid(head: dict[str, Any], algorithm: str) -> str | None:
     """The name of the key that is to verify it. Where the token says to find that key (`jku`, `jwk`) is not heeded."""
     if head.get("alg") != algorithm:
-        raise Denied("algorithm", "The token is signed with another algorithm than the one that is taken here.")
+        raise Denied("algorithm", "The token's algorithm is not accepted here.")
     # RFC 7515 4.1.11: who does not understand what is critical must refuse. RFC 7797's `b64` is such an extension.
     if "crit" in head or "b64" in head or "zip" in head:
         raise Denied("critical", "The token needs an extension that is not known here.")
@@ -114,12 +114,12 @@ def _check(claims: dict[str, Any], rules: Rules, now: float) -> None:
     if audience is not None or rules.audience:
         named = audience if isinstance(audience, list) else [audience]
         if not any(isinstance(one, str) and one in rules.audience for one in named):
-            raise Denied("audience", "The token is for somebody else.")
+            raise Denied("audience", "The token is for another audience.")
     issuer = claims.get("iss")
     if issuer is not None and not isinstance(issuer, str):
-        raise Denied("issuer", "The token is from somebody else.")
+        raise Denied("issuer", "The token is from another issuer.")
     if rules.issuer and issuer not in rules.issuer:
-        raise Denied("issuer", "The token is from somebody else.")
+        raise Denied("issuer", "The token is from another issuer.")
 
 
 def _time(claims: dict[str, Any], name: str) -> float | None:
@@ -127,5 +127,5 @@ def _time(claims: dict[str, Any], name: str) -> float | None:
     if value is None:
         return None
     if type(value) not in (int, float) or not abs(value) < 2**53:
-        raise Denied("claims", f"The claim {name} of the token is no time.")
+        raise Denied("claims", f"The claim {name} of the token is not a time.")
     return float(value)

@@ -109,7 +109,7 @@ class FileKeys:
                 self._keys = self._read()
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) else str(error)
-            logger.error("the keys of %s stay as they were: %s", self._path.name, reason)
+            logger.error("the new keys of %s cannot be used, and the old ones stay: %s", self._path.name, reason)
 
     def _read(self) -> Keys:
         with open(self._path, "rb") as file:
@@ -202,7 +202,7 @@ def key_of(algorithm: str, data: bytes) -> Any:
     except ValueError as error:
         if type(error) is ValueError and str(error).startswith(algorithm):
             raise
-        raise ValueError("this is no key in PEM that can be read") from None
+        raise ValueError("this is not a readable key in PEM") from None
 
 
 def signing_key_of(algorithm: str, data: bytes) -> Any:
@@ -222,7 +222,7 @@ def keys_of_set(algorithm: str, data: bytes) -> Keys:
         listed = found["keys"]
         entries = [entry for entry in listed if isinstance(entry, dict)]
     except (ValueError, TypeError, KeyError, RecursionError):
-        raise ValueError("this is no JWK Set") from None
+        raise ValueError("this is not a JWK Set") from None
     if len(listed) > MAX_KEYS:
         raise ValueError(f"a JWK Set of more than {MAX_KEYS} keys")
     keys = []

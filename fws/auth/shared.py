@@ -107,7 +107,7 @@ class TokenFile:
         except (OSError, ValueError) as error:
             if self._tokens is not None or self._state is None:
                 reason = error.strerror if isinstance(error, OSError) else str(error)
-                logger.error("nobody is let in by the tokens of %s: %s", self._path.name, reason)
+                logger.error("no token of %s is accepted until it can be read: %s", self._path.name, reason)
             self._tokens = None
             if isinstance(error, OSError):
                 self._state = ()
@@ -115,7 +115,7 @@ class TokenFile:
     def read(self) -> Tokens:
         """The tokens in the file. Raises OSError, and ValueError that says which line is at fault."""
         if not stat.S_ISREG(os.stat(self._path).st_mode):
-            raise ValueError("it is no file")
+            raise ValueError("it is not a file")
         with open(self._path, "rb") as file:
             data = file.read(MAX_FILE + 1)
         if len(data) > MAX_FILE:
@@ -136,7 +136,9 @@ def _known(number: int, text: str) -> Known:
     try:
         return Known(_digest(checked(token)), user)
     except Denied:
-        raise ValueError(f"token {number} is none: visible ASCII without blanks, at most 8192 characters") from None
+        raise ValueError(
+            f"token {number} is invalid: write visible ASCII without spaces, at most 8192 characters"
+        ) from None
 
 
 def _digest(token: str) -> bytes:

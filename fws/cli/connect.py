@@ -31,7 +31,7 @@ def _headers(context: click.Context, parameter: click.Parameter, values: tuple[s
     for value in values:
         match = _HEADER.match(value)
         if match is None:
-            raise click.BadParameter(f'{value!r} is no header: write "Name: value"')
+            raise click.BadParameter(f'{value!r} is not a header: write "Name: value"')
         headers.append((match[1], match[2]))
     return headers
 
@@ -39,10 +39,14 @@ def _headers(context: click.Context, parameter: click.Parameter, values: tuple[s
 @click.command()
 @click.argument("url")
 @click.option(
-    "-H", "--header", "headers", multiple=True, callback=_headers, metavar='"NAME: VALUE"', help="Send it too."
+    "-H", "--header", "headers", multiple=True, callback=_headers, metavar='"NAME: VALUE"', help="Send this header."
 )
 @click.option(
-    "--subprotocol", "subprotocols", multiple=True, metavar="NAME", help="Offer it; the one liked best first."
+    "--subprotocol",
+    "subprotocols",
+    multiple=True,
+    metavar="NAME",
+    help="Offer it; the preferred one first.",
 )
 @click.option("--origin", metavar="URL", help="Connect as a page of this origin would.")
 @click.option("--ca", type=click.Path(), metavar="FILE", help="Trust the authorities in this file, not the machine's.")
@@ -53,7 +57,7 @@ def _headers(context: click.Context, parameter: click.Parameter, values: tuple[s
     default=1.0,
     show_default=True,
     metavar="SECONDS",
-    help="When input comes from a pipe: how long without a message ends it.",
+    help="When input comes from a pipe, end after this time without a message.",
 )
 def connect(
     url: str,

@@ -27,7 +27,7 @@ from fws.reference.pages import (
 @click.command()
 @click.argument("name", required=False)
 @click.option("--format", type=click.Choice(["text", "markdown", "json"]), default="text", show_default=True)
-@click.option("--built-in", is_flag=True, help="Leave out those of the folder pipelines/.")
+@click.option("--built-in", is_flag=True, help="Leave out the filters in the folder pipelines/.")
 @click.option("--settings", is_flag=True, help="Describe the settings of the TOML file's sections instead.")
 def filters(name: str | None, format: str, built_in: bool, settings: bool) -> None:
     """List the filters that a stage can name, or describe the one called NAME.

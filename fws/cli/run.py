@@ -40,12 +40,12 @@ TOKEN_LOGIN = DefaultLogin(
 
 @click.command()
 @click.argument("conf", type=click.Path())
-@click.option("--listen", metavar="ADDRESS", help="HOST, HOST:PORT, [IPv6]:PORT or unix:PATH, in place of the file's.")
-@click.option("--workers", metavar="N", help="Processes that serve, auto for one a core, in place of the file's.")
-@click.option("--token", metavar="TOKEN", help="Who comes in must bring this token; - for the variable FWS_TOKEN's.")
-@click.option("--token-file", type=click.Path(), help="The same, with the token out of a file.")
-@click.option("--cert", type=click.Path(), help="Serve TLS with the certificate in this file, in place of the file's.")
-@click.option("--key", type=click.Path(), help="Its key, when that is not in the same file.")
+@click.option("--listen", metavar="ADDRESS", help="HOST, HOST:PORT, [IPv6]:PORT or unix:PATH, instead of the file's.")
+@click.option("--workers", metavar="N", help="Worker processes, or auto for one per core, instead of the file's.")
+@click.option("--token", metavar="TOKEN", help="Require this token from clients; - for that in the variable FWS_TOKEN.")
+@click.option("--token-file", type=click.Path(), help="Require the token in this file from clients.")
+@click.option("--cert", type=click.Path(), help="Serve TLS with the certificate in this file, instead of the file's.")
+@click.option("--key", type=click.Path(), help="The certificate's key, if it is not in the same file.")
 @click.option("--log-format", type=click.Choice(list(FORMATS)), default="text", show_default=True)
 @click.option(
     "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info", show_default=True
@@ -136,7 +136,7 @@ def token_of(file: str) -> str:
         with open(file, encoding="utf-8-sig") as lines:
             return lines.readline().strip()
     except (OSError, UnicodeDecodeError) as error:
-        click.echo(f"fws: --token-file: {getattr(error, 'strerror', 'it is no text')}", err=True)
+        click.echo(f"fws: --token-file: {getattr(error, 'strerror', 'it is not text')}", err=True)
         sys.exit(EXIT_CONFIG)
 
 

@@ -32,10 +32,10 @@ def token() -> None:
 @token.command()
 @conf_argument
 @path_option
-@click.option("--user", default="", help="Whom the token stands for.")
-@click.option("--for", "lifetime", default="1h", show_default=True, help="How long a JWT is good, such as 30m or 90d.")
+@click.option("--user", default="", help="The user that the token is for.")
+@click.option("--for", "lifetime", default="1h", show_default=True, help="How long a JWT is valid, such as 30m or 90d.")
 @click.option("--claim", "claims", multiple=True, metavar="NAME=VALUE", help="A further claim of a JWT; JSON or text.")
-@click.option("--key-file", type=click.Path(path_type=Path), help="The private key that signs, where another verifies.")
+@click.option("--key-file", type=click.Path(path_type=Path), help="Private key to sign with, if another one verifies.")
 @click.option("--kid", default="", help="Name of that key, for a JWK Set of several.")
 def make(
     conf: str, path: str, user: str, lifetime: str, claims: tuple[str, ...], key_file: Path | None, kid: str
@@ -104,7 +104,7 @@ def _login_of(generation: Generation, path: str) -> Login:
 def _claim(text: str) -> tuple[str, Any]:
     name, sign, value = text.partition("=")
     if not name or not sign:
-        raise ValueError(f"{text!r} is no claim: write NAME=VALUE")
+        raise ValueError(f"{text!r} is not a claim: write NAME=VALUE")
     try:
         return name, json.loads(value)
     except ValueError:

@@ -260,7 +260,7 @@ class Client(Lifetime):
         try:
             check_nothing(challenge.ask.answer, challenge.ask.answer(self, message))
             if self.closing:
-                return True  # it took too long, or the server is going away
+                return True  # it took too long, or the server is shutting down
             challenge.timer.cancel()
             # It is a member from here on, but a filter that follows may still refuse it.
             self.outbox.hold()

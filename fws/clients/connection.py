@@ -403,7 +403,7 @@ class Connection:
     def log_end(self, address: str, code: int, reason: str) -> None:
         """Log how an open connection ended. A client that was refused has a line for that already."""
         if self._transport is not None:
-            logger.debug("client %s at %s is gone: %d %s", self.id, address, code, reason)
+            logger.debug("client %s at %s disconnected: %d %s", self.id, address, code, reason)
 
     def let_go(self) -> None:
         """Give back what the connection holds: half a message can be large."""

@@ -62,7 +62,7 @@ class Watch:
                 for client in self._gone(dict(here[start : start + SLICE])):
                     if not client.closing:
                         self._owner.services.metrics.count("logins_revoked")
-                        client.close(self._code, "no longer let in")
+                        client.close(self._code, "access was revoked")
                 time.sleep(0.001)  # others have their turn
         except StorageError:
             self._owner.services.metrics.count("storage_faults")  # the storage has told why

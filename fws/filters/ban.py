@@ -1,4 +1,4 @@
-"""`ban`: who is not let in, for a while or for good."""
+"""`ban`: clients that are refused, for a time or permanently."""
 
 from __future__ import annotations
 
@@ -20,20 +20,21 @@ FORGET = 24 * 3600.0
 
 
 class Ban(Filter):
-    """Keep out who is banned; or ban whoever sends the message.
+    """Refuse banned clients, or ban the client that sends the message.
 
-    On `connect` a client is refused with 403 (after the 101: 4403) whose address, user or token is in the storage's
-    map of bans; one that is put there later goes within 5 seconds, on every node, with 4403. Behind `token` or `jwt` it
-    knows the user and the token; before them the address alone. While the storage cannot be asked nobody is let in
-    (503), and who is in stays.
+    On `connect` a client is refused with 403 (after the 101 with the close code 4403) if its address, user or token is
+    in the storage's map of bans. A client that is banned later is disconnected within 5 s, on every node, with 4403.
+    Behind `token` or `jwt` the filter knows the user and the token; in front of them it knows the address only. While
+    the storage cannot be read, new clients are refused with 503, and connected ones stay.
 
-    On `message` the client's user, address or token is put there, and the connection ends with 4403. A client without a
-    user or token is banned by its address; at a UNIX socket, where it has none, its connection ends and no more.
+    On `message` the client's user, address or token is put into the map, and its connection ends with 4403. A client
+    without a user or token is banned by its address. On a UNIX socket, where it has no address, its connection ends and
+    nothing is banned.
 
-    The map has the fields `user:USER`, `address:ADDRESS` (of IPv6 a single one or a network, `2001:db8::`, as the first
-    64 bits are one customer's; on `message` the network) and `token:NAME`, where NAME is the token's `jti` or, without
-    one, 32 hexadecimal digits of its SHA-256, of a JWT's without its signature. A value is the Unix time at which the
-    ban ends; nothing is for good.
+    The map has the fields `user:USER`, `address:ADDRESS` and `token:NAME`. An IPv6 address is a single one or a network
+    such as `2001:db8::`, since the first 64 bits belong to one customer; on `message` it is the network. NAME is the
+    token's `jti`. Without one it is 32 hexadecimal digits of the token's SHA-256, for a JWT without its signature. The
+    value is the Unix time at which the ban ends; an empty value makes the ban permanent.
 
     Example:
         connect = ["ban", "token", "ban", "join lobby"]
@@ -58,7 +59,7 @@ class Ban(Filter):
     def connect(self, client: Client) -> None:
         try:
             if self._banned({client: None}):
-                raise Denied("banned", "You may not come in here.", 403)
+                raise Denied("banned", "You may not connect here.", 403)
         except StorageError:
             deny(self, unavailable())
         except Denied as denied:

@@ -87,7 +87,7 @@ class HttpAuth(Filter):
             else:
                 self._breaker.failed()
         if identity is None:
-            raise Denied("denied", "You may not come in here.", status)
+            raise Denied("denied", "You may not connect here.", status)
         return identity
 
 

@@ -101,7 +101,7 @@ class Jwt(Login):
             return FileKeys(folder / self.jwks, lambda data: keys_of_set(self.algorithm, data), self.clock)
         url = Url.parse(self.jwks)
         if not url.is_private:
-            raise ValueError("over plain HTTP anybody on the way could put in a key: write https://")
+            raise ValueError("over plain HTTP anybody on the network path could replace the keys: write https://")
         trusted = trust(url, folder / self.ca if self.ca else None)
         return UrlKeys(url.host, lambda: self._fetch(url, trusted), self.clock)
 
@@ -215,7 +215,7 @@ class Jwt(Login):
         try:
             claims = self.verified(token)
             if self.identity_of(claims).get("user") != (session.identity or {}).get("user"):
-                raise Denied("other_user", "The fresh token is another user's.")
+                raise Denied("other_user", "The new token is for another user.")
             if not client.closing:
                 self._be(client, session, token, claims)
                 client.renewed()

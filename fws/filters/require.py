@@ -42,7 +42,7 @@ class Require(Filter):
     def _ask(self, client: Client) -> None:
         if not self.condition.holds(client, None):
             self.services.metrics.count("requirements_unmet")
-            raise Reject(403, "You may not come in here.")
+            raise Reject(403, "You may not connect here.")
 
     def message(self, client: Client, message: Any) -> Any:
         if self.condition.holds(client, message):

@@ -91,4 +91,4 @@ class Watchdog:
             return  # it has just let go, and where it is now is no place to blame
         if not again:
             self._metrics.count("blocks")
-        self._tell(f"the loop is {'still ' if again else ''}held for {held * 1000:.0f} ms by {where}")
+        self._tell(f"the event loop is {'still ' if again else ''}blocked for {held * 1000:.0f} ms by {where}")

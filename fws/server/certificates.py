@@ -61,9 +61,9 @@ class Keeper:
         try:
             self._context = make_context(self._settings, self._folder)
         except TlsError as error:
-            logger.error("the old certificate stays: %s", error)
+            logger.error("the old certificate stays, because the new one is invalid: %s", error)
         else:
-            logger.info("certificate and key are loaded anew")
+            logger.info("the certificate and key have been reloaded")
 
     def shake(self, sock: Any, scheduler: Scheduler) -> Any:
         """Do the handshake on an accepted socket. Waits for the peer; the caller limits how long.

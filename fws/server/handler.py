@@ -433,7 +433,7 @@ class Handler(WebSocketHandler):
 
 
 def _going_away() -> Refusal:
-    return Refusal(503, "The server is going away.", [("Retry-After", "5")])
+    return Refusal(503, "The server is shutting down.", [("Retry-After", "5")])
 
 
 def _sentence(refusal: Refusal) -> bytes:

@@ -139,7 +139,7 @@ class Listener(WSGIServer):
         try:
             if self.connections >= self._capacity:
                 self.node.context.metrics.count("clients_over_limit")
-                logger.warning("there are %d connections, and no place for more", self._capacity)
+                logger.warning("all %d connections are in use: new ones get 503", self._capacity)
                 raise Refusal(503, "The server is full.", [RETRY])
             if address not in self.trusted:
                 arrival.lease = self.node.admission.enter(address)

@@ -183,19 +183,19 @@ class Server:
                     gevent.sleep(0.02)
             listener.draining = True
         clients = self._hub.everybody()
-        logger.info("going away: %d clients to tell, at most %g s", len(clients), limit)
+        logger.info("draining: %d clients, at most %g s", len(clients), limit)
         if self._pulse is None and self._given is None:
             remove_socket_file(self.address)
         spread = min(len(clients) / DRAIN_RATE, limit * SPREAD)
         for start in range(0, len(clients), DRAIN_SLICE):
             for client in clients[start : start + DRAIN_SLICE]:
-                client.close(GOING_AWAY, "the server is going away")
+                client.close(GOING_AWAY, "the server is shutting down")
             if start + DRAIN_SLICE < len(clients):
                 gevent.sleep(spread * DRAIN_SLICE / len(clients))
         while self._hub.busy and clock() < end - 2 * last_words:
             gevent.sleep(0.02)
         if self._hub.busy:
-            logger.warning("%d clients did not leave in time", self._hub.busy)
+            logger.warning("%d clients did not disconnect in time", self._hub.busy)
             for client in self._hub.everybody():
                 client.kill()
             while self._hub.busy and clock() < end - last_words:
@@ -216,7 +216,7 @@ class Server:
     def _signalled(self) -> None:
         # Platforms send SIGTERM to all processes, and then a worker has it from its supervisor as well.
         if self._stop.is_set() and self._pulse is None:
-            logger.warning("a second signal: ending at once")
+            logger.warning("second signal: ending at once")
             os._exit(1)
         self._stop.set()
 
@@ -225,11 +225,11 @@ class Server:
             self._tls.reload()
         else:
             logger.warning(
-                "SIGHUP: a configuration cannot be loaded anew yet; SIGUSR2 to the supervisor renews the workers"
+                "SIGHUP: the configuration cannot be reloaded yet; SIGUSR2 to the supervisor renews the workers"
             )
 
     def _asked_to_renew(self) -> None:
-        logger.warning("SIGUSR2: with one worker there is no supervisor to renew it: restart the server")
+        logger.warning("SIGUSR2: a single worker has no supervisor that could renew it: restart the server")
 
     def _beat(self, pulse: Pulse) -> None:
         while True:
@@ -282,4 +282,4 @@ def raise_file_limit() -> None:
         except (OSError, ValueError):
             pass
     if soft != resource.RLIM_INFINITY and soft < LOW_FILE_LIMIT:
-        logger.warning("at most %d open files: fewer clients than that; raise it with `ulimit -n`", soft)
+        logger.warning("the limit on open files, %d, bounds the number of clients: raise it with `ulimit -n`", soft)

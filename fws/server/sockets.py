@@ -110,7 +110,7 @@ def remove_socket_file(address: Tcp | Unix) -> None:
         try:
             Path(address.path).unlink(missing_ok=True)
         except OSError as error:
-            logger.warning("the socket file stays: %s", error)
+            logger.warning("the socket file cannot be removed: %s", error)
 
 
 def bound(address: Tcp | Unix, listener: Any) -> Tcp | Unix:

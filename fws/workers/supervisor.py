@@ -164,13 +164,13 @@ class Supervisor:
     def stop(self) -> None:
         """Let all workers drain. The second time: end at once."""
         if self._stopping:
-            logger.warning("a second signal: ending at once")
+            logger.warning("second signal: ending at once")
             for worker in self._all():
                 worker.process.send(signal.SIGKILL)
             self.exit_status = 1
             return
         self._stopping = True
-        logger.info("going away: %d workers drain, at most %g s", len(self._all()), self._drain)
+        logger.info("draining: %d workers, at most %g s", len(self._all()), self._drain)
         self._unlisten()
         for worker in self._all():
             self._dismiss(worker)
@@ -178,7 +178,7 @@ class Supervisor:
     def renew(self) -> None:
         """Replace all workers, one after the other: the next one serves before the old one is told to leave."""
         self._renew_before = self._clock()
-        logger.info("workers are renewed, one after the other")
+        logger.info("renewing the workers, one after the other")
 
     def hang_up(self) -> None:
         """Pass SIGHUP on to those that are ready for it."""
@@ -234,7 +234,7 @@ class Supervisor:
             pass
         elif worker.until is not None:
             if self._clock() >= worker.until:
-                logger.warning("%s did not leave in time: killed", worker)
+                logger.warning("%s did not end in time and was killed", worker)
                 self._cut_off = True
                 self._kill(worker)
         else:
@@ -259,7 +259,7 @@ class Supervisor:
             where = worker.process.where()
             if where or now - worker.asked >= ANSWER:
                 where = where or worker.process.stack() or "no one knows where"
-                logger.error("%s is frozen for %.0f s, killed: %s", worker, silence, where)
+                logger.error("%s did not respond for %.0f s and was killed: %s", worker, silence, where)
                 self._kill(worker)
 
     def _kill(self, worker: Worker) -> None:
@@ -293,7 +293,7 @@ class Supervisor:
                     self._renew_before = float("-inf")
             elif self._renew_before > float("-inf"):
                 self._renew_before = float("-inf")
-                logger.info("all workers are renewed")
+                logger.info("all workers have been renewed")
         elif slot.successor is None:
             # The old one went first, and the successor has its place. Or the old one has drained.
             if not slot.leaving:

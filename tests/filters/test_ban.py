@@ -68,10 +68,10 @@ def test_who_is_in_goes_when_it_is_banned_elsewhere(server: Harness) -> None:
     ann, bob, waiting = connect(server, "ann"), connect(server, "bob"), server.connect()
     server.storage.set_field("bans", "user:ann", "")
     server.pass_time(2)
-    assert server.closed(ann) == (4403, "no longer let in")
+    assert server.closed(ann) == (4403, "access was revoked")
     assert server.closed(bob) is None
     server.client_says(waiting, TOKENS["ann"])
-    assert server.closed(waiting) == (4403, "You may not come in here.")
+    assert server.closed(waiting) == (4403, "You may not connect here.")
     assert server.counted("logins_refused_") == {"banned": 1}
 
 
@@ -146,7 +146,7 @@ class Who(Filter):
     odd, ann = server.connect("/?user=_"), server.connect("/?user=ann")
     server.storage.set_field("bans", "user:ann", "")
     server.pass_time(2)
-    assert server.closed(ann) == (4403, "no longer let in")
+    assert server.closed(ann) == (4403, "access was revoked")
     assert server.closed(odd) is None
 
 
@@ -174,7 +174,7 @@ def test_after_an_outage_it_is_asked_again_at_once(server: Harness) -> None:
     server.storage.delete("bans")
     server.storage.set_field("bans", "user:ann", "")
     server.pass_time(0.3)
-    assert server.closed(ann) == (4403, "no longer let in")
+    assert server.closed(ann) == (4403, "access was revoked")
 
 
 def test_while_the_storage_cannot_be_asked_nobody_is_let_in(server: Harness) -> None:

@@ -121,13 +121,13 @@ class Who(Filter):
     assert client.identity == {"user": "7", "role": "guest"}
     server.pass_time(100)
     assert server.closed(client) is None, "it goes on"
-    assert renew(server, client, sub="7") == (4401, "The fresh token is another user's.")
+    assert renew(server, client, sub="7") == (4401, "The new token is for another user.")
 
 
 @pytest.mark.parametrize(
     ("stage", "closed"),
     [
-        ("require 'staff' in identity.roles", "You may not come in here."),
+        ("require 'staff' in identity.roles", "You may not connect here."),
         ("join staff allow='\"staff\" in identity.roles'", "This channel is not for you."),
     ],
 )

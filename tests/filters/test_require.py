@@ -45,7 +45,7 @@ def test_behind_a_token_that_comes_as_the_first_message_the_refusal_is_a_close_c
     server.client_says(bob, "bbbb", "hello")
     assert server.sent(ann) == ["hello"]
     assert server.sent(bob) == []
-    assert server.closed(bob) == (4403, "You may not come in here.")
+    assert server.closed(bob) == (4403, "You may not connect here.")
 
 
 @pytest.mark.parametrize(

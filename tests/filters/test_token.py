@@ -228,7 +228,7 @@ def test_a_file_is_read_again_and_a_token_taken_away_ends_its_connections(tmp_pa
     file.write_text(f"eve:{ANN}\n{BOB}\nnew\n")
     os.utime(file, ns=(1, 1))
     server.pass_time(2)
-    assert server.closed(ann) == (4401, "no longer let in"), "the token is somebody else's now"
+    assert server.closed(ann) == (4401, "access was revoked"), "the token is somebody else's now"
     assert server.closed(bob) is None
     assert server.connect(headers={"Authorization": "Bearer new"}).identity == {}
 
@@ -316,7 +316,7 @@ def test_another_application_hands_tokens_out_and_takes_them_back(tmp_path: Path
     server.storage.remove("tokens", ANN)
     server.storage.set_field("token_users", BOB, "eve")
     server.pass_time(2)
-    assert [server.closed(client) for client in (ann, bob)] == [(4401, "no longer let in")] * 2
+    assert [server.closed(client) for client in (ann, bob)] == [(4401, "access was revoked")] * 2
     assert server.counted("logins_revoked") == {"": 2}
 
 
@@ -328,7 +328,7 @@ def test_a_stored_token_may_be_the_first_message(tmp_path: Path) -> None:
     assert client.channels == {"lobby"}
     server.storage.delete("tokens")
     server.pass_time(2)
-    assert server.closed(client) == (4401, "no longer let in")
+    assert server.closed(client) == (4401, "access was revoked")
 
 
 def test_a_one_time_token_lets_in_once(tmp_path: Path) -> None:
@@ -371,4 +371,4 @@ def test_while_the_storage_cannot_be_asked_nobody_is_let_in_and_who_is_in_stays(
     assert server.closed(ann) is None
     server.storage.delete("tokens")
     server.pass_time(2)
-    assert server.closed(ann) == (4401, "no longer let in"), "what was taken away meanwhile"
+    assert server.closed(ann) == (4401, "access was revoked"), "what was taken away meanwhile"

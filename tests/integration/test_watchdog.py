@@ -42,23 +42,23 @@ def test_a_filter_that_holds_the_loop_is_named_with_its_stack(serve: Serve, kind
     with connect(server.url()) as client:
         # On a machine that has no time for the process nobody is blamed: then it is asked again.
         attempts = 0
-        while attempts < 5 and "is held" not in server.output:
+        while attempts < 5 and "is blocked" not in server.output:
             attempts += 1
             client.send(f"{kind} 0.8")
             assert client.recv() == f"{kind} 0.8"
         told = server.wait_for(
-            r"warning +the loop is held for (\d+) ms by message: .*hold\.Hold\.message.*hold\.py:\d+"
+            r"warning +the event loop is blocked for (\d+) ms by message: .*hold\.Hold\.message.*hold\.py:\d+"
         )
         assert int(told[1]) >= 100
-    assert server.output.count("is held") <= 3 * attempts
+    assert server.output.count("is blocked") <= 3 * attempts
 
 
 def test_it_is_named_while_it_holds_the_loop(serve: Serve) -> None:
     server = serve(TOML, pipelines={"hold": HOLD})
     with connect(server.url()) as client:
         client.send("compute 4")
-        server.wait_for("the loop is held for", timeout=3)
-        server.wait_for("the loop is still held for", timeout=3)
+        server.wait_for("the event loop is blocked for", timeout=3)
+        server.wait_for("the event loop is still blocked for", timeout=3)
         assert client.recv() == "compute 4"
 
 
@@ -74,7 +74,7 @@ def test_a_filter_that_waits_is_not(serve: Serve) -> None:
     with connect(server.url()) as client:
         client.send("wait 0.1")
         assert client.recv() == "wait 0.1"
-    assert "is held" not in server.output
+    assert "is blocked" not in server.output
 
 
 def test_a_filter_that_breaks_its_promise_is_named_and_holds_nobody_up(serve: Serve) -> None:

@@ -152,7 +152,7 @@ def test_one_worker_is_one_process(serve: Serve) -> None:
     assert not Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children").read_text()
     assert "worker " not in server.output
     server.signal(signal.SIGUSR2)
-    server.wait_for("with one worker there is no supervisor")
+    server.wait_for("a single worker has no supervisor")
     assert server.stop() == 0
 
 
@@ -292,9 +292,10 @@ class Stuck(Filter):
     [
         (
             "python",
-            r"frozen for \d s, killed: message: pipelines\.stuck\.Stuck\.message \(stuck\.py:(?:9|10)\), client \S+",
+            r"did not respond for \d s and was killed: message: pipelines\.stuck\.Stuck\.message "
+            r"\(stuck\.py:(?:9|10)\), client \S+",
         ),
-        ("c", r"frozen for \d s, killed: .*stuck\.py:12 message"),
+        ("c", r"did not respond for \d s and was killed: .*stuck\.py:12 message"),
     ],
 )
 def test_a_frozen_worker_is_replaced_and_the_culprit_named(several, message: str, culprit: str) -> None:
@@ -304,7 +305,7 @@ def test_a_frozen_worker_is_replaced_and_the_culprit_named(several, message: str
         client, pid = server.client(stack)
         begin = time.monotonic()
         client.send(message)
-        server.running.wait_for(rf"\(pid {pid}\) is {culprit}")
+        server.running.wait_for(rf"\(pid {pid}\) {culprit}")
         server.wait_for_serving(3)
         # The silence, the time to answer, and the start.
         assert time.monotonic() - begin < 2 + 1.5 + 3
@@ -314,7 +315,7 @@ def test_a_frozen_worker_is_replaced_and_the_culprit_named(several, message: str
 def test_a_stopped_worker_is_replaced_too(several) -> None:
     server = several(2, program=IMPATIENT)
     os.kill(server.pids[0], signal.SIGSTOP)
-    server.running.wait_for(r"frozen for \d s, killed: it is stopped")
+    server.running.wait_for(r"did not respond for \d s and was killed: it is stopped")
     server.wait_for_serving(3)
     assert not alive(server.pids[0])
 
@@ -410,7 +411,7 @@ def test_renewing_the_workers_refuses_no_connection_and_takes_new_filters(severa
         for pid in old:  # not meant for them, and harmless
             os.kill(pid, signal.SIGUSR2)
         server.running.signal(signal.SIGUSR2)
-        server.running.wait_for("all workers are renewed", 30)
+        server.running.wait_for("all workers have been renewed", 30)
     finally:
         over.set()
         for thread in threads:
@@ -424,7 +425,7 @@ def test_renewing_the_workers_refuses_no_connection_and_takes_new_filters(severa
 
 
 def test_renewing_the_workers_waits_for_who_has_begun_to_connect(several) -> None:
-    """After one second a 503 said that the server is going away, to whoever had a slow link or a busy machine."""
+    """After one second a 503 said that the server is shutting down, to whoever had a slow link or a busy machine."""
     server = several(2, conf=CONF.replace('"5s"', '"20s"'))
     whole = request()
     with contextlib.ExitStack() as stack:

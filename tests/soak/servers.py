@@ -170,9 +170,9 @@ class Servers:
 
     def renew_workers(self) -> None:
         """Blocks until the workers are others, and the old ones are gone."""
-        renewed = self.both.output.count("all workers are renewed")
+        renewed = self.both.output.count("all workers have been renewed")
         self.both.signal(signal.SIGUSR2)
-        self.both.wait_for(rf"(?s)(?:all workers are renewed.*){{{renewed + 1}}}", 90)
+        self.both.wait_for(rf"(?s)(?:all workers have been renewed.*){{{renewed + 1}}}", 90)
 
     @property
     def logs(self) -> str:
