@@ -227,7 +227,7 @@ def test_a_frozen_worker_is_asked_where_it_is_killed_and_replaced(log: pytest.Lo
     assert stuck.asked == 1
     assert stuck.exit == -9
     assert [fake.number for fake in world.started] == [1, 2, 2]
-    frozen = next(record.getMessage() for record in log.records if "frozen" in record.getMessage())
+    frozen = next(record.getMessage() for record in log.records if "did not respond" in record.getMessage())
     assert "worker 2 (pid 101)" in frozen
     assert "pipelines.stuck.Stuck.message (stuck.py:7), client abc" in frozen
     assert silent_since + FROZEN < world.now
