@@ -54,6 +54,20 @@ test: $(VENV)/test.stamp programs  ## run all tests and install the programs tha
 test-fast: $(VENV)/test.stamp  ## run the pure tests, in under 20 seconds
 	$(BIN)/python -m pytest -n 2 -m "not process and not alone and not slow"
 
+# The newest other Python that this machine has, on the path or with pyenv; nothing when there is none.
+.PHONY: test-other
+test-other:  ## run the pure tests with another version of Python, where there is one
+	@for version in 3.14 3.13 3.12; do \
+	  found=$$(command -v python$$version || true); \
+	  if command -v pyenv >/dev/null; then \
+	    exact=$$(pyenv versions --bare | grep "^$$version\." | tail -1); \
+	    [ -z "$$exact" ] || found=$$(PYENV_VERSION=$$exact pyenv which python); \
+	  fi; \
+	  if [ -n "$$found" ] && "$$found" -c '' 2>/dev/null; then \
+	    echo "with Python $$version:"; exec $(MAKE) -s test-fast PYTHON="$$found" VENV="$(VENV)-$$version"; \
+	  fi; \
+	done; echo "no other version of Python is at hand"
+
 .PHONY: lint
 lint: $(VENV)/test.stamp  ## check the code with ruff and mypy
 	$(BIN)/ruff check .
@@ -93,4 +107,4 @@ fuzz: $(VENV)/fuzz.stamp  ## fuzz each parser for two minutes; only one: python 
 
 .PHONY: clean
 clean:  ## remove everything that the other targets created
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .hypothesis .fuzz
+	rm -rf $(VENV) $(VENV)-* build dist *.egg-info .mypy_cache .ruff_cache .hypothesis .fuzz
