@@ -7,8 +7,8 @@ in.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Collection, Sequence
+from typing import Any, NamedTuple
 
 import jwt
 import msgspec
@@ -17,8 +17,8 @@ from fws.auth.credential import MAX_TOKEN, Denied
 from fws.auth.keys import Keyring
 
 _FORM = re.compile(r"([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)")
-# RFC 7519 5.1, RFC 9068 2.1, RFC 8725 3.11: a token for something else is none for us.
-_TYPES = ("jwt", "at+jwt", "application/at+jwt")
+# RFC 7519 5.1, RFC 7515 4.1.9, RFC 9068 2.1. RFC 8725 3.11: a token for something else is not one for us.
+_TYPES = ("jwt", "application/jwt", "jose", "at+jwt", "application/at+jwt")
 MAX_KID = 200
 
 
@@ -38,31 +38,61 @@ class Rules(msgspec.Struct, frozen=True):
     leeway: float = 0.0
 
 
-def verify(token: str, algorithm: str, keys: Keyring, rules: Rules, wall: Callable[[], float]) -> dict[str, Any]:
-    """The claims of a token that is good now.
+class Trusted(NamedTuple):
+    """Keys, and the one algorithm that they are for."""
+
+    algorithm: str
+    keys: Keyring
+
+
+def verify(token: str, trusted: Sequence[Trusted], rules: Rules, wall: Callable[[], float]) -> dict[str, Any]:
+    """Return the claims of a token that is valid now.
 
     Args:
-        algorithm: the only one that is taken.
+        trusted: the keys, each bound to its algorithm (RFC 8725 3.1): one, or several while a secret is rotated or
+            another algorithm is introduced.
         wall: Unix time in seconds; asked when the key has been found, which may take a while.
 
     Raises:
-        Denied: with the cause; what a client is told of a token that is not signed right is that and no more.
+        Denied: with the cause. A client whose token has a wrong signature learns nothing beyond that.
     """
     if len(token) > MAX_TOKEN:
         raise Denied("too_long", "The token is too long.")
     form = _FORM.fullmatch(token)
     if form is None:
         raise Denied("malformed", "This is not a JSON Web Token.")
-    key = keys.find(_kid(_head(form[1]), algorithm))
-    try:
-        payload = jwt.PyJWS(algorithms=[algorithm]).decode(token, key, algorithms=[algorithm])
-    except (jwt.PyJWTError, ValueError, TypeError, RecursionError):
-        raise Denied("signature", "The token's signature is not valid here.") from None
-    claims = _object(payload)
-    if claims is None:
-        raise Denied("malformed", "This is not a JSON Web Token.")
+    head = _head(form[1])
+    kid = _kid(head, {one.algorithm for one in trusted})
+    claims = _signed(token, head["alg"], kid, trusted)
     _check(claims, rules, wall())
     return claims
+
+
+def _signed(token: str, algorithm: str, kid: str | None, trusted: Sequence[Trusted]) -> dict[str, Any]:
+    """The claims, when one of the keys for the algorithm has signed them."""
+    denied: Denied | None = None
+    signature = jwt.PyJWS(algorithms=[algorithm])
+    for one in trusted:
+        if one.algorithm != algorithm:
+            continue
+        try:
+            keys = one.keys.find(kid)
+        except Denied as error:
+            # That nobody can tell now says more than that another key is not known.
+            denied = error if denied is None or error.status == 503 else denied
+            continue
+        for key in keys:
+            try:
+                payload = signature.decode(token, key, algorithms=[algorithm])
+            except (jwt.PyJWTError, ValueError, TypeError, RecursionError):
+                if denied is None or denied.cause == "key":
+                    denied = Denied("signature", "The token's signature is not valid here.")
+                continue
+            claims = _object(payload)
+            if claims is None:
+                raise Denied("malformed", "This is not a JSON Web Token.")
+            return claims
+    raise denied or Denied("key", "The token's key is not known here.")
 
 
 def _head(encoded: str) -> dict[str, Any]:
@@ -75,9 +105,9 @@ def _head(encoded: str) -> dict[str, Any]:
     return head
 
 
-def _kid(head: dict[str, Any], algorithm: str) -> str | None:
-    """The name of the key that is to verify it. Where the token says to find that key (`jku`, `jwk`) is not heeded."""
-    if head.get("alg") != algorithm:
+def _kid(head: dict[str, Any], algorithms: Collection[str]) -> str | None:
+    """The name of the key that is to verify it. Where the token says to find that key (`jku`, `jwk`) is ignored."""
+    if not isinstance(head.get("alg"), str) or head["alg"] not in algorithms:
         raise Denied("algorithm", "The token's algorithm is not accepted here.")
     # RFC 7515 4.1.11: who does not understand what is critical must refuse. RFC 7797's `b64` is such an extension.
     if "crit" in head or "b64" in head or "zip" in head:

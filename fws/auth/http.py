@@ -8,6 +8,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Mapping
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -59,6 +60,15 @@ class Url:
     def is_private(self) -> bool:
         """Whether nobody on the way can change what comes: it is TLS, or this machine."""
         return self.scheme == "https" or self.host in LOOPBACK
+
+    @property
+    def is_inside(self) -> bool:
+        """Whether the host is in a private network: a private address, or a name that no public DNS has."""
+        try:
+            return ip_address(self.host).is_private
+        except ValueError:
+            # A name without dots is that of a container or a machine nearby. RFC 6762, RFC 8375, and ICANN's .internal.
+            return "." not in self.host or self.host.endswith((".internal", ".local", ".home.arpa", ".cluster.local"))
 
 
 def trust(url: Url, ca: Path | None) -> ssl.SSLContext | None:

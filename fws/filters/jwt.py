@@ -5,13 +5,13 @@ from __future__ import annotations
 import secrets
 from pathlib import Path
 from ssl import SSLContext
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
 
 import jwt
 from msgspec import Meta
 
 from fws import Client, Duration, Help, Reject, Secret
-from fws.auth.claims import Rules, verify
+from fws.auth.claims import Rules, Trusted, verify
 from fws.auth.credential import Denied, fingerprint, fresh
 from fws.auth.http import CA, HttpError, Url, ask, trust
 from fws.auth.keys import (
@@ -62,6 +62,14 @@ class Jwt(Login):
     key: Annotated[str, Help("The secret, or the public key in PEM."), Secret()] = ""
     key_file: Annotated[str, Help("File of the key, relative to the TOML file's folder.")] = ""
     jwks: Annotated[str, Help("JWK Set: a file, relative to the TOML file's folder, or an https URL.")] = ""
+    also: Annotated[
+        list[str],
+        Help(
+            "Further keys, each with its algorithm, while a secret is rotated or another algorithm is introduced: "
+            "HS256:SECRET, RS256:file:FILE or ES256:jwks:FILE-OR-URL."
+        ),
+        Secret(),
+    ] = []
     audience: Annotated[list[str], Help("Whom the token must be for (aud): one of these.")] = []
     issuer: Annotated[list[str], Help("Whom the token must be from (iss): one of these; none for anyone.")] = []
     required: Annotated[tuple[str, ...], Help("Claims that the token must have.")] = ("exp",)
@@ -73,7 +81,7 @@ class Jwt(Login):
     @property
     def waits(self) -> bool:  # type: ignore[override]
         """Whether keys may have to be fetched."""
-        return "://" in self.jwks
+        return "://" in self.jwks or any("://" in one for one in self.also)
 
     def prepare(self, setting: Setting) -> None:
         given = [name for name in ("key", "key_file", "jwks") if getattr(self, name)]
@@ -84,45 +92,68 @@ class Jwt(Login):
         try:
             if self.ca and not self.waits:
                 raise ValueError("ca is for keys from a URL")
-            self._keys = self._keyring(setting.folder)
+            self._keys = self._keyring(self.algorithm, self.key, self.key_file, self.jwks, setting.folder, own=True)
         except OSError as error:
             raise ValueError(f"{given[0]}: {error.strerror}") from None
         except ValueError as error:
             raise ValueError(f"{given[0]}: {error}") from None
+        try:
+            further = [self._further(text, setting.folder) for text in self.also]
+        except ValueError as error:
+            raise ValueError(f"also: {error}") from None
+        self._trusted = [Trusted(self.algorithm, self._keys), *further]
 
-    def _keyring(self, folder: Path) -> Keyring:
-        if self.key:
-            # A variable often has a PEM in one line, its line ends written as \n.
-            text = self.key.replace("\\n", "\n") if self.key.startswith("-----BEGIN") else self.key
-            return self._one(text.encode("utf-8", "surrogateescape"))
-        if self.key_file:
-            return FileKeys(folder / self.key_file, lambda data: self._one(data.rstrip(b"\r\n")), self.clock)
-        if not self.waits:
-            return FileKeys(folder / self.jwks, lambda data: keys_of_set(self.algorithm, data), self.clock)
-        url = Url.parse(self.jwks)
-        if not url.is_private:
+    def _keyring(
+        self, algorithm: Algorithm, key: str, key_file: str, jwks: str, folder: Path, *, own: bool = False
+    ) -> Keyring:
+        if key:
+            # A variable often has a PEM in one line, its line ends written as \\n.
+            text = key.replace("\\n", "\n") if key.startswith("-----BEGIN") else key
+            return self._one(algorithm, text.encode("utf-8", "surrogateescape"), own)
+        if key_file:
+            return FileKeys(folder / key_file, lambda data: self._one(algorithm, data.rstrip(b"\r\n"), own), self.clock)
+        if "://" not in jwks:
+            return FileKeys(folder / jwks, lambda data: keys_of_set(algorithm, data), self.clock)
+        url = Url.parse(jwks)
+        if not url.is_private and not url.is_inside:
             raise ValueError("over plain HTTP anybody on the network path could replace the keys: write https://")
         trusted = trust(url, folder / self.ca if self.ca else None)
-        return UrlKeys(url.host, lambda: self._fetch(url, trusted), self.clock)
+        return UrlKeys(url.host, lambda: self._fetch(algorithm, url, trusted), self.clock)
 
-    def _one(self, data: bytes) -> Keys:
-        self._secret = data
-        return Keys([Key(None, key_of(self.algorithm, data))])
+    def _further(self, text: str, folder: Path) -> Trusted:
+        """The keys of one item of `also`. The item is not shown when it is wrong: it may be a secret."""
+        name, _, rest = text.partition(":")
+        if name not in get_args(Algorithm) or not rest:
+            raise ValueError("an item begins with its algorithm, such as HS256:SECRET or RS256:file:FILE")
+        algorithm = cast(Algorithm, name)
+        kind, _, place = rest.partition(":")
+        file, jwks = (place if kind == "file" else ""), (place if kind == "jwks" else "")
+        key = "" if file or jwks else rest
+        try:
+            return Trusted(algorithm, self._keyring(algorithm, key, file, jwks, folder))
+        except OSError as error:
+            raise ValueError(str(error.strerror)) from None
 
-    def _fetch(self, url: Url, trusted: SSLContext | None) -> Keys:
+    def _one(self, algorithm: Algorithm, data: bytes, own: bool) -> Keys:
+        if own:
+            self._secret = data  # tokens are made with the first key
+        return Keys([Key(None, key_of(algorithm, data))])
+
+    def _fetch(self, algorithm: Algorithm, url: Url, trusted: SSLContext | None) -> Keys:
         status, body = ask(url, {}, PATIENCE, MAX_SET, trusted)
         if status != 200:
             raise HttpError(f"status {status}")
-        return keys_of_set(self.algorithm, body)
+        return keys_of_set(algorithm, body)
 
     def start(self) -> None:
-        """Fetch the keys before the first client comes."""
-        if isinstance(self._keys, UrlKeys):
-            self._keys.refresh()
+        """Fetch the keys before the first client connects."""
+        for one in self._trusted:
+            if isinstance(one.keys, UrlKeys):
+                one.keys.refresh()
 
     def verified(self, token: str) -> dict[str, Any]:
-        """The claims of a token that is good now. Raises Denied."""
-        return verify(token, self.algorithm, self._keys, self._rules, self.wall)
+        """Return the claims of a token that is valid now. Raises Denied."""
+        return verify(token, self._trusted, self._rules, self.wall)
 
     def check(self, token: str) -> dict[str, Any]:
         return self.identity_of(self.verified(token))

@@ -16,12 +16,13 @@ class When(Filter):
     refuse the client.
 
     A condition is written as in Python: `and`, `or`, `not`, comparisons, `in`, texts in quotes, numbers, `true`,
-    `false`, `null`, lists of these, and the functions `len`, `lower`, `startswith` and `endswith`. `message`,
-    `channel`, `client` (`id`, `address`, `path`, `subprotocol`), `identity`, `state`, `params` and `request` (`query`,
-    `headers`, `cookies`) are what they say; any other name is a field of the message. What is missing is null; what
-    cannot be compared is not equal, nor less or more. A name that an event does not have, such as a field of the
-    message on `connect`, is a problem of the file. Instead of placeholders there are names: `params.room`, not {room}.
-    At most 1000 characters.
+    `false`, `null`, lists of these, and the functions `len`, `lower`, `words`, `startswith` and `endswith`. `words`
+    gives the words of a text, such as OAuth's `scope`: `'chat' in words(identity.scope)`. `message`, `channel`,
+    `client` (`id`, `address`, `path`, `subprotocol`), `identity`, `state`, `params` and `request` (`query`, `headers`,
+    `cookies`) are what they say. Any other name is a field of the message. A missing field is null. Values that cannot
+    be compared are neither equal nor less nor more. A name that an event does not have, such as a field of the message
+    on `connect`, is a problem of the file. Placeholders are written as names: `params.room`, not {room}. A condition
+    has at most 1000 characters.
 
     Example:
         message = ["json", "when type in ('chat', 'me') and len(text) <= 500", "broadcast"]

@@ -45,7 +45,7 @@ class Condition:
 
     Allowed are `and`, `or`, `not`, comparisons (`==`, `!=`, `<`, `<=`, `>`, `>=`, `in`, `not in`, `is null`), texts,
     numbers, `true`, `false`, `null`, lists of these, `a.b`, `a['b']`, `a[0]`, `len(x)`, `lower(x)`,
-    `startswith(x, y)` and `endswith(x, y)`.
+    `words(x)`, `startswith(x, y)` and `endswith(x, y)`.
 
     The names `message`, `client` (with `id`, `address`, `path`, `subprotocol`), `identity`, `state`, `params`,
     `channel` and `request` (with `query`, `headers` and `cookies`) have their usual meaning. The names of headers are
@@ -262,6 +262,7 @@ _OPERATORS: dict[type[ast.cmpop], Callable[[Any, Any], bool]] = {
 _FUNCTIONS: dict[str, tuple[int, Callable[..., Any]]] = {
     "len": (1, lambda value: len(value) if isinstance(value, str | bytes | list | dict) else None),
     "lower": (1, lambda value: value.lower() if _texts(value) else None),
+    "words": (1, lambda value: value.split() if isinstance(value, str) else value if isinstance(value, list) else []),
     "startswith": (2, lambda text, start: _texts(text, start) and text.startswith(start)),
     "endswith": (2, lambda text, end: _texts(text, end) and text.endswith(end)),
 }

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hmac
 import http.server
 import json
 import os
@@ -12,6 +13,7 @@ import gevent
 import jwt
 import pytest
 
+from fws.auth.claims import Trusted
 from fws.base.errors import ConfigError, Reject
 from fws.clients.client import Client
 from fws.filters.jwt import Jwt
@@ -174,10 +176,10 @@ def test_a_fresh_token_may_wait_for_its_key(tmp_path: Path) -> None:
     class Away:
         def find(self, kid: str | None) -> Any:
             gevent.sleep(0.01)
-            return public("RS256")
+            return [public("RS256")]
 
     jwt_filter: Any = next(one for one in server.generation.filters if isinstance(one, Jwt))
-    jwt_filter._keys = Away()
+    jwt_filter._trusted = [Trusted("RS256", Away())]
     client = server.connect(headers=bearer(signed("RS256", exp=NOW + 60)))
     server.client_says(client, json.dumps({"token": signed("RS256", exp=NOW + 600)}), "hello")
     assert server.sent(client) == ["hello"]
@@ -371,3 +373,112 @@ def test_without_keys_nobody_is_let_in_and_with_old_ones_it_goes_on(
         server.connect(headers=good)
     assert refused.value.status == 503
     assert "no keys from 127.0.0.1" in caplog.text
+
+
+# Several keys.
+
+OLD = "o" * 32
+
+
+def also(tmp_path: Path, items: str, **environ: str) -> Harness:
+    toml = f"""
+    [pipelines]
+    connect = ["login"]
+    message = ["echo"]
+    [filters.login]
+    use = "jwt"
+    algorithm = "HS256"
+    key = "${{KEY}}"
+    also = [{items}]
+    """
+    return build(toml, tmp_path, environ={"KEY": SECRET, "OLD": OLD} | environ)
+
+
+def test_a_secret_is_rotated_and_an_algorithm_added(tmp_path: Path) -> None:
+    """Fault: one stage took one key and one algorithm, so that neither could be changed without refusing clients."""
+    (tmp_path / "new.pem").write_text(public("RS256"))
+    server = also(tmp_path, '"HS256:${OLD}", "RS256:file:new.pem"')
+    tokens = [
+        signed(),
+        jwt.encode({"sub": "ann", "exp": NOW + 60}, OLD, "HS256"),
+        jwt.encode({"sub": "ann", "exp": NOW + 60}, private("RS256"), "RS256"),
+    ]
+    for token in tokens:
+        assert server.connect(headers=bearer(token)).identity
+    wrong = [
+        jwt.encode({"sub": "ann", "exp": NOW + 60}, "x" * 32, "HS256"),
+        jwt.encode({"sub": "ann", "exp": NOW + 60}, OLD * 2, "HS512"),
+        jwt.encode({"sub": "ann", "exp": NOW + 60}, private("PS256"), "PS256"),
+    ]
+    for token in wrong:
+        with pytest.raises(Reject):
+            server.connect(headers=bearer(token))
+    assert server.counted("logins_refused_") == {"signature": 1, "algorithm": 2}
+
+
+def test_each_key_is_bound_to_its_algorithm(tmp_path: Path) -> None:
+    """RFC 8725 2.1: a public key that is known to everybody must not verify as a secret."""
+    key = public("RS256").encode()
+    (tmp_path / "new.pem").write_bytes(key)
+    server = also(tmp_path, '"RS256:file:new.pem"')
+    head, _, _ = jwt.encode({"sub": "eve", "exp": NOW + 60}, SECRET, "HS256").partition(".")
+    payload = jwt.encode({"sub": "eve", "exp": NOW + 60}, SECRET, "HS256").split(".")[1]
+    forged = hmac.new(key, f"{head}.{payload}".encode(), "sha256").digest()
+    token = f"{head}.{payload}.{jwt.utils.base64url_encode(forged).decode()}"
+    with pytest.raises(Reject):
+        server.connect(headers=bearer(token))
+
+
+@pytest.mark.parametrize(
+    ("item", "said"),
+    [
+        ("s3cret", "an item begins with its algorithm"),
+        ("none:s3cret", "an item begins with its algorithm"),
+        ("HS256:s3cret", "takes a secret of at least 32 bytes"),
+        ("RS256:file:missing.pem", "No such file"),
+        ("RS256:jwks:http://keys.example.org/s3cret", "over plain HTTP"),
+    ],
+)
+def test_a_further_key_that_is_wrong_is_named_and_not_shown(item: str, said: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=said) as caught:
+        also(tmp_path, f'"{item}"')
+    assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["JWT", "jwt", "application/jwt", "JOSE", "at+jwt", "application/AT+JWT"])
+def test_the_types_of_the_rfcs_are_accepted(kind: str, tmp_path: Path) -> None:
+    token = jwt.encode({"sub": "ann", "exp": NOW + 60}, SECRET, "HS256", {"typ": kind})
+    assert also(tmp_path, "").connect(headers=bearer(token)).identity
+
+
+@pytest.mark.parametrize(
+    ("url", "right"),
+    [
+        ("http://127.0.0.1:1/jwks", True),
+        ("http://10.0.0.5/jwks", True),
+        ("http://keycloak:8080/jwks", True),
+        ("http://auth.internal/jwks", True),
+        ("http://auth.example.org/jwks", False),
+        ("http://8.8.8.8/jwks", False),
+    ],
+)
+def test_keys_over_http_inside_a_private_network(url: str, right: bool, tmp_path: Path) -> None:
+    toml = f'[pipelines]\nconnect = ["jwt RS256 jwks={url}"]'
+    if right:
+        assert build(toml, tmp_path)
+    else:
+        with pytest.raises(ConfigError, match="over plain HTTP"):
+            build(toml, tmp_path)
+
+
+def test_a_condition_asks_for_one_word_of_a_scope(tmp_path: Path) -> None:
+    toml = """
+    [pipelines]
+    connect = ["jwt HS256 ${KEY}", "require 'chat:write' in words(identity.scope)"]
+    message = ["echo"]
+    """
+    server = build(toml, tmp_path, environ={"KEY": SECRET})
+    assert server.connect(headers=bearer(signed(scope="profile chat:write")))
+    for scope in ("chat:writer", "", None, 7):
+        with pytest.raises(Reject):
+            server.connect(headers=bearer(signed(scope=scope)))

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
 from jwt.utils import base64url_decode
 
-from fws.auth.claims import Rules, verify
+from fws.auth.claims import Rules, Trusted, verify
 from fws.auth.credential import Denied, find, fresh, of_message
 from fws.auth.keys import Key, Keys, key_of, keys_of_set
 from fws.base.errors import ConfigError, Refusal
@@ -270,7 +270,7 @@ def token(data: bytes) -> None:
                 signature[index] ^= bits
         shown = f"{signed}.{encoded(bytes(signature))}"
     try:
-        found = verify(shown, algorithm, KEYS[algorithm], RULES, lambda: NOW)
+        found = verify(shown, [Trusted(algorithm, KEYS[algorithm])], RULES, lambda: NOW)
     except Denied as denied:
         assert denied.status == 401
         assert denied.cause
