@@ -426,7 +426,9 @@ class Handler(WebSocketHandler):
 
     def status_text(self) -> str:
         """Return the status and its phrase: `404 NOT FOUND`."""
-        return self.status.decode("latin-1") if self.status else str(self.code)
+        # The library keeps bytes, or a text where the peer has left before the response.
+        status = self.status.decode("latin-1") if isinstance(self.status, bytes) else self.status
+        return str(status or self.code)
 
     def _address(self) -> str:
         return self._source.address
