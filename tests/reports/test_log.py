@@ -40,7 +40,7 @@ def test_the_end_of_every_connection_has_a_line_with_its_reason(serve: Serve) ->
     server = serve(TOML, "--log-level", "debug", pipelines={"flood": FLOOD})
 
     def gone(code: int, reason: str) -> None:
-        server.wait_for(rf"debug +client \S+ at 127\.0\.0\.1 disconnected: {code} {reason}", 5)
+        server.wait_for(rf"debug +client \S+ at 127\.0\.0\.1 disconnected: {code} {reason}", 20)
 
     with server.connect() as sock:
         Raw(sock, "/ws").send(TEXT, b"x" * 2000)
