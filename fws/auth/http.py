@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import re
 import socket
 import ssl
 import threading
 from collections.abc import Mapping
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -21,6 +22,15 @@ CA = (
     "the system's."
 )
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
+# RFC 1918 and RFC 4193. `ip_address(…).is_private` also holds for addresses that are not a network of one's own, such
+# as those for documentation.
+_PRIVATE_NETWORKS = tuple(map(ip_network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7")))
+# Domains that no public DNS answers for: ICANN's .internal, RFC 6762, and RFC 8375. `.cluster.local` is in `.local`.
+_PRIVATE_DOMAINS = (".internal", ".local", ".home.arpa")
+PRIVATE_HOSTS = (
+    "an address in 10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16 or fc00::/7, a name without dots, "
+    "or a name in .internal, .local or .home.arpa"
+)
 
 
 class HttpError(FwsError):
@@ -63,12 +73,17 @@ class Url:
 
     @property
     def is_inside(self) -> bool:
-        """Whether the host is in a private network: a private address, or a name that no public DNS has."""
+        """Whether the host is one of `PRIVATE_HOSTS`: in a private network, or under a name that no public DNS has."""
         try:
-            return ip_address(self.host).is_private
+            address = ip_address(self.host)
         except ValueError:
-            # A name without dots is that of a container or a machine nearby. RFC 6762, RFC 8375, and ICANN's .internal.
-            return "." not in self.host or self.host.endswith((".internal", ".local", ".home.arpa", ".cluster.local"))
+            pass
+        else:
+            return address.is_loopback or any(address in network for network in _PRIVATE_NETWORKS)
+        if "." in self.host:
+            return self.host.endswith(_PRIVATE_DOMAINS)
+        # The resolver reads a number such as 134744072 or 0x08080808 as an IPv4 address: 8.8.8.8.
+        return not re.fullmatch(r"[0-9]+|0x[0-9a-f]*", self.host)
 
 
 def trust(url: Url, ca: Path | None) -> ssl.SSLContext | None:

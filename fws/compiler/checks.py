@@ -108,9 +108,7 @@ def open_origins(compiled: Compiled) -> Iterator[Problem]:
 
 def skippable_logins(compiled: Compiled) -> Iterator[Problem]:
     """Authentication behind a filter that may end `connect`: a client that it stops is admitted without."""
-    own = {table.path for table in compiled.config.endpoints if "connect" in table.events}
     for endpoint in compiled.endpoints:
-        path: Path = ("endpoints", endpoint.path) if endpoint.path in own else ("pipelines",)
         skipping = ""
         for step in endpoint.connect.walk():
             if skipping and step.cls.guards:
@@ -118,7 +116,7 @@ def skippable_logins(compiled: Compiled) -> Iterator[Problem]:
                 hint = (
                     f"where {skipping} ends the pipeline the client is admitted: put {step.text} first, or use require"
                 )
-                yield Problem(f"{step.text} can be skipped{at}", (*path, "connect"), hint=hint)
+                yield Problem(f"{step.text} can be skipped{at}", step.path, hint=hint)
                 break
             if step.cls.skips:
                 skipping = skipping or step.text
@@ -131,7 +129,7 @@ def open_channels(compiled: Compiled) -> Iterator[Problem]:
         for step in endpoint.message.walk():
             if step.open_channel and not decided:
                 hint = "give it allow='CONDITION', or put `when` or `require` before it"
-                yield Problem(f"{step.text}: a client can name any channel", ("pipelines", "message"), hint=hint)
+                yield Problem(f"{step.text}: a client can name any channel", step.path, hint=hint)
             decided = decided or step.cls.guards or step.cls.skips
 
 

@@ -291,8 +291,8 @@ class _Compiler:
             return []
         text, made = shown(stage, cls), StepId(scope.endpoint, event)
         if isinstance(instance, Filter):
-            step = Step(hook(instance, event), text, built.options, instance.waits, made, cls, instance, built.branches)
-            return [step]
+            own = hook(instance, event)
+            return [Step(own, text, built.options, instance.waits, made, path, cls, instance, built.branches)]
         there = {"client"} if BY_NAME[event].of_client else set()
         if missing := sorted(instance.sources - there - set(BY_NAME[event].names)):
             self.findings.problem(f"a placeholder needs a {missing[0]}, and {event} has none", path)
@@ -300,7 +300,7 @@ class _Compiler:
         # Whether a filter blocks may depend on its options, which are not known yet.
         waits = cls.waits is not False
         free = "message" in instance.sources_of("channel") and "allow" not in built.given
-        return [Step(instance.hook(event), text, built.options, waits, made, cls, None, built.branches, free)]
+        return [Step(instance.hook(event), text, built.options, waits, made, path, cls, None, built.branches, free)]
 
     def _from_table(self, name: str, scope: _Scope, within: tuple[str, ...]) -> Built | None:
         path: Path = ("filters", name)

@@ -13,7 +13,7 @@ from msgspec import Meta
 from fws import Client, Duration, Help, Reject, Secret
 from fws.auth.claims import Rules, Trusted, verify
 from fws.auth.credential import Denied, fingerprint, fresh
-from fws.auth.http import CA, HttpError, Url, ask, trust
+from fws.auth.http import CA, PRIVATE_HOSTS, HttpError, Url, ask, trust
 from fws.auth.keys import (
     HASH,
     MAX_SET,
@@ -116,7 +116,10 @@ class Jwt(Login):
             return FileKeys(folder / jwks, lambda data: keys_of_set(algorithm, data), self.clock)
         url = Url.parse(jwks)
         if not url.is_private and not url.is_inside:
-            raise ValueError("over plain HTTP anybody on the network path could replace the keys: write https://")
+            raise ValueError(
+                "over plain HTTP anybody on the network path could replace the keys: write https://, "
+                f"or name a host in a private network ({PRIVATE_HOSTS})"
+            )
         trusted = trust(url, folder / self.ca if self.ca else None)
         return UrlKeys(url.host, lambda: self._fetch(algorithm, url, trusted), self.clock)
 

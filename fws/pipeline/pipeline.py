@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from fws.base.problem import Path
 from fws.pipeline.events import BY_NAME
 from fws.pipeline.filter import Filter
 from fws.pipeline.outcomes import DROP, Ask, Several
@@ -59,6 +60,7 @@ class Step(msgspec.Struct, frozen=True):
         options: all options as they were understood.
         waits: whether the filter may block.
         id: the same in each compilation of the file.
+        path: where the stage is in the TOML tree; a stage of a chain is in the chain.
         cls: the class of the filter.
         instance: the filter; None if it has placeholders, and so one instance for each set of their values.
         open_channel: whether a message names the channel, and no option says who may use it.
@@ -70,6 +72,7 @@ class Step(msgspec.Struct, frozen=True):
     options: str
     waits: bool = True
     id: StepId = StepId()
+    path: Path = ()
     cls: type[Filter] = Filter
     instance: Filter | None = None
     branches: tuple[tuple[str, Pipeline], ...] = ()

@@ -34,7 +34,26 @@ def test_authentication_that_can_be_skipped(connect: str, skipped: str | None, t
     found = [one for one in warnings(toml, tmp_path) if "can be skipped" in one]
     assert bool(found) is bool(skipped)
     if skipped:
-        assert f"conf.toml:2:11: {skipped} can be skipped" in found[0]
+        column = toml.splitlines()[1].index(f'"{skipped}"') + 1
+        assert f"conf.toml:2:{column}: {skipped} can be skipped" in found[0]
+
+
+def test_a_warning_about_a_stage_names_its_own_line(tmp_path: Path) -> None:
+    """Fault: the line was that of [pipelines], or none, where the stage is in an endpoint or in a chain."""
+    toml = """[endpoints."/a"]
+message = [
+  "json",
+  "broadcast room:{message.room}",
+]
+[endpoints."/b"]
+connect = ["guarded"]
+message = ["json"]
+[chains]
+guarded = ["when client.path == '/b'", "token"]
+"""
+    found = warnings(toml, tmp_path)
+    assert any("conf.toml:4:3: broadcast room:{message.room}: a client can name" in one for one in found)
+    assert any("conf.toml:10:40: token can be skipped at /b" in one for one in found)
 
 
 def test_a_method_that_looks_like_a_hook(tmp_path: Path) -> None:

@@ -458,8 +458,19 @@ def test_the_types_of_the_rfcs_are_accepted(kind: str, tmp_path: Path) -> None:
         ("http://10.0.0.5/jwks", True),
         ("http://keycloak:8080/jwks", True),
         ("http://auth.internal/jwks", True),
+        ("http://keys.auth.svc.cluster.local/jwks", True),
+        ("http://192.168.7.7/jwks", True),
+        ("http://[fd12::7]/jwks", True),
+        ("http://127.0.0.2/jwks", True),
         ("http://auth.example.org/jwks", False),
         ("http://8.8.8.8/jwks", False),
+        ("http://134744072/jwks", False),  # the same address, as the resolver reads it
+        ("http://0x08080808/jwks", False),
+        ("http://192.0.2.7/jwks", False),
+        ("http://0.0.0.0/jwks", False),
+        ("http://169.254.169.254/jwks", False),
+        ("http://[fe80::1]/jwks", False),
+        ("http://[::ffff:8.8.8.8]/jwks", False),
     ],
 )
 def test_keys_over_http_inside_a_private_network(url: str, right: bool, tmp_path: Path) -> None:
