@@ -14,6 +14,10 @@ TOO_BIG = 1009
 INTERNAL_ERROR = 1011
 TRY_AGAIN_LATER = 1013
 
+# After the 101 there is no HTTP status any more. A refusal then has its status plus this number as its close code, so
+# 4401 stands for 401.
+REFUSED = 4000
+
 
 def valid_close_code(code: int) -> bool:
     """Whether a Close frame may carry this code (RFC 6455 7.4, with the IANA registry up to 1014)."""

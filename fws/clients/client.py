@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from fws.base.close_codes import TOO_BIG
-from fws.base.errors import Close, Refusal
+from fws.base.close_codes import REFUSED, TOO_BIG
+from fws.base.errors import Close, Refusal, Reject
 from fws.channels.formats import EACH, PLAIN, Format, format_of
 from fws.clients.challenge import Challenge
 from fws.clients.connection import read_of
@@ -29,11 +29,6 @@ if TYPE_CHECKING:
     from fws.clients.transport import Transport
     from fws.compiler.endpoint import Endpoint
     from fws.wire.request import Request
-
-
-# What refuses a client after the 101, where there is no HTTP status any more: 4401 stands for 401.
-CLOSE_STATUS = 4000
-
 
 Claim = Callable[[str], None]
 
@@ -148,6 +143,15 @@ class Client(Lifetime):
         if self._hub.pending:
             self._hub.settle(self)
         return self.outbox.write(frame_of(message, self.deflate_bits))
+
+    def refuse(self, refusal: Refusal) -> None:
+        """End the connection as `Reject` does in `connect`: after the 101, 4000 plus the status is the close code.
+
+        The refusal is counted and its reason is logged. Never waits.
+        """
+        if not self.closing:
+            self._context.refusals.record(refusal, self.address, f"connected to {self.path}")
+            self.close(REFUSED + refusal.status, refusal.reason)
 
     def join(self, channel: str) -> None:
         """Become a member of a channel, until `leave` or the end. Raises ValueError for an impossible name."""
@@ -276,8 +280,7 @@ class Client(Lifetime):
             refusal = self._refusal(error)
             if not isinstance(refusal, Refusal):
                 raise refusal from None
-            self._context.metrics.count(f"refused_{refusal.status}")
-            self.close(CLOSE_STATUS + refusal.status, refusal.reason)
+            self.refuse(refusal)
         return True
 
     def _refusal(self, error: BaseException) -> BaseException:
@@ -291,7 +294,7 @@ class Client(Lifetime):
         if not self.closing:
             self._context.metrics.count("logins_refused")
             self._context.metrics.count("logins_refused_late")
-            self.close(CLOSE_STATUS + 401, "no token in time")
+            self.refuse(Reject(401, "No token in time."))
 
     def open(self, transport: Transport, head: bytes, agreement: Agreement | None, data: bytes) -> None:
         """Write `head`, the 101, and what was held; read frames, first those in `data`, which came with the request."""

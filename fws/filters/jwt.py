@@ -29,6 +29,7 @@ from fws.auth.keys import (
     signing_key_of,
 )
 from fws.auth.login import Login, Made, Order, count_refused
+from fws.base.close_codes import REFUSED
 from fws.pipeline.filter import Setting
 
 if TYPE_CHECKING:
@@ -228,7 +229,7 @@ class Jwt(Login):
             self._set(client, session, end, warn=False)
         else:
             self.services.metrics.count("logins_expired")
-            client.close(4401, "the token has expired")
+            client.close(REFUSED + 401, "the token has expired")
 
     def _renew(self, client: Client, message: Any) -> bool:
         token = fresh(message)
@@ -255,13 +256,13 @@ class Jwt(Login):
                 client.renewed()
         except Denied as denied:
             count_refused(self, denied)
-            client.close(4000 + denied.status, denied.text)
+            client.refuse(Reject(denied.status, denied.text))
         except Reject as refusal:
-            client.close(4000 + refusal.status, refusal.reason)
+            client.refuse(refusal)
         except Exception as error:
             # Whether it may stay was to be decided.
             self.services.report("message", error, client.id)
-            client.close(4500, "a filter failed")
+            client.refuse(Reject(500, "A filter failed."))
         finally:
             session.renewing = False
 

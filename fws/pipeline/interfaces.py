@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
+from fws.base.errors import Refusal
 from fws.wire.request import Request
 
 
@@ -58,6 +59,9 @@ class Client(Protocol):
 
     def close(self, code: int = 1000, reason: str = "") -> None:
         """Begin the closing handshake. Never blocks."""
+
+    def refuse(self, refusal: Refusal) -> None:
+        """End the connection as `Reject` does in `connect`, with the close code 4000 plus the status. Never blocks."""
 
     def join(self, channel: str) -> None:
         """Become a member of a channel."""

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from fws.base.metrics import Metrics
 from fws.base.timers import Timers
 from fws.runtime.faults import Faults
+from fws.runtime.refusals import Refusals
 from fws.runtime.scheduler import Scheduler
 
 
@@ -23,9 +24,10 @@ class Context:
         timers: calls at a time of the clock; the sweeper makes them.
         metrics: counters.
         faults: where what a filter raises ends up.
+        refusals: where clients that are refused are counted and logged.
     """
 
-    __slots__ = ("clock", "faults", "metrics", "scheduler", "timers", "wall")
+    __slots__ = ("clock", "faults", "metrics", "refusals", "scheduler", "timers", "wall")
 
     def __init__(
         self,
@@ -41,3 +43,4 @@ class Context:
         self.timers = Timers() if timers is None else timers
         self.metrics = Metrics() if metrics is None else metrics
         self.faults = Faults(self.metrics, clock)
+        self.refusals = Refusals(self.metrics, clock)

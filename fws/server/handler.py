@@ -57,7 +57,7 @@ class Front(Protocol):
         proxy_protocol: whether these send PROXY headers.
         tls: what makes TLS handshakes; None for no TLS.
         draining: whether upgrades are refused.
-        refusals, failures: which of these were logged lately.
+        failures: the plain requests that failed and were logged lately.
     """
 
     node: Node
@@ -66,7 +66,6 @@ class Front(Protocol):
     proxy_protocol: bool
     tls: Keeper | None
     draining: bool
-    refusals: Novelty
     failures: Novelty
 
 
@@ -238,7 +237,7 @@ class Handler(WebSocketHandler):
 
         Closed with bytes unread, TCP resets the connection, and the reset can overtake the answer: hence `_linger`.
         """
-        self._count(refusal)
+        self._record(refusal)
         headers = self._headers_of(refusal)
         lines = [f"HTTP/1.1 {refusal.status} {phrase(refusal.status)}", *(f"{name}: {text}" for name, text in headers)]
         head = "\r\n".join([*lines, "", ""]).encode("latin-1", "replace")
@@ -260,16 +259,8 @@ class Handler(WebSocketHandler):
             except OSError:
                 pass
 
-    def _count(self, refusal: Refusal) -> None:
-        """Count a refusal, and log it: whoever sees it in a browser finds its reason in the log, once a minute."""
-        self.server.node.context.metrics.count(f"refused_{refusal.status}")
-        reason = refusal.advice or refusal.reason
-        level = logging.WARNING if refusal.advice else logging.INFO
-        if not self.server.refusals.is_new(f"{refusal.status} {reason}"):
-            level = logging.DEBUG
-        # The request is last: it may be as long as a client likes, and the log cuts its lines.
-        asked = f" ({self.requestline[:200]})" if self.requestline else ""
-        logger.log(level, "refused %s: %d %s%s", self._address() or "a client", refusal.status, reason, asked)
+    def _record(self, refusal: Refusal) -> None:
+        self.server.node.context.refusals.record(refusal, self._address(), self.requestline)
 
     def _headers_of(self, refusal: Refusal) -> list[tuple[str, str]]:
         length = str(len(_sentence(refusal)))
@@ -348,7 +339,7 @@ class Handler(WebSocketHandler):
     def _refuse(self, refusal: Refusal) -> list[bytes]:
         """Refuse a request that could be read: pywsgi sends the answer."""
         self.close_connection = self._refused = True
-        self._count(refusal)
+        self._record(refusal)
         self.start_response(f"{refusal.status} {phrase(refusal.status)}", self._headers_of(refusal))
         return [self._body_of(refusal)]
 

@@ -75,10 +75,8 @@ class Listener(WSGIServer):
         config = node.generation.config.server
         self.trusted = parse_networks(config.trusted_proxies)
         self.proxy_protocol = config.proxy_protocol
-        # Refusals, and plain requests that failed, that were logged lately: apart, so that a robot that asks for files
-        # that do not exist hides no refusal.
-        clock = node.context.clock
-        self.refusals, self.failures = Novelty(clock), Novelty(clock)
+        # Apart from refusals, so that a robot that asks for files that do not exist hides no refusal.
+        self.failures = Novelty(node.context.clock)
         self.draining = False
         self.arriving = 0
         self._capacity = capacity

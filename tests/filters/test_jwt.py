@@ -156,7 +156,7 @@ def test_a_fault_in_what_decides_about_a_fresh_token_ends_the_connection(tmp_pat
         raise KeyError("role")
 
     client.when_renewed(fail)
-    assert renew(server, client) == (4500, "a filter failed")
+    assert renew(server, client) == (4500, "A filter failed.")
     assert server.metrics["filter_faults"] == 1
 
 

@@ -145,12 +145,29 @@ def test_another_first_message_ends_the_connection(server: Harness, message: str
     assert server.faults == 0
 
 
-def test_who_says_nothing_goes_after_auth_timeout(server: Harness) -> None:
+def test_a_refusal_after_the_handshake_is_in_the_log(server: Harness, caplog: pytest.LogCaptureFixture) -> None:
+    """Fault: a wrong token as the first message closed with 4401, and at the default level the log had no line."""
+    caplog.set_level("INFO")
+    for _ in range(3):
+        client = server.connect("/tea")
+        server.client_says(client, "wrong")
+        code, reason = server.closed(client) or (0, "")
+        assert code == 4401
+    lines = [record.getMessage() for record in caplog.records if record.getMessage().startswith("refused ")]
+    assert lines == [f"refused {client.address}: 401 {reason} (connected to /tea)"]
+    assert server.counted("refused_401")[""] == 3
+
+
+def test_a_client_that_sends_nothing_is_closed_after_auth_timeout(
+    server: Harness, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
     client = server.connect("/tea")
     server.pass_time(9.9)
     assert server.closed(client) is None
     server.pass_time(0.2)
-    assert server.closed(client) == (4401, "no token in time")
+    assert server.closed(client) == (4401, "No token in time.")
+    assert f"refused {client.address}: 401 No token in time. (connected to /tea)" in caplog.messages
     server.leave(client)
     assert server.hub.busy == 0
     assert len(server.node.context.timers) == 0

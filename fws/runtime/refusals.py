@@ -1,0 +1,47 @@
+"""Refused clients: each one is counted, and each reason is in the log."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from fws.base.errors import Refusal
+from fws.base.metrics import Metrics
+from fws.base.novelty import Novelty
+
+logger = logging.getLogger("fws.http")
+
+# The request stands last in a line, because the log cuts its lines and a client decides how long its request is.
+MAX_REQUEST = 200
+
+
+class Refusals:
+    """Records refusals, before and after the 101.
+
+    Whoever sees a refusal in a browser finds its reason in the log. A reason has one line in a minute, so that a
+    flood of refused clients does not become a flood of lines; the level `debug` shows all of them.
+
+    Args:
+        clock: monotonic seconds.
+    """
+
+    __slots__ = ("_metrics", "_novelty")
+
+    def __init__(self, metrics: Metrics, clock: Callable[[], float]) -> None:
+        self._metrics = metrics
+        self._novelty = Novelty(clock)
+
+    def record(self, refusal: Refusal, address: str, request: str = "") -> None:
+        """Count a refusal and log it: as a warning if an operator can do something about it.
+
+        Args:
+            address: the client's; empty at a UNIX socket.
+            request: what was refused, such as `GET /chat HTTP/1.1`; empty if that is not known.
+        """
+        self._metrics.count(f"refused_{refusal.status}")
+        reason = refusal.advice or refusal.reason
+        level = logging.WARNING if refusal.advice else logging.INFO
+        if not self._novelty.is_new(f"{refusal.status} {reason}"):
+            level = logging.DEBUG
+        asked = f" ({request[:MAX_REQUEST]})" if request else ""
+        logger.log(level, "refused %s: %d %s%s", address or "a client", refusal.status, reason, asked)
