@@ -17,10 +17,14 @@ from fws.base.errors import ConfigError, StorageError
 from fws.base.units import parse_duration
 from fws.cli.show import problems_of
 from fws.compiler.compile import load_generation
+from fws.compiler.endpoint import Endpoint
 from fws.compiler.generation import Generation
+from fws.pipeline.options import options_of
 from fws.server.node import storage_of
 
-path_option = click.option("--path", default="/", show_default=True, help="Path of the endpoint that the token is for.")
+path_option = click.option(
+    "--path", help="Path of the endpoint that the token is for. It is needed if endpoints ask for different tokens."
+)
 conf_argument = click.argument("conf", type=click.Path())
 
 
@@ -38,7 +42,7 @@ def token() -> None:
 @click.option("--key-file", type=click.Path(path_type=Path), help="Private key to sign with, if another one verifies.")
 @click.option("--kid", default="", help="Name of that key, for a JWK Set of several.")
 def make(
-    conf: str, path: str, user: str, lifetime: str, claims: tuple[str, ...], key_file: Path | None, kid: str
+    conf: str, path: str | None, user: str, lifetime: str, claims: tuple[str, ...], key_file: Path | None, kid: str
 ) -> None:
     """Print a token that CONF lets in. A file or storage of tokens gets it as well."""
     # The first one that is made may be the one that the variable is to have.
@@ -66,7 +70,7 @@ def make(
 @token.command()
 @conf_argument
 @path_option
-def check(conf: str, path: str) -> None:
+def check(conf: str, path: str | None) -> None:
     """Read a token from standard input and print whom CONF lets in with it. Exit with 0 for a good one, else 1."""
     login = _login_of(_load(conf, os.environ), path)
     # Not as an argument: everybody on this machine can see those.
@@ -90,15 +94,34 @@ def _load(conf: str, environ: Mapping[str, str]) -> Generation:
     return generation
 
 
-def _login_of(generation: Generation, path: str) -> Login:
-    """The stage that asks for a token at a path."""
-    route = generation.route(path)
-    if route is None:
-        _fail(f"there is no endpoint at {path}; say which with --path")
-    logins = [step.instance for step in route[0].connect.steps if isinstance(step.instance, Login)]
+def _login_of(generation: Generation, path: str | None) -> Login:
+    """The stage that asks for a token at a path; without a path the only one of the file."""
+    logins = {
+        endpoint: login for endpoint in generation.all_endpoints() if (login := _first_login(endpoint)) is not None
+    }
+    paths = ", ".join(endpoint.path or "/" for endpoint in logins)
+    hint = f": these ask for one: {paths}" if logins else ", and no other endpoint does"
+    if path is not None:
+        route = generation.route(path)
+        if route is None:
+            _fail(f"there is no endpoint at {path}")
+        if route[0] not in logins:
+            _fail(f"nothing asks for a token at {path}{hint}")
+        return logins[route[0]]
     if not logins:
-        _fail(f"nothing asks for a token at {path}; say which endpoint with --path")
-    return logins[0]
+        _fail("nothing in this file asks for a token: write a stage such as `token` or `jwt` in connect")
+    first, *others = logins.values()
+    if any(_options_of(login) != _options_of(first) for login in others):
+        _fail(f"endpoints ask for different tokens: choose one with --path ({paths})")
+    return first
+
+
+def _first_login(endpoint: Endpoint) -> Login | None:
+    return next((step.instance for step in endpoint.connect.walk() if isinstance(step.instance, Login)), None)
+
+
+def _options_of(login: Login) -> tuple[type[Login], list[Any]]:
+    return type(login), [getattr(login, option.field) for option in options_of(type(login))]
 
 
 def _claim(text: str) -> tuple[str, Any]:

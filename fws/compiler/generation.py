@@ -52,8 +52,11 @@ class Generation:
             setattr(self, event, pipelines[event])
         self.filters = tuple(filters)
         self.warnings: tuple[Problem, ...] = ()
-        everyone = [*self.endpoints, default] if default is not None else self.endpoints
-        self._waits = bool(self.publication) or any(endpoint.deliver for endpoint in everyone)
+        self._waits = bool(self.publication) or any(endpoint.deliver for endpoint in self.all_endpoints())
+
+    def all_endpoints(self) -> list[Endpoint]:
+        """The endpoints, and last that of every other path if there is one."""
+        return [*self.endpoints, *([self.default] if self.default is not None else [])]
 
     def route(self, target: str) -> tuple[Endpoint, dict[str, str]] | None:
         """The endpoint of a request's raw path (without the query) and the path's parameters.

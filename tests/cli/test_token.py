@@ -87,6 +87,33 @@ def test_the_first_token_is_made_before_the_variable_is_set(conf: Path, monkeypa
 
 
 @pytest.mark.parametrize(
+    "toml",
+    [
+        '[endpoints."/"]\nmessage = ["echo"]\n[endpoints."/chat/{room}"]\nconnect = ["jwt HS256 ${KEY}"]',
+        '[pipelines]\nconnect = ["guard"]\n[endpoints."/a"]\nmessage = ["echo"]\n[chains]\nguard = ["jwt HS256 ${KEY}"]',
+        '[endpoints."/a"]\nconnect = ["jwt HS256 ${KEY}"]\n[endpoints."/b"]\nconnect = ["jwt HS256 ${KEY}"]',
+    ],
+)
+def test_the_only_stage_that_takes_tokens_is_found_without_a_path(toml: str, conf: Path) -> None:
+    """Fault: without --path the endpoint / was meant, also where it takes no tokens."""
+    conf.write_text(toml)
+    assert json.loads(fws("check", conf, stdin=made(conf, "--user", "ann")).stdout)["user"] == "ann"
+
+
+def test_endpoints_that_ask_for_different_tokens_need_a_path(conf: Path) -> None:
+    done = fws("make", conf)
+    assert done.exit_code == 1
+    assert "endpoints ask for different tokens: choose one with --path (" in done.stderr
+    assert all(path in done.stderr for path in ("/shared", "/listed", "/secret", "/pair"))
+    assert "/open" not in done.stderr
+
+
+def test_a_file_without_tokens(conf: Path) -> None:
+    conf.write_text('[pipelines]\nmessage = ["echo"]')
+    assert "nothing in this file asks for a token" in fws("make", conf).stderr
+
+
+@pytest.mark.parametrize(
     ("path", "token", "cause"),
     [("/shared", "wrong", "unknown"), ("/shared", "", "malformed"), ("/secret", "a.b.c", "malformed")],
 )
