@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -20,6 +19,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key, l
 from cryptography.x509 import load_pem_x509_certificate
 
 from fws.auth.credential import Denied, unavailable
+from fws.base.files import FileWatch
 
 logger = logging.getLogger("fws")
 
@@ -36,9 +36,8 @@ MAX_KEYS = 100
 MAX_SET = 256 * 1024
 # Keys that one token is tried with: a verification takes 0.1 ms.
 MAX_TRIED = 10
-# Seconds: between two looks at a file; between two fetches that unknown keys ask for; that one of these waits; after
-# which a set is fetched anew; after which one that cannot be fetched any more is not believed either.
-LOOK = 1.0
+# Seconds: between two fetches that unknown keys ask for; that one of these waits; after which a set is fetched again;
+# after which a set that could not be fetched again is not trusted any more.
 AGAIN = 10.0
 PATIENCE = 5.0
 REFRESH = 300.0
@@ -88,7 +87,7 @@ class Keys:
 
 
 class FileKeys:
-    """The keys of a file, read again when it changes. A file at fault is logged once, and the old keys stay.
+    """The keys of a file, which is read again when it changes. If it is invalid, that is logged and the old keys stay.
 
     Args:
         parse: makes keys of what is in it.
@@ -101,26 +100,28 @@ class FileKeys:
     def __init__(self, path: Path, parse: Callable[[bytes], Keys], clock: Callable[[], float]) -> None:
         self._path = path
         self._parse = parse
-        self._clock = clock
-        self._state = _state(path)
+        self._watch = FileWatch(path, clock)
+        self._watch.changed()
         self._keys = self._read()
-        self._looked = clock()
+        self._logged = ""
 
     def find(self, kid: str | None) -> Sequence[Any]:
-        if self._clock() - self._looked >= LOOK:
-            self._looked = self._clock()
-            self._look()
+        if self._watch.changed():
+            self._reload()
         return self._keys.find(kid)
 
-    def _look(self) -> None:
+    def _reload(self) -> None:
+        reason = ""
         try:
-            state = _state(self._path)
-            if state != self._state:
-                self._state = state
-                self._keys = self._read()
-        except (OSError, ValueError) as error:
-            reason = error.strerror if isinstance(error, OSError) else str(error)
+            self._keys = self._read()
+        except OSError as error:
+            self._watch.retry()
+            reason = error.strerror or str(error)
+        except ValueError as error:
+            reason = str(error)
+        if reason and reason != self._logged:
             logger.error("the new keys of %s cannot be used, and the old ones stay: %s", self._path.name, reason)
+        self._logged = reason
 
     def _read(self) -> Keys:
         with open(self._path, "rb") as file:
@@ -284,8 +285,3 @@ def _fit(algorithm: str, key: Any) -> Any:
     elif not isinstance(key, Ed25519PublicKey | Ed448PublicKey):
         raise ValueError(f"{algorithm} takes an Ed25519 or Ed448 key")
     return key
-
-
-def _state(path: Path) -> tuple[int, ...]:
-    state = os.stat(path)
-    return state.st_mtime_ns, state.st_size, state.st_ino

@@ -13,14 +13,13 @@ from pathlib import Path
 import msgspec
 
 from fws.auth.credential import Denied, checked, unavailable
+from fws.base.files import FileWatch
 
 logger = logging.getLogger("fws")
 
 # Each of them is compared with each token that arrives: this many take 3 ms. More belong in a storage.
 MAX_TOKENS = 10_000
 MAX_FILE = 1024 * 1024
-# Seconds between two looks at a file.
-LOOK = 1.0
 
 
 class Known(msgspec.Struct, frozen=True):
@@ -68,10 +67,9 @@ class TokenFile:
 
     def __init__(self, path: Path, clock: Callable[[], float]) -> None:
         self._path = path
-        self._clock = clock
-        self._looked = float("-inf")
-        self._state: tuple[int, ...] | None = None
+        self._watch = FileWatch(path, clock)
         self._tokens: Tokens | None = None
+        self._logged = ""
 
     def tokens(self) -> Tokens:
         """Those of the file as it was within the last second.
@@ -79,10 +77,8 @@ class TokenFile:
         Raises:
             Denied: the file cannot be read, or has a line that is no token; 503, and nobody is let in meanwhile.
         """
-        now = self._clock()
-        if now - self._looked >= LOOK:
-            self._looked = now
-            self._look()
+        if self._watch.changed():
+            self._reload()
         if self._tokens is None:
             raise unavailable()
         return self._tokens
@@ -97,20 +93,19 @@ class TokenFile:
         except OSError as error:
             raise ValueError(f"{self._path.name} cannot be written: {error.strerror}") from None
 
-    def _look(self) -> None:
+    def _reload(self) -> None:
+        reason = ""
+        self._tokens = None
         try:
-            state = _state(self._path)
-            if state == self._state:
-                return
-            self._state = state
             self._tokens = self.read()
-        except (OSError, ValueError) as error:
-            if self._tokens is not None or self._state is None:
-                reason = error.strerror if isinstance(error, OSError) else str(error)
-                logger.error("no token of %s is accepted until it can be read: %s", self._path.name, reason)
-            self._tokens = None
-            if isinstance(error, OSError):
-                self._state = ()
+        except OSError as error:
+            self._watch.retry()
+            reason = error.strerror or str(error)
+        except ValueError as error:
+            reason = str(error)
+        if reason and reason != self._logged:
+            logger.error("no token of %s is accepted until it can be read: %s", self._path.name, reason)
+        self._logged = reason
 
     def read(self) -> Tokens:
         """The tokens in the file. Raises OSError, and ValueError that says which line is at fault."""
@@ -122,11 +117,6 @@ class TokenFile:
             raise ValueError(f"it has more than {MAX_FILE} bytes")
         lines = (line.strip() for line in data.decode("utf-8-sig", "replace").splitlines())
         return Tokens(line for line in lines if line and not line.startswith("#"))
-
-
-def _state(path: Path) -> tuple[int, ...]:
-    state = os.stat(path)
-    return state.st_mtime_ns, state.st_size, state.st_ino
 
 
 def _known(number: int, text: str) -> Known:

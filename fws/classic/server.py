@@ -36,7 +36,7 @@ from fws.classic.storage import DefaultStorageObject
 from fws.compiler.compile import generation_of
 from fws.config import Tcp, parse
 from fws.runtime.scheduler import takes_a_line
-from fws.server.certificates import Keeper
+from fws.server.certificates import CertificateStore
 from fws.server.server import Server
 
 __all__ = [
@@ -154,7 +154,7 @@ class Reactor:
         try:
             generation = generation_of(parse(self._toml(), "the classic server"), {})
             settings = generation.config.tls
-            tls = Keeper(settings, Path()) if settings is not None else None
+            tls = CertificateStore(settings, Path()) if settings is not None else None
             server = self._server = Server(generation, Tcp("", self._options.port), log, tls=tls)
             share(server.node.generation.services, self._shared)
             server.start()

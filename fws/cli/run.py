@@ -18,7 +18,7 @@ from fws.compiler.compile import DefaultLogin, load_generation
 from fws.compiler.generation import Generation
 from fws.config import Config, Tcp, Tls, Unix, effective_listen, effective_workers
 from fws.runtime.scheduler import takes_a_line
-from fws.server.certificates import Keeper, TlsError
+from fws.server.certificates import CertificateStore, TlsError
 from fws.server.server import Server, raise_file_limit
 from fws.server.sockets import address_of, bound, given_listener, remove_socket_file
 from fws.server.sockets import listen as open_listener
@@ -87,7 +87,7 @@ def run(
             cores=cores(),
             redis=bool(config.redis.url),
         )
-        tls = keeper_of(config, cert, key)
+        tls = certificates_of(config, cert, key)
     except (ValueError, TlsError) as error:
         click.echo(f"fws: {error}", err=True)
         sys.exit(EXIT_CONFIG)
@@ -162,7 +162,7 @@ def _supervise(generation: Generation, address: Tcp | Unix, count: int, serving:
         remove_socket_file(address)
 
 
-def keeper_of(config: Config, cert: str | None, key: str | None) -> Keeper | None:
+def certificates_of(config: Config, cert: str | None, key: str | None) -> CertificateStore | None:
     """What makes TLS handshakes, None for no TLS. The flags' files, relative to where fws runs, replace the file's.
 
     Raises:
@@ -179,7 +179,7 @@ def keeper_of(config: Config, cert: str | None, key: str | None) -> Keeper | Non
         )
     elif key is not None:
         raise ValueError("--key is the key of a certificate: give that with --cert")
-    return None if tls is None else Keeper(tls, config.folder)
+    return None if tls is None else CertificateStore(tls, config.folder)
 
 
 def _announce(generation: Generation, address: Tcp | Unix, secure: bool, log_format: str) -> None:

@@ -10,8 +10,8 @@ from msgspec import Meta
 from fws import Client, Close, Duration, Filter, Help
 from fws.auth.credential import Denied, unavailable
 from fws.auth.login import deny
+from fws.base.addresses import site
 from fws.base.errors import StorageError
-from fws.filters._addresses import network
 from fws.filters._watch import Watch
 from fws.pipeline.filter import Setting
 
@@ -93,7 +93,7 @@ def _names(client: Client) -> dict[str, str]:
     """The fields of the map that would keep this client out."""
     names = {}
     if client.address:  # those of a UNIX socket have none, and are not one client
-        names = {"address": f"address:{network(client.address)}", "single": f"address:{client.address}"}
+        names = {"address": f"address:{site(client.address)}", "single": f"address:{client.address}"}
     user = (client.identity or {}).get("user")
     if isinstance(user, str | int) and user != "":
         # No storage carries every text of Python's, and one such name must not keep the others from being asked for.

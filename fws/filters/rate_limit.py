@@ -6,12 +6,10 @@ import math
 from typing import Annotated, Any, Literal
 
 from fws import Client, Close, Filter, Help, Rate, Reject
+from fws.base.addresses import site
+from fws.base.buckets import Buckets, TokenBucket
 from fws.base.close_codes import POLICY_VIOLATION
-from fws.filters._addresses import Addresses
 from fws.filters._refusal import Refusing, refuse
-
-# Sums of floating-point seconds are not exact to the last digit.
-SLACK = 1e-9
 
 
 class RateLimit(Filter):
@@ -43,8 +41,8 @@ class RateLimit(Filter):
             self.burst = max(1, math.ceil(self.rate))
         if self.burst < 1:
             raise ValueError("burst: at least 1 event at once, or nothing ever passes")
-        # Of a bucket is kept when it will be full again: all there is to know about it (GCRA, ITU-T I.371).
-        self._addresses = Addresses()
+        self._bucket = TokenBucket(self.rate, self.burst)
+        self._addresses = Buckets(self._bucket, self.clock)
 
     def connect(self, client: Client) -> None:
         wait = self._take(client)
@@ -60,19 +58,16 @@ class RateLimit(Filter):
 
     def _take(self, client: Client) -> float:
         """Take a token; when there is none, the seconds until there will be one."""
-        assert self.burst is not None
-        now = self.clock()
-        by_client = self.by == "client"
-        # Under the filter itself as the key, which no placeholder and no condition can name.
-        state: dict[Any, Any] = client.state
-        full_at = state.get(self, now) if by_client else self._addresses.get(client.address, now)
-        full_at = max(full_at, now) + 1 / self.rate
-        wait = full_at - now - self.burst / self.rate
-        if wait > SLACK:
-            self.services.metrics.count("events_over_rate")
-            return wait
-        if by_client:
-            state[self] = full_at
+        if self.by == "address":
+            wait = self._addresses.take(site(client.address))
         else:
-            self._addresses.put(client.address, full_at, now)
-        return 0.0
+            now = self.clock()
+            # Under the filter itself as the key, which no placeholder and no condition can name.
+            state: dict[Any, Any] = client.state
+            full_at = state.get(self, now)
+            wait = self._bucket.wait(full_at, now)
+            if not wait:
+                state[self] = self._bucket.take(full_at, now)
+        if wait:
+            self.services.metrics.count("events_over_rate")
+        return wait

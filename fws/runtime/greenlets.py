@@ -13,7 +13,7 @@ from greenlet import getcurrent, greenlet
 IDLE = 16
 
 
-class Crew:
+class GreenletPool:
     """Runs jobs, each in a greenlet that no other has meanwhile."""
 
     __slots__ = ("_idle", "_jobs")

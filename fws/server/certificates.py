@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,26 +10,22 @@ from typing import Any
 from gevent import socket, ssl
 
 from fws.base.errors import FwsError
+from fws.base.files import Stamp, stamp
 from fws.config import Tls
 from fws.runtime.scheduler import Scheduler, overdue, queue_up
 
 logger = logging.getLogger("fws")
 
-# Seconds between two looks at the files. New ones are loaded when two looks have seen the same: a certificate and its
-# key are written one after the other.
-LOOK = 1.0
 _VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 # Of TLS 1.2: forward secrecy and authenticated encryption only. Those of 1.3 are all so.
 _CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
-
-_Stamps = tuple[tuple[int, int, int] | None, ...]
 
 
 class TlsError(FwsError):
     """The certificate, its key or the clients' authority cannot be used."""
 
 
-class Keeper:
+class CertificateStore:
     """Keeps the context of new handshakes, and makes another when the files have changed.
 
     Args:
@@ -49,7 +44,10 @@ class Keeper:
         self._context = make_context(settings, folder)
 
     def look(self) -> None:
-        """Called every `LOOK` seconds: load files that have changed and have come to rest."""
+        """Called once a second: load the files if they have changed.
+
+        A certificate and its key are written one after the other. They are loaded when two looks have seen the same.
+        """
         stamps = self._stamps()
         if stamps == self._seen and stamps != self._loaded:
             self.reload()
@@ -65,7 +63,7 @@ class Keeper:
         else:
             logger.info("the certificate and key have been reloaded")
 
-    def shake(self, sock: Any, scheduler: Scheduler) -> Any:
+    def handshake(self, sock: Any, scheduler: Scheduler) -> Any:
         """Do the handshake on an accepted socket. Waits for the peer; the caller limits how long.
 
         Args:
@@ -89,8 +87,8 @@ class Keeper:
             raise
         return inner
 
-    def _stamps(self) -> _Stamps:
-        return tuple(_stamp(path) for path in self._paths)
+    def _stamps(self) -> list[Stamp]:
+        return list(map(stamp, self._paths))
 
 
 def make_context(settings: Tls, folder: Path) -> Any:
@@ -141,15 +139,6 @@ def identity_of(inner: Any) -> dict[str, Any] | None:
 def reason_of(error: OSError) -> str:
     """Why a handshake failed, in OpenSSL's words without their ornaments."""
     return (getattr(error, "reason", None) or error.strerror or type(error).__name__).lower().replace("_", " ")
-
-
-def _stamp(path: Path) -> tuple[int, int, int] | None:
-    """What changes when a file is replaced or written to."""
-    try:
-        status = os.stat(path)
-    except OSError:
-        return None
-    return status.st_mtime_ns, status.st_size, status.st_ino
 
 
 def _refuse_password() -> str:

@@ -31,7 +31,7 @@ from fws.wire.proxy import ProxyError, Source, forwarded, header_end, parse_prox
 from fws.wire.request import Request
 
 if TYPE_CHECKING:
-    from fws.server.certificates import Keeper
+    from fws.server.certificates import CertificateStore
 
 logger = logging.getLogger("fws.http")
 
@@ -64,7 +64,7 @@ class Front(Protocol):
     application: Any
     trusted: Any
     proxy_protocol: bool
-    tls: Keeper | None
+    tls: CertificateStore | None
     draining: bool
     failures: Novelty
 
@@ -159,7 +159,7 @@ class Handler(WebSocketHandler):
                 return False
             if source is not None:
                 self._peer = self._source = source
-        if server.tls is not None and not self._shake(server.tls):
+        if server.tls is not None and not self._tls_handshake(server.tls):
             return False
         self._arrived = True
         return True
@@ -176,10 +176,10 @@ class Handler(WebSocketHandler):
             header += self.socket.recv(len(ahead) if end is None else end - len(header))
         return header
 
-    def _shake(self, tls: Keeper) -> bool:
+    def _tls_handshake(self, tls: CertificateStore) -> bool:
         """Do the TLS handshake. What does not speak TLS is closed, with no more than a debug line."""
         try:
-            self.socket = tls.shake(self.socket, self.server.node.context.scheduler)
+            self.socket = tls.handshake(self.socket, self.server.node.context.scheduler)
         except OSError as error:
             self.server.node.context.metrics.count("tls_failures")
             logger.debug("no TLS with %s: %s", self._address(), reason_of(error))

@@ -11,14 +11,14 @@ from gevent.pywsgi import WSGIServer
 
 from fws.base.errors import Refusal
 from fws.base.novelty import Novelty
-from fws.runtime.greenlets import Crew
+from fws.runtime.greenlets import GreenletPool
 from fws.server.admission import RETRY
 from fws.server.arrival import Arrival
 from fws.server.handler import Handler
 from fws.wire.proxy import normal, parse_networks
 
 if TYPE_CHECKING:
-    from fws.server.certificates import Keeper
+    from fws.server.certificates import CertificateStore
     from fws.server.node import Node
     from fws.workers.scoreboard import Seat
 
@@ -56,7 +56,7 @@ class Listener(WSGIServer):
         node: Node,
         capacity: int,
         seat: Seat | None = None,
-        tls: Keeper | None = None,
+        tls: CertificateStore | None = None,
     ) -> None:
         # With others at the same socket gevent takes one connection in each turn, not a hundred.
         environ = {"wsgi.multiprocess": seat is not None, "wsgi.url_scheme": "http" if tls is None else "https"}
@@ -64,7 +64,7 @@ class Listener(WSGIServer):
             listener,
             application,
             handler_class=Handler,
-            spawn=Crew().spawn,
+            spawn=GreenletPool().spawn,
             log=None,
             error_log=logger,
             environ=environ,

@@ -14,13 +14,14 @@ from gevent.event import Event
 
 from fws.base.close_codes import GOING_AWAY
 from fws.base.errors import StartError
+from fws.base.files import LOOK
 from fws.base.log import FoldingHandler
 from fws.clients.sweeper import Sweeper
 from fws.compiler.generation import Generation
 from fws.config import Tcp, Unix
 from fws.pipeline.traceback import culprit
 from fws.runtime.watchdog import Watchdog
-from fws.server.certificates import LOOK, Keeper
+from fws.server.certificates import CertificateStore
 from fws.server.listener import Listener
 from fws.server.node import Node
 from fws.server.sockets import bound, listen, remove_socket_file
@@ -70,7 +71,7 @@ class Server:
         address: Tcp | Unix,
         log: FoldingHandler | None = None,
         pulse: Pulse | None = None,
-        tls: Keeper | None = None,
+        tls: CertificateStore | None = None,
         given: Any = None,
     ) -> None:
         self.generation = generation
@@ -238,7 +239,7 @@ class Server:
             pulse.seat.beat(listener.connections if serves and listener is not None else None)
             gevent.sleep(BEAT)
 
-    def _look_at_certificates(self, tls: Keeper) -> None:
+    def _look_at_certificates(self, tls: CertificateStore) -> None:
         while True:
             gevent.sleep(LOOK)
             tls.look()

@@ -90,7 +90,7 @@ def test_the_first_token_is_made_before_the_variable_is_set(conf: Path, monkeypa
     "toml",
     [
         '[endpoints."/"]\nmessage = ["echo"]\n[endpoints."/chat/{room}"]\nconnect = ["jwt HS256 ${KEY}"]',
-        '[pipelines]\nconnect = ["guard"]\n[endpoints."/a"]\nmessage = ["echo"]\n[chains]\nguard = ["jwt HS256 ${KEY}"]',
+        '[pipelines]\nconnect = ["chain"]\n[endpoints."/a"]\ndata = []\n[chains]\nchain = ["jwt HS256 ${KEY}"]',
         '[endpoints."/a"]\nconnect = ["jwt HS256 ${KEY}"]\n[endpoints."/b"]\nconnect = ["jwt HS256 ${KEY}"]',
     ],
 )

@@ -5,8 +5,6 @@ from pathlib import Path
 import pytest
 
 from fws.base.errors import ConfigError, Reject
-from fws.filters import _addresses
-from fws.filters._addresses import Addresses
 from tests.support import Harness, build
 
 
@@ -110,32 +108,3 @@ def test_nothing_of_it_can_be_read_as_state(tmp_path: Path) -> None:
 def test_what_lets_nothing_or_everything_pass_is_a_mistake_in_the_file(tmp_path: Path, stage: str) -> None:
     with pytest.raises(ConfigError, match=r"rate|burst"):
         echo(tmp_path, stage)
-
-
-def test_of_ipv6_the_network_counts_and_of_mapped_ipv4_the_address() -> None:
-    addresses = Addresses()
-    addresses.put("2001:db8::1", 20.0, now=10.0)
-    addresses.put("::ffff:192.0.2.1", 30.0, now=10.0)
-    assert addresses.get("2001:db8:0:0:ffff::2", 0.0) == 20.0
-    assert addresses.get("2001:db8:0:1::1", 0.0) == 0.0
-    assert addresses.get("192.0.2.1", 0.0) == 30.0
-    assert addresses.get("192.0.2.2", 0.0) == 0.0
-    assert addresses.get("", 0.0) == 0.0
-
-
-def test_full_buckets_are_forgotten() -> None:
-    addresses = Addresses()
-    for number in range(50):
-        addresses.put(f"192.0.2.{number}", float(number + 1), now=0.0)
-    assert len(addresses) == 50
-    addresses.put("192.0.2.99", 99.0, now=40.0)
-    assert len(addresses) == 11
-    assert addresses.get("192.0.2.45", 0.0) == 46.0
-
-
-def test_addresses_are_bounded_and_the_longest_silent_goes_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_addresses, "MAX_ADDRESSES", 3)
-    addresses = Addresses()
-    for number in (1, 2, 3, 1, 4):
-        addresses.put(f"192.0.2.{number}", 99.0, now=0.0)
-    assert [addresses.get(f"192.0.2.{number}", 0.0) for number in (1, 2, 3, 4)] == [99.0, 0.0, 99.0, 99.0]

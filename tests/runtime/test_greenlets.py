@@ -7,7 +7,7 @@ import weakref
 import gevent
 from greenlet import getcurrent
 
-from fws.runtime.greenlets import IDLE, Crew
+from fws.runtime.greenlets import IDLE, GreenletPool
 
 
 class Job:
@@ -30,19 +30,19 @@ def turn() -> None:
 
 
 def test_a_greenlet_serves_one_job_after_another() -> None:
-    crew, job = Crew(), Job()
+    pool, job = GreenletPool(), Job()
     for _ in range(5):
-        crew.spawn(job)
+        pool.spawn(job)
         turn()
     assert len(job.ran) == 5
     assert len({id(one) for one in job.ran}) == 1
 
 
 def test_jobs_at_once_have_greenlets_of_their_own_of_which_some_are_kept() -> None:
-    crew, job = Crew(), Job(wait=0)
+    pool, job = GreenletPool(), Job(wait=0)
     for _ in range(2):
         for _ in range(3 * IDLE):
-            crew.spawn(job)
+            pool.spawn(job)
         while len(job.ran) % (3 * IDLE):
             turn()
         gevent.sleep(0.01)
@@ -53,7 +53,7 @@ def test_jobs_at_once_have_greenlets_of_their_own_of_which_some_are_kept() -> No
 
 def test_strange_code_leaves_nothing_to_the_next_job() -> None:
     """A time-out that a filter of `connect` forgot would end the handshake of somebody else."""
-    crew = Crew()
+    pool = GreenletPool()
     left: list[gevent.Timeout] = []
 
     def strange() -> bool:
@@ -67,32 +67,32 @@ def test_strange_code_leaves_nothing_to_the_next_job() -> None:
         ended.append("well")
         return True
 
-    crew.spawn(strange)
+    pool.spawn(strange)
     turn()
-    crew.spawn(honest)
+    pool.spawn(honest)
     gevent.sleep(0.1)
     left[0].close()
     assert ended == ["well"]
 
 
 def test_a_job_that_raises_takes_no_other_with_it() -> None:
-    crew, job = Crew(), Job()
+    pool, job = GreenletPool(), Job()
 
     def fails() -> bool:
         raise gevent.GreenletExit
 
-    crew.spawn(fails)
-    crew.spawn(job)
+    pool.spawn(fails)
+    pool.spawn(job)
     turn()
-    crew.spawn(job)
+    pool.spawn(job)
     turn()
     assert len(job.ran) == 2
 
 
 def test_what_a_job_was_given_is_let_go() -> None:
-    crew, job = Crew(), Job()
+    pool, job = GreenletPool(), Job()
     given = Job()
-    crew.spawn(job, given)
+    pool.spawn(job, given)
     turn()
     seen = weakref.ref(given)
     del given

@@ -9,8 +9,7 @@ import pytest
 from fws.base.errors import Refusal
 from fws.base.metrics import Metrics
 from fws.config import Limits
-from fws.server import admission as module
-from fws.server.admission import Admission, Leaky, Lease
+from fws.server.admission import Admission, Lease
 from tests.support import Clock
 
 
@@ -107,12 +106,4 @@ def test_nothing_is_left_when_all_have_gone() -> None:
     for _ in range(500):
         door.enter("192.0.2.1").leave()
         clock.advance(1)
-    assert len(door._coming) <= 2
-
-
-def test_what_is_remembered_of_addresses_has_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MAX_REMEMBERED", 10)
-    bucket = Leaky(1.0, 5.0, Clock())
-    for number in range(100):
-        assert bucket.take(str(number))
-    assert len(bucket) == 10
+    assert len(door._arrivals) <= 2

@@ -1,0 +1,78 @@
+"""Token buckets: how often something may happen, with a burst."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+
+import msgspec
+
+# Keys that are remembered at most. An attacker with more addresses than this cannot be limited by address.
+MAX_KEYS = 100_000
+# Sums of floating-point seconds are not exact to the last digit.
+_SLACK = 1e-9
+
+
+class TokenBucket(msgspec.Struct, frozen=True):
+    """A bucket that holds `burst` tokens and gains `rate` tokens per second.
+
+    The state of a bucket is one number, which the caller keeps: the time at which the bucket will be full again
+    (GCRA, ITU-T I.371). A time in the past stands for a full bucket.
+    """
+
+    rate: float
+    burst: float
+
+    def wait(self, full_at: float, now: float) -> float:
+        """Seconds until the bucket has a token; 0.0 if it has one."""
+        wait = max(full_at, now) + (1 - self.burst) / self.rate - now
+        return wait if wait > _SLACK else 0.0
+
+    def take(self, full_at: float, now: float) -> float:
+        """The bucket's new state after one token was taken."""
+        return max(full_at, now) + 1 / self.rate
+
+
+class Buckets:
+    """A token bucket for each key, such as an address.
+
+    At most `MAX_KEYS` keys are remembered. If there are more, the key that was silent for the longest time is
+    forgotten, and begins again with a full bucket.
+
+    Args:
+        clock: monotonic seconds.
+    """
+
+    __slots__ = ("_bucket", "_clock", "_full_at")
+
+    def __init__(self, bucket: TokenBucket, clock: Callable[[], float]) -> None:
+        self._bucket = bucket
+        self._clock = clock
+        self._full_at: OrderedDict[str, float] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._full_at)
+
+    def take(self, key: str) -> float:
+        """Take a token. Returns 0.0, or without a token the seconds until there will be one."""
+        now = self._clock()
+        full_at = self._full_at.get(key, now)
+        wait = self._bucket.wait(full_at, now)
+        if not wait:
+            self._full_at[key] = self._bucket.take(full_at, now)
+            self._full_at.move_to_end(key)
+            self._forget(now)
+        return wait
+
+    def wait(self, key: str) -> float:
+        """Seconds until there is a token; 0.0 if there is one. Takes none."""
+        now = self._clock()
+        return self._bucket.wait(self._full_at.get(key, now), now)
+
+    def _forget(self, now: float) -> None:
+        """Drop two keys that need not be remembered. Each call adds one, so that no call is an expensive one."""
+        for _ in range(2):
+            full_at = next(iter(self._full_at.values()))
+            if full_at > now and len(self._full_at) <= MAX_KEYS:
+                return
+            self._full_at.popitem(last=False)
