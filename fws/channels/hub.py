@@ -20,7 +20,7 @@ from fws.channels.member import Member
 from fws.pipeline.pipeline import Pipeline
 from fws.pipeline.publication import Publication, check_channel
 from fws.runtime.context import Context
-from fws.runtime.scheduler import BUDGET, pause
+from fws.runtime.scheduler import end_of_turn, pause
 from fws.wire.encoding import payload_of
 
 # A publication made by a `publication` filter makes another, and so on: longer chains than this are loops.
@@ -240,7 +240,7 @@ class Hub:
 
     def _fan_out(self) -> None:
         """From the loop: write what is on its way, channel by channel, for one turn's time."""
-        until = perf_counter() + BUDGET
+        until = end_of_turn()
         try:
             while self.pending:
                 channel = next(iter(self.pending))

@@ -35,7 +35,7 @@ from greenlet import greenlet
 
 from fws.clients.outbox import Outbox
 from fws.clients.transport import MAX_READ
-from fws.runtime.scheduler import BUDGET, overdue, queue_up
+from fws.runtime.scheduler import end_of_turn, overdue, queue_up
 from fws.wire.frames import Decoder
 
 if TYPE_CHECKING:
@@ -293,7 +293,7 @@ class Connection:
     def _serve_in_loop(self, events: list[Any]) -> None:
         outbox = self.outbox
         outbox.cork()
-        until = perf_counter() + BUDGET
+        until = end_of_turn()
         for number, event in enumerate(events, 1):
             self.serve(event)
             if perf_counter() > until and number < len(events):
@@ -353,7 +353,7 @@ class Connection:
 
     def _serve_backlog(self) -> None:
         backlog, outbox = self._backlog, self.outbox
-        until = perf_counter() + BUDGET
+        until = end_of_turn()
         while backlog:
             event = backlog.popleft()
             if type(event) is memoryview:
@@ -367,7 +367,7 @@ class Connection:
             self.serve(event)
             if backlog and perf_counter() > until:
                 queue_up(self._context.scheduler.later)
-                until = perf_counter() + BUDGET
+                until = end_of_turn()
         outbox.uncork()
         self._backlog = None
 

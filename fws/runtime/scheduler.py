@@ -39,6 +39,11 @@ def queue_up(later: Callable[[Callable[[], None]], None]) -> None:
     waiter.get()
 
 
+def end_of_turn() -> float:
+    """When a turn that begins now is over, in seconds of `perf_counter`."""
+    return perf_counter() + BUDGET
+
+
 def overdue() -> bool:
     """Whether this round of the loop has lasted longer than a turn may, whoever used it up."""
     return time() - get_hub().loop.now() > BUDGET  # type: ignore[no-any-return]
@@ -81,7 +86,7 @@ class Scheduler:
         timer.start(run)
 
     def _run(self) -> None:
-        calls, until = self._calls, perf_counter() + BUDGET
+        calls, until = self._calls, end_of_turn()
         try:
             for _ in range(len(calls)):
                 calls.popleft()()
@@ -116,10 +121,10 @@ class Budget:
 
     def start(self) -> None:
         """A turn begins: the greenlet has just been switched to."""
-        self._until = perf_counter() + BUDGET
+        self._until = end_of_turn()
 
     def spend(self) -> None:
         """Called between pieces of work."""
         if perf_counter() > self._until:
             pause()
-            self._until = perf_counter() + BUDGET
+            self._until = end_of_turn()

@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import struct
 from codecs import utf_8_decode
-from collections.abc import Callable
 from io import BytesIO
 from typing import TypeAlias
 
 import msgspec
+
+try:
+    from websockets.speedups import apply_mask as unmask
+except ImportError:  # websockets is installed without its compiled part
+    from websockets.utils import apply_mask as unmask
 
 from fws.base.close_codes import (
     INVALID_DATA,
@@ -51,24 +55,6 @@ _LENGTH64 = struct.Struct("!Q")
 _HEADER16 = struct.Struct("!BBH")
 _HEADER64 = struct.Struct("!BBQ")
 _CODE = struct.Struct("!H")
-
-
-def xor_mask(data: bytes, mask: bytes) -> bytes:
-    """Unmask (or mask, which is the same) without a C routine, as one XOR of two large integers."""
-    length = len(data)
-    key = mask * (length // 4) + mask[: length % 4]
-    return (int.from_bytes(data, "little") ^ int.from_bytes(key, "little")).to_bytes(length, "little")
-
-
-# µs for one payload on Python 3.11, best of five (`bench/codec.py`):
-#                          16 B   64 B   1 KiB   64 KiB   1 MiB
-#   websockets.speedups    0.15   0.20    0.20      2.5      78
-#   xor_mask               0.75   1.1     6.5       152   3,300
-unmask: Callable[[bytes, bytes], bytes]
-try:
-    from websockets.speedups import apply_mask as unmask
-except ImportError:
-    unmask = xor_mask
 
 
 # A Struct takes 70 ns to make, a NamedTuple 325 ns; and a Ping of the one never equals a Pong.
