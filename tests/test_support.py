@@ -9,7 +9,7 @@ from tests.support import build
 
 def test_a_client_that_gives_others_their_turn_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Fault: on a busy machine a message took longer than a turn may, and what followed it seemed lost."""
-    monkeypatch.setattr("fws.clients.connection.BUDGET", -1.0)
+    monkeypatch.setattr("fws.clients.connection.end_of_turn", lambda: 0.0)
     server = build('[pipelines]\nmessage = ["count said", "echo"]', tmp_path)
     client = server.connect()
     server.arrive(client, b"".join(server.peers[client].frame(text) for text in "abc"))

@@ -483,8 +483,8 @@ def test_everybody_gets_what_is_theirs(
     with pytest.MonkeyPatch.context() as patch:
         if cut:
             # Every turn is over as soon as somebody looks at the clock, and after each member somebody does.
-            patch.setattr("fws.channels.hub.BUDGET", -1.0)
-            patch.setattr("fws.clients.connection.BUDGET", -1.0)
+            patch.setattr("fws.channels.hub.end_of_turn", lambda: 0.0)
+            patch.setattr("fws.clients.connection.end_of_turn", lambda: 0.0)
             patch.setattr("fws.channels.channel.CHUNK", 1)
         if by_name:
             patch.setattr("fws.channels.hub.FEW", -10)

@@ -45,7 +45,7 @@ def test_members_come_and_go(harness: Harness) -> None:
 @pytest.fixture
 def short_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each turn of the loop is over as soon as somebody looks at the clock."""
-    monkeypatch.setattr("fws.channels.hub.BUDGET", -1.0)
+    monkeypatch.setattr("fws.channels.hub.end_of_turn", lambda: 0.0)
 
 
 def written(harness: Harness, clients: list[Client]) -> int:
