@@ -88,6 +88,7 @@ dist: $(VENV)/test.stamp  ## build the source distribution and the wheel in dist
 docs: $(VENV)/run.stamp  ## generate the reference pages from the code
 	$(BIN)/fws filters --format markdown --built-in > docs/filters.md
 	$(BIN)/fws filters --settings > docs/settings.md
+	$(BIN)/fws filters --counters > docs/counters.md
 
 .PHONY: bench
 bench: $(VENV)/test.stamp  ## compare fws with other servers (12 minutes) and renew docs/performance.md

@@ -116,5 +116,4 @@ def deny(owner: Filter, denied: Denied) -> NoReturn:
 
 def count_refused(owner: Filter, denied: Denied) -> None:
     """Count one login that was refused, and why."""
-    owner.services.metrics.count("logins_refused")
-    owner.services.metrics.count(f"logins_refused_{denied.cause}")
+    owner.services.metrics.count("logins_refused", label=denied.cause)

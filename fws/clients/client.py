@@ -292,8 +292,7 @@ class Client(Lifetime):
 
     def _answer_is_late(self) -> None:
         if not self.closing:
-            self._context.metrics.count("logins_refused")
-            self._context.metrics.count("logins_refused_late")
+            self._context.metrics.count("logins_refused", label="late")
             self.refuse(Reject(401, "No token in time."))
 
     def open(self, transport: Transport, head: bytes, agreement: Agreement | None, data: bytes) -> None:

@@ -81,8 +81,7 @@ class Lifetime(Connection):
 
     def _violated(self, event: Violation) -> None:
         """Fail the connection (RFC 6455 7.1.7): say why, and do not wait for the peer's Close."""
-        self._context.metrics.count("protocol_errors")
-        self._context.metrics.count(f"protocol_errors_{event.code}")
+        self._context.metrics.count("protocol_errors", label=event.code)
         if not self.closing:
             self._settle()
             self._begin_close(event.code, event.reason)

@@ -38,7 +38,7 @@ class Refusals:
             address: the client's; empty at a UNIX socket.
             request: what was refused, such as `GET /chat HTTP/1.1`; empty if that is not known.
         """
-        self._metrics.count(f"refused_{refusal.status}")
+        self._metrics.count("refused", label=refusal.status)
         reason = refusal.advice or refusal.reason
         level = logging.WARNING if refusal.advice else logging.INFO
         if not self._novelty.is_new(f"{refusal.status} {reason}"):

@@ -1,4 +1,4 @@
-"""Counters, and what the log tells of them."""
+"""Counters, and the summary of them in the log."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from fws.base.metrics import Metrics
 def test_news_is_what_has_been_counted_since_the_most_first_and_without_traffic() -> None:
     metrics = Metrics()
     assert metrics.news() == ""
-    metrics.count("refused_403")
+    metrics.count("refused", label=403)
     metrics.count("failed_logins", 3)
     metrics.count("publications", 1000)
     assert metrics.news() == "failed_logins 3, refused_403 1"
-    metrics.count("refused_403", 2)
+    metrics.count("refused", 2, label=403)
     assert metrics.news() == "refused_403 2"
     assert metrics.news() == ""
     assert metrics["refused_403"] == 3

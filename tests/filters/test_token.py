@@ -66,7 +66,7 @@ def test_a_wrong_token_is_refused_and_counted(server: Harness, headers: dict[str
         server.connect("/tea", headers=headers)
     assert refused.value.status == 401
     assert ("WWW-Authenticate", "Bearer") in refused.value.headers
-    assert server.counted("logins_refused") == {"": 1, f"_{cause}": 1}
+    assert server.counted("logins_refused_") == {cause: 1}
     assert server.faults == 0
     assert server.hub.members("tea") == []
 
@@ -141,7 +141,7 @@ def test_another_first_message_ends_the_connection(server: Harness, message: str
     server.leave(client)
     assert server.hub.members("tea") == []
     assert server.sent(left) == [], "who was never in does not leave either"
-    assert server.counted("logins_refused")[""] == 1
+    assert sum(server.counted("logins_refused_").values()) == 1
     assert server.faults == 0
 
 

@@ -1,0 +1,105 @@
+"""The catalogue of counters: every counter of fws is declared here once, and docs/counters.md is made from it."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+
+class Counter(msgspec.Struct, frozen=True):
+    """One counter.
+
+    Attributes:
+        name: a plural noun or a participle, in snake case.
+        help: what it counts, as a part of a sentence.
+        label: what distinguishes counts of the same name, such as `status`. The log shows `refused_403`.
+        traffic: whether it counts normal traffic, which the log's summary leaves out.
+    """
+
+    name: str
+    help: str
+    label: str = ""
+    traffic: bool = False
+
+    @property
+    def shown(self) -> str:
+        """The name as the log shows it, with the label in capitals: `refused_STATUS`."""
+        return f"{self.name}_{self.label.upper()}" if self.label else self.name
+
+
+CATALOGUE: Final[dict[str, tuple[Counter, ...]]] = {
+    "Connections": (
+        Counter(
+            "refused", "clients refused, by HTTP status; after the 101 by the status that 4000 was added to", "status"
+        ),
+        Counter("clients_over_limit", "connections above `[limits] clients`"),
+        Counter("address_clients_over_limit", "connections above `[limits] clients_per_address`"),
+        Counter("address_connections_over_rate", "connections above `[limits] connections_per_address`"),
+        Counter("user_clients_over_limit", "connections above `[limits] clients_per_user`"),
+        Counter("origins_refused", "requests from pages of other sites; they also count as `refused_403`"),
+        Counter("handshake_timeouts", "connections without a complete request within `handshake_timeout`"),
+        Counter("tls_failures", "connections that did not begin with a TLS handshake"),
+        Counter("proxy_errors", "connections that did not begin with a PROXY header"),
+        Counter("accept_failures", "connections that could not be accepted because no file descriptor was free"),
+        Counter("responses_cut", "plain HTTP responses that the peer did not read to the end"),
+    ),
+    "Clients": (
+        Counter(
+            "protocol_errors",
+            "connections failed, by close code: 1002 invalid frame, 1007 invalid text or compressed data, "
+            "1008 too many fragments, 1009 too large",
+            "code",
+        ),
+        Counter("slow_consumers", "clients closed because more than `max_outbox` bytes waited for them"),
+        Counter("throttles", "times that reading from a client was slowed down to `[limits] messages` or `bytes`"),
+        Counter("ping_timeouts", "clients that did not answer a ping within `ping_timeout`"),
+        Counter("idle_timeouts", "clients that sent no message for `idle_timeout`"),
+    ),
+    "Authentication": (
+        Counter("failed_logins", "refusals with 401, as the limit `failed_logins` counts them"),
+        Counter("failed_logins_over_rate", "connections refused because of too many failed logins from the address"),
+        Counter("logins_refused", "tokens refused, by [cause](authentication.md#counters)", "cause"),
+        Counter("logins_expired", "connections ended because a JWT expired"),
+        Counter("logins_revoked", "connections ended because access was revoked"),
+        Counter("requirements_unmet", "clients and messages that did not meet the condition of the filter `require`"),
+        Counter("channels_refused", "joins and publications that an option `allow` did not permit"),
+        Counter("bans", "clients refused or closed by the filter `ban`"),
+    ),
+    "Pipelines": (
+        Counter("filter_faults", "exceptions raised by filters"),
+        Counter("storage_faults", "failed calls of the storage"),
+        Counter("events_over_rate", "events refused by the filter `rate_limit`"),
+        Counter("messages_over_size", "messages refused by the filter `max_message`"),
+        Counter("json_refused", "messages refused by the filter `json`"),
+        Counter("lists_over_size", "lists refused by the filter `split`"),
+        Counter("parts_over_limit", "messages that were split into more than 1,000"),
+        Counter(
+            "messages_unfilled",
+            "messages without the field that a placeholder such as `{message.room}` names, or not as a short text",
+        ),
+        Counter("offloads_refused", "computations that found all threads busy"),
+        Counter("offloads_late", "computations that took longer than `offload_timeout`"),
+        Counter("blocks", "times that a filter held the event loop for longer than `max_block`"),
+        Counter("queue_drops", "messages that a full queue of `fws.classic` did not accept"),
+    ),
+    "Publications": (
+        Counter("publications", "messages published to channels", traffic=True),
+        Counter("publications_dropped", "publications dropped because 16 MiB were already waiting"),
+        Counter("redis_published", "publications that Redis has acknowledged", traffic=True),
+        Counter("redis_received", "messages received from Redis, this node's own included", traffic=True),
+        Counter("redis_outages", "times that Redis became unreachable"),
+        Counter(
+            "redis_gaps",
+            "interruptions of the subscription; publications from other nodes in that time are missing here",
+        ),
+        Counter("redis_dropped", "publications dropped because the buffer was full, or unsent when the process ended"),
+        Counter("redis_unconfirmed", "publications sent but not acknowledged; they may or may not have arrived"),
+        Counter("redis_refused", "publications to channels that the Redis user may not publish to"),
+        Counter("redis_oversized", "messages larger than `[redis] max_message`, in either direction"),
+        Counter("redis_malformed", "malformed envelopes and invalid channel names"),
+        Counter("redis_faults", "received messages that could not be delivered because of an error in this process"),
+    ),
+}
+
+TRAFFIC: Final = frozenset(counter.name for group in CATALOGUE.values() for counter in group if counter.traffic)
