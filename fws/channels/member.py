@@ -47,7 +47,7 @@ class Member(Protocol):
     def kill(self) -> None:
         """End TCP now."""
 
-    def tend(self, now: float, tick: float) -> None:
+    def keep_alive(self, now: float, tick: float) -> None:
         """Notice what is due: a ping, a time limit."""
 
     def deliver(self, publication: Publication, weight: int) -> None:

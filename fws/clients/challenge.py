@@ -1,4 +1,4 @@
-"""The challenge: a client that a `connect` filter asks something, and whose first message decides (`fws.Ask`)."""
+"""A challenge: a `connect` filter returned `Ask`, and the client's first message decides whether it is admitted."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ Divert = Callable[[Any, Any], bool]
 
 
 class Challenge:
-    """What is kept of a client between the question and the answer.
+    """What the server keeps between the question and the client's answer.
 
     Args:
         ask: the question.
-        next_filter: the number of the filter of `connect` to go on with after a good answer.
-        channels: what the client had joined. Its memberships rest until it is admitted.
-        diverts: what looks at the client's messages once it is admitted.
-        timer: ends the wait.
+        next_filter: the number of the `connect` filter that runs next after a good answer.
+        channels: the channels that the client had joined. It becomes a member again when it is admitted.
+        diverts: the functions that look at the client's messages once it is admitted.
+        timer: refuses the client if no answer arrives in time.
     """
 
     __slots__ = ("ask", "channels", "diverts", "next_filter", "timer")

@@ -1,4 +1,4 @@
-"""A client: the server's side of one accepted connection, from its `connect` pipeline to its `disconnect`."""
+"""A client: the server's side of one connection, from its `connect` pipeline to its `disconnect` pipeline."""
 
 from __future__ import annotations
 
@@ -34,24 +34,14 @@ Claim = Callable[[str], None]
 
 
 class _Handed(msgspec.Struct, frozen=True):
-    """A publication that waits for the client's greenlet, and the bytes it takes meanwhile."""
+    """A publication that waits for the client's greenlet, and the bytes that it takes meanwhile."""
 
     publication: Publication
     weight: int
 
 
 class Client(Lifetime):
-    """What filters get as `client`.
-
-    Attributes:
-        id: unique among all nodes.
-        request: path, params, headers, query, cookies and address of the upgrade request.
-        identity: who authentication says the client is, a mapping; None when nobody said.
-        credential: what identifies the token that it came with, and is no secret; empty for none.
-        state: what filters keep about this client.
-        channels: names of the channels it has joined.
-        close_code, close_reason: how the connection ended; 1006 when TCP ended without a Close frame.
-    """
+    """What filters get as `client`. `fws.pipeline.interfaces` describes the attributes that filters use."""
 
     __slots__ = (
         "_admitted",
@@ -90,13 +80,13 @@ class Client(Lifetime):
         self.templated: dict[Any, Any] = {}
         # Bytes of publications that wait for the client's own greenlet.
         self._handed = 0
-        # Messages that the one being handled has become so far.
+        # How many messages a filter has made of the present one so far.
         self._parts = 0
         self.format: Format = EACH if endpoint.deliver else PLAIN
         self._endpoint = endpoint
         self._message = endpoint.message
         self._challenge: Challenge | None = None
-        # They look at each message before the pipeline does.
+        # These functions see each message before the pipeline.
         self._diverts: tuple[Callable[[Client, Any], bool], ...] = ()
         self._when_renewed: tuple[Callable[[Client], object], ...] = ()
         # Whether `connect` has passed, and `disconnect` has not run.
@@ -120,25 +110,28 @@ class Client(Lifetime):
 
     @property
     def params(self) -> Any:
-        """What the endpoint's path captured."""
+        """The parameters of the endpoint's path."""
         return self.request.params
 
     def time(self) -> str:
-        """Now, as RFC 3339 in UTC with milliseconds: what the placeholder `{time}` gives."""
+        """The present time as RFC 3339 in UTC with milliseconds, as the placeholder `{time}` gives it."""
         now = datetime.fromtimestamp(self._context.wall(), UTC)
         return now.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
-    # What filters do with a client.
+    # For filters.
 
     def send(self, message: Any) -> bool:
-        """Send one message: text for `str`, binary for `bytes`, JSON text for anything else. Never waits.
+        """Send one message: text for `str`, binary for `bytes`, JSON text for anything else. Never blocks.
 
-        At most once, in the order of the calls, after what was published to the client's channels before (where its
-        `deliver` pipeline may wait, what is still in that pipeline comes later). False when the client is already on
-        its way out.
+        The message is delivered at most once. Messages arrive in the order of the calls, and after what was published
+        to the client's channels before. (If its `deliver` pipeline may block, what is still in that pipeline arrives
+        later.)
+
+        Returns:
+            False if the connection is already ending, or the client is a slow consumer.
 
         Raises:
-            TypeError: a value that JSON cannot carry.
+            TypeError: the value cannot be written as JSON.
         """
         if self._hub.pending:
             self._hub.settle(self)
@@ -147,61 +140,65 @@ class Client(Lifetime):
     def refuse(self, refusal: Refusal) -> None:
         """End the connection as `Reject` does in `connect`: after the 101, 4000 plus the status is the close code.
 
-        The refusal is counted and its reason is logged. Never waits.
+        The refusal is counted and its reason is logged. Never blocks.
         """
         if not self.closing:
             self._context.refusals.record(refusal, self.address, f"connected to {self.path}")
             self.close(REFUSED + refusal.status, refusal.reason)
 
     def join(self, channel: str) -> None:
-        """Become a member of a channel, until `leave` or the end. Raises ValueError for an impossible name."""
+        """Become a member of a channel, until `leave` or the end of the connection.
+
+        Raises:
+            ValueError: the name of the channel is invalid.
+        """
         self._hub.join(self, channel)
 
     def leave(self, channel: str) -> None:
-        """Stop being a member of a channel; no harm if it was none."""
+        """Stop being a member of a channel. Does nothing if the client is not a member."""
         self._hub.leave(self, channel)
 
     def defer(self, function: Callable[[], object]) -> None:
-        """Call `function` when the client is gone, the last registered first, before the `disconnect` pipeline.
+        """Call `function` when the client is gone, before the `disconnect` pipeline. The last registered comes first.
 
-        For a client that is gone already it is called at once.
+        If the client is gone already, `function` is called at once.
         """
         self._deferred.append(function)
         if self._life is State.CLOSED:
             self._call_deferred()
 
     def divert(self, function: Callable[[Client, Any], bool]) -> None:
-        """Show each message to `function` before the `message` pipeline; what it returns True for goes no further.
+        """Show each message to `function` before the `message` pipeline. If it returns True, the message ends there.
 
-        Of several the first looks first. It must not wait.
+        Several functions are called in the order of registration. They must not block.
         """
         self._diverts += (function,)
 
     def undivert(self, function: Callable[[Client, Any], bool]) -> None:
-        """Show it no more messages; no harm if it was shown none."""
+        """Undo `divert`. Does nothing without it."""
         self._diverts = tuple(one for one in self._diverts if one != function)
 
     def when_renewed(self, function: Callable[[Client], object]) -> None:
-        """Call `function` whenever the client's identity is another one. It must not wait.
+        """Call `function` whenever the client gets a new identity. It must not block.
 
-        A `Reject` raised there ends the connection, with 4000 and the status as its close code.
+        If it raises `Reject`, the connection ends with 4000 plus the status as its close code.
         """
         self._when_renewed += (function,)
 
     def renewed(self) -> None:
-        """Called by the filter that gave the client another identity.
+        """Called by a filter that has given the client a new identity.
 
         Raises:
-            Reject: under this one it may not stay.
+            Reject: the client may not stay connected with this identity.
         """
         for function in self._when_renewed:
             check_nothing(function, function(self))
 
     def take_part(self) -> None:
-        """Called by the pipeline for each message that the one being handled becomes.
+        """Called by the pipeline for each message that a filter makes of the present one.
 
         Raises:
-            Close: 1009, for more than `MAX_PARTS`.
+            Close: 1009, there are more than `MAX_PARTS`.
         """
         self._parts += 1
         if self._parts > MAX_PARTS:
@@ -211,29 +208,29 @@ class Client(Lifetime):
     def _settle(self) -> None:
         self._hub.settle(self)
 
-    # The connection, driven by the handler and the loop.
+    # For the handler and the event loop.
 
     def connect(self, claim: Claim | None = None) -> None:
-        """Run the `connect` pipeline. What it sends is held until `open`.
+        """Run the `connect` pipeline. What it sends is kept back until `open`.
 
-        Where a filter asks the client something, the rest of the pipeline runs when the first message has arrived.
+        If a filter returns `Ask`, the rest of the pipeline runs when the first message has arrived.
 
         Args:
-            claim: counts the connection as a user's, and raises Refusal when the user has too many.
+            claim: counts the connection as a user's, and raises Refusal if the user has too many.
 
         Raises:
-            Refusal: a filter refused the client, one failed, or the user has too many connections. Access fails
-                closed, and the client has left no trace.
+            Refusal: a filter refused the client or failed, or the user has too many connections. Access fails closed:
+                the client is in no channel, and what filters deferred has been called.
         """
         self._hub.expect(self)
         try:
-            self._go_on_connecting(self._endpoint.connect.happen(self), claim)
+            self._continue_connecting(self._endpoint.connect.happen(self), claim)
         except BaseException as error:
             self._undo()
             raise self._refusal(error) from None
 
-    def _go_on_connecting(self, asked: tuple[Ask, int] | None, claim: Claim | None) -> None:
-        """The `connect` pipeline has passed, or a filter in it asks a question."""
+    def _continue_connecting(self, asked: tuple[Ask, int] | None, claim: Claim | None) -> None:
+        """The `connect` pipeline has passed, or one of its filters returned `Ask`."""
         if asked is None:
             if claim is not None:
                 claim(str((self.identity or {}).get("user") or ""))
@@ -248,7 +245,7 @@ class Client(Lifetime):
         for channel in channels:
             self.leave(channel)
         self.outbox.release()
-        # The rest of the pipeline, and the filter that is answered, run where messages are served.
+        # The rest of the pipeline and the filter's `answer` run where messages are served.
         self._waits = self._waits or self._endpoint.connect.waits
         timer = self._context.timers.at(self._context.clock() + ask.timeout, self._answer_is_late)
         self._challenge = Challenge(ask, next_filter, channels, self._diverts, timer)
@@ -257,21 +254,21 @@ class Client(Lifetime):
             self._become(State.CHALLENGED)
 
     def _answer(self, message: Any) -> bool:
-        """The first message of a client that was asked something: it is admitted, or its connection ends."""
+        """The first message of a challenged client: the client is admitted, or the connection ends."""
         challenge, self._challenge = self._challenge, None
         assert challenge is not None
         self._diverts = challenge.diverts
         try:
             check_nothing(challenge.ask.answer, challenge.ask.answer(self, message))
             if self.closing:
-                return True  # it took too long, or the server is shutting down
+                return True  # the answer came too late, or the server is shutting down
             challenge.timer.cancel()
-            # It is a member from here on, but a filter that follows may still refuse it.
+            # The client is a member from here on, but a later filter may still refuse it.
             self.outbox.hold()
             for channel in challenge.channels:
                 self.join(channel)
             claim = self._transport.claim if self._transport is not None else None
-            self._go_on_connecting(self._endpoint.connect.happen(self, challenge.next_filter), claim)
+            self._continue_connecting(self._endpoint.connect.happen(self, challenge.next_filter), claim)
         except BaseException as error:
             challenge.timer.cancel()
             if isinstance(error, Close):
@@ -284,7 +281,7 @@ class Client(Lifetime):
         return True
 
     def _refusal(self, error: BaseException) -> BaseException:
-        """How `connect` ended that did not pass: a Refusal, or what ends the greenlet. Failed logins are counted."""
+        """Why `connect` did not pass: a Refusal, or the exception that ends the greenlet. Counts failed logins."""
         refusal = self._context.faults.refusal(error, self)
         if isinstance(refusal, Refusal) and refusal.status == 401:
             self._host.admission.login_failed(self.address)
@@ -296,7 +293,12 @@ class Client(Lifetime):
             self.refuse(Reject(401, "No token in time."))
 
     def open(self, transport: Transport, head: bytes, agreement: Agreement | None, data: bytes) -> None:
-        """Write `head`, the 101, and what was held; read frames, first those in `data`, which came with the request."""
+        """Send the 101 in `head` and what was kept back. Then read frames, beginning with `data`.
+
+        Args:
+            agreement: the compression that was agreed on; None without any.
+            data: bytes that arrived together with the request.
+        """
         limits = self._host.limits
         inflater = None
         if agreement is not None:
@@ -306,22 +308,22 @@ class Client(Lifetime):
             inflater = Inflater(agreement)
         largest = self._endpoint.bounds.max_message
         decoder = Decoder(largest, inflater=inflater, max_fragments=limits.max_fragments)
-        self._keep_alive()
+        self._start_pings()
         self.outbox.open(transport, head, plain=self.format is PLAIN)
         self.begin(transport, decoder, read_of(largest, inflater is not None), data)
 
     @property
     def is_in(self) -> bool:
-        """Whether its `connect` has passed, and nothing is asked of it any more."""
+        """Whether the `connect` pipeline has passed and the client has answered every challenge."""
         return self._admitted
 
     @property
     def is_open(self) -> bool:
-        """Whether the 101 is out and TCP not yet ended."""
+        """Whether the 101 has been sent."""
         return self._transport is not None
 
     def filter_data(self, data: bytes) -> bytes:
-        """Run the `data` pipeline. After a Close nothing of it is served, so it does not run."""
+        """Run the `data` pipeline. It does not run after a Close, because nothing is served then."""
         if self.closing:
             return data
         try:
@@ -340,7 +342,7 @@ class Client(Lifetime):
         """Serve one event: a message, a control frame, a violation, or a publication for the `deliver` pipeline."""
         kind = type(event)
         if kind is str or kind is bytes:
-            # After our Close what the peer still says is read and ignored (RFC 6455 1.4).
+            # After our Close, messages of the peer are read and ignored (RFC 6455 1.4).
             if not self.closing:
                 self._said = True
                 self._parts = 0
@@ -363,14 +365,14 @@ class Client(Lifetime):
             self._deliver(event.publication)
 
     def _raised(self, event: str, error: BaseException) -> None:
-        """A filter raised: the event ends, and the client stays unless the filter wants it to leave."""
+        """A filter raised: the event ends. The client stays connected unless the filter raised `Close`."""
         self._context.faults.settle(event, error, self, stops=self._waits)
 
     def deliver(self, publication: Publication, weight: int) -> None:
-        """Run the `deliver` pipeline for a publication and send what is left. Called by the channel. Never waits.
+        """Run the `deliver` pipeline for a publication and send the result. Called by the channel. Never blocks.
 
-        A pipeline that may wait runs in the client's own greenlet, so that nobody else waits for it; what is then
-        on its way counts as if it were in the outbox.
+        A pipeline that may block runs in the client's own greenlet, so that nobody else waits for it. Publications that
+        wait for the greenlet count like bytes in the outbox.
 
         Args:
             weight: bytes that the publication takes while it waits.
@@ -383,12 +385,12 @@ class Client(Lifetime):
             self.overflow()
         else:
             self._handed += weight
-            self.hand(_Handed(publication, weight))
+            self.enqueue(_Handed(publication, weight))
 
     def _deliver(self, publication: Publication) -> None:
         if self.closing:
             return
-        # What its filters publish is known to come from this publication.
+        # Publications of these filters are then known to be caused by this one.
         lineage = self._hub.lineage
         outer = lineage.enter("deliver", publication)
         try:
@@ -396,24 +398,27 @@ class Client(Lifetime):
             if isinstance(flowed, Publication):
                 self.outbox.write(frame_of(flowed.message, self.deflate_bits))
         except BaseException as error:
-            # What ends a greenlet does so here too: a `deliver` hook may have set a time-out.
+            # Exceptions that end a greenlet do so here too: a `deliver` hook may have set a time-out.
             self._context.faults.settle("deliver", error, self)
         finally:
             lineage.leave(outer)
 
     @property
     def disconnect_waits(self) -> bool:
-        """Whether the `disconnect` pipeline may wait, or what filters deferred: of that nobody knows."""
+        """Whether the `disconnect` pipeline may block. Functions that filters deferred may always block."""
         return self._endpoint.disconnect.waits or bool(self._deferred)
 
     def disconnect(self) -> None:
-        """The end, exactly once for each client whose `connect` passed: channels, deferred calls, `disconnect`."""
+        """End the client: leave channels, call what was deferred, and run the `disconnect` pipeline.
+
+        The pipeline runs exactly once for each client whose `connect` pipeline has passed.
+        """
         if not self.closing:
             self._become(State.CLOSING)
         self.outbox.discard()
-        self.let_go()
+        self.release()
         if not self._admitted:
-            # It was asked for a token, and never admitted.
+            # The client was challenged and never admitted.
             if self._challenge is not None:
                 self._challenge.timer.cancel()
                 self._challenge = None
@@ -430,7 +435,7 @@ class Client(Lifetime):
             self._hub.leaving -= 1
 
     def _undo(self) -> None:
-        """Remove the client from the hub and its channels, and make the calls that filters deferred."""
+        """Remove the client from the hub and its channels, and call what filters deferred."""
         if self._life is State.CLOSED:
             return
         self._become(State.CLOSED)
@@ -442,7 +447,7 @@ class Client(Lifetime):
         while self._deferred:
             try:
                 self._deferred.pop()()
-            except BaseException as error:  # one filter's fault must not keep the others' from being undone
+            except BaseException as error:  # the functions of other filters must be called nevertheless
                 self._fault("defer", error)
 
     def _fault(self, event: str, error: BaseException) -> None:

@@ -6,18 +6,18 @@ served, the *backlog*, nothing is read: the kernel's buffers fill, and TCP makes
 
 Who calls what:
 
-    the loop: the socket is readable   _readable -> _take -> serve, or the backlog
-    the loop: others had their turn    _go_on (serves in the loop)   or _wake (switches to the greenlet)
-    the greenlet                       _live -> _serve_backlog, then parks until _wake
-    the scheduler: a timer, or room    _go_on_reading (throttled)   or _resume (publications were delivered)
+    the loop: the socket is readable   _readable -> _received -> serve, or the backlog
+    the loop: others had their turn    _continue (serves in the loop)   or _wake (switches to the greenlet)
+    the greenlet                       _run -> _serve_backlog, then parks until _wake
+    the scheduler                      _end_throttling (a timer)   or _resume (publications were delivered)
 
 Why nothing is read at the moment; each reason ends by itself, and `_resume` reads again when none is left:
 
-    reason       set by     until
-    _backlog     _take      all of it has been served: this takes a turn of the loop, or longer in the greenlet
-    _paused      _pause     the backlog has been served, and publications on their way are below the limit
-    _throttled   _meter     the client is within `[limits] bytes` and `messages` again
-    _ended       _readable  never: the stream is at its end
+    reason       set by        until
+    _backlog     _received     all of it has been served: this takes a turn of the loop, or longer in the greenlet
+    _paused      _pause        the backlog has been served, and publications on their way are below the limit
+    _throttled   _limit_rate   the client is within `[limits] bytes` and `messages` again
+    _ended       _readable     never: the stream is at its end
 
 `_parked` says that the greenlet exists and waits for `_wake`.
 """
@@ -44,30 +44,30 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("fws")
 
-# Bytes that one read takes at most, unless a larger frame has begun: tiny frames of this size take 6 ms to decode.
+# The most bytes of one read, unless a larger frame has begun. If these are tiny frames, they take 6 ms to decode.
 READ = 16 * 1024
-# The least and the most compressed bytes that one read takes.
+# The limits between which one read of compressed data is.
 READ_DEFLATED = 512, 4 * 1024
-# How much may become of it: deflate's best ratio is 1,032 to 1.
+# Decompressed data can be larger by this factor. The best ratio of deflate is 1,032 to 1.
 RATIO = 1024
 # Reads of at most this size are served at once, bypassing the queue for turns.
 SMALL_READ = 256
 
 
 def read_of(max_message: int, compressed: bool) -> int:
-    """Bytes that one read takes at most: of compressed data as much as can become the largest message."""
+    """The most bytes of one read. Compressed data is limited to what can become the largest message."""
     least, most = READ_DEFLATED
     return READ if not compressed else max(least, min(most, max_message // RATIO))
 
 
 class Connection:
-    """Reads one client's socket and serves what arrives, in order, for a bounded time in each turn of the loop.
+    """Reads one client's socket and serves what arrives in order, for a bounded time in each turn of the loop.
 
-    A subclass says what serving is: `serve`, `filter_data` and `disconnect`.
+    A subclass defines `serve`, `filter_data` and `disconnect`.
 
     Args:
         filters_data: whether bytes go through `filter_data` before they are decoded.
-        waits: whether serving may wait, so that it needs a greenlet.
+        waits: whether serving may block, which requires a greenlet.
     """
 
     __slots__ = (
@@ -109,19 +109,19 @@ class Connection:
         self._decoder: Decoder | None = None
         self._transport: Transport | None = None
         self._read = READ
-        # What has been decoded and not been served, while serving takes longer than a turn; bytes not decoded yet are
-        # at its front, as a memoryview.
+        # Events that have not been served yet, if serving takes longer than a turn. A memoryview at the front holds
+        # bytes that have not been decoded yet.
         self._backlog: deque[Any] | None = None
         self._greenlet: greenlet | None = None
         self._parked = False
         self._paused = False
         self._ended = False
         self._heard = False
-        # Of the transport, when `made_progress` last asked.
+        # The transport's `arrived` at the last call of `made_progress`.
         self._arrived = 0
-        # Whether serving it, in the loop, has ever published anything.
+        # Whether this client has ever caused a publication while it was served in the loop.
         self._publishes = False
-        # What may be read before the clock is asked whether it is too fast.
+        # What may be read before `_limit_rate` looks at the clock. A token bucket would do that for each read.
         self._bytes_left = self._messages_left = 0.0
         self._metered = 0.0
         self._throttled = False
@@ -130,34 +130,34 @@ class Connection:
     # For subclasses.
 
     def serve(self, event: Any) -> None:
-        """One event of the decoder, or what `hand` was given."""
+        """Serve one event of the decoder, or what `enqueue` was given."""
         raise NotImplementedError
 
     def filter_data(self, data: bytes) -> bytes:
-        """Bytes as they arrived; what is to be decoded."""
+        """Return the bytes to decode for the bytes that arrived."""
         raise NotImplementedError
 
     def disconnect(self) -> None:
-        """The end: called once, in a greenlet if `disconnect_waits`."""
+        """Called once at the end, in a greenlet if `disconnect_waits`."""
         raise NotImplementedError
 
     @property
     def disconnect_waits(self) -> bool:
-        """Whether `disconnect` may wait."""
+        """Whether `disconnect` may block."""
         raise NotImplementedError
 
     # Reading.
 
     @property
     def busy(self) -> bool:
-        """Whether events wait to be served: nothing is read then, so an unanswered ping says nothing."""
+        """Whether events wait to be served. Nothing is read then, so an unanswered ping proves nothing."""
         return self._backlog is not None or self._paused
 
     def begin(self, transport: Transport, decoder: Decoder, read: int, data: bytes) -> None:
-        """Start reading, `data` first, which came right behind the handshake.
+        """Start reading. `data` arrived together with the handshake and is served first.
 
         Args:
-            read: as `read_of` gives it.
+            read: the result of `read_of`.
         """
         self._transport = transport
         self._decoder = decoder
@@ -165,21 +165,21 @@ class Connection:
         limits = self._host.limits
         self._bytes_left, self._messages_left = float(limits.bytes), max(limits.messages, 1.0)
         self._metered = self._context.clock()
-        self._context.scheduler.soon(self._begin, data)
+        self._context.scheduler.soon(self._begin, transport, data)
 
-    def _begin(self, data: bytes) -> None:
-        assert self._transport is not None
-        self._transport.start_reading(self._readable)
+    def _begin(self, transport: Transport, data: bytes) -> None:
+        transport.start_reading(self._readable)
         if data:
-            self._guard(self._take, data)
+            self._guard(self._received, data)
 
     def _readable(self) -> None:
-        """In the loop: there are bytes, or the end."""
+        """In the loop: bytes have arrived, or the stream has ended."""
         transport, decoder = self._transport, self._decoder
         assert transport is not None
-        # Where too much is on its way to members, those wait who add to it. What is served in a greenlet waits there.
+        # Backpressure: while too much is on its way to members, clients that publish are not read. Clients that are
+        # served in a greenlet wait there.
         if self._backlog is not None or (self._publishes and self._hub.crowded):
-            self._pause()
+            self._pause(transport)
             return
         left = decoder.left if decoder is not None else 0
         if left:
@@ -191,45 +191,44 @@ class Connection:
         if data:
             self._bytes_left -= len(data)
             if len(data) > SMALL_READ and (self._context.scheduler.crowded or overdue()):
-                # Many who send much have a round of the loop together, and each of them may take milliseconds.
+                # Clients that send much share one turn per round of the loop. Each of them may take milliseconds.
                 self._backlog = deque((memoryview(data),))
-                self._context.scheduler.later(self._wake if self._waits else self._go_on)
+                self._context.scheduler.later(self._wake if self._waits else self._continue)
             else:
-                # As `_guard` does, whose call would cost an echo 2 %.
+                # The same as `_guard`. Calling it would cost an echo 2 %.
                 hub = self._hub
                 weight = hub.weight
                 try:
-                    self._take(data)
+                    self._received(data)
                 except BaseException as error:
                     self._failed(error)
                 if hub.weight > weight:
                     self._publishes = True
             if self._bytes_left < 0 or self._messages_left < 0:
-                self._meter()
+                self._limit_rate(transport)
         elif data is not None:
             transport.stop_reading()
             self._ended = True
-            # A peer may end its half of the stream behind its Close and still read ours.
+            # A peer may end its half of the stream after its Close frame, and still read ours.
             if not (self.closing and self.outbox.waits):
                 self._wake()
 
     def _failed(self, error: BaseException) -> None:
-        """Filters' faults do not come here: this is ours, or a time-out that a filter left running."""
+        """Log an exception that is not a filter's: a bug of fws, or a time-out that a filter left running."""
         name = type(error).__name__
         logger.error("serving client %s failed: %s: %s", self.id, name, error, extra={"error": error})
         if self._transport is not None:
             self._transport.abort()
 
-    def _pause(self) -> None:
-        """Read nothing until what is decoded has been served, and what is published has been written."""
-        assert self._transport is not None
-        self._transport.stop_reading()
+    def _pause(self, transport: Transport) -> None:
+        """Stop reading until all decoded events have been served, and publications have been written."""
+        transport.stop_reading()
         self._paused = True
         if self._backlog is None:
             self._hub.when_uncrowded(self._resume)
 
-    def _meter(self) -> None:
-        """As much has been read as a second's worth is: if that took less than its time, nothing is until then."""
+    def _limit_rate(self, transport: Transport) -> None:
+        """One second's worth of data or messages has been read. If this took less than a second, stop for the rest."""
         limits, now = self._host.limits, self._context.clock()
         passed, self._metered = now - self._metered, now
         burst = max(limits.messages, 1.0)
@@ -237,13 +236,12 @@ class Connection:
         self._messages_left = min(burst, self._messages_left + passed * limits.messages)
         wait = max(-self._bytes_left / limits.bytes, -self._messages_left / limits.messages)
         if wait > 0 and not self._throttled and self._decoder is not None:
-            assert self._transport is not None
             self._context.metrics.count("throttles")
             self._throttled = self._paused = True
-            self._transport.stop_reading()
-            self._context.scheduler.after(wait, self._go_on_reading)
+            transport.stop_reading()
+            self._context.scheduler.after(wait, self._end_throttling)
 
-    def _go_on_reading(self) -> None:
+    def _end_throttling(self) -> None:
         self._throttled = False
         if self._backlog is None:
             self._resume()
@@ -254,7 +252,7 @@ class Connection:
             self._transport.start_reading(self._readable)
 
     def _guard(self, serve: Callable[[Any], None], what: Any) -> None:
-        """Serve something, and see whether that publishes."""
+        """Serve something, and remember whether that publishes."""
         hub = self._hub
         weight = hub.weight
         try:
@@ -264,8 +262,8 @@ class Connection:
         if hub.weight > weight:
             self._publishes = True
 
-    def _take(self, data: bytes) -> None:
-        """In the loop: serve bytes, or leave them to the greenlet."""
+    def _received(self, data: bytes) -> None:
+        """In the loop: serve bytes that arrived, or leave them to the greenlet."""
         if self._waits:
             self._backlog = deque((memoryview(data),)) if self._filters_data else deque(self._decode(data))
             if self._backlog:
@@ -288,7 +286,7 @@ class Connection:
         self._messages_left -= len(events)
         return events
 
-    # Serving. Answers to the messages of one read go out together.
+    # Serving. Answers to the messages of one read are sent together.
 
     def _serve_in_loop(self, events: list[Any]) -> None:
         outbox = self.outbox
@@ -298,42 +296,42 @@ class Connection:
             self.serve(event)
             if perf_counter() > until and number < len(events):
                 self._backlog = deque(events[number:])
-                self._context.scheduler.later(self._go_on)
+                self._context.scheduler.later(self._continue)
                 break
         outbox.uncork()
 
-    def _go_on(self) -> None:
-        """In the loop, after others had their turn."""
+    def _continue(self) -> None:
+        """In the loop: go on serving after other clients had their turn."""
         backlog, self._backlog = self._backlog, None
         if backlog and type(backlog[0]) is memoryview:
-            self._guard(self._take, backlog[0].tobytes())
+            self._guard(self._received, backlog[0].tobytes())
         else:
             self._guard(self._serve_in_loop, list(backlog or ()))
         if self._backlog is None:
             self._resume()
 
-    def hand(self, event: Any) -> None:
-        """Let the client's greenlet serve something that does not come from the peer, when its turn comes."""
+    def enqueue(self, event: Any) -> None:
+        """Let the client's greenlet serve an event that does not come from the peer, after those that wait."""
         if self._backlog is None:
             self._backlog = deque()
-            # Hundreds may be handed the same publication, and each have a turn's work of them.
+            # A publication may reach hundreds of clients, and each of them may need a turn for it.
             self._context.scheduler.later(self._wake)
         self._backlog.append(event)
 
     def _wake(self) -> None:
-        """In the loop: let the client's greenlet go on, or begin."""
+        """In the loop: switch to the client's greenlet, or create it."""
         if self._greenlet is None:
             if self._ended and self._backlog is None and not self.disconnect_waits:
-                # A greenlet only to say good-bye would cost 15 µs.
+                # A greenlet for nothing else would cost 15 µs.
                 self.disconnect()
                 return
-            self._greenlet = greenlet(self._live, get_hub())
+            self._greenlet = greenlet(self._run, get_hub())
             self._greenlet.switch()
         elif self._parked:
             self._parked = False
             self._greenlet.switch()
 
-    def _live(self) -> None:
+    def _run(self) -> None:
         """The client's greenlet, until the stream ends."""
         try:
             while True:
@@ -362,7 +360,7 @@ class Connection:
                 continue
             if backlog and not outbox.corked:
                 outbox.cork()
-                # Should a filter wait, the loop's next callback sends what the ones before it were answered.
+                # If a filter blocks, the loop's next callback sends the answers that are ready.
                 self._context.scheduler.soon(outbox.uncork)
             self.serve(event)
             if backlog and perf_counter() > until:
@@ -371,42 +369,40 @@ class Connection:
         outbox.uncork()
         self._backlog = None
 
-    def made_progress(self) -> bool:
-        """Whether bytes of a frame have come, or waiting ones have left, since the last call.
+    def made_progress(self, transport: Transport) -> bool:
+        """Whether bytes of an unfinished frame have arrived, or waiting bytes have been sent, since the last call.
 
-        Inside a frame a peer cannot answer a ping, and behind a full outbox, or what the kernel holds, it has not
-        seen it (RFC 6455 5.4).
+        A peer cannot answer a ping in the middle of a frame (RFC 6455 5.4). It has not seen the ping either if other
+        bytes wait before it, in the outbox or in the kernel.
         """
-        assert self._transport is not None
-        before, self._arrived = self._arrived, self._transport.arrived()
+        before, self._arrived = self._arrived, transport.arrived()
         progress = self._heard or self.outbox.moved or 0 < before < self._arrived
         self._heard = self.outbox.moved = False
         return progress
 
-    def end(self) -> None:
-        """The stream is at its end, or is to be: nothing more is read. Called by the sweeper."""
+    def end(self, transport: Transport) -> None:
+        """End the connection: nothing more is read. Called by the sweeper."""
         self._decoder = None
-        assert self._transport is not None
         if self._ended:
             self._context.scheduler.soon(self._wake)
         else:
-            # A peer that floods leaves megabytes in the socket, which are read before the end is seen.
-            self._transport.abort()
+            # A flooding peer leaves megabytes in the socket, which would have to be read before its end is seen.
+            transport.abort()
 
     def kill(self) -> None:
-        """End TCP now, and whatever a filter of this client waits for. `disconnect` still runs."""
+        """Abort the TCP connection and what the client's greenlet waits for. `disconnect` still runs."""
         if self._transport is not None:
             self._transport.abort()
         if self._greenlet is not None:
             kill(self._greenlet)
 
     def log_end(self, address: str, code: int, reason: str) -> None:
-        """Log how an open connection ended. A client that was refused has a line for that already."""
+        """Log how an open connection ended. A client that was refused before the 101 has a line already."""
         if self._transport is not None:
             logger.debug("client %s at %s disconnected: %d %s", self.id, address, code, reason)
 
-    def let_go(self) -> None:
-        """Give back what the connection holds: half a message can be large."""
+    def release(self) -> None:
+        """Free the memory that the connection holds, such as half of a large message, and close the socket."""
         self._decoder = None
         self._backlog = None
         if self._transport is not None:

@@ -1,4 +1,4 @@
-"""What a client needs of the process that it is connected to."""
+"""What a client needs of its server process."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from fws.runtime.context import Context
 
 
 class Lease(Protocol):
-    """A connection's place among those that its address and its user may have, until it is given back."""
+    """A connection that counts towards the limits of its address and its user, until `leave`."""
 
     def claim(self, user: str) -> None:
         """Count the connection as this user's. Raises Refusal when the user has too many."""
 
     def leave(self) -> None:
-        """Give the place back. Safe to call twice."""
+        """Stop counting the connection. May be called twice."""
 
 
 class Logins(Protocol):
@@ -27,7 +27,7 @@ class Logins(Protocol):
 
 
 class Host(Protocol):
-    """The node, as its clients see it.
+    """The node as its clients see it.
 
     Attributes:
         hub: members and publications.

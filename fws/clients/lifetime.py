@@ -1,8 +1,8 @@
 """The life of a connection: its state, the closing handshake, pings, and what ends it.
 
-The sweeper calls `tend` for every client twice a second. A ping goes out after `ping_interval` without one, and a peer
-that answers none within `ping_timeout` is gone. `idle_timeout` ends a client that sends no message. A closing handshake
-takes `close_timeout` at most.
+The sweeper calls `keep_alive` for every client twice a second. A ping is sent every `ping_interval`. A peer that does
+not answer it within `ping_timeout` is considered gone. A client that sends no message for `idle_timeout` is closed. A
+closing handshake takes at most `close_timeout`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Lifetime(Connection):
-    """A connection that is begun, kept alive and closed as RFC 6455 says.
+    """A connection that is opened, kept alive and closed as RFC 6455 requires.
 
     Attributes:
         close_code, close_reason: how the connection ended; 1006 when TCP ended without a Close frame.
@@ -34,16 +34,16 @@ class Lifetime(Connection):
         self._life = State.CONNECTING
         self.close_code = ABNORMAL
         self.close_reason = ""
-        # When a closing handshake is to be over, the next ping is due, and the last one that is not answered was sent.
+        # When the closing handshake must be over; when the next ping is due; when the unanswered ping was sent.
         self._deadline = 0.0
         self._next_ping = 0.0
         self._pinged = 0.0
-        # Whether it has sent a message since the sweeper last looked, and when the sweeper last saw that.
+        # Whether a message has arrived since the sweeper last looked, and when the sweeper last saw that.
         self._said = False
         self._spoke = 0.0
 
     def _become(self, state: State) -> None:
-        """Get into a state. `closing` follows it: a look at one attribute is what a message costs."""
+        """Change the state. `closing` is kept as an attribute of its own, because each message looks at it."""
         if self._life is not state:
             if not can_become(self._life, state):
                 raise RuntimeError(f"a client that is {self._life.name} cannot become {state.name}")
@@ -53,13 +53,13 @@ class Lifetime(Connection):
     # The closing handshake.
 
     def close(self, code: int = NORMAL, reason: str = "") -> None:
-        """Begin the closing handshake. What was sent before goes out first; nothing is sent after. Never waits.
+        """Begin the closing handshake. Earlier messages are sent before the Close, and nothing after it. Never blocks.
 
-        TCP ends within `close_timeout`, whatever the peer does.
+        The TCP connection ends within `close_timeout`, whatever the peer does.
 
         Raises:
-            ValueError: a code that may not be sent.
-            TypeError: a code that is no number, a reason that is no text.
+            ValueError: the code may not be sent.
+            TypeError: the code is not an integer, or the reason is not a text.
         """
         end = Close(code, reason)
         last = close(end.code, end.reason)
@@ -69,7 +69,7 @@ class Lifetime(Connection):
             self.outbox.seal(last)
 
     def _settle(self) -> None:
-        """Give the client what was published to it until now. Its Close goes out after that."""
+        """Send the client what has been published to it. Its Close must come after that."""
         raise NotImplementedError
 
     def _peer_closed(self, event: PeerClose) -> None:
@@ -80,7 +80,7 @@ class Lifetime(Connection):
         self.outbox.end()
 
     def _violated(self, event: Violation) -> None:
-        """Fail the connection (RFC 6455 7.1.7): say why, and do not wait for the peer's Close."""
+        """Fail the connection (RFC 6455 7.1.7): send the reason, and do not wait for the peer's Close."""
         self._context.metrics.count("protocol_errors", label=event.code)
         if not self.closing:
             self._settle()
@@ -89,7 +89,7 @@ class Lifetime(Connection):
         self.outbox.end()
 
     def overflow(self) -> None:
-        """The outbox is over its bound: the slow consumer goes, nobody waits for it."""
+        """The outbox is full: close the slow consumer, so that nobody waits for it."""
         if self.closing:
             return
         self._context.metrics.count("slow_consumers")
@@ -99,36 +99,36 @@ class Lifetime(Connection):
     def _begin_close(self, code: int, reason: str) -> None:
         self._become(State.CLOSING)
         self.close_code, self.close_reason = code, reason
-        # At least two of the sweeper's rounds, so that the Close frame has time to leave.
+        # At least two rounds of the sweeper, so that the Close frame has time to be sent.
         timeout = max(1.0, self._host.limits.close_timeout)
         self._deadline = self._context.clock() + timeout
 
     def kill(self) -> None:
-        """End TCP now, and whatever a filter of this client waits for. `disconnect` still runs."""
+        """As `Connection.kill`."""
         if not self.closing:
             self._become(State.CLOSING)
         super().kill()
 
     # Pings and time limits.
 
-    def _keep_alive(self) -> None:
-        """The 101 has been sent: from now on pings are due."""
+    def _start_pings(self) -> None:
+        """The 101 has been sent: begin to send pings."""
         self._spoke = self._context.clock()
         self._next_ping = self._spoke + self._host.limits.ping_interval
 
-    def tend(self, now: float, tick: float) -> None:
-        """Called by the sweeper: ping, notice the dead, end what is stuck in closing.
+    def keep_alive(self, now: float, tick: float) -> None:
+        """Called by the sweeper: send a ping, notice a dead peer, and end a closing handshake that takes too long.
 
         Args:
             now: the clock's seconds.
-            tick: seconds until the next call, so that a deadline is not passed.
+            tick: seconds until the next call. A deadline before that counts as passed.
         """
         transport = self._transport
         if transport is None:
             return
         if self.closing:
             if now + tick >= self._deadline or (self._ended and not self.outbox.waits):
-                self.end()
+                self.end(transport)
             return
         limits = self._host.limits
         if limits.idle_timeout is not None:
@@ -139,7 +139,7 @@ class Lifetime(Connection):
                 self.close(POLICY_VIOLATION, "no message for too long")
                 return
         if self._pinged:
-            if self.busy or self.made_progress():
+            if self.busy or self.made_progress(transport):
                 self._pinged = now
             elif now - self._pinged >= limits.ping_timeout:
                 self._context.metrics.count("ping_timeouts")
@@ -147,7 +147,7 @@ class Lifetime(Connection):
                 transport.abort()
         elif now >= self._next_ping:
             self._pinged = now
-            self.made_progress()
+            self.made_progress(transport)
             self.outbox.write(ping(b""))
 
     def _answered(self) -> None:

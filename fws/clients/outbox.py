@@ -1,4 +1,4 @@
-"""The outbox: the bounded bytes that wait to be written to one client, and the only one that writes to it."""
+"""The outbox: a bounded queue of bytes for one client, and the only code that writes to its socket."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Callable
 from itertools import islice
 from typing import Protocol
 
-# What a queued frame takes beside its bytes: without it, a bound of 1 MiB would be 14 MiB of 3-byte pongs.
+# The memory of a queued frame in addition to its bytes. Without it, 1 MiB of 3-byte pongs would take 14 MiB.
 OVERHEAD = 48
-# Held bytes are worth a call of their own: more saves nothing and delays the first.
+# Corked bytes are written when there are more than this. A larger write saves nothing and delays the first frame.
 CORK = 64 * 1024
-# Linux takes at most 1,024 pieces in one sendmsg; past a few hundred a larger call gains nothing.
+# Linux accepts at most 1,024 pieces per sendmsg. More than a few hundred gain nothing.
 MAX_PIECES = 256
 
 
@@ -19,8 +19,8 @@ class Wire(Protocol):
     """What an outbox needs of a transport.
 
     Attributes:
-        fd: -1 where bytes may not be sent past it.
-        waits: whether it has taken bytes that are not on their way yet.
+        fd: the descriptor; -1 if bytes may not be written to it directly.
+        waits: whether it has taken bytes that it has not written yet.
     """
 
     fd: int
@@ -36,29 +36,30 @@ class Wire(Protocol):
 
 
 class Owner(Protocol):
-    """Whose outbox it is.
+    """The client that has the outbox.
 
     Attributes:
-        fd: kept by the outbox: the descriptor to which a plain frame may be sent right away, by whoever has many such;
-            -1 when it must go through `write`. It stands with the owner, as a look at one object more for each
-            delivery is 3 % of it.
+        fd: set by the outbox: the descriptor to which the fan-out may write a plain frame directly; -1 if it must call
+            `write`. It is an attribute of the owner because the fan-out then looks at one object less for each
+            delivery, which saves 3 %.
     """
 
     fd: int
 
     def overflow(self) -> None:
-        """A frame was not taken, as too much waits."""
+        """A frame was not accepted, because too many bytes wait already."""
 
 
 class Outbox:
-    """Takes whole frames and writes them in order, never torn, never waiting.
+    """Accepts whole frames and writes them in order. A frame is never torn, and no call blocks.
 
-    With nothing queued a frame goes to the socket right away, in one non-blocking `send`; what the socket does not
-    take is queued and written when it can be. A frame that would take the queue over `limit` bytes is not queued:
-    the owner's `overflow` is called instead. A single frame over the limit is taken when nothing else waits.
+    If nothing is queued, a frame is written at once with one non-blocking `send`. What the socket does not accept is
+    queued, and written when the socket is writable. A frame that would make the queue larger than `limit` bytes is not
+    queued; the owner's `overflow` is called instead. A single frame above the limit is accepted if nothing else waits.
 
-    Until `open` the frames are held: what a `connect` pipeline sends must follow the 101. Between `cork` and `uncork`
-    they are held too, to go out in one call. What comes between `hold` and `release` may never go out at all.
+    Frames are kept back in three cases: until `open`, because what a `connect` pipeline sends must follow the 101;
+    between `cork` and `uncork`, to write them with one call; and between `hold` and `release`, because it is not known
+    yet whether the client may have them.
 
     Attributes:
         size: bytes that wait.
@@ -89,7 +90,7 @@ class Outbox:
         self._plain = False
         self._held: list[tuple[bytes, bool]] | None = None
         self._held_size = 0
-        self._partial = False  # the first of the queue has been sent in part
+        self._partial = False  # whether a part of the queue's first frame has been sent
         self._sealed = False
         self._ending = False
         self.corked = False
@@ -98,15 +99,15 @@ class Outbox:
 
     @property
     def waits(self) -> bool:
-        """Whether bytes wait for the peer to take others."""
+        """Whether bytes wait until the peer reads others."""
         return self.size > 0 or (self._wire is not None and self._wire.waits)
 
     def open(self, wire: Wire, head: bytes = b"", *, plain: bool) -> None:
-        """The handshake is done: write what was held, and from now on directly.
+        """The handshake is complete: write what was kept back, and from now on write directly.
 
         Args:
-            head: what goes before all frames.
-            plain: whether every receiver's frame is this one's too: no compression, no `deliver` pipeline.
+            head: the 101, which goes before all frames.
+            plain: whether the client gets the same frames as others: without compression and `deliver` pipeline.
         """
         self._wire = wire
         self._plain = plain
@@ -116,26 +117,26 @@ class Outbox:
         self._write_queue()
 
     def cork(self) -> None:
-        """Hold what is written, if nothing waits already."""
+        """Keep back what is written from now on, unless something is queued already."""
         if self._queue is None:
             self._queue = deque()
             self.corked = True
             self._owner.fd = -1
 
     def uncork(self) -> None:
-        """Write what was held since `cork`. Safe to call when nothing is."""
+        """Write what was kept back since `cork`. May be called without `cork`."""
         if self.corked:
             self._write_queue()
 
     def hold(self) -> None:
-        """Keep what is written apart, until it is known whether the client may have it."""
+        """Keep back what is written from now on, until it is known whether the client may have it."""
         if self._queue is None:
             self._queue = deque()
             self._owner.fd = -1
         self._held, self._held_size = [], 0
 
     def release(self) -> None:
-        """Write what came since `hold`. Safe to call when nothing is held."""
+        """Write what was kept back since `hold`. May be called without `hold`."""
         if self._held is not None:
             held, self._held = self._held, None
             for frame, several in held:
@@ -144,7 +145,7 @@ class Outbox:
                 self._write_queue()
 
     def write(self, frame: bytes, several: bool = False) -> bool:
-        """Send or queue one frame, or `several` joined. False when it will not be sent: sealed, or over the limit."""
+        """Send or queue one frame, or `several` joined. Returns False if it is not sent: sealed, or above the limit."""
         if self._sealed:
             return False
         if self._queue is None:
@@ -179,7 +180,7 @@ class Outbox:
         return True
 
     def sent(self, frame: bytes, count: int, several: bool = False) -> None:
-        """A frame of which `count` bytes have been sent to `fd`: queue the rest."""
+        """The fan-out has written `count` bytes of a frame to `fd`: queue the rest."""
         assert self._wire is not None
         self._partial = count > 0
         self._queue = deque((memoryview(frame)[count:],))
@@ -190,10 +191,10 @@ class Outbox:
             self._owner.overflow()
 
     def seal(self, last: bytes, *, only: bool = False) -> None:
-        """Queue the last frame, a Close: nothing is taken after it (RFC 6455 5.5.1). What is held is forgotten.
+        """Queue the last frame, a Close. Nothing is accepted after it (RFC 6455 5.5.1). What is on hold is dropped.
 
         Args:
-            only: forget the whole frames that still wait. The rest of a half-sent one must go out first.
+            only: drop the frames that still wait as well. The rest of a half-sent frame must be sent first.
         """
         if self._sealed:
             return
@@ -213,13 +214,13 @@ class Outbox:
             self._write_queue()
 
     def end(self) -> None:
-        """Send FIN once everything queued is out."""
+        """Send FIN when the queue is empty."""
         self._ending = True
         if self._queue is None and self._wire is not None:
             self._wire.shutdown()
 
     def _write_queue(self) -> None:
-        """Called when the socket can take bytes."""
+        """Called when the socket is writable."""
         wire, queue = self._wire, self._queue
         if wire is None or queue is None:
             return
@@ -253,7 +254,7 @@ class Outbox:
             wire.shutdown()
 
     def discard(self) -> None:
-        """Forget what waits and take nothing more: the connection is over."""
+        """The connection is over: drop what waits, and accept nothing more."""
         self._sealed = True
         self._queue = deque()
         self._held = None

@@ -14,18 +14,18 @@ from gevent import get_hub, ssl
 from fws.clients.host import Lease
 from fws.clients.transport import Transport, receive_buffer
 
-# The most that one TLS record carries (RFC 8446 5.1).
+# The most bytes of one TLS record (RFC 8446 5.1).
 RECORD = 16 * 1024
 _UNREADY = (ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
 class TlsTransport(Transport):
-    """The same over TLS.
+    """A transport whose bytes are encrypted.
 
-    OpenSSL goes by records. One that it has encrypted and the socket has not taken must be the next it is given again,
-    to the byte, or the connection is lost. So a record that is under way is *held* here and counts as taken: what the
-    outbox does with the frames behind it cannot tear one. And what OpenSSL has decrypted and nobody has read yet makes
-    no socket readable: a timer calls for it.
+    OpenSSL works in records, which has two consequences. If the socket does not accept an encrypted record, OpenSSL
+    must be given the same bytes again next; otherwise the connection is lost. Such a record is *held* here and counts
+    as accepted, so that nothing the outbox does with later frames can come between. And bytes that OpenSSL has
+    decrypted and that were not read yet do not make the socket readable, so that a timer calls the reader.
     """
 
     __slots__ = (
@@ -42,8 +42,8 @@ class TlsTransport(Transport):
     )
 
     def __init__(self, sock: ssl.SSLSocket, lease: Lease | None = None) -> None:
-        """Take TLS and the descriptor out of gevent's socket, whose handshake is done."""
-        # gevent gives them no public names. OpenSSL's object refers to its Python socket, and only weakly.
+        """Take the TLS object and the descriptor out of gevent's socket, whose handshake is complete."""
+        # gevent has no public names for them. OpenSSL's object has a weak reference to its Python socket.
         self._tls, self._kept = sock._sslobj, sock._sock
         self._held = b""
         self._wanted: Callable[[], None] | None = None
@@ -82,7 +82,7 @@ class TlsTransport(Transport):
         except ssl.SSLWantReadError:
             pass
         except ssl.SSLWantWriteError:
-            # An answer of TLS itself, to a change of keys, must go out before anything more is read.
+            # TLS itself must send something, such as the answer to a key update, before it can read more.
             self._blocked = True
             self._io_read.stop()
             self._watch()
@@ -94,7 +94,7 @@ class TlsTransport(Transport):
         return bytes(receive_buffer[:got])
 
     def _drain(self) -> bytes | None:
-        """After our close_notify: nothing of what still comes is decrypted."""
+        """After our close_notify: read what still arrives without decrypting it."""
         try:
             return None if self._socket.recv_into(receive_buffer) else b""
         except BlockingIOError:
@@ -103,7 +103,7 @@ class TlsTransport(Transport):
             return b""
 
     def _call_again(self) -> None:
-        """Have the reader called for what the socket has no more of."""
+        """Let a timer call the reader for bytes that OpenSSL has already taken from the socket."""
         if self._callback is not None and (self._ended or self._tls.pending()):
             if self._again is None:
                 self._again = get_hub().loop.timer(0.0)
@@ -145,7 +145,7 @@ class TlsTransport(Transport):
         return sent
 
     def _encrypt_first(self, pieces: list[bytes | memoryview]) -> int:
-        """Of several pieces as many as fill a record: small frames share one."""
+        """Encrypt as many of the pieces as fill a record, so that small frames share one."""
         taken, size = [], 0
         for piece in pieces:
             taken.append(piece)
@@ -155,7 +155,7 @@ class TlsTransport(Transport):
         return self._encrypt(taken[0] if len(taken) == 1 else b"".join(taken))
 
     def _flush(self) -> bool:
-        """Give OpenSSL the held record again. Whether the socket has taken it now."""
+        """Give OpenSSL the held record again. Returns whether the socket has accepted it now."""
         try:
             self._tls.write(self._held)
         except _UNREADY:
@@ -168,7 +168,7 @@ class TlsTransport(Transport):
             super().when_writable(self._writable)
 
     def _writable(self) -> None:
-        """In the loop: first the held record, then what the outbox has."""
+        """In the loop: write the held record first, and then what the outbox has."""
         try:
             if self._held and not self._flush():
                 return
@@ -198,7 +198,7 @@ class TlsTransport(Transport):
             super().stop_writing()
 
     def shutdown(self) -> None:
-        """Say so in TLS (close_notify) and in TCP, when what was taken is out."""
+        """Send close_notify and FIN when everything that was accepted has been written."""
         self._ending = True
         if self._held or self._finished:
             return
@@ -208,8 +208,8 @@ class TlsTransport(Transport):
 
 
 def end_tls(tls: Any) -> None:
-    """Send close_notify, without waiting for the peer's."""
+    """Send close_notify without waiting for the peer's."""
     try:
         tls.shutdown()
-    except OSError:  # it waits for the peer's, or the connection is gone
+    except OSError:  # the peer's close_notify is missing, or the connection is gone
         pass

@@ -1,7 +1,7 @@
 """A client's TCP connection after the handshake: the raw non-blocking socket and its two watchers.
 
-Nothing blocks here. gevent's own socket is not used any more: each call of its `send` and `recv` costs a microsecond
-more, and two greenlets in its `sendall` tear a frame or raise.
+Nothing blocks here. gevent's own socket is not used any more: its `send` and `recv` take one microsecond longer per
+call, and two greenlets in its `sendall` would mix the bytes of two frames, or raise.
 """
 
 from __future__ import annotations
@@ -19,36 +19,39 @@ from fws.clients.host import Lease
 from fws.wire import native
 
 READABLE, WRITABLE = 1, 2
-# One receive buffer for all clients: what it holds is copied out before anyone else reads. A new buffer of this size
-# for each read would cost the allocator half a microsecond.
+# One receive buffer for all clients. Its content is copied before the next read. Allocating a new buffer of this size
+# for each read would take half a microsecond.
 MAX_READ = 256 * 1024
 receive_buffer = memoryview(bytearray(MAX_READ))
 _RESET = struct.pack("ii", 1, 0)
-# Of Linux's `struct tcp_info`: tcpi_unacked, tcpi_bytes_acked, tcpi_notsent_bytes, and how much of it holds them.
+# The fields tcpi_unacked, tcpi_bytes_acked and tcpi_notsent_bytes of Linux's `struct tcp_info`.
 _TCP_INFO = struct.Struct("24x I 92x Q 16x I")
 
 
 class Transport:
-    """Owns the socket. `send` and `sendmsg` never wait: they raise BlockingIOError when nothing can be taken.
+    """Owns the socket. `send` and `sendmsg` never block: they raise BlockingIOError if the socket accepts nothing.
 
     Attributes:
-        fd: the descriptor, for who reads or writes past the transport; -1 where bytes may not go past it.
+        fd: the descriptor, for code that reads or writes it directly; -1 if that is not allowed.
+        receive: reads at most this many bytes (up to `MAX_READ`). Returns None if there are none yet, and an empty
+            result at the end of the stream, however it ended.
+        send, sendmsg: as those of a socket.
     """
 
     __slots__ = ("_closed", "_io_read", "_io_write", "_lease", "_socket", "fd", "receive", "send", "sendmsg")
 
     def __init__(self, sock: socket.socket, lease: Lease | None = None) -> None:
-        """Take the descriptor out of `sock`, a gevent or standard stream socket, which is unusable afterwards.
+        """Take the descriptor out of `sock`, a gevent or standard stream socket, which cannot be used afterwards.
 
         Args:
-            lease: given back when the connection is closed.
+            lease: ends when the connection is closed.
         """
         self._lease = lease
         family, proto = sock.family, sock.proto  # `type` asks the kernel
         self._socket = _socket.socket(family, socket.SOCK_STREAM, proto, fileno=sock.detach())
         self._socket.setblocking(False)
         if family != socket.AF_UNIX:
-            # Small frames must not wait for the acknowledgement of the ones before.
+            # Small frames must not wait until earlier ones are acknowledged (Nagle's algorithm).
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.fd = self._socket.fileno()
         self._io_read = get_hub().loop.io(self.fd, READABLE)
@@ -58,17 +61,18 @@ class Transport:
 
     @property
     def waits(self) -> bool:
-        """Whether bytes that were taken have not been given to the socket yet."""
+        """Whether bytes were accepted and have not been given to the socket yet."""
         return False
 
     def arrived(self) -> int:
-        """How many bytes have reached the peer's machine so far, as long as it lacks others; 0 when it lacks none.
+        """How many bytes the peer's machine has acknowledged so far; 0 if it has acknowledged all.
 
-        The kernel takes megabytes and says that it takes more only when a third of them is gone.
+        A growing number shows that a slow peer is alive. The outbox does not: the kernel buffers megabytes, and the
+        socket becomes writable only when a third of them has been sent.
         """
         try:
             info = self._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO.size)
-        except (OSError, AttributeError):  # a UNIX socket, or a system that does not tell
+        except (OSError, AttributeError):  # a UNIX socket, or a system without TCP_INFO
             return 0
         if len(info) < _TCP_INFO.size:
             return 0
@@ -76,16 +80,15 @@ class Transport:
         return arrived if unacknowledged or unsent else 0
 
     def claim(self, user: str) -> None:
-        """The connection is this user's, from now on. Raises Refusal when they have too many."""
+        """Count the connection as this user's. Raises Refusal if the user has too many."""
         if self._lease is not None:
             self._lease.claim(user)
 
     def _choose(self) -> None:
-        """Set how bytes come and go."""
+        """Bind `receive`, `send` and `sendmsg`, which saves a call per message."""
         self.receive: Callable[[int], bytes | None] = (
             partial(native.receive, self.fd) if native.receive else self._receive
         )
-        """At most so many bytes (up to `MAX_READ`); empty at the stream's end, however it ended; None for none yet."""
         self.send: Callable[[Any], int] = self._socket.send
         self.sendmsg: Callable[[Any], int] = self._socket.sendmsg
 
@@ -98,39 +101,39 @@ class Transport:
             return b""
 
     def start_reading(self, callback: Callable[[], None]) -> None:
-        """Call `callback` in the loop whenever there are bytes, or the end of the stream, until `stop_reading`.
+        """Call `callback` in the loop whenever bytes or the end of the stream have arrived, until `stop_reading`.
 
-        The watcher stays on from one read to the next: to start and stop it for each costs 2 µs.
+        The watcher stays active between reads: starting and stopping it for each of them takes 2 µs.
         """
         if not self._closed:
             self._io_read.start(callback)
 
     def stop_reading(self) -> None:
-        """Leave bytes where they are: TCP's own flow control takes over."""
+        """Leave bytes in the kernel, so that TCP's flow control makes the peer wait."""
         self._io_read.stop()
 
     def when_writable(self, callback: Callable[[], None]) -> None:
-        """Call `callback` in the loop whenever the socket can take bytes, until `stop_writing`."""
+        """Call `callback` in the loop whenever the socket is writable, until `stop_writing`."""
         if not self._closed and self._io_write is None:
             self._io_write = get_hub().loop.io(self._socket.fileno(), WRITABLE)
             self._io_write.start(callback)
 
     def stop_writing(self) -> None:
-        """The outbox is empty: forget the write watcher, most clients never need one again."""
+        """The outbox is empty: close the write watcher. Most clients never need one again."""
         if self._io_write is not None:
             self._io_write.stop()
             self._io_write.close()
             self._io_write = None
 
     def shutdown(self) -> None:
-        """Say that nothing more will be sent (FIN); the peer's bytes are still read, so that it is not reset."""
+        """Send FIN. The peer's bytes are still read, so that the connection is not reset."""
         try:
             self._socket.shutdown(socket.SHUT_WR)
         except OSError:
             pass
 
     def abort(self) -> None:
-        """End TCP now, unsent bytes are lost. Who reads gets the end of the stream."""
+        """Reset the connection. Unsent bytes are lost, and `receive` returns the end of the stream."""
         try:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
             self._socket.shutdown(socket.SHUT_RDWR)
@@ -138,7 +141,7 @@ class Transport:
             pass
 
     def close(self) -> None:
-        """Give the descriptor back. Safe to call twice."""
+        """Close the descriptor. May be called twice."""
         if self._closed:
             return
         self._closed = True

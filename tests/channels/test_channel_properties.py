@@ -394,7 +394,7 @@ class Play:
 
     def release(self) -> None:
         for client, expected in self.expected.items():
-            client.let_go()
+            client.release()
             expected.peer.release()
 
 
