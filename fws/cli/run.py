@@ -22,7 +22,7 @@ from fws.server.certificates import CertificateStore, TlsError
 from fws.server.server import Server, raise_file_limit
 from fws.server.sockets import address_of, bound, given_listener, remove_socket_file
 from fws.server.sockets import listen as open_listener
-from fws.workers.heartbeat import pulse_of
+from fws.workers.heartbeat import heartbeat_of
 from fws.workers.processes import supervise
 
 logger = logging.getLogger("fws")
@@ -68,8 +68,8 @@ def run(
         hide(token)
     if token_file is not None:
         os.environ[VARIABLE] = token_of(token_file)
-    pulse = pulse_of(os.environ)
-    log = set_up(log_format, log_level, ready=takes_a_line, worker=pulse.number if pulse is not None else 0)
+    heartbeat = heartbeat_of(os.environ)
+    log = set_up(log_format, log_level, ready=takes_a_line, worker=heartbeat.number if heartbeat is not None else 0)
     try:
         login = TOKEN_LOGIN if token is not None or token_file is not None else None
         generation = load_generation(conf, login=login)
@@ -92,15 +92,15 @@ def run(
         click.echo(f"fws: {error}", err=True)
         sys.exit(EXIT_CONFIG)
 
-    if warning and pulse is None:
+    if warning and heartbeat is None:
         logger.warning("%s", warning)
 
     def serving(at: Tcp | Unix) -> None:
         _announce(generation, at, tls is not None, log_format)
 
     try:
-        if pulse is not None:
-            server = Server(generation, address, log, pulse, tls)
+        if heartbeat is not None:
+            server = Server(generation, address, log, heartbeat, tls)
             server.start()
             server.serve_until_signal()
         elif count > 1:
@@ -112,7 +112,7 @@ def run(
             serving(server.address)
             server.serve_until_signal()
     except StartError as error:
-        if pulse is not None:  # with its number
+        if heartbeat is not None:  # with its number
             logger.error("%s", error)
         else:
             click.echo(f"fws: {error}", err=True)

@@ -1,6 +1,6 @@
-"""Admission: how many connections an address and a user have, how fast they come, and who must wait.
+"""Admission: limits on the connections of an address and of a user, on their rate, and on failed logins.
 
-It knows no socket: addresses and names go in, refusals come out. What is refused is counted under one name a reason.
+It has no sockets: its input is addresses and names, its output is refusals. Each reason has a counter.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from fws.base.metrics import Metrics
 from fws.config import Limits
 from fws.wire.proxy import parse_networks
 
-# Seconds after which someone over a limit may try again.
+# A client over a limit may try again after this many seconds.
 RETRY = ("Retry-After", "5")
 _MINUTE = 60.0
 
 
 class Lease:
-    """What one connection counts for, until it `leave`s."""
+    """Counts one connection towards the limits of its address and its user, until `leave`."""
 
     __slots__ = ("_address", "_admission", "_user")
 
@@ -31,19 +31,19 @@ class Lease:
         self._user = ""
 
     def claim(self, user: str) -> None:
-        """The connection is this user's, from now on. Raises Refusal when they have too many."""
+        """Count the connection as this user's. Raises Refusal if the user has too many."""
         if user and not self._user:
             self._admission.add_user(user)
             self._user = user
 
     def leave(self) -> None:
-        """The connection has ended. Safe to call twice."""
+        """The connection has ended. May be called twice."""
         self._admission.forget(self._address, self._user)
         self._address = self._user = ""
 
 
 class Admission:
-    """Counts for one process.
+    """Counts the connections of one process.
 
     Args:
         limits: `[limits]`.
@@ -63,13 +63,13 @@ class Admission:
         self._failures = Buckets(TokenBucket(failures, max(failures * _MINUTE, 1.0)), clock)
 
     def enter(self, address: str) -> Lease:
-        """A connection from this address begins.
+        """Count a new connection from this address.
 
         Args:
-            address: as `fws.wire.proxy.normal` gives it; empty for a UNIX socket's.
+            address: in the form of `fws.wire.proxy.normal`; empty for a UNIX socket.
 
         Raises:
-            Refusal: 429, the address has too many, or they come too fast.
+            Refusal: 429, the address has too many connections, or they arrive too fast.
         """
         key = self._key(address)
         if key:
@@ -82,7 +82,7 @@ class Admission:
         return Lease(self, key)
 
     def check_logins(self, address: str) -> None:
-        """Before credentials are looked at. Raises Refusal, 429, when too many of this address were wrong."""
+        """Called before credentials are checked. Raises Refusal, 429, after too many wrong ones from this address."""
         key = self._key(address)
         if key and self._failures.wait(key):
             raise self._refusal("failed_logins_over_rate", "Too many failed logins from this address.")

@@ -10,9 +10,9 @@ class Arrival:
     """An accepted connection.
 
     Attributes:
-        address: the peer's.
-        lease: what it counts for in admission; None where that is not known yet, or the client has it.
-        refusal: what its first request is answered with; None when it may come in.
+        address: the peer's address.
+        lease: counts the connection towards limits; None if the address is not known yet, or the client has the lease.
+        refusal: the answer to its first request; None if it is admitted.
     """
 
     __slots__ = ("address", "lease", "refusal")

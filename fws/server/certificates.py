@@ -1,4 +1,4 @@
-"""TLS at the door: certificate and key with their reload, the handshake, and who a client's certificate says it is."""
+"""TLS: the server's certificate and its reload, the handshake, and the identity in a client's certificate."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from fws.runtime.scheduler import Scheduler, overdue, queue_up
 logger = logging.getLogger("fws")
 
 _VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
-# Of TLS 1.2: forward secrecy and authenticated encryption only. Those of 1.3 are all so.
+# For TLS 1.2, only ciphers with forward secrecy and authenticated encryption. All ciphers of TLS 1.3 have both.
 _CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
 
 
@@ -26,14 +26,14 @@ class TlsError(FwsError):
 
 
 class CertificateStore:
-    """Keeps the context of new handshakes, and makes another when the files have changed.
+    """Keeps the TLS context for new handshakes, and replaces it when the files have changed.
 
     Args:
         settings: `[server.tls]`.
-        folder: what the paths in it are relative to.
+        folder: the folder that the paths are relative to.
 
     Raises:
-        TlsError: which file is at fault, and why.
+        TlsError: names the file that is invalid, and the reason.
     """
 
     def __init__(self, settings: Tls, folder: Path) -> None:
@@ -54,7 +54,7 @@ class CertificateStore:
         self._seen = stamps
 
     def reload(self) -> None:
-        """Load the files, for new handshakes. Those at fault are told in the log, and the old ones stay."""
+        """Load the files for new handshakes. If they are invalid, that is logged and the old ones stay in use."""
         self._loaded = self._stamps()
         try:
             self._context = make_context(self._settings, self._folder)
@@ -64,21 +64,21 @@ class CertificateStore:
             logger.info("the certificate and key have been reloaded")
 
     def handshake(self, sock: Any, scheduler: Scheduler) -> Any:
-        """Do the handshake on an accepted socket. Waits for the peer; the caller limits how long.
+        """Do the handshake on an accepted socket. Blocks; the caller limits the time.
 
         Args:
-            scheduler: gives turns where many want one.
+            scheduler: makes handshakes wait for their turn if there are many.
 
         Returns:
-            The socket for what is inside TLS.
+            The socket for the data inside TLS.
 
         Raises:
-            OSError: there is no handshake with this peer.
+            OSError: the handshake failed.
         """
         inner = self._context.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
         try:
             socket.wait_read(inner.fileno())
-            # A signature takes a millisecond, and many may ask for one at the same time.
+            # A signature takes one millisecond, and many clients may need one at the same time.
             if scheduler.crowded or overdue():
                 queue_up(scheduler.later)
             inner.do_handshake()
@@ -92,7 +92,7 @@ class CertificateStore:
 
 
 def make_context(settings: Tls, folder: Path) -> Any:
-    """The context of a server's handshakes. Raises TlsError."""
+    """The TLS context for a server. Raises TlsError."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = _VERSIONS[settings.min_version]
     context.set_ciphers(_CIPHERS)
@@ -102,7 +102,7 @@ def make_context(settings: Tls, folder: Path) -> Any:
     for path in (cert, key):
         _readable(path)
     try:
-        # OpenSSL would ask for its password at the terminal.
+        # Without `password`, OpenSSL would ask for one at the terminal.
         context.load_cert_chain(cert, key, password=_refuse_password)
     except (OSError, ValueError) as error:
         raise TlsError(f"{cert} and {key}: {_why(error)}") from None
@@ -118,10 +118,10 @@ def make_context(settings: Tls, folder: Path) -> Any:
 
 
 def identity_of(inner: Any) -> dict[str, Any] | None:
-    """Who the client's certificate says it is, None without one.
+    """The identity in the client's certificate; None without a certificate.
 
-    `user` is the common name, or else the first alternative name; `subject` and `serial` are as the certificate has
-    them, `names` its alternative names.
+    `user` is the common name, or the first alternative name if there is none. `subject` and `serial` are those of the
+    certificate, and `names` are its alternative names.
     """
     certificate = inner.getpeercert()
     if not certificate:
@@ -137,7 +137,7 @@ def identity_of(inner: Any) -> dict[str, Any] | None:
 
 
 def reason_of(error: OSError) -> str:
-    """Why a handshake failed, in OpenSSL's words without their ornaments."""
+    """Why a handshake failed, in OpenSSL's words."""
     return (getattr(error, "reason", None) or error.strerror or type(error).__name__).lower().replace("_", " ")
 
 

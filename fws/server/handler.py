@@ -1,8 +1,8 @@
-"""The rim: gevent-websocket's handler, from an accepted connection to the 101 or its end.
+"""gevent-websocket's handler: serves an accepted connection up to the 101, or to its end.
 
-It keeps the library's shape, one greenlet for each arrival and the steps `upgrade_websocket`, `start_response` and
-`run_websocket`, and replaces what they do: the request head is read strictly and under one time limit, and after
-the 101 the socket belongs to the client. Faults of the library that this closes are named beside the code.
+It keeps the shape of the library, which is one greenlet for each arrival and the steps `upgrade_websocket`,
+`start_response` and `run_websocket`. It replaces what these steps do: the request head is read strictly and under one
+time limit, and after the 101 the socket belongs to the client.
 """
 
 from __future__ import annotations
@@ -36,28 +36,28 @@ if TYPE_CHECKING:
 logger = logging.getLogger("fws.http")
 
 RECEIVE = 16 * 1024
-# Seconds for a plain response to be made, and then for each piece of it, 8 KiB of a file, to be read. A peer that takes
-# longer for one is not reading. A large file over a slow network takes longer as a whole.
+# Seconds to make a plain response, and then to send each piece of it (8 KiB of a file). A peer that takes longer for a
+# piece is not reading. A large file over a slow network may take longer as a whole.
 RESPONSE_TIMEOUT = 60.0
-# How long a refused peer may take to read the answer and stop sending.
+# Seconds that a refused peer may take to read the answer and to stop sending.
 LINGER = 1.0
-# Who is told that there is no place has so many seconds to ask.
+# Seconds that a connection over a limit has to send its request, which is answered with 503 or 429.
 REFUSED_TIMEOUT = 2.0
-# No request has a body here (the head reader refuses them), so all share one empty stream.
+# All requests share one empty body, because the head reader refuses requests with one.
 _NO_BODY = io.BytesIO()
 
 
 class Front(Protocol):
-    """The listener, as its handlers see it.
+    """The listener as its handlers see it.
 
     Attributes:
-        node: the process's parts.
-        application: what answers plain HTTP.
-        trusted: networks of proxies whose headers count.
-        proxy_protocol: whether these send PROXY headers.
-        tls: what makes TLS handshakes; None for no TLS.
+        node: the parts of the process.
+        application: the WSGI application for plain HTTP.
+        trusted: networks of proxies whose headers are trusted.
+        proxy_protocol: whether these proxies send PROXY headers.
+        tls: certificates; None for no TLS.
         draining: whether upgrades are refused.
-        failures: the plain requests that failed and were logged lately.
+        failures: failed plain requests that were logged lately.
     """
 
     node: Node
@@ -73,7 +73,7 @@ class Handler(WebSocketHandler):
     """One connection: HTTP requests until one of them becomes a WebSocket.
 
     Attributes:
-        filtered: whether filters that may wait have run in its greenlet.
+        filtered: whether filters that may block have run in its greenlet.
     """
 
     server: Front
@@ -81,11 +81,11 @@ class Handler(WebSocketHandler):
     environ: dict[str, Any]
     socket: Any
     headers: Any
-    # The library's own property builds one that takes the application's log handlers away.
+    # The library's own property removes the log handlers of the application.
     logger = logger
 
     def __init__(self, sock: Any, arrival: Arrival, server: Front) -> None:
-        # With a stream of its own (4.6 KB a client) the library would read ahead of our head reader.
+        # A stream of the library would take 4.6 KB per client, and read ahead of our head reader.
         super().__init__(sock, arrival.address, server, rfile=_NO_BODY)
         self._arrival = arrival
         self._head: Any = None
@@ -95,17 +95,18 @@ class Handler(WebSocketHandler):
         self._refused = False
         self._upgrades = False
         self._switching = b""
-        # Where the connection comes from, and the request that is being answered: a proxy's are those of many.
+        # Where the connection comes from, and where the present request comes from. A proxy's requests are those of
+        # many clients.
         self._peer = self._source = Source(arrival.address)
         self._arrived = False
         self._secure = False
         self.filtered = False
 
     def handle_one_request(self) -> Any:
-        """Read one head, answer it. The result is pywsgi's: True for another request, None for the end."""
+        """Read and answer one request. The result is pywsgi's: True for another request, None for the end."""
         node = self.server.node
-        # Absolute, from the accept to the 101: one byte now and then does not extend it. None of this is a
-        # socket time-out: a filter in `connect` counts as well.
+        # From the accept to the 101, so that a byte now and then does not extend it. It is not a time-out of the
+        # socket, because the filters of `connect` count as well.
         limit = node.limits.handshake_timeout
         refusal = self._arrival.refusal
         self._timeout = Deadline(limit if refusal is None else min(limit, REFUSED_TIMEOUT))
@@ -142,13 +143,13 @@ class Handler(WebSocketHandler):
         if self.close_connection or self.server.draining:
             self._end_tls()
             return None
-        # Reading and writing do not wait while bytes and room are there: a peer that sends request after request
-        # would never let go of the loop.
+        # Reading and writing do not block while the socket is ready. A peer that sends one request after the other
+        # would keep others from their turn.
         pause()
         return True
 
     def _arrive(self) -> bool:
-        """What comes before the first request: a trusted proxy's word about its client, and TLS."""
+        """Read what precedes the first request: the PROXY header of a trusted proxy, and the TLS handshake."""
         server = self.server
         if server.proxy_protocol and self._peer.address in server.trusted:
             try:
@@ -165,7 +166,7 @@ class Handler(WebSocketHandler):
         return True
 
     def _read_proxy_header(self) -> bytes:
-        """To its last byte and no further: what follows may be TLS."""
+        """Read the PROXY header up to its last byte and no further, because TLS may follow."""
         header = b""
         end = None
         while end is None:
@@ -177,7 +178,7 @@ class Handler(WebSocketHandler):
         return header
 
     def _tls_handshake(self, tls: CertificateStore) -> bool:
-        """Do the TLS handshake. What does not speak TLS is closed, with no more than a debug line."""
+        """Do the TLS handshake. If it fails, the connection is closed, with a line at the level `debug`."""
         try:
             self.socket = tls.handshake(self.socket, self.server.node.context.scheduler)
         except OSError as error:
@@ -193,9 +194,9 @@ class Handler(WebSocketHandler):
             end_tls(inner)
 
     def _read_head(self) -> Head | None:
-        """Return the next request's head, or None when the peer leaves before it is complete.
+        """Return the head of the next request, or None if the peer leaves before it is complete.
 
-        `command` is the request's method as soon as that is known, also when the rest of the head is refused.
+        `command` is set to the request's method as soon as that is known, even if the rest of the head is refused.
         """
         limits = self.server.node.limits
         self.requestline = ""
@@ -214,10 +215,10 @@ class Handler(WebSocketHandler):
             self.command = reader.method
 
     def _prepare(self, head: Head) -> None:
-        """Give pywsgi the request as it expects it. There is no body, and nothing ambiguous, in a checked head."""
+        """Set the attributes that pywsgi expects. A checked head has no body and nothing ambiguous."""
         self._head = head
         self.command, self.path, self.request_version = head.method, head.target, f"HTTP/{head.version}"
-        # For logs, so without the query: it may hold a token.
+        # For logs, and therefore without the query, which may contain a token.
         path, mark, _ = head.target.partition("?")
         self.requestline = f"{head.method} {path}{mark and '?…'} {self.request_version}"
         self.application = self.server.application
@@ -233,9 +234,10 @@ class Handler(WebSocketHandler):
         self.environ = self.get_environ()
 
     def _answer(self, refusal: Refusal) -> None:
-        """Refuse a head that could not be read, and end the connection so that the answer arrives.
+        """Refuse a request whose head could not be read, and end the connection so that the answer arrives.
 
-        Closed with bytes unread, TCP resets the connection, and the reset can overtake the answer: hence `_linger`.
+        If a socket is closed with unread bytes, TCP resets the connection, and the reset can overtake the answer.
+        `_linger` prevents this.
         """
         self._record(refusal)
         headers = self._headers_of(refusal)
@@ -249,7 +251,7 @@ class Handler(WebSocketHandler):
         self._linger()
 
     def _linger(self) -> None:
-        """End our half of the stream and read the peer's to its end, for a while."""
+        """Send FIN, and read what the peer still sends for a short time."""
         self._end_tls()
         with Timeout(LINGER, False):
             try:
@@ -268,13 +270,13 @@ class Handler(WebSocketHandler):
         return [*refusal.headers, *own]
 
     def _body_of(self, refusal: Refusal) -> bytes:
-        """Return the reason; nothing for HEAD, whose answer has the headers alone (RFC 9110 9.3.2)."""
+        """Return the reason; nothing for HEAD, whose answer has headers only (RFC 9110 9.3.2)."""
         return b"" if self.command == "HEAD" else _sentence(refusal)
 
-    # The steps of the library.
+    # The library calls these.
 
     def upgrade_websocket(self) -> list[bytes] | None:
-        """Check the request, route it, run its `connect` pipeline, all before the 101. Refusals are plain HTTP."""
+        """Check and route the request, and run its `connect` pipeline before the 101. Refusals are plain HTTP."""
         head = self._head
         if not self._upgrades:
             return None  # the WSGI application answers
@@ -286,13 +288,13 @@ class Handler(WebSocketHandler):
         except Refusal as refusal:
             return self._refuse(refusal)
         self.websocket = client
-        self.environ["wsgi.websocket"] = client  # tells the library that the response is an upgrade
+        self.environ["wsgi.websocket"] = client  # the library then knows that the response is an upgrade
         extensions = self._agreement.header if self._agreement is not None else None
         self.start_response("101 Switching Protocols", response_headers(accept, client.subprotocol, extensions))
         return None
 
     def _admit(self, head: Head) -> Client:
-        """The client of an upgrade request that is in order. Raises Refusal."""
+        """The client for a valid upgrade request. Raises Refusal."""
         node = self.server.node
         route = node.generation.route(head.target.partition("?")[0])
         if route is None:
@@ -312,7 +314,7 @@ class Handler(WebSocketHandler):
         subprotocol = choose_subprotocol(head, endpoint.settings.subprotocols)
         offers = head.get("sec-websocket-extensions")
         if endpoint.settings.compression and offers is not None:
-            # An idle client keeps no window: that would be 40 KiB, ten times what all else takes.
+            # An idle client keeps no compression window. It would take 40 KiB, ten times as much as everything else.
             self._agreement = negotiate(offers, client_no_context_takeover=True)
         client = Client(endpoint, Request(head, params, self._address()), node, subprotocol or "")
         if self._secure:
@@ -327,24 +329,24 @@ class Handler(WebSocketHandler):
         if self.server.draining:
             client.disconnect()
             raise _going_away()
-        # Many who come at once run a pipeline each.
+        # If many clients connect at once, each of them runs a pipeline.
         if overdue():
             try:
                 pause()
-            except BaseException:  # the time is over, and nobody else knows of the client yet
+            except BaseException:  # the time is over, and nothing else would end the client yet
                 client.disconnect()
                 raise
         return client
 
     def _refuse(self, refusal: Refusal) -> list[bytes]:
-        """Refuse a request that could be read: pywsgi sends the answer."""
+        """Refuse a valid request. pywsgi sends the answer."""
         self.close_connection = self._refused = True
         self._record(refusal)
         self.start_response(f"{refusal.status} {phrase(refusal.status)}", self._headers_of(refusal))
         return [self._body_of(refusal)]
 
     def start_response(self, status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
-        """As pywsgi does, but for a 101: to check, encode and date these few lines of ours would cost 15 µs."""
+        """As pywsgi, except for a 101: to check, encode and date its few lines would take 15 µs."""
         if not status.startswith("101 "):
             return super().start_response(status, headers, exc_info)
         self.status, self.code, self.close_connection = status.encode(), 101, True
@@ -353,29 +355,28 @@ class Handler(WebSocketHandler):
         return self.write
 
     def _allow_time(self) -> None:
-        """Give a plain response, or its next piece, its time."""
+        """Restart the time limit for a plain response or its next piece."""
         assert self._timeout is not None
         self._timeout.close()
         self._timeout = Deadline(RESPONSE_TIMEOUT)
         self._timeout.start()
 
     def _sendall(self, data: bytes) -> None:
-        """Send a piece of a response. The library calls it."""
+        """Send a piece of a response."""
         if not self._upgrades:
             self._allow_time()
         super()._sendall(data)
 
     def write(self, data: bytes) -> None:
-        """The library calls it with nothing to send the 101, which goes out with what `connect` sent behind it."""
+        """Called without data to send the 101. It is sent later, together with what `connect` sent to the client."""
         if self.code != 101:
             super().write(data)
         self.headers_sent = True
 
     def run_websocket(self) -> None:
-        """The client takes the socket over, the 101 first. pywsgi's greenlet ends, with handler, head and environ.
+        """Hand the socket over to the client, which sends the 101. pywsgi's greenlet ends, and frees its memory.
 
-        What may wait from now on, a pipeline, has a greenlet that begins with an empty stack; a client that is idle
-        keeps none.
+        A pipeline that may block has a greenlet of its own, with an empty stack. An idle client has none.
         """
         client: Client = self.websocket
         client_socket, self.socket = self.socket, None
@@ -385,7 +386,7 @@ class Handler(WebSocketHandler):
         del self.websocket
 
     def run_application(self) -> None:
-        """As the library does, but a client whose `connect` passed is ended also when the 101 cannot be sent."""
+        """As the library. If the 101 cannot be sent, a client whose `connect` pipeline has passed is ended too."""
         try:
             super().run_application()
         finally:
@@ -394,7 +395,7 @@ class Handler(WebSocketHandler):
                 client.disconnect()
 
     def handle_error(self, kind: Any, error: Any, traceback: Any) -> None:
-        """Whatever a response raised. A peer that is gone or too slow is normal life; the rest is ours."""
+        """Handle an exception of a response. A peer that is gone or too slow is normal; anything else is a bug."""
         self.close_connection = True
         if error is self._timeout or isinstance(error, OSError):
             self.server.node.context.metrics.count("responses_cut")
@@ -403,9 +404,9 @@ class Handler(WebSocketHandler):
         self._send_error_response_if_possible(500)
 
     def log_request(self) -> None:
-        """Log a request at the level debug, and a plain one that failed at info, once a minute.
+        """Log a request at the level `debug`, and a failed plain request at `info`, once a minute.
 
-        The library would throw the line away, and would say nothing about upgrades.
+        The library would discard the line, and would log nothing about upgrades.
         """
         if not self.requestline:
             return
@@ -417,7 +418,7 @@ class Handler(WebSocketHandler):
 
     def status_text(self) -> str:
         """Return the status and its phrase: `404 NOT FOUND`."""
-        # The library keeps bytes, or a text where the peer has left before the response.
+        # The library stores bytes, or a text if the peer has left before the response.
         status = self.status.decode("latin-1") if isinstance(self.status, bytes) else self.status
         return str(status or self.code)
 

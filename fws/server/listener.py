@@ -1,4 +1,4 @@
-"""The listening socket: who is accepted, who is told that there is no place, and who waits in the kernel's queue."""
+"""The listening socket: which connections are accepted, rejected, or left in the kernel's queue."""
 
 from __future__ import annotations
 
@@ -20,33 +20,33 @@ from fws.wire.proxy import normal, parse_networks
 if TYPE_CHECKING:
     from fws.server.certificates import CertificateStore
     from fws.server.node import Node
-    from fws.workers.scoreboard import Seat
+    from fws.workers.scoreboard import Row
 
 logger = logging.getLogger("fws.http")
 
-# Seconds that a worker with more connections than another leaves a new one to that, and for which it then takes who
-# still waits.
+# A worker with more connections than another leaves new ones to it for this many seconds. After that it accepts those
+# that still wait for this many seconds.
 PATIENCE = 0.02
 EAGER = 0.005
-# When all places are taken, so many at a time are told so. Who comes meanwhile waits in the listening socket.
+# At capacity, this many connections at a time are answered with 503. Others wait in the listening socket.
 REFUSED = 16
 FULL_PAUSE = 0.05
 
 
 class Listener(WSGIServer):
-    """gevent's server with what its handlers need to know.
+    """gevent's server, with what its handlers need.
 
     Args:
-        capacity: connections that there may be.
-        seat: of a worker that shares its listening socket with others.
-        tls: what makes handshakes; None for no TLS.
+        capacity: the most connections.
+        row: the scoreboard's row of a worker that shares its listening socket; None for a single process.
+        tls: certificates; None for no TLS.
 
     Attributes:
         draining: whether upgrades are refused.
-        arriving: connections that are no clients, or not yet.
+        arriving: connections that are not clients yet, or that request something else.
     """
 
-    # The machine's own name would be looked up in the DNS, for an environ that no filter sees.
+    # Otherwise the machine's own name would be looked up in the DNS, for an environ that no filter sees.
     base_env = {**WSGIServer.base_env, "SERVER_NAME": "fws"}
 
     def __init__(
@@ -55,11 +55,11 @@ class Listener(WSGIServer):
         application: Callable[..., Any],
         node: Node,
         capacity: int,
-        seat: Seat | None = None,
+        row: Row | None = None,
         tls: CertificateStore | None = None,
     ) -> None:
-        # With others at the same socket gevent takes one connection in each turn, not a hundred.
-        environ = {"wsgi.multiprocess": seat is not None, "wsgi.url_scheme": "http" if tls is None else "https"}
+        # `wsgi.multiprocess` makes gevent accept one connection per turn instead of a hundred.
+        environ = {"wsgi.multiprocess": row is not None, "wsgi.url_scheme": "http" if tls is None else "https"}
         super().__init__(
             listener,
             application,
@@ -75,22 +75,22 @@ class Listener(WSGIServer):
         config = node.generation.config.server
         self.trusted = parse_networks(config.trusted_proxies)
         self.proxy_protocol = config.proxy_protocol
-        # Apart from refusals, so that a robot that asks for files that do not exist hides no refusal.
+        # Separate from refusals, so that a robot's requests for missing files do not hide a refusal.
         self.failures = Novelty(node.context.clock)
         self.draining = False
         self.arriving = 0
         self._capacity = capacity
         self._refused = 0
-        self._seat = seat
+        self._row = row
         self._eager_until = 0.0
 
     @property
     def connections(self) -> int:
-        """Those that are open."""
+        """The number of open connections."""
         return self.arriving + len(self._hub.clients)
 
     def handle(self, sock: Any, arrival: Arrival) -> bool:
-        """Serve a connection up to the 101 or its end. Whether the greenlet may be used again."""
+        """Serve a connection up to the 101 or its end. Returns whether the greenlet may be used again."""
         handler = Handler(sock, arrival, self)
         try:
             handler.handle()
@@ -103,9 +103,9 @@ class Listener(WSGIServer):
                 self._refused -= 1
 
     def do_read(self) -> Any:
-        """Accept a connection. Out of descriptors, say so in a line, and try again in a moment."""
-        seat = self._seat
-        if seat is not None and time.monotonic() > self._eager_until and seat.is_ahead(self.connections):
+        """Accept a connection. Without a free descriptor, log that and try again in a moment."""
+        row = self._row
+        if row is not None and time.monotonic() > self._eager_until and row.is_ahead(self.connections):
             self._rest(PATIENCE, self._accept_eagerly)
             return None
         if self.connections >= self._capacity and self._refused >= REFUSED:
@@ -127,12 +127,12 @@ class Listener(WSGIServer):
         if arrival is None:
             sock.close()
             return None
-        if seat is not None:
-            seat.beat(self.connections)
+        if row is not None:
+            row.beat(self.connections)
         return sock, arrival
 
     def _admit(self, address: str) -> Arrival | None:
-        """Whether a connection may come in, or is to be told why not; None for neither."""
+        """The connection as an arrival, with a refusal if it is over a limit; None if it must be closed at once."""
         arrival = Arrival(address)
         try:
             if self.connections >= self._capacity:
@@ -151,12 +151,12 @@ class Listener(WSGIServer):
         return arrival
 
     def _rest(self, seconds: float, then: Callable[[], None] | None = None) -> None:
-        """Accept nobody for a while."""
+        """Accept no connections for a while."""
         self.stop_accepting()
         self._timer = self.loop.timer(seconds)
         self._timer.start(then or self._start_accepting_if_started)
 
     def _accept_eagerly(self) -> None:
-        """The others have had their time: who still waits is accepted by whoever comes first."""
+        """Other workers had time to accept the waiting connections. Now any worker may."""
         self._eager_until = time.monotonic() + EAGER
         self._start_accepting_if_started()

@@ -1,4 +1,4 @@
-"""The composition root: the parts of one process, made for one generation and handed to one another."""
+"""The composition root: makes the parts of one process for one generation, and connects them."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ if TYPE_CHECKING:
 
 
 class Node:
-    """One process: what its clients, filters and commands share. It has no listening socket; `Server` adds that.
+    """The parts of one process that clients, filters and commands share. `Server` adds the listening socket.
 
     Args:
         generation: what is served.
-        scheduler, broker, storage: in place of those that the configuration asks for; tests bring their own.
+        scheduler, broker, storage: for tests, instead of those that the configuration names.
 
     Attributes:
         generation: the pipelines in force.
-        context: clocks, the event loop, timers, counters, fault reports.
-        admission: who may connect, by address and user.
-        storage: what filters share.
+        context: clocks, the event loop, timers, counters, and fault reports.
+        admission: limits by address and user.
+        storage: the state that filters share.
         broker: carries publications between processes.
         hub: clients and channels.
     """
@@ -70,7 +70,7 @@ class Node:
 
 
 def connector_of(generation: Generation) -> Connector | None:
-    """The way to the Redis that `[redis] url` names; None without a URL."""
+    """The connector to the Redis that `[redis] url` names; None without a URL."""
     config = generation.config
     settings = config.redis
     if not settings.url:
@@ -81,7 +81,7 @@ def connector_of(generation: Generation) -> Connector | None:
 
 
 def storage_of(generation: Generation) -> Storage:
-    """Where filters keep what they share: Redis where there is one, else this process."""
+    """The storage that filters share: in Redis if `[redis] url` is set, else in this process."""
     connector = connector_of(generation)
     if connector is None:
         return MemoryStorage(generation.services.clock)
@@ -91,7 +91,7 @@ def storage_of(generation: Generation) -> Storage:
 
 
 def broker_of(generation: Generation, context: Context) -> Broker:
-    """What carries publications: Redis where `[redis] url` names one, else plain calls."""
+    """The broker: Redis if `[redis] url` is set, else one that only calls this process."""
     connector = connector_of(generation)
     if connector is None:
         return MemoryBroker()

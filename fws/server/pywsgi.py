@@ -1,4 +1,4 @@
-"""What gevent's pywsgi asks of a request, for heads that fws has read itself."""
+"""What gevent's pywsgi needs of a request, for heads that fws has read itself."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from fws.wire.head import Head
 
 
 class RequestHeaders:
-    """A checked head in the form of `http.client.HTTPMessage`, as far as pywsgi asks."""
+    """A checked head with the methods of `http.client.HTTPMessage` that pywsgi calls."""
 
     def __init__(self, head: Head) -> None:
         self._head = head
@@ -24,7 +24,7 @@ class RequestHeaders:
 
 
 class NoInput:
-    """Stands in for the request body, of which pywsgi would discard the rest. No request has one here."""
+    """Replaces the request body, the rest of which pywsgi would discard. No request has a body here."""
 
     @staticmethod
     def _discard() -> None:

@@ -1,4 +1,4 @@
-"""The composition root: makes one process serve one generation, and ends it in order."""
+"""The server: one process that serves one generation, from listening to draining."""
 
 from __future__ import annotations
 
@@ -26,30 +26,31 @@ from fws.server.listener import Listener
 from fws.server.node import Node
 from fws.server.sockets import bound, listen, remove_socket_file
 from fws.server.web import Web
-from fws.workers.heartbeat import ORPHAN_DRAIN, Pulse
+from fws.workers.heartbeat import ORPHAN_DRAIN, Heartbeat
 from fws.workers.scoreboard import BEAT
 
 logger = logging.getLogger("fws")
 
-# Below this many descriptors a public server runs out of them before it runs out of anything else.
+# With fewer descriptors than this, a public server runs out of them before anything else.
 LOW_FILE_LIMIT = 4096
-# Descriptors that no connection gets; 16 of them are for those who are told that there is no place.
+# Descriptors that connections do not get. 16 of them are for rejecting connections over the limit.
 RESERVE = 128
-# Clients told to go in one go. They come back at once, elsewhere: a thousand at a time is what one takes in a second.
+# Close frames that are sent at once. Closed clients reconnect elsewhere immediately, and one node accepts about a
+# thousand of them per second.
 DRAIN_SLICE = 100
-# Share of the drain time over which the good-byes are spread; the rest is for closing handshakes and `disconnect`.
+# Close frames are spread over this part of the drain time. The rest is for closing handshakes and `disconnect`.
 SPREAD = 0.5
-# Who is cut off still has a `disconnect` pipeline, and after it filters stop: each has this many seconds of the drain
-# time at most, and a quarter of a short one.
+# At the end of a drain, the `disconnect` pipelines of clients that were cut off have this many seconds, and then the
+# `stop` hooks of filters. Each has a quarter of a short drain.
 LAST_WORDS = 1.0
-# Seconds for publications of `disconnect` pipelines on their way to other nodes.
+# Seconds for sending the publications of `disconnect` pipelines to other nodes.
 LAST_PUBLICATIONS = 2.0
-# Seconds that a worker gives connections that it has accepted to become clients, when it leaves and others stay; a
-# quarter of a short drain. With TLS these are four round trips, of a second each on a bad mobile link.
+# When a worker drains and others stay, connections that it has accepted have this many seconds to become clients, or a
+# quarter of a short drain. A TLS handshake takes four round trips, of one second each on a bad mobile link.
 ARRIVE = 5.0
-# Seconds between two lines about what was counted.
-TELL = 60.0
-# Good-byes a second that need no more spreading.
+# Seconds between two log lines with counters.
+COUNTED = 60.0
+# Up to this many clients per second are closed without spreading.
 DRAIN_RATE = 1000
 
 
@@ -59,10 +60,10 @@ class Server:
     Args:
         generation: what to serve.
         address: where to listen.
-        log: whose folded lines are settled now and then.
-        pulse: of a worker, which shares its listening socket with others.
-        tls: what makes TLS handshakes; None for no TLS.
-        given: a listening socket that others opened and keep; None to open one at the address.
+        log: its folded lines are written regularly.
+        heartbeat: the connection to the supervisor; None for a process that is not a worker.
+        tls: certificates; None for no TLS.
+        given: a listening socket that another process opened and keeps; None to open one at the address.
     """
 
     def __init__(
@@ -70,7 +71,7 @@ class Server:
         generation: Generation,
         address: Tcp | Unix,
         log: FoldingHandler | None = None,
-        pulse: Pulse | None = None,
+        heartbeat: Heartbeat | None = None,
         tls: CertificateStore | None = None,
         given: Any = None,
     ) -> None:
@@ -80,7 +81,7 @@ class Server:
         self._hub = self.node.hub
         self._context = self.node.context
         self._log = log
-        self._pulse = pulse
+        self._heartbeat = heartbeat
         self._tls = tls
         self._given = given
         self._stop = Event()
@@ -96,22 +97,26 @@ class Server:
         )
 
     def start(self) -> None:
-        """Listen and serve, and heed SIGTERM and SIGINT from now on. Raises StartError."""
+        """Listen, serve, and handle signals from now on.
+
+        Raises:
+            StartError: the address cannot be bound, or a filter failed to start.
+        """
         for number in (signal.SIGTERM, signal.SIGINT):
             self._handlers[number] = gevent.signal_handler(number, self._signalled)
         self._handlers[signal.SIGHUP] = gevent.signal_handler(signal.SIGHUP, self._hung_up)
-        pulse = self._pulse
-        if pulse is None:
+        heartbeat = self._heartbeat
+        if heartbeat is None:
             self._handlers[signal.SIGUSR2] = gevent.signal_handler(signal.SIGUSR2, self._asked_to_renew)
             raise_file_limit()
             settings = self.generation.config.server
             listener = self._given or listen(self.address, settings.socket_mode, settings.socket_owner)
         else:
-            listener = pulse.listener()
-            self._greenlets.append(gevent.spawn(self._beat, pulse))
-        seat = pulse.seat if pulse is not None else None
+            listener = heartbeat.listener()
+            self._greenlets.append(gevent.spawn(self._beat, heartbeat))
+        row = heartbeat.row if heartbeat is not None else None
         capacity = capacity_of(self.generation.config.limits.clients)
-        self._listener = Listener(listener, self._web, self.node, capacity, seat, self._tls)
+        self._listener = Listener(listener, self._web, self.node, capacity, row, self._tls)
         self.address = bound(self.address, listener)
         self._hub.start()
         try:
@@ -122,19 +127,19 @@ class Server:
             self.node.broker.stop(0)
             where = culprit(error.__traceback__) or "a filter"
             raise StartError(f"{where} failed to start: {type(error).__name__}: {error}") from error
-        # What is loaded by now stays: the collector need not look at it again, which is 3 ms of each full pass.
+        # Objects that exist by now stay. If the garbage collector does not look at them, a full pass saves 3 ms.
         gc.collect()
         gc.freeze()
-        tasks = (Sweeper(self._hub, self._context).run, self._settle_log, self._tell_counts)
+        tasks = (Sweeper(self._hub, self._context).run, self._settle_log, self._log_counters_regularly)
         self._greenlets += [gevent.spawn(task) for task in tasks]
         if self._tls is not None:
             self._greenlets.append(gevent.spawn(self._look_at_certificates, self._tls))
         max_block = self.generation.config.limits.max_block
-        self._watchdog = Watchdog(max_block, self._context.metrics, self._tell_of_block)
+        self._watchdog = Watchdog(max_block, self._context.metrics, self._log_block)
         self._watchdog.start()
         self._listener.start()
-        if pulse is not None:
-            pulse.seat.beat(0)
+        if heartbeat is not None:
+            heartbeat.row.beat(0)
 
     def serve_until_signal(self) -> None:
         """Serve until SIGTERM or SIGINT, then drain. A second signal ends the process at once."""
@@ -142,7 +147,7 @@ class Server:
         self.drain()
         for number, handler in self._handlers.items():
             handler.cancel()
-            # All is done: a second signal now must not turn the exit status into a failure.
+            # A second signal that arrives now must not change the exit status.
             signal.signal(number, signal.SIG_IGN)
 
     def stop(self) -> None:
@@ -150,7 +155,7 @@ class Server:
         self._stop.set()
 
     def health(self) -> dict[str, Any]:
-        """What `/healthz` shows."""
+        """The answer of `/healthz`."""
         draining = self._listener is not None and self._listener.draining
         clients = len(self._hub.clients)
         if draining:
@@ -160,14 +165,17 @@ class Server:
         return {"status": "ok", "clients": clients}
 
     def drain(self) -> None:
-        """End in steps, each with its limit, all within `drain` seconds.
+        """End in steps within `drain` seconds. Each step has a limit of its own.
 
-        1. Accept nobody. 2. Tell every client 1001, spread when they are many. 3. Wait for their closing
-        handshakes and `disconnect` pipelines. 4. Cut off who is left. 5. Stop the filters. 6. Send what other nodes
-        are to get.
+        1. Stop accepting connections.
+        2. Close every client with 1001, spread over time if there are many.
+        3. Wait for their closing handshakes and `disconnect` pipelines.
+        4. Cut off the clients that are left.
+        5. Stop the filters.
+        6. Send the remaining publications to other nodes.
         """
         limit = self.generation.config.server.drain
-        if self._pulse is not None and self._pulse.orphaned:
+        if self._heartbeat is not None and self._heartbeat.orphaned:
             logger.error("the supervisor is gone")
             limit = min(limit, ORPHAN_DRAIN)
         clock = self._context.clock
@@ -175,17 +183,17 @@ class Server:
         last_words = min(LAST_WORDS, limit / 4)
         listener = self._listener
         if listener is not None:
-            # The socket alone: `stop` would wait for handlers, and they are the clients.
+            # Only the socket: `stop` would wait for the handlers of all clients.
             listener.close()
-            if self._pulse is not None:
-                self._pulse.seat.beat(None)
-                # Others go on serving, so nobody is refused: who has been accepted here becomes a client first.
+            if self._heartbeat is not None:
+                self._heartbeat.row.beat(None)
+                # Other workers go on serving, so that nobody is refused. Accepted connections become clients first.
                 while listener.arriving and clock() < end - limit + min(ARRIVE, limit / 4):
                     gevent.sleep(0.02)
             listener.draining = True
         clients = self._hub.everybody()
         logger.info("draining: %d clients, at most %g s", len(clients), limit)
-        if self._pulse is None and self._given is None:
+        if self._heartbeat is None and self._given is None:
             remove_socket_file(self.address)
         spread = min(len(clients) / DRAIN_RATE, limit * SPREAD)
         for start in range(0, len(clients), DRAIN_SLICE):
@@ -204,19 +212,19 @@ class Server:
         with gevent.Timeout(last_words, False):
             for failure in self.generation.stop():
                 self._context.faults.report("stop", failure)
-        # Mostly there is much time left; after stuck filters a little, which is enough for a Redis that answers.
+        # After filters that hang there is little time left, but enough for a Redis that answers.
         self.node.broker.stop(min(LAST_PUBLICATIONS, max(end - clock(), 0.1)))
         gevent.killall(self._greenlets, block=False)
         if self._watchdog is not None:
             self._watchdog.stop()
-        self._tell_what_was_counted()
+        self._log_counters()
         logger.info("stopped")
         if self._log is not None:
             self._log.flush()
 
     def _signalled(self) -> None:
-        # Platforms send SIGTERM to all processes, and then a worker has it from its supervisor as well.
-        if self._stop.is_set() and self._pulse is None:
+        # Platforms send SIGTERM to all processes. A worker then gets a second one from its supervisor.
+        if self._stop.is_set() and self._heartbeat is None:
             logger.warning("second signal: ending at once")
             os._exit(1)
         self._stop.set()
@@ -232,11 +240,11 @@ class Server:
     def _asked_to_renew(self) -> None:
         logger.warning("SIGUSR2: a single worker has no supervisor that could renew it: restart the server")
 
-    def _beat(self, pulse: Pulse) -> None:
+    def _beat(self, heartbeat: Heartbeat) -> None:
         while True:
             listener = self._listener
             serves = listener is not None and listener.started and not self._stop.is_set()
-            pulse.seat.beat(listener.connections if serves and listener is not None else None)
+            heartbeat.row.beat(listener.connections if serves and listener is not None else None)
             gevent.sleep(BEAT)
 
     def _look_at_certificates(self, tls: CertificateStore) -> None:
@@ -244,7 +252,7 @@ class Server:
             gevent.sleep(LOOK)
             tls.look()
 
-    def _tell_of_block(self, line: str) -> None:
+    def _log_block(self, line: str) -> None:
         if self._log is not None:
             self._log.write_past(logging.WARNING, logger.name, line)
 
@@ -253,28 +261,28 @@ class Server:
             gevent.sleep(1)
             self._log.settle()
 
-    def _tell_counts(self) -> None:
+    def _log_counters_regularly(self) -> None:
         while True:
-            gevent.sleep(TELL)
-            self._tell_what_was_counted()
+            gevent.sleep(COUNTED)
+            self._log_counters()
 
-    def _tell_what_was_counted(self) -> None:
+    def _log_counters(self) -> None:
         news = self._context.metrics.news()
         if news:
             logger.info("counted: %s", news)
 
 
 def capacity_of(clients: int) -> int:
-    """How many connections there may be: `clients`, and no more than leaves descriptors for Redis, files and the log.
+    """The most connections: `clients`, or fewer if the limit on open files leaves too few for Redis, files and the log.
 
-    The reserve is a quarter of a low limit on open files, `RESERVE` of any other.
+    The reserve is `RESERVE` descriptors, or a quarter of a low limit.
     """
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return clients if limit == resource.RLIM_INFINITY else max(1, min(clients, limit - min(RESERVE, limit // 4)))
 
 
 def raise_file_limit() -> None:
-    """Raise the soft limit on open files to the hard one: a client is a descriptor. A low limit is named in the log."""
+    """Raise the soft limit on open files to the hard one, because each client needs a file. Log a low limit."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         try:

@@ -1,4 +1,4 @@
-"""Listening sockets: opened at an address, or taken from who passes one, and their files."""
+"""Listening sockets: opened at an address or inherited from systemd, and the files of UNIX sockets."""
 
 from __future__ import annotations
 
@@ -25,11 +25,14 @@ FIRST_GIVEN = 3
 
 
 def listen(address: Tcp | Unix, mode: str = "", owner: str = "") -> Any:
-    """A listening socket. Raises StartError that says why not and what to do.
+    """A listening socket.
 
     Args:
-        mode: rights on the file of a UNIX socket, in octal.
-        owner: of that file, `user`, `user:group` or `:group`.
+        mode: permissions of the file of a UNIX socket, in octal.
+        owner: owner of that file: `user`, `user:group` or `:group`.
+
+    Raises:
+        StartError: says why it cannot be opened, and what to do.
     """
     try:
         if isinstance(address, Unix):
@@ -40,7 +43,7 @@ def listen(address: Tcp | Unix, mode: str = "", owner: str = "") -> Any:
         try:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if family == socket.AF_INET6:
-                # `[::]` takes IPv4 too, as people expect of "all interfaces".
+                # `[::]` accepts IPv4 too, as people expect of "all interfaces".
                 listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
             listener.bind(where)
             listener.listen(BACKLOG)
@@ -53,7 +56,7 @@ def listen(address: Tcp | Unix, mode: str = "", owner: str = "") -> Any:
 
 
 def _listen_at(path: str, mode: str, owner: str) -> Any:
-    """A UNIX socket. Nobody can connect before its file has the right mode and owner: it listens last."""
+    """A UNIX socket. It begins to listen last, so that nobody can connect before its mode and owner are set."""
     _remove_stale(path)
     listener = socket.socket(socket.AF_UNIX)
     try:
@@ -75,10 +78,10 @@ def _listen_at(path: str, mode: str, owner: str) -> Any:
 
 
 def given_listener(environ: MutableMapping[str, str]) -> Any:
-    """The listening socket that systemd passed (sd_listen_fds(3)), None without one. Takes the variables away.
+    """The listening socket that systemd passed (sd_listen_fds(3)); None without one. Removes systemd's variables.
 
     Raises:
-        StartError: there are several, or it is no listening stream socket.
+        StartError: there are several sockets, or it is not a listening stream socket.
     """
     pid, count = environ.pop("LISTEN_PID", ""), environ.pop("LISTEN_FDS", "")
     environ.pop("LISTEN_FDNAMES", None)
@@ -92,12 +95,12 @@ def given_listener(environ: MutableMapping[str, str]) -> Any:
         if given.type != socket.SOCK_STREAM or not given.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
             raise OSError
     except OSError:
-        raise StartError("what systemd passed is no listening socket: use ListenStream= and Accept=no") from None
+        raise StartError("systemd passed no listening socket: use ListenStream= and Accept=no") from None
     return given
 
 
 def address_of(listener: Any) -> Tcp | Unix:
-    """Where a socket listens."""
+    """The address at which a socket listens."""
     name = listener.getsockname()
     if listener.family == socket.AF_UNIX:
         return Unix(name if isinstance(name, str) else os.fsdecode(name))
@@ -105,7 +108,7 @@ def address_of(listener: Any) -> Tcp | Unix:
 
 
 def remove_socket_file(address: Tcp | Unix) -> None:
-    """Nobody listens there any more. Of a TCP address there is no file."""
+    """Remove the file of a UNIX socket that is closed. A TCP address has no file."""
     if isinstance(address, Unix):
         try:
             Path(address.path).unlink(missing_ok=True)
@@ -114,7 +117,7 @@ def remove_socket_file(address: Tcp | Unix) -> None:
 
 
 def bound(address: Tcp | Unix, listener: Any) -> Tcp | Unix:
-    """The address with the port that port 0 became."""
+    """The address with the port that the system chose for port 0."""
     if isinstance(address, Tcp) and address.port == 0:
         return Tcp(address.host, listener.getsockname()[1])
     return address
@@ -125,23 +128,23 @@ def _advice(error: Exception) -> str:
     if number == errno.EADDRINUSE:
         return "another program listens there; stop it, or choose another address with --listen"
     if number == errno.EACCES:
-        return "not permitted; ports below 1024 and folders of others need rights that this process has not"
+        return "not permitted; ports below 1024 and other users' folders need rights that this process lacks"
     if isinstance(error, KeyError):
         return f"there is no such user or group: {error.args[0]}"
     if number == errno.EPERM:
-        return "not permitted; a socket's file is given to others by root, or to a group by its members"
+        return "not permitted; only root can give the socket's file to another user, and only members to a group"
     if isinstance(error, socket.gaierror):
-        return "no machine of that name"
+        return "no machine has that name"
     if number == errno.EADDRNOTAVAIL:
         return "no network interface of this machine has that address"
     return getattr(error, "strerror", None) or str(error)
 
 
 def _remove_stale(path: str) -> None:
-    """Remove the socket file of a server that is no more. One that answers is left, and so is any other file."""
+    """Remove a stale socket file. The file of a live server is left in place, and so is a file that is not a socket."""
     try:
         if not stat.S_ISSOCK(os.stat(path).st_mode):
-            raise OSError(errno.EEXIST, "there is a file of that name, and it is no socket")
+            raise OSError(errno.EEXIST, "a file of that name exists and is not a socket")
     except FileNotFoundError:
         return
     with socket.socket(socket.AF_UNIX) as probe:
@@ -151,6 +154,6 @@ def _remove_stale(path: str) -> None:
         except ConnectionRefusedError:
             os.unlink(path)
             return
-        except BlockingIOError:  # its queue is full: it may be stuck, but it is there
+        except BlockingIOError:  # its queue is full: a server exists, although it may hang
             pass
     raise OSError(errno.EADDRINUSE, "in use")

@@ -1,7 +1,7 @@
-"""What plain HTTP gets: the health answer, static files, and one sentence for all else.
+"""Plain HTTP on the port of the WebSockets: the health check, static files, and a sentence for everything else.
 
-A WSGI application for the same port as the WebSockets. It answers GET and HEAD, never lists a folder, and
-gives a file out only if it lies in the static folder with every symbolic link resolved.
+The WSGI application answers GET and HEAD. It never lists a folder, and it serves a file only if the file is inside the
+static folder after all symbolic links have been resolved.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 _INDEX = "index.html"
 # One range of bytes (RFC 9110 14.1.2).
 _RANGE = re.compile(r"bytes=[ \t]*(?:[0-9]+-[0-9]*|-[0-9]+)[ \t]*", re.IGNORECASE)
-# The one name with a leading dot that is for the public (RFC 8615), at the root only.
+# The only name with a leading dot that is public (RFC 8615), at the root only.
 _WELL_KNOWN = "/.well-known/"
 _HEALTHY = ("ok", "degraded")
-# Python's own table without the machine's files, so that a type does not depend on where fws runs, and
-# what Python 3.11 lacks or has older (RFC 9239 for JavaScript).
+# Python's own table without the machine's files, so that a type does not depend on where fws runs. The types below are
+# missing in Python 3.11 or outdated there (RFC 9239 for JavaScript).
 _TYPES = mimetypes.MimeTypes()
 for _type, _ending in [
     ("text/javascript", ".js"),
@@ -44,11 +44,11 @@ for _type, _ending in [
 
 
 class Web:
-    """The WSGI application beside the WebSockets.
+    """The WSGI application for requests that do not open a WebSocket.
 
     Args:
         static: the folder whose files are served, or None.
-        health: returns what `/healthz` shows; its "status" is "ok", "degraded" or the name of a failure.
+        health: returns the answer of `/healthz`; its "status" is "ok", "degraded" or the name of a failure.
         is_endpoint: whether a WebSocket may be opened at this path.
     """
 
@@ -88,15 +88,15 @@ class Web:
         return Response(msgspec.json.encode(health), status, mimetype="application/json")
 
     def _file(self, path: str, environ: WSGIEnvironment) -> Response | None:
-        """Answer with the static file at this path, or None: missing and forbidden look the same."""
+        """The response with the static file at this path; None if it is missing or forbidden, which look the same."""
         if self._static is None:
             return None
         if not _RANGE.fullmatch(environ.get("HTTP_RANGE", "")):
-            # Other units, several ranges and what cannot be read: the whole file is the answer (RFC 9110 14.2).
+            # Other units, several ranges and invalid ranges get the whole file (RFC 9110 14.2).
             environ.pop("HTTP_RANGE", None)
         try:
             name = _locate(self._static, path + _INDEX if path.endswith("/") else path)
-            if os.path.isfile(name):  # also says that opening it cannot block, as a named pipe would
+            if os.path.isfile(name):  # opening anything else, such as a named pipe, could block
                 return send_file(name, environ, mimetype=_content_type(name), conditional=True)
             if os.path.isfile(_locate(self._static, f"{path}/{_INDEX}")):
                 return _add_slash(environ)
@@ -108,13 +108,13 @@ class Web:
 
 
 def _locate(static: Path, path: str) -> str:
-    """Find a request path in the static folder; return the real file name, without symbolic links.
+    """The real file name, without symbolic links, for a request path.
 
-    A name with a leading dot is refused in the request's path only, and `/.well-known/` is not. A folder may be
-    published by links through such names (`current -> .releases/7`, Kubernetes' `..data`), as long as they stay inside.
+    Names with a leading dot are refused, except for `/.well-known/`. This concerns the request's path only: symbolic
+    links may lead through such names (`current -> .releases/7`, Kubernetes' `..data`), as long as they stay inside.
 
     Raises:
-        OSError: nothing is there, or it is not for the public.
+        OSError: there is no such file, or it is not public.
         ValueError: the path cannot be a file name.
     """
     root = os.path.realpath(static, strict=True)
@@ -133,11 +133,11 @@ def _content_type(name: str) -> str:
 
 
 def _add_slash(environ: WSGIEnvironment) -> Response:
-    """Redirect to a folder's own address, on which the relative links of its index depend."""
+    """Redirect to the folder's address with a slash, because the relative links of its index depend on that."""
     address = quote(environ.get("SCRIPT_NAME", "") + environ["PATH_INFO"], encoding="latin-1") + "/"
     if environ.get("QUERY_STRING"):
         address += "?" + environ["QUERY_STRING"]
-    # Not for good (301, 308): browsers keep that, for localhost:9000 across projects.
+    # Not permanent (301, 308): browsers would remember it for localhost:9000 across projects.
     return _sentence(307, "The address of this folder ends with a slash.", {"Location": address})
 
 

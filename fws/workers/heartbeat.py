@@ -1,9 +1,8 @@
-"""The pulse of a worker: how its supervisor knows that it lives and where it is stuck, and how it learns that the
-supervisor is dead.
+"""A worker's side of its supervision: its heartbeat, where it is stuck, and what it does when the supervisor dies.
 
-A worker is a fresh process. What it has of its supervisor stands in the variable `FWS_WORKER`: its number, and the
-descriptors of the listening socket, of the board, of a pipe for what it reports, and of one that nobody writes to and
-that ends with the supervisor.
+A worker is a fresh process. The variable `FWS_WORKER` holds what it inherits from its supervisor: its number, and the
+descriptors of the listening socket, the scoreboard, a pipe for reports to the supervisor, and a pipe that nobody writes
+to and that ends when the supervisor does.
 """
 
 from __future__ import annotations
@@ -19,55 +18,55 @@ from gevent import socket
 from gevent.monkey import get_original
 
 from fws.pipeline.traceback import whereabouts
-from fws.workers.scoreboard import Board, Seat
+from fws.workers.scoreboard import Row, Scoreboard
 
 VARIABLE = "FWS_WORKER"
-# The supervisor asks with this signal where the worker is. What answers is Python's own handler, which a filter's
-# endless loop cannot keep from running, and `faulthandler`'s, which C code cannot.
+# With this signal the supervisor asks where the worker is. Python's own handler answers even during an endless loop in
+# a filter, and the handler of `faulthandler` answers even if C code blocks.
 ASK = signal.SIGUSR1
 ANSWER = b"where "
-# Seconds that a worker has to let its clients go when its supervisor is dead, and until it ends anyhow.
+# If the supervisor is dead: seconds that the worker has to drain, and seconds until it ends in any case.
 ORPHAN_DRAIN = 3.0
 ORPHAN_END = 4.0
 
 
-class Place(msgspec.Struct, frozen=True):
-    """A worker's number, its row of the board, and its descriptors, as they stand in `FWS_WORKER`."""
+class Inheritance(msgspec.Struct, frozen=True):
+    """A worker's number, its row of the scoreboard, and its descriptors, as in `FWS_WORKER`."""
 
     number: int
     row: int
     rows: int
     listener: int
-    board: int
+    scoreboard: int
     report: int
     life: int
 
 
-class Pulse:
-    """One worker's side.
+class Heartbeat:
+    """The connection of one worker to its supervisor.
 
     Attributes:
-        number: of the worker, from 1.
-        seat: its row of the board.
-        orphaned: whether the supervisor is dead; the worker then gets a SIGTERM from itself.
+        number: the number of the worker, from 1.
+        row: its row of the scoreboard.
+        orphaned: whether the supervisor is dead. The worker then sends itself a SIGTERM.
     """
 
-    __slots__ = ("_listener", "number", "orphaned", "seat")
+    __slots__ = ("_listener", "number", "orphaned", "row")
 
-    def __init__(self, place: Place) -> None:
-        self.number = place.number
-        self.seat = Seat(Board(place.board, place.rows), place.row)
+    def __init__(self, inherited: Inheritance) -> None:
+        self.number = inherited.number
+        self.row = Row(Scoreboard(inherited.scoreboard, inherited.rows), inherited.row)
         self.orphaned = False
-        self._listener = place.listener
-        os.close(place.board)
-        # What the worker itself starts must not have them: the pipes would not end with their owners.
-        for descriptor in (place.listener, place.report, place.life):
+        self._listener = inherited.listener
+        os.close(inherited.scoreboard)
+        # Processes that the worker starts must not inherit them, because the pipes would not end with their owners.
+        for descriptor in (inherited.listener, inherited.report, inherited.life):
             os.set_inheritable(descriptor, False)
-        self._answer(place.report)
-        # It is meant for the supervisor, and sent to all of the same name by some.
+        self._answer(inherited.report)
+        # SIGUSR2 is meant for the supervisor, but `pkill` sends it to all processes of the same name.
         signal.signal(signal.SIGUSR2, signal.SIG_IGN)
-        # A thread of the system's: it does its work when the loop is stuck, too.
-        get_original("_thread", "start_new_thread")(self._outlive, (place.life,))
+        # A native thread also works while the event loop is blocked.
+        get_original("_thread", "start_new_thread")(self._outlive, (inherited.life,))
 
     def listener(self) -> Any:
         """The listening socket that all workers share."""
@@ -94,7 +93,7 @@ class Pulse:
         os._exit(1)
 
 
-def pulse_of(environ: MutableMapping[str, str]) -> Pulse | None:
-    """The pulse of this process, when it is a worker. Takes the variable out of `environ`."""
+def heartbeat_of(environ: MutableMapping[str, str]) -> Heartbeat | None:
+    """The heartbeat of this process if it is a worker. Removes the variable from `environ`."""
     text = environ.pop(VARIABLE, None)
-    return None if text is None else Pulse(msgspec.json.decode(text, type=Place))
+    return None if text is None else Heartbeat(msgspec.json.decode(text, type=Inheritance))

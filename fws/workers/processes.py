@@ -1,9 +1,9 @@
-"""Worker processes: how a supervisor starts them, and what it can ask and tell them.
+"""Worker processes: how the supervisor starts them and communicates with them.
 
-A worker is started as a fresh process with the supervisor's own command line, not forked: it shares no loop, no
-thread, no connection and no half-made state with anyone, and after a change of the file or of a filter the next worker
-has the new ones. What it does share, it is handed: the listening socket, which stays open, with those who wait in it,
-whichever worker dies, and the board.
+A worker is not forked. It is a fresh process with the supervisor's own command line, so that it shares no event loop,
+thread, connection or partial state with another process, and a worker that starts after a change of the TOML file or of
+a filter uses the new version. It inherits the listening socket, which keeps waiting connections if a worker dies, and
+the scoreboard.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ import gevent
 import msgspec
 from gevent.event import Event
 
-from fws.workers.heartbeat import ANSWER, ASK, VARIABLE, Place
-from fws.workers.scoreboard import Board
+from fws.workers.heartbeat import ANSWER, ASK, VARIABLE, Inheritance
+from fws.workers.scoreboard import Scoreboard
 from fws.workers.supervisor import Supervisor
 
 logger = logging.getLogger("fws")
 
 # Seconds between two looks at the workers.
 TICK = 0.1
-# Bytes kept of what a worker reports; a stack has some hundred a frame.
+# The most bytes of a worker's report. A stack has about a hundred for each frame.
 MAX_REPORT = 16 * 1024
-# Frames that are named of a stack.
+# The innermost frames of a stack that are logged.
 TRAIL = 5
 _FRAME = re.compile(r'File "(?:[^"]*/)?([^"/]*)", line (\d+) in (\S+)')
 
@@ -43,67 +43,67 @@ class Launcher:
 
     Args:
         listener: the socket.
-        count: how many workers there are to be.
+        count: the number of workers.
     """
 
     def __init__(self, listener: Any, count: int) -> None:
         self._listener = listener
-        # More than there can be workers, with those that are renewed.
+        # While workers are renewed, there are more of them than `count`.
         self._rows = list(range(2 * count + 1))
-        self._board_file = _memory()
-        self._board = Board(self._board_file, len(self._rows))
+        self._memory = _memory()
+        self._scoreboard = Scoreboard(self._memory, len(self._rows))
         for row in self._rows:
-            self._board.clear(row)
-        # Nobody writes to it. Its end is the supervisor's.
+            self._scoreboard.clear(row)
+        # Nobody writes to this pipe. It ends when the supervisor ends.
         self._life, self._alive = os.pipe()
 
     def launch(self, number: int) -> Running:
         """Start the worker with this number."""
         row = self._rows.pop()
-        report, told = os.pipe()
+        report, writer = os.pipe()
         os.set_blocking(report, False)
-        handed = (self._listener.fileno(), self._board_file, told, self._life)
-        place = Place(number, row, self._board.rows, *handed)
-        # Between these two lines nothing else is started: what is inheritable here goes to this worker alone.
+        handed = (self._listener.fileno(), self._memory, writer, self._life)
+        inherited = Inheritance(number, row, self._scoreboard.rows, *handed)
+        # No other process is started before they are made uninheritable again, so that only this worker inherits them.
         for descriptor in handed:
             os.set_inheritable(descriptor, True)
         try:
             pid = os.posix_spawn(
                 sys.executable,
                 [sys.executable, *sys.orig_argv[1:]],
-                os.environ | {VARIABLE: msgspec.json.encode(place).decode()},
+                os.environ | {VARIABLE: msgspec.json.encode(inherited).decode()},
                 file_actions=[(os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0)],
-                # A group of its own: Ctrl-C at a terminal is for the supervisor, who then tells the workers.
+                # A process group of its own, so that Ctrl-C reaches the supervisor only, which then drains the workers.
                 setpgroup=0,
             )
         finally:
             for descriptor in handed:
                 os.set_inheritable(descriptor, False)
-            os.close(told)
-        return Running(pid, report, self._board, row, self._rows.append)
+            os.close(writer)
+        return Running(pid, report, self._scoreboard, row, self._rows.append)
 
     def unlisten(self) -> None:
-        """Close the supervisor's own listening socket: when the workers have closed theirs, nobody is accepted."""
+        """Close the supervisor's listening socket. When the workers have closed theirs, connections are refused."""
         self._listener.close()
 
 
 def _memory() -> int:
-    """The descriptor of a file that is no more than memory; where there is no such thing, of one without a name."""
+    """The descriptor of a file in memory, or of a file without a name on systems that lack `memfd_create`."""
     if hasattr(os, "memfd_create"):
-        return os.memfd_create("fws-board")
+        return os.memfd_create("fws-scoreboard")
     with tempfile.TemporaryFile() as file:
         return os.dup(file.fileno())
 
 
 class Running:
-    """A worker process, see `fws.workers.supervisor.Process`."""
+    """A running worker. Implements `fws.workers.supervisor.Process`."""
 
-    def __init__(self, pid: int, report: int, board: Board, row: int, give_back: Callable[[int], None]) -> None:
+    def __init__(self, pid: int, report: int, scoreboard: Scoreboard, row: int, free: Callable[[int], None]) -> None:
         self.pid = pid
         self._report = report
-        self._board = board
+        self._scoreboard = scoreboard
         self._row = row
-        self._give_back = give_back
+        self._free = free
         self._text = b""
 
     def status(self) -> int | None:
@@ -111,10 +111,10 @@ class Running:
         return os.waitstatus_to_exitcode(status) if pid else None
 
     def heard(self) -> float:
-        return self._board.heard(self._row)
+        return self._scoreboard.heard(self._row)
 
     def serves(self) -> bool:
-        return self._board.serves(self._row)
+        return self._scoreboard.serves(self._row)
 
     def ask(self) -> None:
         self._text = b""
@@ -139,8 +139,8 @@ class Running:
 
     def close(self) -> None:
         os.close(self._report)
-        self._board.clear(self._row)
-        self._give_back(self._row)
+        self._scoreboard.clear(self._row)
+        self._free(self._row)
 
     def _read(self) -> None:
         try:
@@ -157,15 +157,16 @@ class Running:
 
 
 def trail_of(dump: str) -> str:
-    """The way to the innermost frame of a stack as `faulthandler` writes it, which is the innermost first."""
+    """The calls that lead to the innermost frame of a stack, which `faulthandler` writes innermost first."""
     frames = [f"{file}:{line} {function}" for file, line, function in _FRAME.findall(dump)]
     return " > ".join(reversed(frames[:TRAIL]))
 
 
 def supervise(listener: Any, count: int, drain: float, serving: Callable[[], None]) -> int:
-    """Keep `count` workers on one listening socket, until a signal. The exit status.
+    """Keep `count` workers running on one listening socket until a signal. Returns the exit status.
 
-    SIGTERM and SIGINT let them drain, a second one ends at once; SIGUSR2 renews them one by one; SIGHUP is passed on.
+    SIGTERM and SIGINT drain the workers, and a second one ends them at once. SIGUSR2 renews them one by one. SIGHUP is
+    passed on to them.
     """
     launcher = Launcher(listener, count)
     supervisor = Supervisor(

@@ -1,7 +1,7 @@
-"""The board: a few bytes of memory that the workers of one supervisor share, one row a worker.
+"""The scoreboard: a few bytes of memory that the workers of one supervisor share, with one row for each worker.
 
-Each worker writes its own row and reads the others'; the supervisor reads all. It answers two questions without a
-message sent: whose loop still turns, and who has more connections than the others.
+Each worker writes its own row and reads the others. The supervisor reads all rows. The scoreboard answers two questions
+without a message: which event loops are still running, and which workers have more connections than others.
 """
 
 from __future__ import annotations
@@ -11,22 +11,22 @@ import os
 import time
 from collections.abc import Callable
 
-# A row is the time of the last beat in microseconds (0: none yet) and the connections (-1: takes none).
+# A row has the time of the last heartbeat in microseconds (0: none yet) and the connections (-1: accepts none).
 _FIELDS = 2
 _ROW = _FIELDS * 8
-# Seconds between the beats of a worker, and after how many without one the others no longer count on it.
+# Seconds between two heartbeats of a worker, and seconds without one after which others ignore its row.
 BEAT = 1.0
 LATE = 2.5
-# A worker takes a connection at once unless it has so many more than the one with the fewest, or a tenth more.
+# A worker accepts a connection at once unless it has this many, or a tenth, more than the worker with the fewest.
 SLACK = 4
 
 
-class Board:
-    """Rows in shared memory. A row has one writer, and a number of 8 bytes is written in one go.
+class Scoreboard:
+    """Rows in shared memory. A row has one writer, and a number of 8 bytes is written atomically.
 
     Args:
-        fd: a file descriptor that the processes share; it may be closed afterwards.
-        rows: how many there are.
+        fd: a file descriptor that the processes share. It may be closed afterwards.
+        rows: the number of rows.
         clock: monotonic seconds, the same for all processes.
     """
 
@@ -40,25 +40,25 @@ class Board:
         self._clock = clock
 
     def clear(self, row: int) -> None:
-        """Nobody has this row."""
+        """No worker has this row any more."""
         self._cells[row * _FIELDS] = 0
         self._cells[row * _FIELDS + 1] = -1
 
     def beat(self, row: int, connections: int | None) -> None:
-        """The loop of this row's worker turns. None: it takes no connections, not yet or no more."""
+        """The event loop of the worker is running. `connections` is None if it does not accept any."""
         self._cells[row * _FIELDS] = int(self._clock() * 1e6)
         self._cells[row * _FIELDS + 1] = -1 if connections is None else connections
 
     def heard(self, row: int) -> float:
-        """When the worker of this row gave its last beat; 0 before the first."""
+        """When the worker had its last heartbeat; 0 before the first."""
         return self._cells[row * _FIELDS] / 1e6
 
     def serves(self, row: int) -> bool:
-        """Whether the worker of this row takes connections."""
+        """Whether the worker accepts connections."""
         return self._cells[row * _FIELDS + 1] >= 0
 
     def is_ahead(self, row: int, connections: int) -> bool:
-        """Whether a worker with so many connections should leave the next one to another."""
+        """Whether a worker with this many connections should leave the next one to another."""
         oldest = self._clock() - LATE
         others = (
             self._cells[other * _FIELDS + 1]
@@ -69,19 +69,19 @@ class Board:
         return connections > fewest + max(SLACK, fewest // 10)
 
 
-class Seat:
-    """One worker's row."""
+class Row:
+    """The row of one worker."""
 
-    __slots__ = ("_board", "_row")
+    __slots__ = ("_row", "_scoreboard")
 
-    def __init__(self, board: Board, row: int) -> None:
-        self._board = board
+    def __init__(self, scoreboard: Scoreboard, row: int) -> None:
+        self._scoreboard = scoreboard
         self._row = row
 
     def beat(self, connections: int | None) -> None:
-        """As `Board.beat`."""
-        self._board.beat(self._row, connections)
+        """As `Scoreboard.beat`."""
+        self._scoreboard.beat(self._row, connections)
 
     def is_ahead(self, connections: int) -> bool:
-        """As `Board.is_ahead`."""
-        return self._board.is_ahead(self._row, connections)
+        """As `Scoreboard.is_ahead`."""
+        return self._scoreboard.is_ahead(self._row, connections)

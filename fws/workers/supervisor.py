@@ -1,7 +1,7 @@
-"""The supervisor's decisions: who is started, replaced, asked, told to leave, killed, and when.
+"""The supervisor's decisions: which worker is started, replaced, asked, dismissed or killed, and when.
 
-It knows processes by what they can be asked and told (`Process`), and time by the clock it is given; `workers` has
-the real ones.
+It has no processes and no clock of its own: it is given a clock, and works with the protocol `Process`, which
+`fws.workers.processes` implements.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from typing import Protocol
 
 logger = logging.getLogger("fws")
 
-# Seconds without a beat after which a worker counts as frozen; and before its first beat, while it loads its filters.
+# Seconds without a heartbeat after which a worker is considered frozen: normally, and while it loads its filters.
 FROZEN = 20.0
 START = 60.0
-# Seconds that a frozen worker has to say where it is.
+# Seconds that a frozen worker has to answer where it is.
 ANSWER = 1.5
-# A worker that lived for so many seconds is not one that dies at start.
+# A worker that ends earlier than this many seconds after its start counts as failing at start.
 STEADY = 10.0
-# Seconds before one that dies at start is started again.
+# The limits of the seconds until a worker that fails at start is started again.
 SHORTEST_WAIT = 1.0
 LONGEST_WAIT = 30.0
 # Seconds on top of the drain time, for the interpreter to end.
@@ -28,43 +28,43 @@ GRACE = 1.0
 
 
 class Process(Protocol):
-    """One worker process, as its supervisor sees it."""
+    """One worker process as its supervisor sees it."""
 
     pid: int
 
     def status(self) -> int | None:
-        """The exit status, negative for a signal; None while it runs."""
+        """The exit status, negative for a signal; None while the process runs."""
 
     def heard(self) -> float:
-        """When it gave its last beat, 0 before the first."""
+        """When it had its last heartbeat; 0 before the first."""
 
     def serves(self) -> bool:
-        """Whether it takes connections."""
+        """Whether it accepts connections."""
 
     def where(self) -> str:
-        """What it answered when it was asked where it is, empty while it did not."""
+        """Its answer to `ask`; empty until there is one."""
 
     def stack(self) -> str:
-        """The next best: how far it can be known without an answer. Empty for not at all."""
+        """Where it is, as far as this can be found without its answer; empty if it cannot."""
 
     def ask(self) -> None:
         """Ask where it is."""
 
     def send(self, number: int) -> None:
-        """Send a signal; no harm if it has ended."""
+        """Send a signal. Does nothing if the process has ended."""
 
     def close(self) -> None:
-        """It has ended: give back what is kept of it."""
+        """The process has ended: free what belongs to it."""
 
 
 class Worker:
-    """One process and what was decided about it.
+    """One process, and what was decided about it.
 
     Attributes:
         since: when it was started.
-        ready: whether it has served.
-        asked: when it was asked where it is.
-        until: when it is killed, of one that was told to leave.
+        ready: whether it has begun to serve.
+        asked: when it was asked where it is; None if it was not.
+        until: when it will be killed if it was dismissed; None if it was not.
     """
 
     __slots__ = ("asked", "killed", "number", "process", "ready", "since", "until")
@@ -83,12 +83,12 @@ class Worker:
 
 
 class Slot:
-    """A place for one worker: who has it, who is to have it, who is on the way out, and when the next may start.
+    """A place for one worker, its successor while the workers are renewed, and former workers that are draining.
 
     Attributes:
-        failed: whether a worker of it has ever ended unasked.
-        wait: seconds to wait after the next early end.
-        due: when the next may start.
+        failed: whether a worker of this slot has ever ended unexpectedly.
+        wait: seconds to wait after the next failure at start.
+        due: when the next worker may start.
     """
 
     __slots__ = ("due", "failed", "leaving", "number", "successor", "wait", "worker")
@@ -106,10 +106,10 @@ class Slot:
         return [worker for worker in (self.worker, self.successor, *self.leaving) if worker is not None]
 
     def free(self, worker: Worker | None, now: float) -> float:
-        """Its worker has ended, or could not even be started: seconds until the next may start.
+        """The worker has ended or could not be started. Returns the seconds until the next one may start.
 
-        At once after a good life, and when it dies young for the first time; 1 s when it has not even served; twice as
-        long each time, up to 30 s.
+        This is 0 if the worker ran for `STEADY` seconds, and at the first failure of a worker that served. It is 1 s if
+        the worker did not serve. It doubles with each failure, up to 30 s.
         """
         self.worker, self.successor = self.successor, None
         self.failed = True
@@ -126,13 +126,13 @@ class Supervisor:
 
     Args:
         launch: starts the process of the worker with this number.
-        drain: seconds that a worker takes at most to leave.
+        drain: seconds that a worker may take to drain.
         clock: monotonic seconds.
         serving: called once, when the first worker serves.
-        unlisten: called once, at the end: nobody new is accepted.
+        unlisten: called once, at the end, to accept no more connections.
 
     Attributes:
-        exit_status: of the supervisor; None while it has work.
+        exit_status: the supervisor's own; None while it is working.
     """
 
     def __init__(
@@ -155,14 +155,14 @@ class Supervisor:
         self._has_served = False
         self._stopping = False
         self._cut_off = False
-        # Workers older than this are to be replaced, one after the other; the slot whose turn it is.
+        # Workers that were started before this time are replaced one after the other; the slot whose turn it is.
         self._renew_before = float("-inf")
         self._renewing: Slot | None = None
 
-    # What signals ask for.
+    # Called for signals.
 
     def stop(self) -> None:
-        """Let all workers drain. The second time: end at once."""
+        """Let all workers drain. The second call ends them at once."""
         if self._stopping:
             logger.warning("second signal: ending at once")
             for worker in self._all():
@@ -176,20 +176,20 @@ class Supervisor:
             self._dismiss(worker)
 
     def renew(self) -> None:
-        """Replace all workers, one after the other: the next one serves before the old one is told to leave."""
+        """Replace all workers one after the other. A new worker serves before the old one is dismissed."""
         self._renew_before = self._clock()
         logger.info("renewing the workers, one after the other")
 
     def hang_up(self) -> None:
-        """Pass SIGHUP on to those that are ready for it."""
+        """Pass SIGHUP on to the workers that are ready for it."""
         for worker in self._all():
             if worker.ready:
                 worker.process.send(signal.SIGHUP)
 
-    # What time and the workers ask for.
+    # Called regularly.
 
     def tick(self) -> None:
-        """Look at all workers, and do what is due. To be called some times a second."""
+        """Look at all workers and do what is due. Call it several times a second."""
         for slot in self._slots:
             for worker in slot.all():
                 self._look_at(slot, worker)
@@ -208,7 +208,7 @@ class Supervisor:
                 slot.worker = self._start(slot)
                 if slot.worker is None:
                     slot.free(None, now)
-        self._go_on_renewing()
+        self._continue_renewal()
 
     def _all(self) -> list[Worker]:
         return [worker for slot in self._slots for worker in slot.all()]
@@ -244,13 +244,13 @@ class Supervisor:
                 if not self._has_served:
                     self._has_served = True
                     self._serving()
-            self._check_pulse(worker)
+            self._check_heartbeat(worker)
 
-    def _check_pulse(self, worker: Worker) -> None:
+    def _check_heartbeat(self, worker: Worker) -> None:
         now, heard = self._clock(), worker.process.heard()
         silence = now - (heard or worker.since)
         if silence <= (FROZEN if heard else START):
-            # Perhaps the whole machine stood still, and the worker only came after the supervisor.
+            # It may have been asked because the whole machine was suspended, and the supervisor resumed first.
             worker.asked = None
         elif worker.asked is None:
             worker.asked = now
@@ -258,7 +258,7 @@ class Supervisor:
         else:
             where = worker.process.where()
             if where or now - worker.asked >= ANSWER:
-                where = where or worker.process.stack() or "no one knows where"
+                where = where or worker.process.stack() or "unknown place"
                 logger.error("%s did not respond for %.0f s and was killed: %s", worker, silence, where)
                 self._kill(worker)
 
@@ -281,7 +281,7 @@ class Supervisor:
             if not self._stopping:
                 logger.error("%s %s: the next one starts %s", worker, how, f"in {delay:g} s" if delay else "now")
 
-    def _go_on_renewing(self) -> None:
+    def _continue_renewal(self) -> None:
         slot = self._renewing
         if slot is None:
             old = [slot for slot in self._slots if slot.worker and slot.worker.since <= self._renew_before]
@@ -295,7 +295,7 @@ class Supervisor:
                 self._renew_before = float("-inf")
                 logger.info("all workers have been renewed")
         elif slot.successor is None:
-            # The old one went first, and the successor has its place. Or the old one has drained.
+            # Either the old worker ended first and the successor has its place, or the old worker is draining.
             if not slot.leaving:
                 self._renewing = None
         elif slot.successor.ready:
@@ -306,7 +306,7 @@ class Supervisor:
 
 
 def signal_name(number: int) -> str:
-    """`SIGKILL` for 9; the number where there is no name."""
+    """`SIGKILL` for 9; `signal 99` for a number without a name."""
     try:
         return signal.Signals(number).name
     except ValueError:

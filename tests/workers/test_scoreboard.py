@@ -1,4 +1,4 @@
-"""The board: who is alive, and who has more connections than the others."""
+"""The scoreboard: which workers are alive, and which have more connections than others."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import tempfile
 
 import pytest
 
-from fws.workers.scoreboard import LATE, Board
+from fws.workers.scoreboard import LATE, Scoreboard
 
 
 class Clock:
@@ -22,9 +22,9 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def board(clock: Clock) -> Board:
+def board(clock: Clock) -> Scoreboard:
     with tempfile.TemporaryFile() as file:
-        made = Board(file.fileno(), 4, clock)
+        made = Scoreboard(file.fileno(), 4, clock)
     for row in range(4):
         made.clear(row)
     return made
@@ -32,13 +32,13 @@ def board(clock: Clock) -> Board:
 
 def test_two_maps_of_one_file_show_the_same(clock: Clock) -> None:
     with tempfile.TemporaryFile() as file:
-        one, two = Board(file.fileno(), 2, clock), Board(file.fileno(), 2, clock)
+        one, two = Scoreboard(file.fileno(), 2, clock), Scoreboard(file.fileno(), 2, clock)
     one.beat(1, 7)
     assert two.heard(1) == 100
     assert two.serves(1)
 
 
-def test_a_row_is_heard_before_it_serves_and_not_after_it_is_cleared(board: Board) -> None:
+def test_a_row_is_heard_before_it_serves_and_not_after_it_is_cleared(board: Scoreboard) -> None:
     assert board.heard(0) == 0
     assert not board.serves(0)
     board.beat(0, None)
@@ -51,7 +51,7 @@ def test_a_row_is_heard_before_it_serves_and_not_after_it_is_cleared(board: Boar
     assert not board.serves(0)
 
 
-def test_who_is_ahead_leaves_connections_to_the_others(board: Board) -> None:
+def test_who_is_ahead_leaves_connections_to_the_others(board: Scoreboard) -> None:
     board.beat(0, 10)
     board.beat(1, 100)
     assert not board.is_ahead(0, 10)
@@ -63,7 +63,7 @@ def test_who_is_ahead_leaves_connections_to_the_others(board: Board) -> None:
     assert board.is_ahead(1, 1101)
 
 
-def test_nothing_is_left_to_one_that_is_frozen_or_leaving_nor_by_one_alone(board: Board, clock: Clock) -> None:
+def test_nothing_is_left_to_one_that_is_frozen_or_leaving_nor_by_one_alone(board: Scoreboard, clock: Clock) -> None:
     assert not board.is_ahead(1, 500)
     board.beat(0, 0)
     assert board.is_ahead(1, 500)
