@@ -1,4 +1,4 @@
-"""A circuit breaker: a service that fails is left alone for a while."""
+"""A circuit breaker: a service that fails is not asked for a while."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 
 class Breaker:
-    """After `failures` in a row nobody asks for `pause` seconds; then one does, and decides how it goes on.
+    """After `failures` in a row, requests are suspended for `pause` seconds. Then one request tries the service again.
 
     Args:
         clock: monotonic seconds.
@@ -22,13 +22,13 @@ class Breaker:
         self._until = 0.0
 
     def allows(self) -> bool:
-        """Whether to ask. Who asks tells how it went, by `succeeded` or `failed`."""
+        """Whether to ask the service. After asking, the caller calls `succeeded` or `failed`."""
         if self._in_a_row < self._failures:
             return True
         now = self._clock()
         if now < self._until:
             return False
-        self._until = now + self._pause  # this one tries it, the others wait for how it goes
+        self._until = now + self._pause  # this request tries it, and others wait for the result
         return True
 
     def succeeded(self) -> None:

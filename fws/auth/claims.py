@@ -1,7 +1,7 @@
-"""A JSON Web Token (RFC 7519, RFC 8725): its signature, made with the one algorithm that is configured, and its claims.
+"""Verification of JSON Web Tokens (RFC 7519, RFC 8725): the signature, by a configured algorithm only, and the claims.
 
-PyJWT verifies signatures; what a head may say and what claims are worth is decided here, under a clock that is passed
-in.
+PyJWT verifies signatures. Which headers are accepted and which claims are valid is decided here, with a clock that is
+passed in.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from fws.auth.credential import MAX_TOKEN, Denied
 from fws.auth.keys import Keyring
 
 _FORM = re.compile(r"([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)")
-# RFC 7519 5.1, RFC 7515 4.1.9, RFC 9068 2.1. RFC 8725 3.11: a token for something else is not one for us.
+# RFC 7519 5.1, RFC 7515 4.1.9, RFC 9068 2.1. Other types are tokens for another purpose (RFC 8725 3.11).
 _TYPES = ("jwt", "application/jwt", "jose", "at+jwt", "application/at+jwt")
 MAX_KID = 200
 
 
 class Rules(msgspec.Struct, frozen=True):
-    """What a token's claims must say.
+    """What the claims of a token must say.
 
     Attributes:
-        audience: one of these must be in `aud`. Without any, a token that names an audience is for somebody else.
-        issuer: `iss` must be one of these; none for any.
-        required: claims that must be there.
-        leeway: seconds that clocks may differ.
+        audience: `aud` must contain one of these. If there are none, a token with an audience is refused.
+        issuer: `iss` must be one of these. If there are none, any issuer is accepted.
+        required: claims that the token must have.
+        leeway: seconds by which clocks may differ.
     """
 
     audience: Sequence[str] = ()
@@ -39,7 +39,7 @@ class Rules(msgspec.Struct, frozen=True):
 
 
 class Trusted(NamedTuple):
-    """Keys, and the one algorithm that they are for."""
+    """Keys, and the only algorithm that they are used with."""
 
     algorithm: str
     keys: Keyring
@@ -49,12 +49,12 @@ def verify(token: str, trusted: Sequence[Trusted], rules: Rules, wall: Callable[
     """Return the claims of a token that is valid now.
 
     Args:
-        trusted: the keys, each bound to its algorithm (RFC 8725 3.1): one, or several while a secret is rotated or
+        trusted: keys, each bound to its algorithm (RFC 8725 3.1). There are several while a secret is rotated or
             another algorithm is introduced.
-        wall: Unix time in seconds; asked when the key has been found, which may take a while.
+        wall: Unix time in seconds. It is asked after the key has been found, which may take a while.
 
     Raises:
-        Denied: with the cause. A client whose token has a wrong signature learns nothing beyond that.
+        Denied: with the cause. A client whose token has a wrong signature learns nothing else.
     """
     if len(token) > MAX_TOKEN:
         raise Denied("too_long", "The token is too long.")
@@ -69,7 +69,7 @@ def verify(token: str, trusted: Sequence[Trusted], rules: Rules, wall: Callable[
 
 
 def _signed(token: str, algorithm: str, kid: str | None, trusted: Sequence[Trusted]) -> dict[str, Any]:
-    """The claims, when one of the keys for the algorithm has signed them."""
+    """The claims, if one of the keys for the algorithm has signed them."""
     denied: Denied | None = None
     signature = jwt.PyJWS(algorithms=[algorithm])
     for one in trusted:
@@ -78,7 +78,7 @@ def _signed(token: str, algorithm: str, kid: str | None, trusted: Sequence[Trust
         try:
             keys = one.keys.find(kid)
         except Denied as error:
-            # That nobody can tell now says more than that another key is not known.
+            # "Cannot be determined now" is a better answer than "another key is unknown".
             denied = error if denied is None or error.status == 503 else denied
             continue
         for key in keys:
@@ -106,10 +106,11 @@ def _head(encoded: str) -> dict[str, Any]:
 
 
 def _kid(head: dict[str, Any], algorithms: Collection[str]) -> str | None:
-    """The name of the key that is to verify it. Where the token says to find that key (`jku`, `jwk`) is ignored."""
+    """The name of the key that verifies the token. Places of keys that the token names (`jku`, `jwk`) are ignored."""
     if not isinstance(head.get("alg"), str) or head["alg"] not in algorithms:
         raise Denied("algorithm", "The token's algorithm is not accepted here.")
-    # RFC 7515 4.1.11: who does not understand what is critical must refuse. RFC 7797's `b64` is such an extension.
+    # A token with critical extensions that are not understood must be refused (RFC 7515 4.1.11). `b64` of RFC 7797 is
+    # such an extension.
     if "crit" in head or "b64" in head or "zip" in head:
         raise Denied("critical", "The token needs an extension that is not known here.")
     kind = head.get("typ", "JWT")

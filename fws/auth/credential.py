@@ -1,4 +1,4 @@
-"""Where a client brings its token, and what it is refused for."""
+"""Where a client sends its token, and the reasons for which it is refused."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from fws.wire.request import Request
 
 Place = Literal["header", "cookie", "subprotocol", "message", "query"]
-# A line of the request head has no room for more.
+# A header line of a request cannot be longer.
 MAX_TOKEN = 8 * 1024
 
 _BEARER = re.compile(r"bearer +([A-Za-z0-9._~+/-]+=*)", re.IGNORECASE)  # RFC 6750 2.1
@@ -24,12 +24,12 @@ _VISIBLE = re.compile(r"[!-~]+")
 
 
 class Denied(FwsError):
-    """A client that is not let in.
+    """A client is refused.
 
     Args:
-        cause: one word for it, as the counters have it: `missing`, `expired`.
-        text: one sentence for the client; nothing of the token.
-        status: the HTTP status; 503 when nobody can say who the client is.
+        cause: one word for the counters, such as `missing` or `expired`.
+        text: one sentence for the client. It does not quote the token.
+        status: the HTTP status; 503 if the client's identity cannot be determined now.
     """
 
     def __init__(self, cause: str, text: str, status: int = 401) -> None:
@@ -40,18 +40,18 @@ class Denied(FwsError):
 
 
 def unavailable(cause: str = "unavailable") -> Denied:
-    """Nobody can tell who the client is: access fails closed."""
+    """The client's identity cannot be determined now. Access fails closed."""
     return Denied(cause, "The server cannot tell who you are.", 503)
 
 
 def find(request: Request, places: Sequence[Place], cookie: str, parameter: str) -> str | None:
-    """The token of an upgrade request, from the first of the places that has one; None when none has.
+    """The token of an upgrade request, from the first of the places that has one; None if none has.
 
     Args:
-        cookie, parameter: names of the cookie and of the field of the query.
+        cookie, parameter: the names of the cookie and of the field in the query.
 
     Raises:
-        Denied: what stands there is no token.
+        Denied: the first place that is not empty does not hold a token.
     """
     for place in places:
         if place == "header":
@@ -71,13 +71,13 @@ def find(request: Request, places: Sequence[Place], cookie: str, parameter: str)
 
 def _bearer(header: str) -> str | None:
     if not _SCHEME.match(header):
-        return None  # another scheme is somebody else's
+        return None  # another scheme is not meant for this filter
     match = _BEARER.fullmatch(header)
     return match[1] if match else ""
 
 
 def checked(token: str) -> str:
-    """The token itself. Raises Denied for what cannot be one: it is empty, too long, or has blanks or no ASCII."""
+    """The token itself. Raises Denied if it is empty, is too long, or contains spaces or other than ASCII."""
     if len(token) > MAX_TOKEN:
         raise Denied("too_long", "The token is too long.")
     if not _VISIBLE.fullmatch(token):
@@ -86,7 +86,7 @@ def checked(token: str) -> str:
 
 
 def of_message(message: Any) -> str:
-    """The token that a first message is, or brings: its text, or `{"token": TOKEN}`. Raises Denied."""
+    """The token in a first message, which is TOKEN or `{"token": TOKEN}`. Raises Denied."""
     if isinstance(message, str):
         return checked(message if message[:1] != "{" else fresh(message) or "")
     raise Denied("malformed", "This is not a token.")
@@ -110,5 +110,5 @@ _decode = msgspec.json.Decoder(_Fresh).decode
 
 
 def fingerprint(token: str) -> str:
-    """What names a token and is no secret: 32 hexadecimal digits of its SHA-256."""
+    """Identifies a token without revealing it: 32 hexadecimal digits of its SHA-256."""
     return sha256(token.encode("utf-8", "replace")).hexdigest()[:32]

@@ -1,4 +1,4 @@
-"""One question to an HTTP service: no redirects, no second try, an end to how long it takes and how much it says."""
+"""One request to an HTTP service: without redirects and retries, with limits on its time and on the answer's size."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from fws.base.errors import FwsError
 
 # The option `ca`.
 CA = (
-    "For https, file of the certificates that may sign the service's, relative to the TOML file's folder; without it "
-    "the system's."
+    "For https: a file of the certificate authorities that are trusted, relative to the TOML file's folder. The "
+    "default is the system's."
 )
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 # RFC 1918 and RFC 4193. `ip_address(…).is_private` also holds for addresses that are not a network of one's own, such
@@ -34,11 +34,11 @@ PRIVATE_HOSTS = (
 
 
 class HttpError(FwsError):
-    """The service is not to be had, or says too much. Says why in a few words."""
+    """The service is not available, or its answer is too long. The message says why in a few words."""
 
 
 class Url:
-    """An http or https URL without user and password."""
+    """An http or https URL without a user and password."""
 
     __slots__ = ("_text", "host", "port", "scheme", "target")
 
@@ -51,7 +51,7 @@ class Url:
 
     @classmethod
     def parse(cls, text: str) -> Url:
-        """Raises ValueError that says what is wrong."""
+        """Read a URL. Raises ValueError that says what is wrong."""
         if not isinstance(text, str) or not text.isascii() or not text.isprintable() or " " in text:
             raise ValueError("expected a URL such as https://host/path")
         parts = urlsplit(text)
@@ -59,7 +59,7 @@ class Url:
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError("expected a URL such as https://host/path")
         if parts.username is not None:
-            raise ValueError("a URL has no user and password in it: they would be shown wherever the URL is")
+            raise ValueError("write the URL without user and password: they would be shown wherever the URL is")
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         return cls(text, parts.scheme, parts.hostname, port, target)
 
@@ -68,7 +68,7 @@ class Url:
 
     @property
     def is_private(self) -> bool:
-        """Whether nobody on the way can change what comes: it is TLS, or this machine."""
+        """Whether nobody on the network path can change the answer: over TLS, or on this machine."""
         return self.scheme == "https" or self.host in LOOPBACK
 
     @property
@@ -87,24 +87,24 @@ class Url:
 
 
 def trust(url: Url, ca: Path | None) -> ssl.SSLContext | None:
-    """What the certificate of an https service is checked against; None for plain HTTP.
+    """The TLS context for an https service; None for plain HTTP.
 
-    To be made once: to read the system's certificates takes 30 ms.
+    Make it once, because reading the system's certificates takes 30 ms.
 
     Args:
-        ca: file of certificates, in place of the system's.
+        ca: a file of certificate authorities, instead of the system's.
 
     Raises:
-        ValueError: the file cannot be used, or there is no certificate to check.
+        ValueError: the file cannot be used, or the URL is plain HTTP.
     """
     if url.scheme != "https":
         if ca is not None:
-            raise ValueError("ca: over plain HTTP there is no certificate to check: write https://")
+            raise ValueError("ca: plain HTTP has no certificate to check: write https://")
         return None
     try:
         return ssl.create_default_context(cafile=ca)
-    except ssl.SSLError:  # which speaks of OpenSSL's source files
-        raise ValueError("ca: there are no certificates in PEM in it") from None
+    except ssl.SSLError:  # its text names OpenSSL's source files
+        raise ValueError("ca: the file has no certificates in PEM") from None
     except OSError as error:
         raise ValueError(f"ca: {error.strerror}") from None
 
@@ -112,19 +112,19 @@ def trust(url: Url, ca: Path | None) -> ssl.SSLContext | None:
 def ask(
     url: Url, headers: Mapping[str, str], timeout: float, limit: int, trusted: ssl.SSLContext | None = None
 ) -> tuple[int, bytes]:
-    """GET it. The status and the body.
+    """Send a GET request. Returns the status and the body.
 
     Args:
-        timeout: seconds for all of it.
-        limit: bytes that the body may have.
-        trusted: what `trust` gave for the URL.
+        timeout: seconds for everything.
+        limit: the most bytes of the body.
+        trusted: the result of `trust` for the URL.
 
     Raises:
-        HttpError: no answer in time, none that can be understood, or too long a one.
+        HttpError: the answer did not arrive in time, is invalid, or is too long.
     """
     question = _Question(url, headers, timeout, limit, trusted)
-    # In a thread, as much of it has no end of its own: a look-up in the DNS, one address after the other, a TLS
-    # handshake and a head that drip.
+    # In a thread, because several steps have no time limit of their own: the DNS lookup, trying one address after the
+    # other, a slow TLS handshake, and a slow response head.
     thread = threading.Thread(target=question.put, daemon=True)
     thread.start()
     try:
@@ -137,11 +137,11 @@ def ask(
 
 
 class _Question:
-    """One question on its way.
+    """One request under way.
 
     Attributes:
-        answer: status and body, when it is there.
-        error: why there will be none.
+        answer: status and body; None until they have arrived.
+        error: why there will be no answer.
     """
 
     def __init__(
@@ -162,7 +162,7 @@ class _Question:
         )
 
     def put(self) -> None:
-        """Ask, and keep what comes of it."""
+        """Send the request, and keep the answer or the error."""
         try:
             self.answer = self._ask()
         except HttpError as error:
@@ -177,7 +177,7 @@ class _Question:
             self._connection.close()
 
     def withdraw(self) -> None:
-        """Nobody waits for the answer any more: end what is still under way as soon as it can be ended."""
+        """Nobody waits for the answer any more: end the request as soon as possible."""
         self._withdrawn = True
         if self._peer is not None:
             with contextlib.suppress(OSError):
@@ -185,7 +185,7 @@ class _Question:
 
     def _ask(self) -> tuple[int, bytes] | None:
         self._connection.connect()
-        # The response takes it over when the server is to close it.
+        # Kept, because the response takes the socket over if the server is going to close the connection.
         self._peer = self._connection.sock
         if self._withdrawn:
             return None
@@ -194,8 +194,7 @@ class _Question:
             body = response.read(self._limit + 1)
             if len(body) > self._limit:
                 raise HttpError(f"the answer has more than {self._limit} bytes")
-            # http.client takes an end in the middle of head or body for the end of it. What was cut short must not
-            # pass for "200, and no more to say".
+            # http.client accepts a head or body that ends early. A response that was cut off must not pass for a 200.
             if response.length or (response.status == 200 and not (body or response.length == 0 or response.chunked)):
                 raise HttpError("the answer was cut short")
             return response.status, body

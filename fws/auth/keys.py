@@ -1,4 +1,4 @@
-"""Keys that verify JSON Web Tokens: one that is configured, a file, or a JWK Set (RFC 7517) out of a file or a URL."""
+"""Keys that verify JSON Web Tokens: a configured key, a file, or a JWK Set (RFC 7517) from a file or a URL."""
 
 from __future__ import annotations
 
@@ -26,15 +26,16 @@ logger = logging.getLogger("fws")
 Algorithm = Literal[
     "HS256", "HS384", "HS512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"
 ]  # fmt: skip
-# RFC 7518 3.2: a key at least as long as the hash. 3.3: 2048 bits. 3.4: each has its curve.
+# RFC 7518: a secret is at least as long as the hash (3.2), an RSA key has at least 2048 bits (3.3), and each algorithm
+# of elliptic curves has one curve (3.4).
 HASH = {"HS256": 32, "HS384": 48, "HS512": 64}
 MIN_RSA = 2048
 CURVES = {"ES256": "secp256r1", "ES384": "secp384r1", "ES512": "secp521r1"}
 KEY_TYPES = {"HS": "oct", "RS": "RSA", "PS": "RSA", "ES": "EC", "Ed": "OKP"}
-# Keys in a set, and bytes of it. Providers have two to ten keys of 1.5 KB with their certificates.
+# The most keys of a set, and its most bytes. Providers have two to ten keys of 1.5 KB with their certificates.
 MAX_KEYS = 100
 MAX_SET = 256 * 1024
-# Keys that one token is tried with: a verification takes 0.1 ms.
+# The most keys that one token is tried with. A verification takes 0.1 ms.
 MAX_TRIED = 10
 # Seconds: between two fetches that unknown keys ask for; that one of these waits; after which a set is fetched again;
 # after which a set that could not be fetched again is not trusted any more.
@@ -47,7 +48,7 @@ _PRIVATE = (RSAPrivateKey, EllipticCurvePrivateKey, Ed25519PrivateKey, Ed448Priv
 
 
 class Key(msgspec.Struct, frozen=True):
-    """A key, and its name in tokens (`kid`); None for a key that goes by any name."""
+    """A key and its name in tokens (`kid`); None for a key that verifies tokens with any name."""
 
     kid: str | None
     key: Any
@@ -57,27 +58,27 @@ class Key(msgspec.Struct, frozen=True):
 
 
 class Keyring(Protocol):
-    """Where the key of a token is looked up."""
+    """Finds the key of a token."""
 
     def find(self, kid: str | None) -> Sequence[Any]:
-        """The keys that a token may be signed with, the likeliest first.
+        """The keys that may have signed a token, the likeliest first.
 
         Args:
-            kid: the name of the key in the token's head; None without one.
+            kid: the name of the key in the token's header; None if it has none.
 
         Raises:
-            Denied: there is none, or that cannot be said now.
+            Denied: there is no such key, or the keys are not available now.
         """
 
 
 class Keys:
-    """Some keys."""
+    """A fixed set of keys."""
 
     def __init__(self, keys: Iterable[Key]) -> None:
         self._keys = tuple(keys)
 
     def find(self, kid: str | None) -> Sequence[Any]:
-        """As `Keyring`. A token that names no key may be signed with any (RFC 7515 4.1.4)."""
+        """As `Keyring`. Any key may have signed a token that does not name one (RFC 7515 4.1.4)."""
         found = [key.key for key in self._keys if key.kid is None or (kid is not None and key.kid == kid)]
         if not found and kid is None:
             found = [key.key for key in self._keys[:MAX_TRIED]]
@@ -90,11 +91,11 @@ class FileKeys:
     """The keys of a file, which is read again when it changes. If it is invalid, that is logged and the old keys stay.
 
     Args:
-        parse: makes keys of what is in it.
+        parse: reads keys from the content of the file.
         clock: monotonic seconds.
 
     Raises:
-        OSError, ValueError: it cannot be read now.
+        OSError, ValueError: the file cannot be read at the start.
     """
 
     def __init__(self, path: Path, parse: Callable[[bytes], Keys], clock: Callable[[], float]) -> None:
@@ -132,11 +133,12 @@ class FileKeys:
 
 
 class UrlKeys:
-    """The keys of a URL. Fetched in a thread of their own, never by who asks; who asks for a key that is not known
-    waits for it for 5 s at most, and alone.
+    """The keys of a URL. A thread fetches them, so that nobody else waits.
+
+    A login with an unknown key waits for the next fetch, for at most 5 s.
 
     Args:
-        fetch: gets the set; raises `FwsError` or ValueError.
+        fetch: returns the set; raises `FwsError` or ValueError.
         clock: monotonic seconds.
     """
 
@@ -166,7 +168,11 @@ class UrlKeys:
         return self._keys.find(kid)
 
     def refresh(self) -> threading.Event | None:
-        """Fetch the set in a thread of its own, unless that was tried a moment ago. What is set at its end."""
+        """Fetch the set in a thread, unless that was tried within the last 10 s.
+
+        Returns:
+            An event that is set at the end of the fetch that is under way; None if there is none.
+        """
         if self._under_way is not None:
             return self._under_way
         if self._clock() - self._tried < AGAIN:
@@ -180,7 +186,7 @@ class UrlKeys:
         try:
             self._keys = self._fetch()
             self._fetched = self._clock()
-        except Exception as error:  # whatever a server on the net may say
+        except Exception as error:  # a server may answer anything
             logger.error("no keys from %s: %s", self._name, error)
         finally:
             self._under_way = None
@@ -188,18 +194,20 @@ class UrlKeys:
 
 
 def key_of(algorithm: str, data: bytes) -> Any:
-    """The key that verifies, of a secret or of PEM: a public key, a certificate, or a private key.
+    """The verifying key from a secret, or from a public key, certificate or private key in PEM.
 
     Raises:
-        ValueError: it is not one for this algorithm; says what it is to be, not what it is.
+        ValueError: the key does not fit the algorithm. The message says what is right, and does not quote the key.
     """
     if not data.strip():
         raise ValueError("the key is empty")
     pem = b"-----BEGIN " in data
     if algorithm in HASH:
-        # Whoever has the public key could sign with it: CVE-2016-10555 and CVE-2022-29217.
+        # Everybody who has the public key could sign tokens with it: CVE-2016-10555 and CVE-2022-29217.
         if pem or data.lstrip().startswith((b"ssh-", b"ecdsa-")):
-            raise ValueError(f"{algorithm} takes a secret, and this is a key pair's: name the pair's own algorithm")
+            raise ValueError(
+                f"{algorithm} takes a secret, and this is a key of a key pair: write the algorithm of the pair"
+            )
         return _fit(algorithm, data)
     if not pem:
         raise ValueError(f"{algorithm} takes a public key in PEM, which begins with -----BEGIN")
@@ -210,25 +218,25 @@ def key_of(algorithm: str, data: bytes) -> Any:
             return _fit(algorithm, load_pem_x509_certificate(data).public_key())
         return _fit(algorithm, load_pem_public_key(data))
     except (TypeError, UnsupportedAlgorithm):
-        raise ValueError("the key is encrypted, or of a kind that is not known here") from None
+        raise ValueError("the key is encrypted, or of an unknown kind") from None
     except ValueError as error:
         if type(error) is ValueError and str(error).startswith(algorithm):
             raise
-        raise ValueError("this is not a readable key in PEM") from None
+        raise ValueError("this is not a valid key in PEM") from None
 
 
 def signing_key_of(algorithm: str, data: bytes) -> Any:
-    """The key that signs, of a secret or of a private key in PEM. Raises ValueError as `key_of`."""
+    """The signing key from a secret or a private key in PEM. Raises ValueError as `key_of`."""
     key_of(algorithm, data)
     if algorithm in HASH:
         return data
     if b"PRIVATE KEY" not in data:
-        raise ValueError("to sign takes the private key")
+        raise ValueError("signing requires the private key")
     return load_pem_private_key(data, None)
 
 
 def keys_of_set(algorithm: str, data: bytes) -> Keys:
-    """The keys of a JWK Set that are for the algorithm; others are passed over. Raises ValueError when none is left."""
+    """The keys of a JWK Set that are for the algorithm. Others are skipped. Raises ValueError if none is left."""
     try:
         found = msgspec.json.decode(data)
         listed = found["keys"]
@@ -239,10 +247,10 @@ def keys_of_set(algorithm: str, data: bytes) -> Keys:
         raise ValueError(f"a JWK Set of more than {MAX_KEYS} keys")
     keys = []
     for entry in entries:
-        # RFC 7517 4.2 and 4.4; RFC 8725 3.1: the algorithm is ours, not the key's.
+        # RFC 7517 4.2 and 4.4. The configured algorithm counts, not the key's (RFC 8725 3.1).
         if entry.get("use", "sig") != "sig" or not _is_for(entry.get("alg", algorithm), algorithm):
             continue
-        # RFC 7517 4.3: what the key is for, where it says so.
+        # RFC 7517 4.3: the operations that the key is for, if it names them.
         operations = entry.get("key_ops")
         if isinstance(operations, list) and "verify" not in operations:
             continue
@@ -254,22 +262,22 @@ def keys_of_set(algorithm: str, data: bytes) -> Keys:
             if isinstance(key, _PRIVATE):
                 key = key.public_key()
             keys.append(Key(kid if isinstance(kid, str) else "", _fit(algorithm, key)))
-        except Exception:  # one key that nobody can read must not take the others with it
+        except Exception:  # one invalid key must not make the others unusable
             continue
     if not keys:
-        raise ValueError(f"no key in it is for {algorithm}")
+        raise ValueError(f"it has no key for {algorithm}")
     if len(keys) == 1 and not keys[0].kid:
         keys = [Key(None, keys[0].key)]
     return Keys(keys)
 
 
 def _is_for(named: Any, algorithm: str) -> bool:
-    """Whether a JWK's `alg` is the algorithm. RFC 9864 names the curves in place of EdDSA."""
+    """Whether the `alg` of a JWK is the algorithm. RFC 9864 has names for the curves of EdDSA."""
     return named == algorithm or (algorithm == "EdDSA" and named in ("Ed25519", "Ed448"))
 
 
 def _fit(algorithm: str, key: Any) -> Any:
-    """The key itself, if it is of the kind and size that the algorithm takes. Raises ValueError."""
+    """The key itself, if its kind and size fit the algorithm. Raises ValueError otherwise."""
     kind = algorithm[:2]
     if kind == "HS":
         if len(key) < HASH[algorithm]:

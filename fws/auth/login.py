@@ -1,4 +1,4 @@
-"""Filters that let a client in by a token: where they look for it, and how they refuse."""
+"""The base of filters that authenticate a client by a token: where they look for it, and how they refuse."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ from fws.base.errors import StorageError
 from fws.pipeline.outcomes import Ask
 
 _PLACES = (
-    'Where the token is looked for, in this order; "query" only when asked for. It comes as `Authorization: Bearer '
-    "TOKEN`, a cookie, a subprotocol `fws.token.TOKEN`, a field of the query, or, when it is in none of these, as the "
-    'first message, TOKEN or {"token": TOKEN}.'
+    "Where to look for the token, in this order: the header `Authorization: Bearer TOKEN`, a cookie, a subprotocol "
+    "`fws.token.TOKEN`, a field of the query (only if you write it here), or, if it is in none of these, the first "
+    'message, TOKEN or {"token": TOKEN}.'
 )
-# Where `token` has its token from when it is given none, and `fws run --token` puts it.
+# The variable from which `token` takes its token by default, and which `fws run --token` sets.
 VARIABLE = "FWS_TOKEN"
-# What the client is told to bring (RFC 6750 3).
+# The response header that asks for a token (RFC 6750 3).
 _CHALLENGE = ("WWW-Authenticate", "Bearer")
 
 
-class Made(msgspec.Struct, frozen=True):
-    """A token that was made, and what is still to be done for it to be good; empty for nothing."""
+class IssuedToken(msgspec.Struct, frozen=True):
+    """A new token, and what must still be done before it is accepted; empty for nothing."""
 
     token: str
     note: str = ""
 
 
-class Order(msgspec.Struct, frozen=True):
-    """What a token is to be made for.
+class TokenRequest(msgspec.Struct, frozen=True):
+    """What a token is made for.
 
     Attributes:
-        lifetime: seconds, where it has an end.
-        claims: further claims, where it has any.
-        key, kid: the private key that signs, where another one verifies, and its name.
+        lifetime: seconds, for tokens that expire.
+        claims: further claims, for tokens that have claims.
+        key, kid: the private key that signs, if another key verifies, and its name.
     """
 
     user: str = ""
@@ -47,7 +47,7 @@ class Order(msgspec.Struct, frozen=True):
 
 
 class Login(Filter, kw_only=True):
-    """Subclasses define `admit`, and for the command line `make` and `check`."""
+    """Authenticates clients by a token. Subclasses define `admit`, and `make` and `check` for the command line."""
 
     guards = True
 
@@ -58,30 +58,30 @@ class Login(Filter, kw_only=True):
         "message",
     )
     cookie: Annotated[str, Meta(min_length=1), Help("Name of the cookie.")] = "token"
-    parameter: Annotated[str, Meta(min_length=1), Help("Name of the field of the query.")] = "token"
+    parameter: Annotated[str, Meta(min_length=1), Help("Name of the field in the query.")] = "token"
     auth_timeout: Annotated[
-        Duration, Meta(gt=0), Help("How long a client that brought none may take for its first message.")
+        Duration, Meta(gt=0), Help("Time that a client without a token has for its first message.")
     ] = 10.0
 
     def __repr__(self) -> str:
-        """Without the options: some are secrets."""
+        """Without the options, because some of them are secrets."""
         return f"<{type(self).__name__}>"
 
     @property
     def takes_variable(self) -> bool:
-        """Whether its token is the variable's."""
+        """Whether its token comes from `FWS_TOKEN`."""
         return False
 
     def admit(self, client: Client, token: str) -> None:
-        """Make the client who the token says it is. Raises Denied."""
+        """Give the client the identity of its token. Raises Denied."""
         raise NotImplementedError
 
     def check(self, token: str) -> dict[str, Any]:
-        """The identity that a token would give. Raises Denied."""
+        """The identity that this token would give to a client. Raises Denied."""
         raise NotImplementedError
 
-    def make(self, order: Order) -> Made:
-        """A token that lets in. Raises ValueError when none can be made here."""
+    def make(self, request: TokenRequest) -> IssuedToken:
+        """A token that this filter accepts. Raises ValueError if it cannot make one."""
         raise NotImplementedError
 
     def connect(self, client: Client) -> Ask | None:
@@ -108,12 +108,12 @@ class Login(Filter, kw_only=True):
 
 
 def deny(owner: Filter, denied: Denied) -> NoReturn:
-    """Refuse a client in `connect`, and count why."""
+    """Refuse a client in `connect`, and count the cause."""
     count_refused(owner, denied)
     headers = [_CHALLENGE] if denied.status == 401 else [("Retry-After", "1")] if denied.status == 503 else []
     raise Reject(denied.status, denied.text, headers) from None
 
 
 def count_refused(owner: Filter, denied: Denied) -> None:
-    """Count one login that was refused, and why."""
+    """Count one refused token by its cause."""
     owner.services.metrics.count("logins_refused", label=denied.cause)

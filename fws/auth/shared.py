@@ -1,4 +1,4 @@
-"""Shared tokens: secrets that a client has only to show, out of a list or a file."""
+"""Shared tokens: secrets in a list or a file, one of which a client has to send."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from fws.base.files import FileWatch
 
 logger = logging.getLogger("fws")
 
-# Each of them is compared with each token that arrives: this many take 3 ms. More belong in a storage.
+# Each token that arrives is compared with all of these. This many take 3 ms. Keep more than that in a storage.
 MAX_TOKENS = 10_000
 MAX_FILE = 1024 * 1024
 
 
 class Known(msgspec.Struct, frozen=True):
-    """A token that lets in: its SHA-256, and the user that it stands for; empty for none."""
+    """An accepted token: its SHA-256, and the user whose token it is; empty for none."""
 
     digest: bytes
     user: str
 
 
 class Tokens:
-    """Some tokens, each `TOKEN` or `USER:TOKEN`.
+    """A set of tokens, each written as `TOKEN` or `USER:TOKEN`.
 
     Raises:
-        ValueError: one that cannot be a token; says which, not what.
+        ValueError: a token is invalid. The message has its number and does not quote it.
     """
 
     def __init__(self, written: Iterable[str] = ()) -> None:
@@ -46,7 +46,7 @@ class Tokens:
         return len(self._known)
 
     def find(self, token: str) -> Known | None:
-        """The token's entry. Takes the same time whichever it is and however much of it is right."""
+        """The entry of a token. Takes the same time for every token, however much of it is right."""
         digest = _digest(token)
         found = None
         for known in self._known:
@@ -59,7 +59,7 @@ class Tokens:
 
 
 class TokenFile:
-    """A file of tokens, one a line; lines that begin with # are comments. Read again when it changes.
+    """A file with one token per line, in which lines that begin with # are comments. It is read again when it changes.
 
     Args:
         clock: monotonic seconds.
@@ -72,10 +72,10 @@ class TokenFile:
         self._logged = ""
 
     def tokens(self) -> Tokens:
-        """Those of the file as it was within the last second.
+        """The tokens of the file, as it was within the last second.
 
         Raises:
-            Denied: the file cannot be read, or has a line that is no token; 503, and nobody is let in meanwhile.
+            Denied: 503, the file cannot be read or has an invalid line. No token is accepted until that is corrected.
         """
         if self._watch.changed():
             self._reload()
@@ -84,7 +84,7 @@ class TokenFile:
         return self._tokens
 
     def add(self, line: str) -> None:
-        """Append a token. Raises ValueError when it cannot be written."""
+        """Append a token. Raises ValueError if the file cannot be written."""
         try:
             with open(self._path, "rb") as file:
                 data = file.read()
@@ -108,9 +108,9 @@ class TokenFile:
         self._logged = reason
 
     def read(self) -> Tokens:
-        """The tokens in the file. Raises OSError, and ValueError that says which line is at fault."""
+        """The tokens in the file. Raises OSError, or ValueError that names the invalid line."""
         if not stat.S_ISREG(os.stat(self._path).st_mode):
-            raise ValueError("it is not a file")
+            raise ValueError("it is not a regular file")
         with open(self._path, "rb") as file:
             data = file.read(MAX_FILE + 1)
         if len(data) > MAX_FILE:

@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 import click
 
 from fws.auth.credential import Denied, checked
-from fws.auth.login import VARIABLE, Login, Order
+from fws.auth.login import VARIABLE, Login, TokenRequest
 from fws.base.errors import ConfigError, StorageError
 from fws.base.units import parse_duration
 from fws.cli.show import problems_of
@@ -50,14 +50,14 @@ def make(
     environ[VARIABLE] = environ.get(VARIABLE) or "none"
     login = _login_of(_load(conf, environ), path)
     try:
-        order = Order(
+        request = TokenRequest(
             user=user,
             lifetime=parse_duration(lifetime),
             claims=dict(map(_claim, claims)),
             key=key_file.read_bytes() if key_file is not None else b"",
             kid=kid,
         )
-        made = login.make(order)
+        made = login.make(request)
     except OSError as error:
         _fail(f"{key_file}: {error.strerror}")
     except (ValueError, StorageError) as error:

@@ -28,7 +28,7 @@ from fws.auth.keys import (
     keys_of_set,
     signing_key_of,
 )
-from fws.auth.login import Login, Made, Order, count_refused
+from fws.auth.login import IssuedToken, Login, TokenRequest, count_refused
 from fws.base.close_codes import REFUSED
 from fws.pipeline.filter import Setting
 
@@ -162,22 +162,22 @@ class Jwt(Login):
     def check(self, token: str) -> dict[str, Any]:
         return self.identity_of(self.verified(token))
 
-    def make(self, order: Order) -> Made:
-        if not order.key and self.algorithm not in HASH:
-            raise ValueError("to sign takes the private key: give its file, --key-file")
-        if not order.key and not self._secret:
-            raise ValueError("the keys of a JWK Set do not sign: give the file of one, --key-file")
-        key = signing_key_of(self.algorithm, order.key or self._secret)
+    def make(self, request: TokenRequest) -> IssuedToken:
+        if not request.key and self.algorithm not in HASH:
+            raise ValueError("signing requires the private key: give its file with --key-file")
+        if not request.key and not self._secret:
+            raise ValueError("the keys of a JWK Set cannot sign: give the file of a private key with --key-file")
+        key = signing_key_of(self.algorithm, request.key or self._secret)
         now = int(self.wall())
-        claims: dict[str, Any] = {"iat": now, "exp": now + int(order.lifetime), "jti": secrets.token_urlsafe(9)}
-        if order.user:
-            claims[self.user] = order.user
+        claims: dict[str, Any] = {"iat": now, "exp": now + int(request.lifetime), "jti": secrets.token_urlsafe(9)}
+        if request.user:
+            claims[self.user] = request.user
         if self.audience:
             claims["aud"] = self.audience[0]
         if self.issuer:
             claims["iss"] = self.issuer[0]
-        claims |= order.claims
-        return Made(jwt.encode(claims, key, self.algorithm, {"kid": order.kid} if order.kid else None))
+        claims |= request.claims
+        return IssuedToken(jwt.encode(claims, key, self.algorithm, {"kid": request.kid} if request.kid else None))
 
     def admit(self, client: Client, token: str) -> None:
         claims = self.verified(token)

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from fws import Client, Help, Secret
 from fws.auth.credential import MAX_TOKEN, Denied, fingerprint, fresh
-from fws.auth.login import VARIABLE, Login, Made, Order
+from fws.auth.login import VARIABLE, IssuedToken, Login, TokenRequest
 from fws.auth.shared import Known, TokenFile, Tokens
 from fws.filters._watch import Watch
 from fws.pipeline.filter import Setting
@@ -100,23 +100,24 @@ class Token(Login):
             raise _unknown()
         return _identity(user)
 
-    def make(self, order: Order) -> Made:
+    def make(self, request: TokenRequest) -> IssuedToken:
         token = secrets.token_urlsafe(24)
-        line = f"{order.user}:{token}" if order.user else token
+        line = f"{request.user}:{token}" if request.user else token
         Tokens([line])
         if self._file is not None:
             self._file.add(line)
         elif self.users:
-            self.storage.set_field(self.users, token, order.user)
+            self.storage.set_field(self.users, token, request.user)
         elif self.storage_:
-            if order.user:
+            if request.user:
                 raise ValueError("a set has no users: name a map with the option users")
             self.storage.add(self.storage_, token)
         else:
             # Without the token itself: in `X=$(fws token make …)` the note goes to the terminal, or into a log.
-            where = f"as the variable {VARIABLE}" if self.takes_variable else "once it is among the tokens"
-            return Made(token, f"it is good {where}" + (f", with {order.user}: in front" if order.user else ""))
-        return Made(token)
+            where = f"set the variable {VARIABLE} to" if self.takes_variable else "add to the tokens"
+            written = f"{request.user}:TOKEN" if request.user else "TOKEN"
+            return IssuedToken(token, f"to use this TOKEN, {where} {written}")
+        return IssuedToken(token)
 
     def _listed(self, token: str) -> Known | None:
         known = self._tokens.find(token)

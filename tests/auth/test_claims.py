@@ -159,7 +159,7 @@ def test_a_kid_is_compared_and_nothing_else(kid: str) -> None:
         ("RS256", small_rsa(), "at least 2048 bits"),
         ("ES256", public("ES384"), "secp256r1"),
         ("EdDSA", public("RS256"), "Ed25519"),
-        ("RS256", "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----", "not a readable key"),
+        ("RS256", "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----", "not a valid key"),
     ],
 )
 def test_keys_that_do_not_fit_the_algorithm_are_refused(algorithm: str, key: str, reason: str) -> None:
@@ -189,7 +189,7 @@ def test_a_set_gives_the_keys_of_the_algorithm_and_no_others(algorithm: str) -> 
      json.dumps({"keys": [jwk("RS256")] * 101}).encode()],
 )  # fmt: skip
 def test_what_is_no_set(data: bytes) -> None:
-    with pytest.raises(ValueError, match=r"JWK Set|no key in it"):
+    with pytest.raises(ValueError, match=r"JWK Set|has no key"):
         keys_of_set("RS256", data)
 
 
@@ -225,5 +225,5 @@ def test_any_head_and_claims_under_a_right_signature(head: dict[str, Any], claim
 
 @given(data=st.binary(max_size=200) | JSON.map(lambda value: msgspec.json.encode({"keys": [value]})))
 def test_any_bytes_as_a_set(data: bytes) -> None:
-    with pytest.raises(ValueError, match=r"JWK Set|no key in it"):
+    with pytest.raises(ValueError, match=r"JWK Set|has no key"):
         keys_of_set("RS256", data)

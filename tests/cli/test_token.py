@@ -69,7 +69,7 @@ def test_what_is_made_is_good(
 def test_a_token_of_a_list_is_made_and_it_is_said_what_to_do_with_it(conf: Path) -> None:
     done = fws("make", conf, "--path", "/listed", "--user", "eve")
     token = done.stdout.strip()
-    assert done.stderr == "it is good once it is among the tokens, with eve: in front\n"
+    assert done.stderr == "to use this TOKEN, add to the tokens eve:TOKEN\n"
     assert fws("check", conf, "--path", "/listed", stdin=token).exit_code == 1
     assert json.loads(fws("check", conf, "--path", "/listed", stdin="aaaaaaaa").stdout) == {"user": "ann"}
 
@@ -80,7 +80,7 @@ def test_the_first_token_is_made_before_the_variable_is_set(conf: Path, monkeypa
     monkeypatch.delenv("FWS_TOKEN", raising=False)
     done = fws("make", conf, "--user", "ann")
     token = done.stdout.strip()
-    assert done.stderr == "it is good as the variable FWS_TOKEN, with ann: in front\n"
+    assert done.stderr == "to use this TOKEN, set the variable FWS_TOKEN to ann:TOKEN\n"
     assert fws("check", conf, stdin=token).exit_code == 1
     monkeypatch.setenv("FWS_TOKEN", f"ann:{token}")
     assert json.loads(fws("check", conf, stdin=token).stdout) == {"user": "ann"}
@@ -131,8 +131,8 @@ def test_an_expired_one_is_told_so(conf: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        (["--path", "/pair"], "takes the private key"),
-        (["--path", "/pair", "--key-file", "public.pem"], "takes the private key"),
+        (["--path", "/pair"], "requires the private key"),
+        (["--path", "/pair", "--key-file", "public.pem"], "requires the private key"),
         (["--path", "/pair", "--key-file", "none.pem"], "No such file"),
         (["--path", "/open"], "nothing asks for a token at /open"),
         (["--path", "/none"], "no endpoint at /none"),
