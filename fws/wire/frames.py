@@ -14,9 +14,9 @@ from typing import TypeAlias
 import msgspec
 
 try:
-    from websockets.speedups import apply_mask as unmask
+    from websockets.speedups import apply_mask
 except ImportError:  # websockets is installed without its compiled part
-    from websockets.utils import apply_mask as unmask
+    from websockets.utils import apply_mask
 
 from fws.base.close_codes import (
     INVALID_DATA,
@@ -29,6 +29,8 @@ from fws.base.close_codes import (
 from fws.base.errors import ProtocolError
 from fws.wire.deflate import Inflater
 from fws.wire.native import decode
+
+unmask = apply_mask
 
 # Opcodes, RFC 6455 11.8.
 CONTINUATION = 0x0

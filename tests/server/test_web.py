@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 from wsgiref.util import setup_testing_defaults
 from wsgiref.validate import validator
 
@@ -41,7 +42,7 @@ def folder(tmp_path: Path) -> Path:
 class Browser(Client):
     """A client that reads every answer to its end, as a server does with what an application gives it."""
 
-    def open(self, *args, **more):
+    def open(self, *args: Any, **more: Any) -> TestResponse:
         return super().open(*args, buffered=True, **more)
 
 
@@ -52,41 +53,41 @@ def client(
     return Browser(validator(web))
 
 
-def get(static: Path, path: str, **more: object) -> TestResponse:
+def get(static: Path, path: str, **more: Any) -> TestResponse:
     """Ask for a path exactly as given: what stands in PATH_INFO, with nothing tidied up on the way."""
     return client(static).get("/", environ_overrides={"PATH_INFO": path}, **more)
 
 
 class TestHealth:
     @pytest.mark.parametrize(("status", "expected"), [("ok", 200), ("degraded", 200), ("draining", 503), (None, 503)])
-    def test_the_status_decides(self, status, expected):
+    def test_the_status_decides(self, status: str | None, expected: int) -> None:
         response = client(health={"status": status, "clients": 3}).get("/healthz")
         assert response.status_code == expected
         assert response.json == {"status": status, "clients": 3}
         assert response.content_type == "application/json"
         assert response.headers["Cache-Control"] == "no-cache"
 
-    def test_head(self):
+    def test_head(self) -> None:
         response = client().head("/healthz")
         assert (response.status_code, response.data) == (200, b"")
 
-    def test_a_file_does_not_hide_it(self, folder):
+    def test_a_file_does_not_hide_it(self, folder: Path) -> None:
         (folder / "healthz").write_text("fine")
         assert client(folder).get("/healthz").json == {"status": "ok"}
 
 
 class TestWithoutAFile:
-    def test_an_endpoint_asks_for_an_upgrade(self):
+    def test_an_endpoint_asks_for_an_upgrade(self) -> None:
         response = client(endpoints=("/chat",)).get("/chat")
         assert response.status_code == 426
         assert response.headers["Upgrade"] == "websocket"
         assert response.headers["Connection"] == "Upgrade"
         assert response.text.count(".") == 1
 
-    def test_an_endpoint_is_asked_for_by_its_decoded_path(self):
+    def test_an_endpoint_is_asked_for_by_its_decoded_path(self) -> None:
         assert client(endpoints=("/bücher",)).get("/b%C3%BCcher").status_code == 426
 
-    def test_anything_else_is_not_found(self, folder):
+    def test_anything_else_is_not_found(self, folder: Path) -> None:
         for some in (client(), client(folder), client(folder / "missing")):
             response = some.get("/nothing")
             assert response.status_code == 404
@@ -95,11 +96,11 @@ class TestWithoutAFile:
             assert response.text == "There is nothing at this path.\n"
 
     @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "TRACE"])
-    def test_only_get_and_head(self, folder, method):
+    def test_only_get_and_head(self, folder: Path, method: str) -> None:
         response = client(folder).open("/", method=method)
         assert (response.status_code, response.headers["Allow"]) == (405, "GET, HEAD")
 
-    def test_a_path_that_is_not_utf_8(self, folder):
+    def test_a_path_that_is_not_utf_8(self, folder: Path) -> None:
         assert get(folder, "/\xff").status_code == 400
 
 
@@ -123,7 +124,7 @@ class TestFiles:
             ("a", "application/octet-stream"),
         ],
     )
-    def test_types(self, folder, name, kind):
+    def test_types(self, folder: Path, name: str, kind: str) -> None:
         (folder / name).write_bytes(b"content")
         response = client(folder).get(f"/{name}")
         assert (response.status_code, response.data, response.content_type) == (200, b"content", kind)
@@ -131,19 +132,19 @@ class TestFiles:
         assert response.headers["Cache-Control"] == "no-cache"
         assert "Content-Encoding" not in response.headers
 
-    def test_head_has_the_length_and_no_body(self, folder):
+    def test_head_has_the_length_and_no_body(self, folder: Path) -> None:
         response = client(folder).head("/app.js")
         assert (response.status_code, response.data, response.content_length) == (200, b"", 5)
 
-    def test_a_name_beyond_ascii(self, folder):
+    def test_a_name_beyond_ascii(self, folder: Path) -> None:
         assert client(folder).get("/b%C3%BCcher.txt").text == "Bücher"
 
-    def test_a_file_goes_before_an_endpoint(self, folder):
+    def test_a_file_goes_before_an_endpoint(self, folder: Path) -> None:
         some = client(folder, endpoints=("/", "/chat"))
         assert some.get("/").status_code == 200
         assert some.get("/chat").status_code == 426
 
-    def test_an_unchanged_file_is_not_sent_again(self, folder):
+    def test_an_unchanged_file_is_not_sent_again(self, folder: Path) -> None:
         tag = client(folder).get("/app.js").headers["ETag"]
         response = client(folder).get("/app.js", headers={"If-None-Match": tag})
         assert (response.status_code, response.data) == (304, b"")
@@ -151,7 +152,7 @@ class TestFiles:
         (folder / "app.js").write_text("let a = 1")
         assert client(folder).get("/app.js", headers={"If-None-Match": tag}).data == b"let a = 1"
 
-    def test_ranges(self, folder):
+    def test_ranges(self, folder: Path) -> None:
         response = client(folder).get("/app.js", headers={"Range": "bytes=1-2"})
         assert (response.status_code, response.data) == (206, b"et")
         response = client(folder).get("/app.js", headers={"Range": "bytes=5-"})
@@ -173,7 +174,7 @@ class TestFiles:
             st.from_regex(r"(Mon|Xyz), [0-9]{1,3} Jan [0-9]{1,9} [0-9]{2}:[0-9]{2}:99 GMT", fullmatch=True),
         ),
     )
-    def test_no_conditional_header_is_our_fault(self, header, value):
+    def test_no_conditional_header_is_our_fault(self, header: str, value: str) -> None:
         response = client(Path(__file__).parent).get(
             f"/{Path(__file__).name}", headers=[("Range", "bytes=0-1"), (header, value)]
         )
@@ -181,17 +182,17 @@ class TestFiles:
 
 
 class TestFolders:
-    def test_the_index_is_shown(self, folder):
+    def test_the_index_is_shown(self, folder: Path) -> None:
         assert "home" in client(folder).get("/").text
         response = client(folder).get("/docs/")
         assert "docs" in response.text
         assert response.content_type == "text/html; charset=utf-8"
 
-    def test_a_missing_slash_is_added(self, folder):
+    def test_a_missing_slash_is_added(self, folder: Path) -> None:
         response = client(folder).get("/docs?a=%20b")
         assert (response.status_code, response.headers["Location"]) == (307, "/docs/?a=%20b")
 
-    def test_the_redirect_keeps_to_this_server(self, folder):
+    def test_the_redirect_keeps_to_this_server(self, folder: Path) -> None:
         (folder / "a b\\ü").mkdir()
         (folder / "a b\\ü" / "index.html").touch()
         assert get(folder, "/a b\\\xc3\xbc").headers["Location"] == "/a%20b%5C%C3%BC/"
@@ -199,7 +200,7 @@ class TestFolders:
         assert get(folder, "/\\docs").status_code == 404
 
     @pytest.mark.parametrize("path", ["/empty", "/empty/", "/.git/", "/index.html/", "/app.js/"])
-    def test_folders_are_never_listed(self, folder, path):
+    def test_folders_are_never_listed(self, folder: Path, path: str) -> None:
         assert client(folder).get(path).status_code == 404
 
 
@@ -243,7 +244,7 @@ TRICKS = [
 
 class TestPathTricks:
     @pytest.mark.parametrize("path", TRICKS)
-    def test_a_trick_finds_nothing(self, folder, path):
+    def test_a_trick_finds_nothing(self, folder: Path, path: str) -> None:
         response = get(folder, path)
         assert response.status_code == 404
         assert SECRET not in response.text
@@ -260,7 +261,7 @@ class TestPathTricks:
             "/app.js%00",
         ],
     )
-    def test_a_trick_from_the_wire_finds_nothing(self, folder, path):
+    def test_a_trick_from_the_wire_finds_nothing(self, folder: Path, path: str) -> None:
         """As it goes through the reader of heads, which decodes it."""
         try:
             head = HeadReader().feed(f"GET {path} HTTP/1.0\r\n\r\n".encode())
@@ -271,7 +272,7 @@ class TestPathTricks:
             status = get(folder, head.path.encode().decode("latin-1")).status_code
         assert status in (400, 404)
 
-    def test_links_may_not_leave_the_folder(self, folder):
+    def test_links_may_not_leave_the_folder(self, folder: Path) -> None:
         (folder / "out.txt").symlink_to(folder.parent / "secret.txt")
         (folder / "out").symlink_to(folder.parent / "static-private")
         (folder / "docs" / "up").symlink_to("../..")
@@ -282,14 +283,14 @@ class TestPathTricks:
         for path in ("/out.txt", "/out/secret.txt", "/docs/up/secret.txt", "/outdex/", "/outdex", "/loop", "/dangling"):
             assert client(folder).get(path).status_code == 404, path
 
-    def test_links_inside_the_folder_are_followed(self, folder):
+    def test_links_inside_the_folder_are_followed(self, folder: Path) -> None:
         """A mounted Kubernetes ConfigMap is made of links through a folder with dots."""
         (folder / "..data").mkdir()
         (folder / "..data" / "page.html").write_text("page")
         (folder / "page.html").symlink_to("..data/page.html")
         assert client(folder).get("/page.html").text == "page"
 
-    def test_the_folder_itself_may_be_a_link_that_changes(self, folder):
+    def test_the_folder_itself_may_be_a_link_that_changes(self, folder: Path) -> None:
         link = folder.parent / "current"
         link.symlink_to("static")
         some = client(link)
@@ -298,7 +299,7 @@ class TestPathTricks:
         link.symlink_to("static-private")
         assert some.get("/app.js").status_code == 404
 
-    def test_only_regular_files_are_opened(self, folder):
+    def test_only_regular_files_are_opened(self, folder: Path) -> None:
         os.mkfifo(folder / "pipe.txt")  # opening it would wait for a writer for ever
         assert client(folder).get("/pipe.txt").status_code == 404
 
@@ -312,7 +313,7 @@ class TestPathTricks:
             max_size=12,
         )
     )
-    def test_no_mixture_of_tricks_leaves_the_folder(self, pieces):
+    def test_no_mixture_of_tricks_leaves_the_folder(self, pieces: list[str]) -> None:
         with tempfile.TemporaryDirectory() as parent:
             static = Path(parent, "static")
             (static / "docs").mkdir(parents=True)
@@ -344,22 +345,27 @@ def unreadable() -> Iterator[Path]:
             (folder / "closed").chmod(0o700)
 
 
-def test_what_cannot_be_read_is_not_found(unreadable):
+def test_what_cannot_be_read_is_not_found(unreadable: Path) -> None:
     assert client(unreadable).get("/public.txt").text == "public"
     for path in ("/file.txt", "/closed", "/closed/", "/closed/index.html"):
         assert client(unreadable).get(path).status_code == 404, path
     assert client(unreadable / "closed").get("/index.html").status_code == 404
 
 
-def test_a_bare_wsgi_server_needs_nothing_else(folder):
+def test_a_bare_wsgi_server_needs_nothing_else(folder: Path) -> None:
     """Only what PEP 3333 promises to be in the environment is asked for."""
     environ: dict[str, object] = {}
     setup_testing_defaults(environ)
     environ |= {"PATH_INFO": "/docs"}
     del environ["SCRIPT_NAME"]
-    started = []
+    started: list[tuple[str, dict[str, str]]] = []
+
+    def start(status: str, headers: list[tuple[str, str]], exc_info: object = None) -> Callable[[bytes], object]:
+        started.append((status, dict(headers)))
+        return lambda data: None
+
     web = Web(static=folder, health=dict, is_endpoint=lambda path: False)
-    body = web(environ, lambda status, headers: started.append((status, dict(headers))))
+    body = web(environ, start)
     assert b"".join(body)
     assert started[0][0].startswith("307 ")
     assert started[0][1]["Location"] == "/docs/"

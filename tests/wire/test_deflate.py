@@ -62,7 +62,7 @@ class Peer:
         ("x-webkit-deflate-frame, , bbf-usp; a=b,\tpermessage-deflate", Agreement(BASE, 15, 15, False)),
     ],
 )
-def test_offers_that_are_met(offers, expected):
+def test_offers_that_are_met(offers: str, expected: Agreement) -> None:
     assert negotiate(offers) == expected
 
 
@@ -88,7 +88,7 @@ def test_offers_that_are_met(offers, expected):
         "Server_No_Context_Takeover",
     ],
 )
-def test_offers_that_are_declined_for_the_next(parameters):
+def test_offers_that_are_declined_for_the_next(parameters: str) -> None:
     offer = f"permessage-deflate; {parameters}"
     assert negotiate(offer) is None
     assert negotiate(f"{offer}, permessage-deflate; server_max_window_bits=12") == Agreement(
@@ -97,11 +97,11 @@ def test_offers_that_are_declined_for_the_next(parameters):
 
 
 @pytest.mark.parametrize("offers", [None, "", " , ,", "permessage-bzip2", "Permessage-Deflate2; x=y"])
-def test_nothing_to_agree_on(offers):
+def test_nothing_to_agree_on(offers: str | None) -> None:
     assert negotiate(offers) is None
 
 
-def test_the_client_can_be_asked_to_forget():
+def test_the_client_can_be_asked_to_forget() -> None:
     expected = Agreement(BASE + "; client_no_context_takeover", 15, 15, True)
     assert negotiate("permessage-deflate", client_no_context_takeover=True) == expected
 
@@ -125,13 +125,13 @@ def test_the_client_can_be_asked_to_forget():
         "good, b@d",
     ],
 )
-def test_offers_outside_the_grammar(offers):
+def test_offers_outside_the_grammar(offers: str) -> None:
     with pytest.raises(Refusal, match="malformed at character") as refused:
         negotiate(offers)
     assert refused.value.status == 400
 
 
-def test_offers_are_bounded_and_parsed_in_linear_time():
+def test_offers_are_bounded_and_parsed_in_linear_time() -> None:
     assert negotiate(", ".join(["x"] * (MAX_OFFERS - 1)) + ", permessage-deflate") is not None
     with pytest.raises(Refusal, match="more than 16 offers"):
         negotiate(", ".join(["x"] * (MAX_OFFERS + 1)))
@@ -153,18 +153,18 @@ PAYLOADS = (b"", b"a", b"Hello", b"Hello" * 50, bytes(range(256)) * 40, b"x" * 3
 
 @pytest.mark.parametrize("bits", range(9, 16))
 @pytest.mark.parametrize("payload", PAYLOADS, ids=[str(len(payload)) for payload in PAYLOADS])
-def test_what_the_server_compresses_fits_the_agreed_window(bits, payload):
+def test_what_the_server_compresses_fits_the_agreed_window(bits: int, payload: bytes) -> None:
     assert zlib.decompressobj(-bits).decompress(deflate(payload, bits) + TAIL) == payload
 
 
-def test_each_message_of_the_server_stands_alone():
+def test_each_message_of_the_server_stands_alone() -> None:
     assert deflate(b"Hello" * 9, 15) == deflate(b"Hello" * 9, 15)
     assert deflate(b"", 15) == b"\x00"  # RFC 7692 7.2.3.6
 
 
 @pytest.mark.parametrize("bits", range(9, 16))
 @pytest.mark.parametrize("step", [10**9, 4096, 1])
-def test_messages_with_context_takeover(bits, step):
+def test_messages_with_context_takeover(bits: int, step: int) -> None:
     peer = Peer(bits)
     messages = ["", "one", "one two", "", "", "one two three " * 200, "x"]
     stream = b"".join(client_frame(TEXT, peer.compress(text.encode()), rsv=4) for text in messages)
@@ -172,7 +172,7 @@ def test_messages_with_context_takeover(bits, step):
     assert feed_pieces(receiver, (stream[i : i + step] for i in range(0, len(stream), step))) == messages
 
 
-def test_messages_without_context_takeover():
+def test_messages_without_context_takeover() -> None:
     stream = b"".join(client_frame(BINARY, Peer().compress(b"same again " * 20), rsv=4) for _ in range(3))
     assert decoder(agreement=ALONE).feed(stream) == [b"same again " * 20] * 3
     # A client that keeps its window in spite of what it agreed to refers to bytes that are gone.
@@ -192,20 +192,20 @@ def test_messages_without_context_takeover():
     ids=["one block", "stored", "a block that says it is the last", "two blocks"],
 )
 @pytest.mark.parametrize("agreement", [TAKEOVER, ALONE], ids=["takeover", "alone"])
-def test_the_examples_of_the_rfc(payload, agreement):
+def test_the_examples_of_the_rfc(payload: bytes, agreement: Agreement) -> None:
     """RFC 7692 7.2.3; a last block inside a message must not silence what follows it."""
     for cut in range(len(payload)):
         stream = client_frame(TEXT, payload[:cut], rsv=4, fin=False) + client_frame(CONTINUATION, payload[cut:])
         assert decoder(agreement=agreement).feed(stream * 3) == ["Hello"] * 3
 
 
-def test_a_last_block_without_the_extra_byte():
+def test_a_last_block_without_the_extra_byte() -> None:
     """A peer that forgets the empty block of RFC 7692 7.2.3.4 is understood, and so is its next message."""
     stream = client_frame(TEXT, bytes.fromhex("f348cdc9c90700"), rsv=4)
     assert decoder().feed(stream * 2) == ["Hello"] * 2
 
 
-def test_streams_that_end_without_end():
+def test_streams_that_end_without_end() -> None:
     endless = b"\x03\x00" * 500_000  # empty last blocks
     started = time.perf_counter()
     assert outline(decoder().feed(client_frame(BINARY, endless, rsv=4, mask=b"\0\0\0\0"))) == [("violation", 1007)]
@@ -213,7 +213,7 @@ def test_streams_that_end_without_end():
     assert decoder().feed(client_frame(BINARY, b"\x03\x00" * 10 + b"\x00", rsv=4) * 5) == [b""] * 5
 
 
-def test_fragments_with_control_frames_between_at_every_cut():
+def test_fragments_with_control_frames_between_at_every_cut() -> None:
     peer = Peer()
     packed = peer.compress("κόσμε and κόσμε".encode())
     stream = (
@@ -244,17 +244,17 @@ def test_fragments_with_control_frames_between_at_every_cut():
         (client_frame(TEXT, Peer().compress(b"bad \xff" + b"x" * 2 * MIB), rsv=4), 1007),
     ],
 )
-def test_violations_with_compression(stream, code):
+def test_violations_with_compression(stream: bytes, code: int) -> None:
     assert outline(decoder().feed(stream)) == [("violation", code)]
     assert outline(feed_pieces(decoder(), (stream[i : i + 1] for i in range(len(stream))))) == [("violation", code)]
 
 
-def test_wrong_text_is_found_before_its_message_ends():
+def test_wrong_text_is_found_before_its_message_ends() -> None:
     packed = Peer().compress(b"ok \xff")
     assert outline(decoder().feed(client_frame(TEXT, packed, rsv=4, fin=False))) == [("violation", 1007)]
 
 
-def test_the_limit_is_on_the_inflated_message():
+def test_the_limit_is_on_the_inflated_message() -> None:
     for size, expected in ((1000, [b"x" * 1000]), (1001, [("violation", 1009)])):
         packed = Peer().compress(b"x" * size)
         whole = client_frame(BINARY, packed, rsv=4)
@@ -263,19 +263,19 @@ def test_the_limit_is_on_the_inflated_message():
         assert outline(decoder(1000).feed(pieces)) == expected
 
 
-def test_what_does_not_compress_may_fill_the_limit():
+def test_what_does_not_compress_may_fill_the_limit() -> None:
     packed = Peer().compress(NOISE)
     assert len(packed) > len(NOISE)
     assert decoder(len(NOISE)).feed(client_frame(BINARY, packed, rsv=4)) == [NOISE]
 
 
-def test_compressed_bytes_that_inflate_to_nothing_are_bounded():
+def test_compressed_bytes_that_inflate_to_nothing_are_bounded() -> None:
     nothing = client_frame(CONTINUATION, (b"\x00" + TAIL) * 20, fin=False)
     stream = client_frame(BINARY, b"\x00" + TAIL, rsv=4, fin=False) + nothing * 20
     assert outline(decoder(1000).feed(stream)) == [("violation", 1009)]
 
 
-def test_a_bomb_of_one_gib_stops_at_the_limit():
+def test_a_bomb_of_one_gib_stops_at_the_limit() -> None:
     """CVE-2018-1000518, CVE-2026-1526: inflation stops at the limit, not after it."""
     stream = zlib.compressobj(9, wbits=-15)
     mebibyte = stream.compress(bytes(MIB)) + stream.flush(zlib.Z_FULL_FLUSH)
@@ -294,7 +294,7 @@ def test_a_bomb_of_one_gib_stops_at_the_limit():
         assert spent < 2
 
 
-def test_inflater_gives_at_most_one_byte_more_than_there_is_room():
+def test_inflater_gives_at_most_one_byte_more_than_there_is_room() -> None:
     inflater = Inflater(TAKEOVER)
     assert inflater.inflate(Peer().compress(bytes(5000)), 99) == bytes(100)
     hello = bytes.fromhex("f348cdc9c90700")  # ends its stream
@@ -303,7 +303,7 @@ def test_inflater_gives_at_most_one_byte_more_than_there_is_room():
         Inflater(TAKEOVER).inflate(b"\xff" * 9, 99)
 
 
-def test_without_context_takeover_an_idle_client_holds_no_window():
+def test_without_context_takeover_an_idle_client_holds_no_window() -> None:
     packed = Peer().compress(bytes(range(256)) * 200)
     held = {}
     for agreement in (ALONE, TAKEOVER):

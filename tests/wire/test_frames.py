@@ -6,6 +6,7 @@ import gc
 import itertools
 import time
 import tracemalloc
+from collections.abc import Callable
 
 import pytest
 from websockets.utils import apply_mask
@@ -20,6 +21,7 @@ from fws.wire.frames import (
     PONG,
     TEXT,
     Decoder,
+    Event,
     PeerClose,
     Ping,
     Pong,
@@ -131,12 +133,12 @@ BAD = {
 
 
 @pytest.mark.parametrize(("stream", "expected"), GOOD.values(), ids=GOOD.keys())
-def test_valid_streams(stream, expected):
+def test_valid_streams(stream: bytes, expected: list[Event]) -> None:
     assert Decoder(LIMIT).feed(stream) == expected
 
 
 @pytest.mark.parametrize(("stream", "code"), BAD.values(), ids=BAD.keys())
-def test_violations(stream, code):
+def test_violations(stream: bytes, code: int) -> None:
     before = client_frame(TEXT, b"before")
     decoder = Decoder(LIMIT)
     events = decoder.feed(before + stream)
@@ -148,7 +150,7 @@ def test_violations(stream, code):
 
 
 @pytest.mark.parametrize("stream", [case[0] for case in (*GOOD.values(), *BAD.values())], ids=[*GOOD, *BAD])
-def test_every_cut_gives_the_same_events(stream):
+def test_every_cut_gives_the_same_events(stream: bytes) -> None:
     stream = client_frame(TEXT, b"before") + stream[:400]
     whole = outline(Decoder(LIMIT).feed(stream))
     assert outline(feed_pieces(Decoder(LIMIT), (stream[i : i + 1] for i in range(len(stream))))) == whole
@@ -156,7 +158,7 @@ def test_every_cut_gives_the_same_events(stream):
         assert outline(feed_pieces(Decoder(LIMIT), (stream[:cut], stream[cut:]))) == whole
 
 
-def test_every_pair_of_cuts_of_a_representative_stream():
+def test_every_pair_of_cuts_of_a_representative_stream() -> None:
     stream = (
         client_frame(TEXT, "né".encode(), fin=False)
         + client_frame(PING, b"p")
@@ -173,7 +175,7 @@ def test_every_pair_of_cuts_of_a_representative_stream():
 
 @pytest.mark.parametrize("text", TEXTS, ids=[str(len(text.encode())) for text in TEXTS])
 @pytest.mark.parametrize("step", [10**9, 4096, 997])
-def test_messages_of_every_length_form(text, step):
+def test_messages_of_every_length_form(text: str, step: int) -> None:
     payload = text.encode()
     stream = client_frame(TEXT, payload) + client_frame(BINARY, payload)
     pieces = (stream[i : i + step] for i in range(0, len(stream), step))
@@ -181,12 +183,12 @@ def test_messages_of_every_length_form(text, step):
 
 
 @pytest.mark.parametrize("code", [1000, 1001, 1002, 1003, *range(1007, 1015), 3000, 3999, 4000, 4999])
-def test_close_codes_that_may_be_sent(code):
+def test_close_codes_that_may_be_sent(code: int) -> None:
     assert Decoder(LIMIT).feed(client_frame(CLOSE, close_payload(code))) == [PeerClose(code, "")]
 
 
 @pytest.mark.parametrize("code", [0, 1, 999, 1004, 1005, 1006, 1015, 1016, 1100, 2000, 2999, 5000, 29541, 65535])
-def test_close_codes_that_may_not(code):
+def test_close_codes_that_may_not(code: int) -> None:
     assert outline(Decoder(LIMIT).feed(client_frame(CLOSE, close_payload(code)))) == [violation(1002)]
 
 
@@ -203,7 +205,7 @@ def viable(prefix: bytes) -> bool:
 
 
 @pytest.mark.slow
-def test_the_first_byte_that_cannot_be_utf8_ends_an_unfinished_message():
+def test_the_first_byte_that_cannot_be_utf8_ends_an_unfinished_message() -> None:
     edges = bytes.fromhex("007f808f909fa0bfc0ff")
     for text in (
         bytes((lead, *more))
@@ -221,13 +223,13 @@ def test_the_first_byte_that_cannot_be_utf8_ends_an_unfinished_message():
                 break
 
 
-def test_a_violation_is_seen_before_the_payload_arrives():
+def test_a_violation_is_seen_before_the_payload_arrives() -> None:
     assert outline(Decoder(LIMIT).feed(b"\x81\x05")) == [violation(1002)]  # unmasked
     assert outline(Decoder(LIMIT).feed(b"\x89\xfe")) == [violation(1002)]  # a ping over 125
     assert outline(Decoder(10).feed(header(0x82, b"\x8b"))) == [violation(1009)]
 
 
-def test_the_limit_counts_all_fragments_at_the_header():
+def test_the_limit_counts_all_fragments_at_the_header() -> None:
     start = client_frame(BINARY, b"x" * 60, fin=False)
     assert Decoder(100).feed(start + client_frame(CONTINUATION, b"x" * 40)) == [b"x" * 100]
     assert outline(Decoder(100).feed(start + header(0x80, bytes((0x80 | 41,))))) == [violation(1009)]
@@ -236,13 +238,13 @@ def test_the_limit_counts_all_fragments_at_the_header():
     assert Decoder(100).feed(whole * 2) == [Ping(b"p" * 125), b"x" * 100] * 2
 
 
-def test_small_limits_hold_for_small_frames():
+def test_small_limits_hold_for_small_frames() -> None:
     assert Decoder(5).feed(client_frame(TEXT, b"12345")) == ["12345"]
     assert outline(Decoder(5).feed(client_frame(TEXT, b"123456"))) == [violation(1009)]
     assert Decoder(0).feed(client_frame(TEXT)) == [""]
 
 
-def test_a_message_in_too_many_frames():
+def test_a_message_in_too_many_frames() -> None:
     fragment = client_frame(CONTINUATION, b"x", fin=False)
     start = client_frame(BINARY, b"x", fin=False)
     end = client_frame(CONTINUATION, b"x")
@@ -250,7 +252,7 @@ def test_a_message_in_too_many_frames():
     assert outline(Decoder(LIMIT, max_fragments=5).feed(start + fragment * 4 + end)) == [violation(1008)]
 
 
-def test_a_row_of_empty_frames():
+def test_a_row_of_empty_frames() -> None:
     empty = client_frame(CONTINUATION, fin=False)
     full = client_frame(CONTINUATION, b"x", fin=False)
     start = client_frame(TEXT, b"x", fin=False)
@@ -263,7 +265,7 @@ def test_a_row_of_empty_frames():
 
 
 @pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
-def test_a_shared_buffer_may_be_reused_right_away(kind):
+def test_a_shared_buffer_may_be_reused_right_away(kind: Callable[[bytearray], bytes | bytearray | memoryview]) -> None:
     stream = client_frame(TEXT, b"one") + client_frame(BINARY, b"two") + client_frame(BINARY, b"long " * 100)
     for cut in range(len(stream)):
         decoder = Decoder(LIMIT)
@@ -276,13 +278,13 @@ def test_a_shared_buffer_may_be_reused_right_away(kind):
         assert events == ["one", b"two", b"long " * 100]
 
 
-def test_messages_are_plain_bytes():
+def test_messages_are_plain_bytes() -> None:
     stream = client_frame(BINARY, b"ab") + client_frame(BINARY, b"a", fin=False) + client_frame(CONTINUATION, b"b")
     assert [type(event) for event in Decoder(LIMIT).feed(stream)] == [bytes, bytes]
 
 
 @pytest.mark.slow
-def test_a_message_byte_by_byte_takes_linear_time():
+def test_a_message_byte_by_byte_takes_linear_time() -> None:
     # 1.5 s on two slow cores; copying what came before each byte would take hours.
     stream = header(0x81, b"\xff" + (1024 * 1024).to_bytes(8)) + unmask("é".encode() * 512 * 1024, MASK)
     decoder = Decoder(1024 * 1024)
@@ -306,7 +308,7 @@ def held_and_peak(stream: bytes, step: int, limit: int) -> tuple[int, int]:
 
 
 @pytest.mark.slow
-def test_a_message_in_progress_costs_about_its_bytes():
+def test_a_message_in_progress_costs_about_its_bytes() -> None:
     size = 16 * 1024
     one_frame = header(0x81, b"\xfe" + size.to_bytes(2)) + unmask(b"x" * size, MASK)
     tiny = client_frame(TEXT, b"x", fin=False) + client_frame(CONTINUATION, b"x", fin=False) * (size - 1)
@@ -316,13 +318,13 @@ def test_a_message_in_progress_costs_about_its_bytes():
         assert peak < 2.5 * size + 20_000
 
 
-def test_an_announced_length_costs_nothing():
+def test_an_announced_length_costs_nothing() -> None:
     _, peak = held_and_peak(header(0x82, b"\xff" + (2**40).to_bytes(8)) + b"x" * 100, 1, 2**41)
     assert peak < 10_000
 
 
 @pytest.mark.slow
-def test_nothing_is_held_between_messages_or_after_the_end():
+def test_nothing_is_held_between_messages_or_after_the_end() -> None:
     message = client_frame(BINARY, b"x" * 50_000, fin=False) + client_frame(CONTINUATION, b"x" * 50_000)
     for tail in (b"", client_frame(CLOSE), message[:50_008] + client_frame(15)):
         decoder = Decoder(LIMIT)
@@ -335,13 +337,13 @@ def test_nothing_is_held_between_messages_or_after_the_end():
 
 
 @pytest.mark.parametrize("length", [*range(20), 125, 126, 1000, 70_001])
-def test_payloads_are_unmasked(length):
+def test_payloads_are_unmasked(length: int) -> None:
     data = bytes(index * 7 & 0xFF for index in range(length))
     expected = bytes(byte ^ MASK[index & 3] for index, byte in enumerate(data))
     assert unmask(data, MASK) == expected
 
 
-def test_the_compiled_routine_is_used_and_its_absence_is_not_noticed(monkeypatch):
+def test_the_compiled_routine_is_used_and_its_absence_is_not_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     assert unmask is not apply_mask
     monkeypatch.setattr(frames, "unmask", apply_mask)
     for stream, expected in GOOD.values():
@@ -358,17 +360,17 @@ def test_the_compiled_routine_is_used_and_its_absence_is_not_noticed(monkeypatch
         (65_536, b"\x82\x7f\x00\x00\x00\x00\x00\x01\x00\x00"),
     ],
 )
-def test_frames_of_the_server(length, head):
+def test_frames_of_the_server(length: int, head: bytes) -> None:
     assert encode(BINARY, b"x" * length) == head + b"x" * length
 
 
-def test_text_frames_carry_their_opcode_and_compressed_ones_rsv1():
+def test_text_frames_carry_their_opcode_and_compressed_ones_rsv1() -> None:
     assert encode(TEXT, "né".encode()) == b"\x81\x03n\xc3\xa9"
     assert encode(TEXT, b"\x00", rsv1=True) == b"\xc1\x01\x00"
     assert encode(BINARY, b"x" * 200, rsv1=True)[:4] == b"\xc2\x7e\x00\xc8"
 
 
-def test_control_frames_of_the_server():
+def test_control_frames_of_the_server() -> None:
     assert ping() == b"\x89\x00"
     assert ping(b"p" * 125) == b"\x89\x7d" + b"p" * 125
     assert pong(b"p") == b"\x8a\x01p"
@@ -377,7 +379,7 @@ def test_control_frames_of_the_server():
             write(b"p" * 126)
 
 
-def test_close_frames_carry_code_and_reason():
+def test_close_frames_carry_code_and_reason() -> None:
     """gevent-websocket sends an empty Close whatever the code, or a code made of the reason's letters (P1)."""
     assert close(4001, "server says bye") == b"\x88\x11\x0f\xa1server says bye"
     assert close(1000) == b"\x88\x02\x03\xe8"
@@ -385,13 +387,13 @@ def test_close_frames_carry_code_and_reason():
 
 
 @pytest.mark.parametrize("code", [1, 999, 1004, 1006, 1015, 2999, 5000])
-def test_close_codes_that_must_never_go_out(code):
+def test_close_codes_that_must_never_go_out(code: int) -> None:
     with pytest.raises(ValueError, match=f"close code {code} may not be sent"):
         close(code)
 
 
 @pytest.mark.parametrize("text", ["x" * 200, "é" * 100, "x" + "é" * 100, "€" * 60, "𝄞" * 40, "xx" + "𝄞" * 40])
-def test_a_long_reason_is_cut_at_a_character(text):
+def test_a_long_reason_is_cut_at_a_character(text: str) -> None:
     written = close(1000, text)
     reason = written[4:].decode()
     assert written[1] == len(written) - 2 <= 125
@@ -399,5 +401,5 @@ def test_a_long_reason_is_cut_at_a_character(text):
     assert len(reason.encode()) > 119
 
 
-def test_a_reason_with_a_lone_surrogate_still_closes():
+def test_a_reason_with_a_lone_surrogate_still_closes() -> None:
     assert close(1000, "a\ud800b") == b"\x88\x05\x03\xe8a?b"

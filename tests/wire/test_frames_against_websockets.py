@@ -45,7 +45,7 @@ class Deflate(PerMessageDeflate):
         self.misread = False
         self.fed = False
 
-    def decode(self, frame, *, max_size=None):
+    def decode(self, frame: theirs.Frame, *, max_size: int | None = None) -> theirs.Frame:
         compressed = frame.rsv1 or (frame.opcode == theirs.CONT and self.decode_cont_data)
         if frame.opcode in theirs.DATA_OPCODES and compressed:
             self.fed = self.fed or bool(frame.data)
@@ -65,10 +65,11 @@ def expected(stream: bytes, extension: Deflate | None = None) -> list[object]:
     events: list[object] = []
     data = b""
     for frame in protocol.events_received():
+        assert isinstance(frame, theirs.Frame)
         if frame.opcode is theirs.PING:
-            events.append(Ping(frame.data))
+            events.append(Ping(bytes(frame.data)))
         elif frame.opcode is theirs.PONG:
-            events.append(Pong(frame.data))
+            events.append(Pong(bytes(frame.data)))
         elif frame.opcode is not theirs.CLOSE:
             if frame.opcode is not theirs.CONT:
                 data = b""
@@ -181,18 +182,18 @@ def mutated(draw: st.DrawFn, compressed: bool) -> bytes:
 @example(client_frame(TEXT, b"\xf0\x9d", fin=False) + client_frame(PING) + client_frame(CONTINUATION, b"\x84\x9e"))
 @example(client_frame(TEXT, b"\xed\xa0", fin=False))
 @example(client_frame(CLOSE, b"\x03\xff\xff"))
-def test_the_same_messages_and_close_codes(stream):
+def test_the_same_messages_and_close_codes(stream: bytes) -> None:
     check(stream)
 
 
 @pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(mutated(compressed=True))
-def test_the_same_messages_and_close_codes_with_compression(stream):
+def test_the_same_messages_and_close_codes_with_compression(stream: bytes) -> None:
     check(stream, compressed=True)
 
 
 @settings(max_examples=200, deadline=None)
 @given(st.binary(max_size=60))
-def test_the_same_end_of_arbitrary_bytes(stream):
+def test_the_same_end_of_arbitrary_bytes(stream: bytes) -> None:
     check(stream)

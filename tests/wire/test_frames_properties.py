@@ -100,7 +100,9 @@ def cut(stream: bytes, positions: list[int]) -> list[bytes]:
 @pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(conversations(), cut_positions)
-def test_valid_frames_give_their_events_however_they_are_cut(conversation, positions):
+def test_valid_frames_give_their_events_however_they_are_cut(
+    conversation: tuple[bytes, list[Event]], positions: list[int]
+) -> None:
     stream, events = conversation
     assert new_decoder().feed(stream) == events
     assert feed_pieces(new_decoder(), cut(stream, positions)) == events
@@ -109,7 +111,9 @@ def test_valid_frames_give_their_events_however_they_are_cut(conversation, posit
 @pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(anything, cut_positions, st.integers(0, 3))
-def test_any_bytes_give_the_same_events_however_they_are_cut(stream, positions, agreement):
+def test_any_bytes_give_the_same_events_however_they_are_cut(
+    stream: bytes, positions: list[int], agreement: int
+) -> None:
     assert outline(feed_pieces(new_decoder(), cut(stream, positions))) == outline(new_decoder().feed(stream))
     checks.stream_of_frames(bytes((agreement,)) + stream)
 
@@ -117,7 +121,7 @@ def test_any_bytes_give_the_same_events_however_they_are_cut(stream, positions, 
 @pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(st.lists(anything, max_size=4))
-def test_no_bytes_raise_and_nothing_follows_the_last_word(pieces):
+def test_no_bytes_raise_and_nothing_follows_the_last_word(pieces: list[bytes]) -> None:
     decoder = new_decoder()
     over = False
     for piece in pieces:

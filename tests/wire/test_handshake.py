@@ -43,7 +43,9 @@ def request(**changes: str | list[str] | None) -> Head:
 
 def made(method: str = "GET", version: str = "1.1", **more: str) -> Head:
     """A head that the reader would not let through."""
-    headers = {name.lower().replace("_", "-"): value for name, value in (UPGRADE | more).items()}
+    headers: dict[str, str | tuple[str, ...]] = {
+        name.lower().replace("_", "-"): value for name, value in (UPGRADE | more).items()
+    }
     return Head(method, "/", "/", "", version, headers)
 
 
@@ -54,7 +56,7 @@ def refusal(head: Head) -> Refusal:
 
 
 class TestCheck:
-    def test_the_example_of_the_rfc(self):
+    def test_the_example_of_the_rfc(self) -> None:
         assert check(request()) == "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="  # RFC 6455 1.3
 
     @pytest.mark.parametrize(
@@ -69,7 +71,7 @@ class TestCheck:
             {"Content_Length": "0"},
         ],
     )
-    def test_other_ways_to_say_the_same(self, changes):
+    def test_other_ways_to_say_the_same(self, changes: dict[str, str | list[str] | None]) -> None:
         assert check(request(**changes))
 
     @pytest.mark.parametrize(
@@ -99,7 +101,7 @@ class TestCheck:
             {"Sec_WebSocket_Key": "é" * 22 + "=="},
         ],
     )
-    def test_a_malformed_request(self, changes):
+    def test_a_malformed_request(self, changes: dict[str, str | list[str] | None]) -> None:
         assert refusal(request(**changes)).status == 400
 
     @pytest.mark.parametrize(
@@ -118,30 +120,30 @@ class TestCheck:
             ["8", "13"],
         ],
     )
-    def test_another_version_is_told_ours(self, version):
+    def test_another_version_is_told_ours(self, version: str | list[str] | None) -> None:
         caught = refusal(request(Sec_WebSocket_Version=version))
         assert caught.status == 426
         assert ("Sec-WebSocket-Version", "13") in caught.headers
         assert ("Upgrade", "websocket") in caught.headers
 
-    def test_a_future_version_may_have_another_kind_of_key(self):
+    def test_a_future_version_may_have_another_kind_of_key(self) -> None:
         assert refusal(request(Sec_WebSocket_Version="14", Sec_WebSocket_Key="longer" * 9)).status == 426
 
-    def test_another_method(self):
+    def test_another_method(self) -> None:
         caught = refusal(made(method="HEAD"))
         assert caught.status == 405
         assert caught.headers == (("Allow", "GET, HEAD"),)
 
-    def test_http_1_0(self):
+    def test_http_1_0(self) -> None:
         assert refusal(made(version="1.0")).status == 400
 
     @pytest.mark.parametrize("header", [{"Content_Length": "5"}, {"Transfer_Encoding": "chunked"}])
-    def test_a_body(self, header):
+    def test_a_body(self, header: dict[str, str]) -> None:
         assert refusal(made(**header)).status == 400
 
     @settings(max_examples=100, deadline=None)
     @given(st.binary(min_size=16, max_size=16))
-    def test_every_honest_key_passes_and_is_answered_as_the_websockets_package_does(self, nonce):
+    def test_every_honest_key_passes_and_is_answered_as_the_websockets_package_does(self, nonce: bytes) -> None:
         key = b64encode(nonce).decode()
         assert check(request(Sec_WebSocket_Key=key)) == accept_key(key)
 
@@ -150,11 +152,11 @@ class TestCheck:
     ("upgrade", "expected"),
     [("websocket", True), ("h2c, WEBSOCKET", True), ("h2c", False), ("websocket2", False), (None, False)],
 )
-def test_who_wants_an_upgrade(upgrade, expected):
+def test_who_wants_an_upgrade(upgrade: str | None, expected: bool) -> None:
     assert wants_upgrade(request(Upgrade=upgrade, Sec_WebSocket_Key=None)) is expected
 
 
-def test_a_key_without_an_upgrade_is_what_a_proxy_leaves_of_a_request_for_a_websocket():
+def test_a_key_without_an_upgrade_is_what_a_proxy_leaves_of_a_request_for_a_websocket() -> None:
     spoiled = request(Upgrade=None, Connection="close")
     assert wants_upgrade(spoiled)
     assert "proxy" in refusal(spoiled).reason
@@ -184,11 +186,13 @@ class TestSubprotocols:
             (["", "a"], ["a"], "a"),
         ],
     )
-    def test_the_clients_first_that_is_supported(self, offer, supported, chosen):
+    def test_the_clients_first_that_is_supported(
+        self, offer: str | list[str] | None, supported: list[str], chosen: str | None
+    ) -> None:
         assert choose_subprotocol(request(Sec_WebSocket_Protocol=offer), supported) == chosen
 
     @pytest.mark.parametrize("offer", ["a b", "a/b", '"a"', "a, a", ["a", "b, a"], "é", "a;b"])
-    def test_a_malformed_offer(self, offer):
+    def test_a_malformed_offer(self, offer: str | list[str]) -> None:
         with pytest.raises(Refusal) as caught:
             choose_subprotocol(request(Sec_WebSocket_Protocol=offer), ["a"])
         assert caught.value.status == 400
@@ -220,7 +224,7 @@ class TestOrigin:
             ("https://example.org", "example.org", False),
         ],
     )
-    def test_the_servers_own_pages_pass(self, origin, host, secure):
+    def test_the_servers_own_pages_pass(self, origin: str | None, host: str, secure: bool) -> None:
         assert passes(origin, host=host, secure=secure)
         assert passes(origin, "https://other.net", host=host, secure=secure)
 
@@ -241,7 +245,7 @@ class TestOrigin:
             ("http://null", "example.org", False),
         ],
     )
-    def test_others_do_not(self, origin, host, secure):
+    def test_others_do_not(self, origin: str, host: str, secure: bool) -> None:
         assert not passes(origin, host=host, secure=secure)
 
     @pytest.mark.parametrize(
@@ -267,11 +271,11 @@ class TestOrigin:
             ["http://example.org", "http://evil.example"],
         ],
     )
-    def test_malformed_ones_do_not(self, origin):
+    def test_malformed_ones_do_not(self, origin: str | list[str]) -> None:
         assert not passes(origin)
         assert not passes(origin, "null", "http://other.net")
 
-    def test_listed_ones_pass(self):
+    def test_listed_ones_pass(self) -> None:
         allowed = ("https://Example.net", "http://[::1]:3000", "capacitor://localhost", "null")
         for origin in (
             "https://example.net",
@@ -290,7 +294,7 @@ class TestOrigin:
         ):
             assert not passes(origin, *allowed)
 
-    def test_a_star_stands_for_the_labels_at_the_left_of_a_host(self):
+    def test_a_star_stands_for_the_labels_at_the_left_of_a_host(self) -> None:
         """Fault: neither all hosts below a domain nor the origins of app shells could be written."""
         entry = "https://*.example.net"
         for origin in ("https://a.example.net", "https://a.b.example.net", "https://A.Example.NET:443"):
@@ -328,14 +332,15 @@ class TestOrigin:
             "android-app://com.example.app",
         ],
     )
-    def test_what_app_shells_send_can_be_listed(self, origin):
+    def test_what_app_shells_send_can_be_listed(self, origin: str) -> None:
         assert passes(origin, origin)
         assert not passes(origin)
         assert not passes(origin, "https://example.org", "null")
 
-    def test_what_is_refused_is_explained_to_the_operator(self):
+    def test_what_is_refused_is_explained_to_the_operator(self) -> None:
         """Fault: behind nginx with `Host $host` a page got 403, and the log said nothing."""
         head = HeadReader().feed(b"GET / HTTP/1.1\r\nHost: chat.example\r\nOrigin: http://chat.example:8080\r\n\r\n")
+        assert head is not None
         with pytest.raises(Refusal) as caught:
             check_origin(head, parse_origins([]), secure=False)
         assert caught.value.advice == (
@@ -343,19 +348,20 @@ class TestOrigin:
             'proxy_set_header Host $http_host), or set origins = ["http://chat.example:8080"]'
         )
 
-    def test_null_passes_only_if_listed(self):
+    def test_null_passes_only_if_listed(self) -> None:
         assert not passes("null", "https://null")
         assert passes("null", "null")
 
-    def test_a_star_allows_every_origin(self):
+    def test_a_star_allows_every_origin(self) -> None:
         assert parse_origins(["*"]).everyone
         assert not parse_origins(["http://example.org"]).everyone
         for origin in ("http://evil.example", "null", "file://"):  # the last is what an Android web view says
             assert passes(origin, "*")
         assert not passes(["http://a", "http://b"], "*")
 
-    def test_a_request_without_host_has_no_own_pages(self):
+    def test_a_request_without_host_has_no_own_pages(self) -> None:
         head = HeadReader().feed(b"GET / HTTP/1.0\r\nOrigin: http://None\r\n\r\n")
+        assert head is not None
         with pytest.raises(Refusal):
             check_origin(head, parse_origins([]), secure=False)
 
@@ -380,14 +386,14 @@ class TestOrigin:
         ("", '"scheme://host:port"'),
     ],
 )
-def test_a_wrong_entry_is_named_with_what_would_be_right(entry, hint):
+def test_a_wrong_entry_is_named_with_what_would_be_right(entry: str, hint: str) -> None:
     with pytest.raises(ValueError, match="origin") as caught:
         parse_origins(["https://fine.example", entry])
     assert repr(entry) in str(caught.value)
     assert hint in str(caught.value)
 
 
-def test_the_answer_names_only_what_was_agreed_on():
+def test_the_answer_names_only_what_was_agreed_on() -> None:
     assert response_headers("abc=") == [
         ("Upgrade", "websocket"),
         ("Connection", "Upgrade"),

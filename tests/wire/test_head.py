@@ -54,7 +54,7 @@ def outcome(*pieces: bytes) -> tuple[object, ...]:
 
 
 class TestAccepted:
-    def test_a_browsers_request(self):
+    def test_a_browsers_request(self) -> None:
         head = read(BROWSER)
         assert (head.method, head.version) == ("GET", "1.1")
         assert head.target == "/chat/b%C3%BCcher?name=ada&x=%2F"
@@ -66,21 +66,21 @@ class TestAccepted:
         assert head.get("authorization") is None
         assert not head.has_body
 
-    def test_what_follows_the_head_is_kept(self):
+    def test_what_follows_the_head_is_kept(self) -> None:
         reader = HeadReader()
         assert reader.feed(BROWSER[:-1]) is None
         assert reader.feed(b"\n\x81\x80\r\n\r\n") is not None
         assert reader.rest == b"\x81\x80\r\n\r\n"
 
     @pytest.mark.parametrize("stream", [BROWSER + b"\x81\x85rest", b"\r\n\r\nHEAD / HTTP/1.0\r\n\r\n"])
-    def test_every_split_gives_the_same(self, stream):
+    def test_every_split_gives_the_same(self, stream: bytes) -> None:
         whole = outcome(stream)
         assert whole[0] == "head"
         for position in range(len(stream)):
             assert outcome(stream[:position], stream[position:]) == whole
         assert outcome(*(bytes([byte]) for byte in stream)) == whole
 
-    def test_repeated_headers_are_joined_in_order(self):
+    def test_repeated_headers_are_joined_in_order(self) -> None:
         head = read(b"GET / HTTP/1.1\r\n" + HOST + b"X-Tag: a\r\nOther: -\r\nx-tAG:b, c\r\n\r\n")
         assert head.all("x-tag") == ("a", "b, c")
         assert head.get("x-tag") == "a, b, c"
@@ -96,7 +96,7 @@ class TestAccepted:
             (b"X: caf\xe9", "café"),
         ],
     )
-    def test_blanks_around_a_value_do_not_belong_to_it(self, line, value):
+    def test_blanks_around_a_value_do_not_belong_to_it(self, line: bytes, value: str) -> None:
         assert read(b"GET / HTTP/1.1\r\n" + HOST + line + b"\r\n\r\n").get("x") == value
 
     @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ class TestAccepted:
             b"\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n",
         ],
     )
-    def test_plain_requests(self, request_head):
+    def test_plain_requests(self, request_head: bytes) -> None:
         assert read(request_head).path == "/"
 
 
@@ -215,52 +215,52 @@ HOSTS = [
 
 class TestRefused:
     @pytest.mark.parametrize(("line", "status"), REQUEST_LINES)
-    def test_request_line(self, line, status):
+    def test_request_line(self, line: bytes, status: int) -> None:
         assert refused(line + b"\r\n" + HOST + b"\r\n").status == status
 
     @pytest.mark.parametrize(("line", "status"), HEADERS)
-    def test_header(self, line, status):
+    def test_header(self, line: bytes, status: int) -> None:
         assert refused(b"GET / HTTP/1.1\r\n" + HOST + line + b"\r\n\r\n").status == status
         assert refused(b"GET / HTTP/1.1\r\n" + line + b"\r\n" + HOST + b"\r\n").status == status
 
     @pytest.mark.parametrize("host", HOSTS)
-    def test_host(self, host):
+    def test_host(self, host: bytes) -> None:
         assert refused(b"GET / HTTP/1.1\r\nHost: " + host + b"\r\n\r\n").status == 400
         assert refused(b"GET / HTTP/1.0\r\nHost: " + host + b"\r\n\r\n").status == 400
 
-    def test_http_1_1_without_a_host(self):
+    def test_http_1_1_without_a_host(self) -> None:
         assert refused(b"GET / HTTP/1.1\r\nX: a\r\n\r\n").status == 400
 
     @pytest.mark.parametrize("line_number", range(4))
-    def test_a_bare_line_feed_anywhere(self, line_number):
+    def test_a_bare_line_feed_anywhere(self, line_number: int) -> None:
         lines = [b"GET / HTTP/1.1\r\n", HOST, b"X: a\r\n", b"\r\n"]
         lines[line_number] = lines[line_number].replace(b"\r\n", b"\n")
         assert refused(b"".join(lines)).status == 400
 
-    def test_a_coding_of_http_1_0(self):
+    def test_a_coding_of_http_1_0(self) -> None:
         assert refused(b"GET / HTTP/1.0\r\nTransfer-Encoding: gzip\r\n\r\n").status == 400
 
-    def test_http_0_9_at_once_for_its_client_sends_no_more(self):
+    def test_http_0_9_at_once_for_its_client_sends_no_more(self) -> None:
         assert refused(b"GET /\r\n").status == 505
 
-    def test_405_names_the_methods(self):
+    def test_405_names_the_methods(self) -> None:
         assert refused(b"DELETE / HTTP/1.1\r\n").headers == (("Allow", "GET, HEAD"),)
 
-    def test_empty_lines_without_end(self):
+    def test_empty_lines_without_end(self) -> None:
         assert read(b"\r\n\r\nGET / HTTP/1.0\r\n\r\n").path == "/"
         assert refused(b"\r\n\r\n\r\n").status == 400
 
-    def test_a_tls_hello_on_the_plain_port(self):
+    def test_a_tls_hello_on_the_plain_port(self) -> None:
         hello = b"\x16\x03\x01\x00\xc8\x01\x00\x00\xc4\x03\x03" + bytes(32) + b"\x00\x0a\x00\x08"
         refusal = refused(hello)
         assert refusal.status == 400
         assert "[server.tls]" in refusal.reason
 
     @pytest.mark.parametrize("header", [b"PROXY UNKNOWN\r\n", b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c"])
-    def test_a_proxy_header_that_nobody_expects(self, header):
+    def test_a_proxy_header_that_nobody_expects(self, header: bytes) -> None:
         assert "proxy_protocol" in refused(header).reason
 
-    def test_the_method_is_known_before_the_head_ends(self):
+    def test_the_method_is_known_before_the_head_ends(self) -> None:
         reader = HeadReader()
         assert reader.method == ""
         reader.feed(b"HEAD / HTTP/1.1\r\nHost: ")
@@ -270,7 +270,7 @@ class TestRefused:
 class TestLimits:
     """The last that fits and the first that does not, both whole and before its end has come."""
 
-    def test_request_line(self):
+    def test_request_line(self) -> None:
         line = b"GET /" + b"a" * (MAX_HEAD_LINE - len("GET / HTTP/1.1")) + b" HTTP/1.1"
         assert read(line, b"\r", b"\n" + HOST + b"\r\n").method == "GET"
         longer = line.replace(b"/", b"/a", 1)
@@ -278,19 +278,19 @@ class TestLimits:
         assert refused(longer).status == 414
         assert refused(*[b"a" * 100] * 82).status == 414
 
-    def test_header_line(self):
+    def test_header_line(self) -> None:
         start, line = b"GET / HTTP/1.0\r\n", b"X: " + b"a" * (MAX_HEAD_LINE - 3)
         assert read(start, line, b"\r", b"\n\r\n").version == "1.0"
         assert refused(start + line + b"a\r\n").status == 431
         assert refused(start + line + b"a").status == 431
         assert refused(start + line, b"\ra").status == 431
 
-    def test_number_of_headers(self):
+    def test_number_of_headers(self) -> None:
         start, line = b"GET / HTTP/1.0\r\n", b"X: a\r\n"
         assert len(read(start + line * MAX_HEADERS + b"\r\n").all("x")) == MAX_HEADERS
         assert refused(start + line * (MAX_HEADERS + 1)).status == 431
 
-    def test_whole_head(self):
+    def test_whole_head(self) -> None:
         start = b"GET / HTTP/1.0\r\n" + (b"X: " + b"a" * 8000 + b"\r\n") * 4
         fill = MAX_HEAD - len(start) - len("Y: \r\n\r\n")
         head = start + b"Y: " + b"a" * fill + b"\r\n\r\n"
@@ -302,16 +302,16 @@ class TestLimits:
         assert refused(start + b"Y: " + b"a" * (MAX_HEAD - len(start) - 2)).status == 431
 
     @pytest.mark.parametrize("end", [b"", b"\r\n"])
-    def test_a_line_that_is_larger_than_a_head_is_too_long_however_it_is_cut(self, end):
+    def test_a_line_that_is_larger_than_a_head_is_too_long_however_it_is_cut(self, end: bytes) -> None:
         line = b"GET /" + b"a" * MAX_HEAD + end
         assert refused(line).status == refused(line[:20], line[20:]).status == 414
         assert refused(line[:9000]).status == 414
 
-    def test_what_follows_the_head_does_not_count(self):
+    def test_what_follows_the_head_does_not_count(self) -> None:
         assert read(b"GET / HTTP/1.0\r\n\r\n" + bytes(2 * MAX_HEAD)).path == "/"
 
     @pytest.mark.parametrize("filler", [b" ", b"\t", b"a", b"a "])
-    def test_no_line_takes_quadratic_time(self, filler):
+    def test_no_line_takes_quadratic_time(self, filler: bytes) -> None:
         line = b"X: " + (filler * MAX_HEAD_LINE)[: MAX_HEAD_LINE - 4] + b"\x00\r\n"
         before = time.perf_counter()
         assert refused(b"GET / HTTP/1.0\r\n" + line).status == 400
@@ -330,7 +330,7 @@ class TestLimits:
         ("example.org:\uff18\uff10", None),
     ],
 )
-def test_an_authority_is_normalised(text, expected):
+def test_an_authority_is_normalised(text: str, expected: tuple[str, int | None] | None) -> None:
     assert parse_authority(text) == expected
 
 
@@ -363,7 +363,7 @@ CHANGES = st.sampled_from([b"", b" ", b"\t", b"\r", b"\n", b":", b"\x00", b"\x85
 
 
 @st.composite
-def streams(draw):
+def streams(draw: st.DrawFn) -> bytes:
     lines = draw(st.lists(st.one_of(GOOD, GOOD, GOOD, BAD), max_size=6))
     stream = bytearray(draw(STARTS) + b"".join(lines) + b"\r\n" + draw(st.sampled_from([b"", b"\x81\x80", b"\n"])))
     for _ in range(draw(st.integers(0, 2))):
@@ -375,7 +375,7 @@ def streams(draw):
 @pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(streams(), st.lists(st.integers(1, 40), max_size=30))
-def test_any_split_gives_the_same(stream, sizes):
+def test_any_split_gives_the_same(stream: bytes, sizes: list[int]) -> None:
     pieces, position = [], 0
     for size in sizes:
         pieces.append(stream[position : position + size])
@@ -386,14 +386,14 @@ def test_any_split_gives_the_same(stream, sizes):
 
 @settings(max_examples=200, deadline=None)
 @given(st.binary(max_size=200))
-def test_bytes_of_any_kind_are_read_or_refused(data):
+def test_bytes_of_any_kind_are_read_or_refused(data: bytes) -> None:
     checks.head(data)
 
 
 @pytest.mark.slow
 @settings(max_examples=1000, deadline=None)
 @given(streams())
-def test_what_is_accepted_h11_reads_alike(stream):
+def test_what_is_accepted_h11_reads_alike(stream: bytes) -> None:
     checks.head(stream)
 
 

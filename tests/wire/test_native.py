@@ -6,6 +6,7 @@ a compiler is available the module must have been built: without it fws would be
 
 from __future__ import annotations
 
+import importlib
 import os
 import shutil
 import socket
@@ -30,10 +31,11 @@ from tests.wire.test_frames_properties import anything, conversations, cut, cut_
 ROOT = Path(__file__).parents[2]
 MAX_READ = 256 * 1024
 
+_native: Any = None
 try:
-    from fws import _native
+    _native = importlib.import_module("fws._native")
 except ImportError:
-    _native = None  # type: ignore[assignment]
+    pass
 needs_it = pytest.mark.skipif(_native is None, reason="this machine has no compiler")
 
 
