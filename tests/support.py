@@ -188,7 +188,10 @@ class Peer:
         """The messages that arrived since the last call."""
         self.protocol.receive_data(self.take())
         frames = [event for event in self.protocol.events_received() if isinstance(event, Frame)]
-        texts = {Opcode.TEXT: lambda data: bytes(data).decode(), Opcode.BINARY: bytes}
+        texts: dict[Opcode, Callable[[Any], str | bytes]] = {
+            Opcode.TEXT: lambda data: bytes(data).decode(),
+            Opcode.BINARY: bytes,
+        }
         return [texts[frame.opcode](frame.data) for frame in frames if frame.opcode in texts]
 
 

@@ -41,8 +41,10 @@ def small_rsa() -> str:
 
 def pem(key: Any) -> str:
     if hasattr(key, "public_key"):
-        return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
-    return key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+        written: bytes = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    else:
+        written = key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    return written.decode()
 
 
 def public(algorithm: str, number: int = 0) -> str:
@@ -60,8 +62,13 @@ def signed(algorithm: str = "HS256", number: int = 0, headers: dict[str, Any] | 
 
 def jwk(algorithm: str, number: int = 0, **fields: Any) -> dict[str, Any]:
     key = SECRET.encode() if algorithm.startswith("HS") else private(algorithm, number).public_key()
-    kinds = {"HS": jwt.algorithms.HMACAlgorithm, "ES": jwt.algorithms.ECAlgorithm, "Ed": jwt.algorithms.OKPAlgorithm}
-    return kinds.get(algorithm[:2], jwt.algorithms.RSAAlgorithm).to_jwk(key, as_dict=True) | fields
+    kinds: dict[str, Any] = {
+        "HS": jwt.algorithms.HMACAlgorithm,
+        "ES": jwt.algorithms.ECAlgorithm,
+        "Ed": jwt.algorithms.OKPAlgorithm,
+    }
+    made: dict[str, Any] = kinds.get(algorithm[:2], jwt.algorithms.RSAAlgorithm).to_jwk(key, as_dict=True)
+    return made | fields
 
 
 def encoded(value: Any) -> str:

@@ -17,7 +17,7 @@ from tests.auth.pairs import NOW, SECRET, encoded, forged, jwk, mac, pem, privat
 
 ALGORITHMS = get_args(Algorithm)
 RULES = Rules(audience=["chat"], issuer=["https://id.example"])
-GOOD = {"aud": "chat", "iss": "https://id.example"}
+GOOD: dict[str, Any] = {"aud": "chat", "iss": "https://id.example"}
 
 
 def keys(algorithm: str = "HS256", number: int = 0) -> Keys:

@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fws.auth.credential import MAX_TOKEN, Denied, find, fingerprint, fresh, of_message
+from fws.auth.credential import MAX_TOKEN, Denied, Place, find, fingerprint, fresh, of_message
 from fws.auth.shared import MAX_TOKENS, Tokens
 from fws.wire.head import HeadReader
 from fws.wire.request import Request
 
 TEXT = st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=60)
-ALL = ("query", "subprotocol", "cookie", "header", "message")
+ALL: tuple[Place, ...] = ("query", "subprotocol", "cookie", "header", "message")
 
 
 def request(target: str = "/", **headers: str) -> Request:
@@ -30,8 +30,9 @@ def test_the_first_place_that_has_one_gives_it() -> None:
         Cookie="token=c; token=d",
         Sec_WebSocket_Protocol="a, fws.token.s, fws.token.t",
     )
-    for place, token in {"query": "q", "header": "h", "cookie": "c", "subprotocol": "s"}.items():
-        assert find(full, (place, *ALL), "token", "token") == token  # type: ignore[arg-type]
+    shown: dict[Place, str] = {"query": "q", "header": "h", "cookie": "c", "subprotocol": "s"}
+    for place, token in shown.items():
+        assert find(full, (place, *ALL), "token", "token") == token
     assert find(full, ("message",), "token", "token") is None
     assert find(full, ("cookie", "query", "header"), "other", "other") == "h"
     assert find(request(), ALL, "token", "token") is None
@@ -67,7 +68,7 @@ def test_any_headers_give_a_token_none_or_denied(header: str, cookie: str, proto
     full = request(f"/?token={quote(value)}", Authorization=header, Cookie=cookie, Sec_WebSocket_Protocol=protocol)
     for place in ALL:
         try:
-            token = find(full, (place,), "token", "token")  # type: ignore[arg-type]
+            token = find(full, (place,), "token", "token")
         except Denied as denied:
             assert denied.cause == "malformed"
             continue
@@ -117,7 +118,12 @@ def test_every_token_is_compared_in_constant_time(monkeypatch: pytest.MonkeyPatc
 
     compared = []
     real = hmac.compare_digest
-    monkeypatch.setattr(hmac, "compare_digest", lambda a, b: compared.append((a, b)) or real(a, b))
+
+    def compare(a: bytes, b: bytes) -> bool:
+        compared.append((a, b))
+        return real(a, b)
+
+    monkeypatch.setattr(hmac, "compare_digest", compare)
     tokens = Tokens(["first-token", "ann:second-token", "third-token"])
     for shown, user in (("first-token", ""), ("second-token", "ann"), ("first-tokem", None), ("x", None)):
         compared.clear()

@@ -24,7 +24,7 @@ def calls() -> Iterator[tuple[str, bool]]:
             called = ast.unparse(node.func)
             if called.endswith("metrics.count") or (file.name == "admission.py" and called == "self._refusal"):
                 name = node.args[0]
-                if isinstance(name, ast.Constant):
+                if isinstance(name, ast.Constant) and isinstance(name.value, str):
                     yield name.value, any(keyword.arg == "label" for keyword in node.keywords)
                 else:
                     assert (file.name, ast.unparse(name)) == ("admission.py", "name"), f"{file} counts {name}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import logging
-from collections.abc import Iterator
+from typing import TypeAlias
 
 import pytest
 
@@ -19,8 +19,11 @@ class Clock:
         return self.now
 
 
+Log: TypeAlias = tuple[logging.Logger, io.StringIO, Clock, FoldingHandler]
+
+
 @pytest.fixture
-def log() -> Iterator[tuple[logging.Logger, io.StringIO, Clock, FoldingHandler]]:
+def log() -> Log:
     stream, clock = io.StringIO(), Clock()
     handler = FoldingHandler(stream, clock)
     handler.setFormatter(Text())
@@ -34,7 +37,7 @@ def test_control_characters_are_escaped() -> None:
 
 
 @pytest.mark.parametrize("text", ["x" * 1000, "ü" * 1000, "🎉" * 1000])
-def test_lines_have_at_most_300_bytes(text: str, log) -> None:
+def test_lines_have_at_most_300_bytes(text: str, log: Log) -> None:
     logger, stream, _, _ = log
     logger.info(text)
     line = stream.getvalue().rstrip("\n")
@@ -50,7 +53,7 @@ def test_json_lines_are_json_of_at_most_300_bytes(text: str) -> None:
     assert json.loads(line)["level"] == "warning"
 
 
-def test_the_same_line_again_is_counted(log) -> None:
+def test_the_same_line_again_is_counted(log: Log) -> None:
     logger, stream, clock, handler = log
     for _ in range(1000):
         logger.info("again")
@@ -63,7 +66,7 @@ def test_the_same_line_again_is_counted(log) -> None:
     assert len(stream.getvalue().splitlines()) == 4
 
 
-def test_counts_are_not_lost_at_the_end(log) -> None:
+def test_counts_are_not_lost_at_the_end(log: Log) -> None:
     logger, stream, _, handler = log
     logger.info("x")
     logger.info("x")
@@ -71,7 +74,7 @@ def test_counts_are_not_lost_at_the_end(log) -> None:
     assert "(and 1 more times)" in stream.getvalue()
 
 
-def test_a_full_disk_does_not_hurt(log) -> None:
+def test_a_full_disk_does_not_hurt(log: Log) -> None:
     logger, stream, _, handler = log
     with open("/dev/full", "w") as full:
         handler._stream = full
@@ -83,14 +86,14 @@ def test_a_full_disk_does_not_hurt(log) -> None:
     logger.info("a closed stream")
 
 
-def test_a_message_that_cannot_be_formatted_does_not_hurt(log) -> None:
+def test_a_message_that_cannot_be_formatted_does_not_hurt(log: Log) -> None:
     logger, stream, _, _ = log
     logger.info("%d", "text")
     logger.info("next")
     assert "next" in stream.getvalue()
 
 
-def test_a_line_that_would_wait_is_lost(log) -> None:
+def test_a_line_that_would_wait_is_lost(log: Log) -> None:
     logger, stream, _, handler = log
     handler._ready = lambda stream: False
     logger.info("lost")
@@ -100,7 +103,7 @@ def test_a_line_that_would_wait_is_lost(log) -> None:
     assert "kept" in stream.getvalue()
 
 
-def test_a_megabyte_is_cut_before_anyone_looks_at_it(log) -> None:
+def test_a_megabyte_is_cut_before_anyone_looks_at_it(log: Log) -> None:
     """A client's text in an exception held the loop for a second, and its key in the table of lines a megabyte."""
     logger, stream, _, handler = log
     logger.error("failed: %s", "\x01" * 1_000_000)
@@ -108,7 +111,7 @@ def test_a_megabyte_is_cut_before_anyone_looks_at_it(log) -> None:
     assert all(len(text) <= 300 for _, _, text in handler._seen)
 
 
-def test_of_one_cause_ten_lines_a_second_are_written_and_the_rest_counted(log) -> None:
+def test_of_one_cause_ten_lines_a_second_are_written_and_the_rest_counted(log: Log) -> None:
     logger, stream, clock, handler = log
     for number in range(1000):
         logger.info("line %d", number)
@@ -125,14 +128,14 @@ def test_of_one_cause_ten_lines_a_second_are_written_and_the_rest_counted(log) -
 
 
 @pytest.mark.slow
-def test_a_flood_of_causes_is_one(log) -> None:
+def test_a_flood_of_causes_is_one(log: Log) -> None:
     logger, stream, _, _ = log
     for number in range(5000):
         logger.info("line %d", number, extra={"cause": number})
     assert len(stream.getvalue().splitlines()) <= 1010
 
 
-def test_loggers_of_filters_and_libraries_show_their_name(log) -> None:
+def test_loggers_of_filters_and_libraries_show_their_name(log: Log) -> None:
     _, stream, _, handler = log
     logger = logging.Logger("pipelines.chat")
     logger.addHandler(handler)
@@ -140,7 +143,7 @@ def test_loggers_of_filters_and_libraries_show_their_name(log) -> None:
     assert stream.getvalue().endswith(" warning pipelines.chat: no nickname\n")
 
 
-def test_an_exception_is_one_line(log) -> None:
+def test_an_exception_is_one_line(log: Log) -> None:
     """Fault: `logger.exception` in a filter showed its words and not the error."""
     logger, stream, _, _ = log
     try:
@@ -150,7 +153,7 @@ def test_an_exception_is_one_line(log) -> None:
     assert stream.getvalue().endswith(" error   cannot count: ValueError: seven\n")
 
 
-def test_arguments_that_do_not_fit_lose_no_line(log) -> None:
+def test_arguments_that_do_not_fit_lose_no_line(log: Log) -> None:
     """Fault: such a line disappeared."""
     logger, stream, _, _ = log
     logger.info("%d of %d", "one")

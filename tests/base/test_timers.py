@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from functools import partial
+
 from fws.base.timers import MAX_CANCELLED, Timers
 
 
@@ -8,9 +10,10 @@ def fail(error: BaseException) -> None:
 
 
 def test_they_ring_when_due_the_soonest_first_and_once() -> None:
-    timers, rung = Timers(), []
+    timers = Timers()
+    rung: list[float] = []
     for when in (3.0, 1.0, 2.0, 1.0):
-        timers.at(when, lambda when=when: rung.append(when))
+        timers.at(when, partial(rung.append, when))
     timers.run(0.9, fail)
     assert rung == []
     timers.run(2.0, fail)
@@ -44,7 +47,6 @@ def test_a_cancelled_one_does_not_ring_and_takes_no_room() -> None:
 
 def test_one_may_cancel_another_that_is_due_too() -> None:
     timers, rung = Timers(), []
-    second = None
     timers.at(1.0, lambda: second.cancel())
     second = timers.at(1.0, lambda: rung.append("second"))
     timers.run(1.0, fail)
@@ -52,7 +54,8 @@ def test_one_may_cancel_another_that_is_due_too() -> None:
 
 
 def test_what_one_raises_keeps_no_other_from_ringing() -> None:
-    timers, rung, failed = Timers(), [], []
+    timers, rung = Timers(), []
+    failed: list[BaseException] = []
     timers.at(1.0, lambda: 1 / 0)
     timers.at(1.0, lambda: rung.append(1))
     timers.run(1.0, failed.append)

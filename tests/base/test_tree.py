@@ -33,6 +33,11 @@ def test_each_leaf_has_the_path_that_leads_to_it(tree: Any) -> None:
 @given(TREES)
 def test_a_map_replaces_the_leaves_alone_and_in_their_order(tree: Any) -> None:
     seen: list[Any] = []
-    copy = map_leaves(tree, lambda leaf, path: seen.append((path, leaf)) or leaf)
+
+    def note(leaf: Any, path: Any) -> Any:
+        seen.append((path, leaf))
+        return leaf
+
+    copy = map_leaves(tree, note)
     assert copy == tree
     assert seen == list(leaves(tree))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +31,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
 
 def broker(server: RedisServer, **options: Any) -> tuple[RedisBroker, Metrics]:
     metrics = Metrics()
-    defaults = {"prefix": "fws:", "subscribe": [], "buffer": 2**20, "largest": 2**24}
-    made = RedisBroker(Connector(server.url), **(defaults | options), metrics=metrics, clock=time.monotonic)
+    settings: dict[str, Any] = {"prefix": "fws:", "subscribe": [], "buffer": 2**20, "largest": 2**24} | options
+    made = RedisBroker(Connector(server.url), **settings, metrics=metrics, clock=time.monotonic)
     return made, metrics
 
 
@@ -153,7 +154,7 @@ def test_the_end_of_a_node_is_no_outage(server: RedisServer, prefix: str) -> Non
             got: list[Publication] = []
             node.start(got.append, lambda: False)
             node.subscribe("lobby")
-            wait_until(lambda got=got: bool(got))
+            wait_until(partial(bool, got))
             node.stop(1)
             gevent.sleep(0.01)
             assert metrics["redis_outages"] == 0

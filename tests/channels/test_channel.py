@@ -28,7 +28,7 @@ class Member:
         self.fd = -1
         self.theirs = theirs
         self.transport = Transport(ours)
-        self.outbox = Outbox(1 << 20, self)  # type: ignore[arg-type]
+        self.outbox = Outbox(1 << 20, self)
         self.outbox.open(self.transport, b"", plain=True)
 
     def overflow(self) -> None:

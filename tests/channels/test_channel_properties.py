@@ -11,6 +11,7 @@ import math
 import socket
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import example, given, settings
@@ -300,11 +301,11 @@ class Play:
             skipped = client is sender and "skip_sender" in ENDPOINTS[expected.path]
             if client is not exclude and not skipped and not expected.closed:
                 expected.items.append((channel, text))
-        ids = {"sender": sender and sender.id, "exclude": exclude and exclude.id}
+        by, but = sender.id if sender else None, exclude.id if exclude else None
         if channel == EVERYONE:
-            self.hub.broadcast(text, **ids)
+            self.hub.broadcast(text, sender=by, exclude=but)
         else:
-            self.hub.publish(channel, text, **ids)
+            self.hub.publish(channel, text, sender=by, exclude=but)
 
     def send(self, client: Client, size: int) -> None:
         text = self.text("direct", size)
@@ -388,8 +389,9 @@ class Play:
                 assert expected.peer.protocol.close_rcvd is not None, "a slow consumer is not told"
         assert self.harness.faults == 0
         assert (self.hub.weight, self.hub.crowded) == (0, False)
-        for client in list(self.hub.clients.values()):
-            self.harness.leave(client)
+        for member in list(self.hub.clients.values()):
+            assert isinstance(member, Client)
+            self.harness.leave(member)
         assert self.hub.channels() == []
 
     def release(self) -> None:
@@ -431,7 +433,7 @@ operations = st.one_of(
 )
 
 
-def perform(play: Play, operation: tuple) -> None:
+def perform(play: Play, operation: tuple[Any, ...]) -> None:
     """Do one operation; clients are meant by number."""
     name, *arguments = operation
     clients = list(play.expected)
@@ -478,7 +480,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     by_name=False,
 )
 def test_everybody_gets_what_is_theirs(
-    folder: Path, peer: type[OnWire], first: list[tuple], then: list[tuple], cut: bool, by_name: bool
+    folder: Path,
+    peer: type[OnWire],
+    first: list[tuple[Any, ...]],
+    then: list[tuple[Any, ...]],
+    cut: bool,
+    by_name: bool,
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
         if cut:

@@ -78,7 +78,12 @@ def test_what_is_published_does_not_queue_behind_those_who_send_much(
 def test_what_one_turn_publishes_goes_out_in_one_call(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
     client = harness.connect()
     calls: list[bytes] = []
-    monkeypatch.setattr(harness.peers[client].wire, "send", lambda data: calls.append(data) or len(data))
+
+    def send(data: bytes) -> int:
+        calls.append(data)
+        return len(data)
+
+    monkeypatch.setattr(harness.peers[client].wire, "send", send)
     for number in range(5):
         harness.hub.publish("all", f"{number}")
     harness.settle()

@@ -31,7 +31,7 @@ def test_filters_run_in_the_order_in_which_they_were_defined() -> None:
             CALLS.append(("static", web_socket_instance))
 
     class D(A):
-        def filter(web_socket_instance: Any, data: Any) -> None:  # type: ignore[override]  # noqa: N805
+        def filter(web_socket_instance: Any, data: Any) -> None:  # noqa: N805
             CALLS.append(("plain", web_socket_instance, data))
 
     class E(B):

@@ -382,7 +382,12 @@ def secure(tmp_path: Path) -> Iterator[tuple[str, Authority]]:
     authority = Authority(tmp_path)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(*authority.sign())
-    server = serve(lambda connection: [connection.send(message) for message in connection], "127.0.0.1", 0, ssl=context)
+
+    def echo(connection: ServerConnection) -> None:
+        for message in connection:
+            connection.send(message)
+
+    server = serve(echo, "127.0.0.1", 0, ssl=context)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     yield f"wss://127.0.0.1:{server.socket.getsockname()[1]}", authority

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import gevent
 import pytest
@@ -86,7 +87,8 @@ def test_one_whose_filters_wait_is_not_taken_for_dead(tmp_path: Path) -> None:
     """Nothing is read while a filter runs, so the answer to the ping may be waiting in the socket."""
     gate = Event()
     harness = build(CONF.replace("echo", "wait"), tmp_path, pipelines={"wait": WAIT})
-    harness.generation.filters[0].gate = gate
+    waiting: Any = harness.generation.filters[0]
+    waiting.gate = gate
     client = harness.connect()
     harness.client_says(client, "hello")
     sweep(harness, 120)

@@ -28,6 +28,7 @@ class Pipe:
     def __init__(self, room: int = 10**9) -> None:
         self.room = room
         self.fd = -1
+        self.waits = False
         self.taken = b""
         self.calls = 0
         self.ended = False

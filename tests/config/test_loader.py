@@ -278,7 +278,7 @@ def test_no_text_holds_the_loader_for_long(text: str) -> None:
     assert time.process_time() - begin < 10
 
 
-def test_a_file_is_read_with_its_name(tmp_path) -> None:
+def test_a_file_is_read_with_its_name(tmp_path: Path) -> None:
     file = tmp_path / "conf.toml"
     file.write_bytes(b"a = 1\r\n")
     document = load(file)
@@ -296,7 +296,7 @@ def test_a_file_is_read_with_its_name(tmp_path) -> None:
         (b"#\n" * (MAX_FILE // 2 - 1) + "#é€".encode(), "larger than 256 KiB"),
     ],
 )
-def test_bytes_that_are_no_text(tmp_path, data: bytes, message: str) -> None:
+def test_bytes_that_are_no_text(tmp_path: Path, data: bytes, message: str) -> None:
     file = tmp_path / "conf.toml"
     file.write_bytes(data)
     with pytest.raises(ConfigError, match=message):
@@ -327,7 +327,7 @@ def test_curly_quotes_are_named() -> None:
         parse("a = “x”\n", "conf.toml")
 
 
-def test_a_byte_that_is_not_utf8_has_a_place(tmp_path) -> None:
+def test_a_byte_that_is_not_utf8_has_a_place(tmp_path: Path) -> None:
     file = tmp_path / "conf.toml"
     file.write_bytes("a = 'é'\nb = '".encode() + b"\xff'\n")
     with pytest.raises(ConfigError) as caught:
@@ -337,7 +337,7 @@ def test_a_byte_that_is_not_utf8_has_a_place(tmp_path) -> None:
     assert (place.line, place.column) == (2, 6)
 
 
-def test_files_that_are_not_to_be_had(tmp_path) -> None:
+def test_files_that_are_not_to_be_had(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     for name, message in {
         "missing.toml": "No such file",

@@ -6,6 +6,7 @@ import pytest
 
 from fws.auth.credential import fingerprint
 from fws.base.errors import ConfigError, Reject
+from fws.clients.client import Client
 from tests.support import Harness, build
 
 TOKENS = {"ann": "aaaaaaaa", "bob": "bbbbbbbb"}
@@ -31,7 +32,7 @@ def server(tmp_path: Path) -> Harness:
     return build(BANNED, tmp_path)
 
 
-def connect(server: Harness, user: str, address: str = "192.0.2.1"):
+def connect(server: Harness, user: str, address: str = "192.0.2.1") -> Client:
     return server.connect(headers={"Authorization": f"Bearer {TOKENS[user]}"}, address=address)
 
 
@@ -159,7 +160,12 @@ def test_many_are_looked_at_in_slices(server: Harness, monkeypatch: pytest.Monke
         )
     asked: list[int] = []
     get_fields = server.storage.get_fields
-    monkeypatch.setattr(server.storage, "get_fields", lambda key, *f: asked.append(len(f)) or get_fields(key, *f))
+
+    def counted(key: str, *fields: str) -> dict[str, str]:
+        asked.append(len(fields))
+        return get_fields(key, *fields)
+
+    monkeypatch.setattr(server.storage, "get_fields", counted)
     server.storage.set_field("bans", "address:10.0.2.80", "")
     server.pass_time(2)
     assert server.counted("logins_revoked") == {"": 1}

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import gevent
 import pytest
@@ -96,8 +97,9 @@ def says(server: Harness, client: Client, *messages: str | bytes) -> None:
             server.settle()
 
 
-def seen() -> list[object]:
-    return sys.modules["old_module"].seen
+def seen() -> list[Any]:
+    noted: list[Any] = sys.modules["old_module"].seen
+    return noted
 
 
 def test_what_one_filter_changes_the_next_sees_and_flows_on(server: Harness) -> None:

@@ -133,7 +133,7 @@ def test_they_are_all_there_and_each_is_its_module() -> None:
 @pytest.mark.parametrize("name", BUILT_IN)
 def test_its_docstring_is_a_reference(name: str) -> None:
     cls = FILTERS[name]
-    summary, blank, *rest = inspect.getdoc(cls).splitlines()
+    summary, blank, *rest = (inspect.getdoc(cls) or "").splitlines()
     assert summary.endswith(".")
     assert blank == ""
     text = "\n".join(rest).partition("Example:")[0]
@@ -151,7 +151,8 @@ def test_every_option_has_a_help_and_every_filter_an_event(name: str) -> None:
 
 @pytest.mark.parametrize("name", BUILT_IN)
 def test_its_example_compiles_and_uses_it(name: str, tmp_path: Path) -> None:
-    example = textwrap.dedent(inspect.getdoc(FILTERS[name]).partition("Example:\n")[2])
+    doc = inspect.getdoc(FILTERS[name]) or ""
+    example = textwrap.dedent(doc.partition("Example:\n")[2])
     server = build(f"[pipelines]\n{example}", tmp_path, environ=ENVIRON)
     assert any(isinstance(instance, FILTERS[name]) for instance in server.generation.filters) or "{" in example
 

@@ -104,7 +104,8 @@ def test_a_fresh_token_that_is_no_good_ends_the_connection(tmp_path: Path, claim
 
 def renew(server: Harness, client: Client, **claims: Any) -> tuple[int, str] | None:
     """A fresh token comes; how the connection ended, None when it did not."""
-    server.client_says(client, json.dumps({"token": signed(**({"aud": "chat", "exp": NOW + 600} | claims))}))
+    shown: dict[str, Any] = {"aud": "chat", "exp": NOW + 600} | claims
+    server.client_says(client, json.dumps({"token": signed(**shown)}))
     return server.closed(client)
 
 
@@ -208,7 +209,7 @@ def test_a_ban_of_a_token_holds_for_every_way_to_sign_it(tmp_path: Path) -> None
 def test_other_messages_are_left_alone(tmp_path: Path) -> None:
     server = serving(tmp_path)
     client = connect(server)
-    messages = ["hello", '{"token": 5}', '{"token": "a", "b": 1}', '["token"]', '{"token"', b"\x00"]
+    messages: list[str | bytes] = ["hello", '{"token": 5}', '{"token": "a", "b": 1}', '["token"]', '{"token"', b"\x00"]
     server.client_says(client, *messages)
     assert server.sent(client) == messages
 

@@ -35,8 +35,9 @@ class Full(io.StringIO):
 
 @pytest.mark.parametrize("output", ["closed", "broken", "none"])
 def test_an_output_that_is_gone_does_not_hurt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, output: str) -> None:
-    outputs = {"closed": io.StringIO(), "broken": Full(), "none": None}
-    outputs["closed"].close()
+    closed = io.StringIO()
+    closed.close()
+    outputs = {"closed": closed, "broken": Full(), "none": None}
     server = build('[pipelines]\nmessage = ["stdout_messages", "echo"]', tmp_path)
     client = server.connect()
     monkeypatch.setattr(sys, "stdout", outputs[output])

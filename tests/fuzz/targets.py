@@ -114,7 +114,7 @@ def _tokens() -> tuple[bytes, ...]:
         for body in (claims, expired)
     ]
     sets = [b'{"keys": [' + msgspec.json.encode(jwk(one, kid="a")) + b"]}" for one in checks.CHOSEN]
-    texts = [signed(**{"iss": "x"}).encode(), b'{"token":"abc"}', f"{encoded({'alg': 'HS256'})}.AA.".encode()]
+    texts = [signed(iss="x").encode(), b'{"token":"abc"}', f"{encoded({'alg': 'HS256'})}.AA.".encode()]
     return (*made, *(bytes((number & 3, 5)) + text for number, text in enumerate(sets + texts)))
 
 

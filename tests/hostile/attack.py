@@ -10,7 +10,7 @@ import ssl
 import threading
 import time
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -86,7 +86,7 @@ def repeat(act: Callable[[], Any], seconds: float = SECONDS, hands: int = 1) -> 
 
 
 @contextlib.contextmanager
-def meanwhile(act: Callable[[threading.Event], None]) -> Any:
+def meanwhile(act: Callable[..., object]) -> Iterator[None]:
     """Do something in a thread until the block ends, which sets its event."""
     stop = threading.Event()
     with ThreadPoolExecutor(1) as pool:

@@ -226,7 +226,7 @@ def main(given: dict[str, Any]) -> None:
     echoes = Echoes(sock, given["path"], given["pid"])
     echoes.once()
     print("ready", flush=True)
-    report = {"worst": 0.0, "longest": 0.0, "echoes": 0, "when": 0.0, "fault": ""}
+    report: dict[str, Any] = {"worst": 0.0, "longest": 0.0, "echoes": 0, "when": 0.0, "fault": ""}
     began = time.monotonic()
     try:
         while not _is_over(report["echoes"]):

@@ -50,12 +50,13 @@ def server(shared: dict[bool, Serve], tmp_path_factory: pytest.TempPathFactory) 
     return shared[False](PLACES.replace("keys.json", str(keys)))
 
 
+MANY: dict[str, Any] = {f"claim{number}": [number] * 20 for number in range(60)}
 BAD = {
     "a token": ("/shared", "wrong"),
     "a long token": ("/shared", "x" * 7000),
     "a wrong signature": ("/signed", forged(issued())),
     "an expired one": ("/signed", issued(exp=1)),
-    "many claims": ("/signed", forged(issued(**{f"claim{n}": [n] * 20 for n in range(60)}))),
+    "many claims": ("/signed", forged(issued(**MANY))),
     "dots": ("/signed", "." * 7000),
     "brackets": ("/signed", "eyJhbGciOiJIUzI1NiJ9." + "W1tb" * 1700 + ".x"),
     "RSA with a wrong signature": ("/pair", forged(issued("RS256"))),

@@ -6,6 +6,7 @@ import base64
 import os
 import socket
 import struct
+from typing import Any
 
 TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
 
@@ -58,8 +59,8 @@ class Raw:
         self.head, _, self.buffer = self.buffer.partition(b"\r\n\r\n")
         assert self.head.startswith(b"HTTP/1.1 101 "), self.head
 
-    def send(self, opcode: int, payload: bytes = b"", **options: object) -> None:
-        self.sock.sendall(frame(opcode, payload, **options))  # type: ignore[arg-type]
+    def send(self, opcode: int, payload: bytes = b"", **options: Any) -> None:
+        self.sock.sendall(frame(opcode, payload, **options))
 
     def _need(self, count: int) -> bytes:
         while len(self.buffer) < count:

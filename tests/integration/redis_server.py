@@ -39,6 +39,7 @@ class RedisServer:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.port = free_port()
+        self.tls_port = 0  # set by a test whose options open one
         self.options = options
         self.password: str | None = None
         self.process: subprocess.Popen[bytes] | None = None

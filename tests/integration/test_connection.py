@@ -14,6 +14,7 @@ import pytest
 import websocket
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
+from websockets.typing import Origin, Subprotocol
 
 from tests.integration.conftest import Serve
 from tests.integration.raw import BINARY, CLOSE, PING, PONG, TEXT, Raw, frame, request
@@ -170,20 +171,21 @@ def test_refused_requests_get_plain_http(serve: Serve) -> None:
 
 def test_own_pages_connect_and_listed_ones(serve: Serve) -> None:
     server = serve('[server]\norigins = ["https://good.example"]\n' + ECHO)
-    for origin in (server.page, "https://good.example", None):
-        with connect(server.url(), ssl=server.tls, origin=origin) as client:  # type: ignore[arg-type]
+    for origin in (Origin(server.page), Origin("https://good.example"), None):
+        with connect(server.url(), ssl=server.tls, origin=origin) as client:
             client.send("x")
             assert client.recv() == "x"
-    evil = "https://good.example.evil.example"
-    with pytest.raises(InvalidStatus), connect(server.url(), ssl=server.tls, origin=evil):  # type: ignore[arg-type]
+    evil = Origin("https://good.example.evil.example")
+    with pytest.raises(InvalidStatus), connect(server.url(), ssl=server.tls, origin=evil):
         pass
 
 
 def test_subprotocols_in_the_clients_order(serve: Serve) -> None:
     server = serve('[server]\nsubprotocols = ["v1", "v2"]\n' + ECHO)
-    with connect(server.url(), ssl=server.tls, subprotocols=["v10", "v2", "v1"]) as client:  # type: ignore[list-item]
+    offer = [Subprotocol("v10"), Subprotocol("v2"), Subprotocol("v1")]
+    with connect(server.url(), ssl=server.tls, subprotocols=offer) as client:
         assert client.subprotocol == "v2"
-    with connect(server.url(), ssl=server.tls, subprotocols=["v10"]) as client:  # type: ignore[list-item]
+    with connect(server.url(), ssl=server.tls, subprotocols=[Subprotocol("v10")]) as client:
         assert client.subprotocol is None
 
 

@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
+from websockets.typing import Origin
 
 from fws.config import Server
 from tests.integration.conftest import ROOT, Running, Serve
@@ -69,14 +70,14 @@ def chats_through(port: int) -> None:
     """The page and the chat of conf/chat.toml, as a browser asks for them."""
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=10) as page:
         assert b"<html" in page.read()
-    with connect(f"ws://127.0.0.1:{port}/", origin=f"http://127.0.0.1:{port}") as client:  # type: ignore[arg-type]
+    with connect(f"ws://127.0.0.1:{port}/", origin=Origin(f"http://127.0.0.1:{port}")) as client:
         assert json.loads(client.recv(timeout=10))["type"] == "welcome"
         client.send("through the proxy")
         assert json.loads(client.recv(timeout=10))["text"] == "through the proxy"
         client.close(1000)
         assert client.close_code == 1000
     with pytest.raises(InvalidStatus, match="403"):
-        connect(f"ws://127.0.0.1:{port}/", origin="http://elsewhere.example")  # type: ignore[arg-type]
+        connect(f"ws://127.0.0.1:{port}/", origin=Origin("http://elsewhere.example"))
 
 
 def test_nginx_in_front(serve: Serve, program: Callable[..., None], tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -134,8 +135,13 @@ def test_a_socket_that_systemd_passes(tmp_path: Path, family: socket.AddressFami
         listener.bind(str(path) if family == socket.AF_UNIX else ("127.0.0.1", 0))
         listener.listen(5)
         command = [sys.executable, "-c", ACTIVATE, str(listener.fileno())]
-        options = {"cwd": tmp_path, "env": environ, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
-        with subprocess.Popen([*command, "1"], pass_fds=[listener.fileno()], **options) as process:  # type: ignore[call-overload]
+        options: dict[str, Any] = {
+            "cwd": tmp_path,
+            "env": environ,
+            "stdout": subprocess.PIPE,
+            "stderr": subprocess.STDOUT,
+        }
+        with subprocess.Popen([*command, "1"], pass_fds=[listener.fileno()], **options) as process:
             try:
                 with socket.socket(family) as sock:
                     sock.settimeout(10)
@@ -147,7 +153,8 @@ def test_a_socket_that_systemd_passes(tmp_path: Path, family: socket.AddressFami
                 assert family != socket.AF_UNIX or path.exists()
             finally:
                 process.kill()
-        with subprocess.Popen([*command, "2"], pass_fds=[listener.fileno()], **options) as process:  # type: ignore[call-overload]
+        with subprocess.Popen([*command, "2"], pass_fds=[listener.fileno()], **options) as process:
+            assert process.stdout is not None
             output = process.stdout.read()
             assert b"systemd passed 2 sockets" in output
             assert b"Traceback" not in output

@@ -24,7 +24,8 @@ TOKEN = "PiRLiGpWQZ1F2QhxJ8Cw"
 
 def opened(server: Running, path: str = "/", token: str = "", **options: Any) -> ClientConnection:
     headers = {"Authorization": f"Bearer {token}"} if token else {}
-    return connect(server.url(path), additional_headers=headers, **options)
+    client: ClientConnection = connect(server.url(path), additional_headers=headers, **options)
+    return client
 
 
 def status_of(server: Running, path: str = "/", token: str = "", **options: Any) -> int:
@@ -71,7 +72,7 @@ def test_no_credential_is_seen_wherever_it_comes(serve: Serve, tmp_path: Path) -
         bad[path] = token[:-6] + "Zz9Zz9"
     for path in good:
         for token in (good[path], bad[path]):
-            for options in (
+            ways: tuple[dict[str, Any], ...] = (
                 {"additional_headers": {"Authorization": f"Bearer {token}"}},
                 {"additional_headers": {"Authorization": f"Bearer {token} {token}"}},
                 {"additional_headers": {"Cookie": f"token={token}"}},
@@ -79,13 +80,14 @@ def test_no_credential_is_seen_wherever_it_comes(serve: Serve, tmp_path: Path) -
                 {"query": f"?token={token}"},
                 {"first": token},
                 {"first": json.dumps({"token": token})},
-            ):
+            )
+            for options in ways:
                 target = path + options.get("query", "")
                 given = {key: value for key, value in options.items() if key not in ("query", "first")}
                 try:
                     with connect(server.url(target), **given) as client:
                         assert client.subprotocol in (None, "fws")
-                        assert token not in str(client.response.headers)  # type: ignore[union-attr]
+                        assert token not in str(client.response.headers)
                         if "first" in options:
                             client.send(options["first"])
                             if path == "/signed":

@@ -51,9 +51,9 @@ def clients_of(server: Running) -> int:
     return int(json.load(urllib.request.urlopen(server.page + "/healthz", context=server.tls))["clients"])
 
 
-def until(condition: object, seconds: float = 10) -> None:
+def until(condition: Callable[[], object], seconds: float = 10) -> None:
     end = time.monotonic() + seconds
-    while not condition():  # type: ignore[operator]
+    while not condition():
         assert time.monotonic() < end
         time.sleep(0.02)
 

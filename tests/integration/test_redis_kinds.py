@@ -49,7 +49,7 @@ def server(tmp_path: Path, certificates: Path) -> Iterator[RedisServer]:
     for option, name in (("cert", "redis.pem"), ("key", "redis.key"), ("ca-cert", "ca.pem")):
         options += [f"--tls-{option}-file", str(certificates / name)]
     server = RedisServer(tmp_path, *options)
-    server.tls_port = tls  # type: ignore[attr-defined]
+    server.tls_port = tls
     yield server
     server.kill()
 
@@ -80,13 +80,13 @@ def crosses(node: Running, server: RedisServer) -> None:
 
 def test_tls_with_a_certificate_that_is_trusted(serve: Serve, server: RedisServer, certificates: Path) -> None:
     toml = TOML % f'ca = "{certificates / "ca.pem"}"'
-    crosses(serve(toml, REDIS_URL=f"rediss://127.0.0.1:{server.tls_port}"), server)  # type: ignore[attr-defined]
+    crosses(serve(toml, REDIS_URL=f"rediss://127.0.0.1:{server.tls_port}"), server)
 
 
 @pytest.mark.parametrize("ca", ["other.pem", ""])
 def test_tls_with_a_certificate_that_is_not(serve: Serve, server: RedisServer, certificates: Path, ca: str) -> None:
     toml = TOML % (f'ca = "{certificates / ca}"' if ca else "")
-    node = serve(toml, REDIS_URL=f"rediss://:s3cret@127.0.0.1:{server.tls_port}")  # type: ignore[attr-defined]
+    node = serve(toml, REDIS_URL=f"rediss://:s3cret@127.0.0.1:{server.tls_port}")
     node.wait_for("is away: its certificate is not trusted")
     assert '"status":"degraded"' in health(node)
     assert "its certificate is not trusted" in health(node)

@@ -46,7 +46,7 @@ def server(tmp_path: Path, authority: Authority, request: pytest.FixtureRequest)
     """A Redis with TLS; the parameter says whether it asks for client certificates."""
     port = free_port()
     server = RedisServer(tmp_path / "redis", *tls_options(authority, port, getattr(request, "param", "no")))
-    server.tls_port = port  # type: ignore[attr-defined]
+    server.tls_port = port
     yield server
     server.kill()
 
@@ -87,7 +87,7 @@ def fingerprint(port: int) -> str:
 
 def test_a_self_signed_certificate_needs_no_authority_when_asked_so(serve: Serve, server: RedisServer) -> None:
     """Fault: Heroku's Redis could not be used: there was no way to skip or pin the verification."""
-    url = f"rediss://127.0.0.1:{server.tls_port}"  # type: ignore[attr-defined]
+    url = f"rediss://127.0.0.1:{server.tls_port}"
     two_nodes_talk(serve, TOML % 'verify = "none"', url)
     node = serve(TOML % "", REDIS_URL=f"{url}?ssl_cert_reqs=none")
     assert '"status":"ok"' in reached(node)
@@ -95,7 +95,7 @@ def test_a_self_signed_certificate_needs_no_authority_when_asked_so(serve: Serve
 
 
 def test_a_pinned_certificate_is_the_only_one(serve: Serve, server: RedisServer) -> None:
-    port = server.tls_port  # type: ignore[attr-defined]
+    port = server.tls_port
     right = fingerprint(port)
     two_nodes_talk(serve, TOML % f'fingerprint = "{right}"', f"rediss://127.0.0.1:{port}")
     node = serve(TOML % f'fingerprint = "{right[::-1]}"', REDIS_URL=f"rediss://127.0.0.1:{port}")
@@ -104,7 +104,7 @@ def test_a_pinned_certificate_is_the_only_one(serve: Serve, server: RedisServer)
 
 def test_the_authority_without_the_host_name(serve: Serve, server: RedisServer, authority: Authority) -> None:
     """A certificate for `localhost` and 127.0.0.1, reached as ip6-localhost's sibling 127.0.0.2."""
-    port = server.tls_port  # type: ignore[attr-defined]
+    port = server.tls_port
     server.say("CONFIG", "SET", "bind", "127.0.0.1 127.0.0.2")
     url = f"rediss://127.0.0.2:{port}"
     assert '"status":"ok"' in reached(serve(TOML % f'ca = "{authority.file}"\nverify = "ca"', REDIS_URL=url))
@@ -114,7 +114,7 @@ def test_the_authority_without_the_host_name(serve: Serve, server: RedisServer, 
 @pytest.mark.parametrize("server", ["yes"], indirect=True)
 def test_a_client_certificate(serve: Serve, server: RedisServer, authority: Authority) -> None:
     cert, key = authority.sign("node")
-    url = f"rediss://127.0.0.1:{server.tls_port}"  # type: ignore[attr-defined]
+    url = f"rediss://127.0.0.1:{server.tls_port}"
     two_nodes_talk(serve, TOML % f'ca = "{authority.file}"\ncert = "{cert}"\nkey = "{key}"', url)
     without = serve(TOML % f'ca = "{authority.file}"', REDIS_URL=url)
     without.wait_for("is away: .*set cert and key in")
@@ -123,7 +123,7 @@ def test_a_client_certificate(serve: Serve, server: RedisServer, authority: Auth
 def test_publishing_from_the_command_line(tmp_path: Path, server: RedisServer, authority: Authority) -> None:
     conf = tmp_path / "conf.toml"
     conf.write_text(TOML % 'ca = "authority.pem"')
-    url = f"rediss://127.0.0.1:{server.tls_port}"  # type: ignore[attr-defined]
+    url = f"rediss://127.0.0.1:{server.tls_port}"
     assert fws("publish", conf, "lobby", "hello", REDIS_URL=url).returncode == 0
     conf.write_text(TOML % "")
     done = fws("publish", conf, "lobby", "hello", REDIS_URL=url)

@@ -10,6 +10,7 @@ import ssl
 import subprocess
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -41,9 +42,9 @@ def serial_of(server: Running) -> int:
         return hash(shown)
 
 
-def until(condition: object, seconds: float = 10) -> None:
+def until(condition: Callable[[], object], seconds: float = 10) -> None:
     end = time.monotonic() + seconds
-    while not condition():  # type: ignore[operator]
+    while not condition():
         assert time.monotonic() < end
         time.sleep(0.05)
 

@@ -12,9 +12,10 @@ import resource
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from websockets.exceptions import ConnectionClosed
@@ -70,6 +71,10 @@ class Several:
         """Wait until so many workers have begun to serve, in all."""
         self.running.wait_for(rf"(?s)(?:worker \d+ \(pid \d+\) serves.*){{{number}}}", timeout)
 
+    def is_gone(self) -> bool:
+        """Whether no worker is left."""
+        return not any(map(alive, self.pids))
+
     @property
     def pids(self) -> list[int]:
         """Of all that have served, in that order."""
@@ -89,13 +94,16 @@ class Several:
         return found
 
 
+StartSeveral = Callable[..., Several]
+
+
 @pytest.fixture
-def several(serve: Serve, redis: RedisServer, tmp_path: Path) -> Iterator[object]:
+def several(serve: Serve, redis: RedisServer, tmp_path: Path) -> Iterator[StartSeveral]:
     """`several(count, …)`, with the arguments of `serve`."""
     made: list[Several] = []
 
-    def start(count: int, *arguments: str, conf: str = CONF, **options: object) -> Several:
-        pipelines = {"who": WHO} | dict(options.pop("pipelines", {}))  # type: ignore[call-overload]
+    def start(count: int, *arguments: str, conf: str = CONF, **options: Any) -> Several:
+        pipelines = {"who": WHO} | dict(options.pop("pipelines", {}))
         conf = conf.replace("PREFIX", tmp_path.name)
         running = serve(conf, "--workers", str(count), *arguments, pipelines=pipelines, REDIS_URL=redis.url, **options)
         made.append(Several(running, count))
@@ -104,7 +112,7 @@ def several(serve: Serve, redis: RedisServer, tmp_path: Path) -> Iterator[object
     yield start
     for one in made:
         one.running.end()
-        wait_until(lambda one=one: not any(map(alive, one.pids)))
+        wait_until(one.is_gone)
 
 
 def alive(pid: int) -> bool:
@@ -114,10 +122,10 @@ def alive(pid: int) -> bool:
         return False
 
 
-def wait_until(condition: object, timeout: float = 10) -> float:
+def wait_until(condition: Callable[[], object], timeout: float = 10) -> float:
     """Seconds until `condition()` was true."""
     begin = time.monotonic()
-    while not condition():  # type: ignore[operator]
+    while not condition():
         assert time.monotonic() - begin < timeout, "in vain"
         time.sleep(0.02)
     return time.monotonic() - begin
@@ -156,7 +164,7 @@ def test_one_worker_is_one_process(serve: Serve) -> None:
     assert server.stop() == 0
 
 
-def test_a_thousand_connections_are_spread_evenly(several) -> None:
+def test_a_thousand_connections_are_spread_evenly(several: StartSeveral) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 4096), hard))
     try:
@@ -177,7 +185,7 @@ def test_a_thousand_connections_are_spread_evenly(several) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-def test_messages_cross_from_worker_to_worker_and_one_banner_is_shown(several) -> None:
+def test_messages_cross_from_worker_to_worker_and_one_banner_is_shown(several: StartSeveral) -> None:
     server = several(3)
     with contextlib.ExitStack() as stack:
         clients = server.clients(stack)
@@ -192,7 +200,7 @@ def test_messages_cross_from_worker_to_worker_and_one_banner_is_shown(several) -
         assert re.search(rf"info    \[{number}\] stopped", server.running.output)
 
 
-def test_json_lines_name_the_worker(several) -> None:
+def test_json_lines_name_the_worker(several: StartSeveral) -> None:
     server = several(2, "--log-format", "json", ready=False)
     assert server.running.stop() == 0
     lines = [json.loads(line) for line in server.running.lines if line.startswith("{")]
@@ -200,7 +208,7 @@ def test_json_lines_name_the_worker(several) -> None:
     assert [line["message"].startswith("listening on 127.0.0.1:") for line in lines].count(True) == 1
 
 
-def test_a_unix_socket_is_shared_and_removed_in_the_end(several, tmp_path: Path) -> None:
+def test_a_unix_socket_is_shared_and_removed_in_the_end(several: StartSeveral, tmp_path: Path) -> None:
     path = tmp_path / "fws.sock"
     server = several(2, listen=f"unix:{path}", ready=False)
     with contextlib.ExitStack() as stack:
@@ -213,7 +221,7 @@ def test_a_unix_socket_is_shared_and_removed_in_the_end(several, tmp_path: Path)
     assert not path.exists()
 
 
-def test_a_dead_worker_is_replaced_within_2_s_and_the_others_do_not_notice(several) -> None:
+def test_a_dead_worker_is_replaced_within_2_s_and_the_others_do_not_notice(several: StartSeveral) -> None:
     server = several(2)
     with contextlib.ExitStack() as stack:
         clients = server.clients(stack)
@@ -229,7 +237,7 @@ def test_a_dead_worker_is_replaced_within_2_s_and_the_others_do_not_notice(sever
     server.running.wait_for(rf"worker 1 \(pid {dead}\) ended by SIGKILL|worker 2 \(pid {dead}\) ended by SIGKILL")
 
 
-def test_one_that_dies_at_start_is_retried_while_the_others_live(several, tmp_path: Path) -> None:
+def test_one_that_dies_at_start_is_retried_while_the_others_live(several: StartSeveral, tmp_path: Path) -> None:
     poison = tmp_path / "poison"
     source = f"""
 from pathlib import Path
@@ -298,7 +306,7 @@ class Stuck(Filter):
         ("c", r"did not respond for \d s and was killed: .*stuck\.py:12 message"),
     ],
 )
-def test_a_frozen_worker_is_replaced_and_the_culprit_named(several, message: str, culprit: str) -> None:
+def test_a_frozen_worker_is_replaced_and_the_culprit_named(several: StartSeveral, message: str, culprit: str) -> None:
     conf = CONF.replace('"broadcast all"', '"stuck", "broadcast all"')
     server = several(2, conf=conf, pipelines={"stuck": STUCK}, program=IMPATIENT)
     with contextlib.ExitStack() as stack:
@@ -312,7 +320,7 @@ def test_a_frozen_worker_is_replaced_and_the_culprit_named(several, message: str
         assert not alive(pid)
 
 
-def test_a_stopped_worker_is_replaced_too(several) -> None:
+def test_a_stopped_worker_is_replaced_too(several: StartSeveral) -> None:
     server = several(2, program=IMPATIENT)
     os.kill(server.pids[0], signal.SIGSTOP)
     server.running.wait_for(r"did not respond for \d s and was killed: it is stopped")
@@ -320,7 +328,7 @@ def test_a_stopped_worker_is_replaced_too(several) -> None:
     assert not alive(server.pids[0])
 
 
-def test_while_one_is_frozen_new_clients_get_to_the_other_at_once(several) -> None:
+def test_while_one_is_frozen_new_clients_get_to_the_other_at_once(several: StartSeveral) -> None:
     server = several(2)
     os.kill(server.pids[0], signal.SIGSTOP)
     with contextlib.ExitStack() as stack:
@@ -330,7 +338,7 @@ def test_while_one_is_frozen_new_clients_get_to_the_other_at_once(several) -> No
     os.kill(server.pids[0], signal.SIGCONT)
 
 
-def test_workers_end_when_their_supervisor_dies(several) -> None:
+def test_workers_end_when_their_supervisor_dies(several: StartSeveral) -> None:
     conf = CONF.replace('"broadcast all"', '"stuck", "broadcast all"')
     server = several(3, conf=conf, pipelines={"stuck": STUCK})
     with contextlib.ExitStack() as stack:
@@ -347,7 +355,7 @@ def test_workers_end_when_their_supervisor_dies(several) -> None:
 
 
 @pytest.mark.parametrize("everybody", [False, True], ids=["the supervisor", "every process"])
-def test_a_signal_drains_all(several, everybody: bool) -> None:
+def test_a_signal_drains_all(several: StartSeveral, everybody: bool) -> None:
     """Some platforms send SIGTERM to every process: a worker then has it twice and still must not end at once."""
     server = several(2)
     with contextlib.ExitStack() as stack:
@@ -366,7 +374,7 @@ def test_a_signal_drains_all(several, everybody: bool) -> None:
         server.running.connect()
 
 
-def test_a_second_signal_ends_all_at_once(several) -> None:
+def test_a_second_signal_ends_all_at_once(several: StartSeveral) -> None:
     server = several(2, conf=CONF.replace('"5s"', '"60s"\n[limits]\nclose_timeout = "60s"'))
     with server.running.connect() as sock:
         raw = Raw(sock)
@@ -378,7 +386,7 @@ def test_a_second_signal_ends_all_at_once(several) -> None:
     wait_until(lambda: not any(map(alive, server.pids)))
 
 
-def test_hanging_up_ends_nobody(several) -> None:
+def test_hanging_up_ends_nobody(several: StartSeveral) -> None:
     server = several(2)
     server.running.signal(signal.SIGHUP)
     server.running.wait_for(r"\[1\] SIGHUP: .*SIGUSR2")
@@ -388,7 +396,9 @@ def test_hanging_up_ends_nobody(several) -> None:
     assert len(server.pids) == 2
 
 
-def test_renewing_the_workers_refuses_no_connection_and_takes_new_filters(several, tmp_path: Path) -> None:
+def test_renewing_the_workers_refuses_no_connection_and_takes_new_filters(
+    several: StartSeveral, tmp_path: Path
+) -> None:
     server = several(2)
     old = server.pids
     failures: list[BaseException] = []
@@ -424,7 +434,7 @@ def test_renewing_the_workers_refuses_no_connection_and_takes_new_filters(severa
         server.client(stack)
 
 
-def test_renewing_the_workers_waits_for_who_has_begun_to_connect(several) -> None:
+def test_renewing_the_workers_waits_for_who_has_begun_to_connect(several: StartSeveral) -> None:
     """After one second a 503 said that the server is shutting down, to whoever had a slow link or a busy machine."""
     server = several(2, conf=CONF.replace('"5s"', '"20s"'))
     whole = request()
@@ -441,7 +451,7 @@ def test_renewing_the_workers_waits_for_who_has_begun_to_connect(several) -> Non
             assert sock.recv(65536).startswith(b"HTTP/1.1 101 ")
 
 
-def test_a_successor_that_cannot_start_leaves_those_that_serve(several, tmp_path: Path) -> None:
+def test_a_successor_that_cannot_start_leaves_those_that_serve(several: StartSeveral, tmp_path: Path) -> None:
     server = several(2)
     (tmp_path / "conf" / "test.toml").write_text('[pipelines]\nmesage = ["echo"]\n')
     server.running.signal(signal.SIGUSR2)

@@ -124,7 +124,8 @@ def test_json_tells_all_of_a_filter() -> None:
 
 
 def test_defaults_are_what_the_option_would_read() -> None:
-    for cls in (Server, Redis, Channel, *(found.cls for found in BUILT_IN)):
+    classes: list[type] = [Server, Redis, Channel, *(found.cls for found in BUILT_IN)]
+    for cls in classes:
         for option in options_of(cls):
             default = default_of(option)
             if default is not None:

@@ -19,7 +19,13 @@ sleep = get_original("time", "sleep")
 def test_the_result_comes_back_and_others_go_on_meanwhile() -> None:
     offload = Offload(1, 10.0, Metrics())
     turns = []
-    other = gevent.spawn(lambda: [turns.append(gevent.sleep(0.001)) for _ in range(20)])
+
+    def take_turns() -> None:
+        for turn in range(20):
+            gevent.sleep(0.001)
+            turns.append(turn)
+
+    other = gevent.spawn(take_turns)
     assert offload(lambda a, b: (sleep(0.1), a + b)[1], 1, 2) == 3
     assert len(turns) == 20
     other.get()

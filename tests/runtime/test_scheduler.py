@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import time
+from functools import partial
 
 import gevent
 import pytest
@@ -31,7 +32,7 @@ def test_the_loop_looks_at_the_sockets_between_two_turns() -> None:
             work(BUDGET * 1.5)
 
         for name in "abc":
-            scheduler.later(lambda name=name: turn(name))
+            scheduler.later(partial(turn, name))
         assert scheduler.crowded
         with gevent.Timeout(5):
             while scheduler.crowded:
@@ -49,8 +50,11 @@ def test_small_calls_share_a_turn_and_one_that_asks_again_has_the_next(capsys: p
         seen.append("first")
         scheduler.later(lambda: seen.append("again"))
 
+    def fails() -> None:
+        raise ZeroDivisionError
+
     scheduler.later(again)
-    scheduler.later(lambda: 1 / 0)
+    scheduler.later(fails)
     scheduler.later(lambda: seen.append("last"))
     with gevent.Timeout(5):
         while len(seen) < 3:

@@ -12,7 +12,7 @@ import resource
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -121,7 +121,7 @@ class Soak:
 
     # What happens beside the traffic.
 
-    def _incidents(self) -> list[Awaitable[None]]:
+    def _incidents(self) -> list[Coroutine[Any, Any, None]]:
         """Redis goes and comes, certificates are renewed, workers are renewed early: the last ones are to grow old."""
         short = self.seconds < SHORT
         return [
@@ -130,7 +130,7 @@ class Soak:
             self._repeat(self._renew_workers, (0.13, 0.27) if not short else (0.1,) if self.seconds >= TINY else ()),
         ]
 
-    async def _repeat(self, incident: Callable[[], Awaitable[None]], fractions: tuple[float, ...]) -> None:
+    async def _repeat(self, incident: Callable[[], Coroutine[Any, Any, None]], fractions: tuple[float, ...]) -> None:
         started = time.monotonic()
         for fraction in fractions:
             await asyncio.sleep(max(0.0, started + fraction * self.seconds - time.monotonic()))

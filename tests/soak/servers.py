@@ -62,8 +62,13 @@ def sample(pid: int, now: float) -> Sample | None:
         files = len(os.listdir(f"/proc/{pid}/fd"))
     except OSError:
         return None
-    rss, pss = (int(re.search(rf"(?m)^{name}: +(\d+) kB", rollup)[1]) / 1024 for name in ("Rss", "Pss"))
-    return Sample(now, rss, pss, files)
+    return Sample(now, _mib(rollup, "Rss"), _mib(rollup, "Pss"), files)
+
+
+def _mib(rollup: str, name: str) -> float:
+    found = re.search(rf"(?m)^{name}: +(\d+) kB", rollup)
+    assert found is not None
+    return int(found[1]) / 1024
 
 
 class Watched:

@@ -325,7 +325,7 @@ async def census(site: Site, pids: set[int]) -> dict[int, dict[str, Any]]:
     found: dict[int, dict[str, Any]] = {}
     async with asyncio.timeout(PATIENCE):
         while not pids <= set(found):
-            options = {"ssl": site.context, "server_hostname": "localhost" if site.context else None}
+            options: dict[str, Any] = {"ssl": site.context, "server_hostname": "localhost" if site.context else None}
             async with contextlib.AsyncExitStack() as stack:
                 for _ in range(4):
                     client = await stack.enter_async_context(connect(site.address + "/census", **options))

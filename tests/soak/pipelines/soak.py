@@ -5,11 +5,13 @@ import gc
 import os
 import time
 from collections import deque
+from typing import cast
 
 import gevent
 import greenlet
 
-from fws import Filter
+from fws import Client, Filter
+from fws.channels.hub import Hub
 
 RECENT = 20
 LONGEST = 500
@@ -20,7 +22,7 @@ class Who(Filter):
 
     waits = False
 
-    def connect(self, client):
+    def connect(self, client: Client) -> None:
         client.send(f"p|{os.getpid()}")
 
 
@@ -29,14 +31,14 @@ class Recent(Filter):
 
     waits = False
 
-    def start(self):
-        self.rooms = {}
+    def start(self) -> None:
+        self.rooms: dict[str, deque[str]] = {}
 
-    def connect(self, client):
+    def connect(self, client: Client) -> None:
         for message in self.rooms.get(client.request.params["room"], ()):
             client.send(f"h|{message}")
 
-    def message(self, client, message):
+    def message(self, client: Client, message: str) -> None:
         if len(message) < LONGEST:
             self.rooms.setdefault(client.request.params["room"], deque(maxlen=RECENT)).append(message)
 
@@ -44,14 +46,14 @@ class Recent(Filter):
 class Pause(Filter):
     """Wait a little for each message, as one does that asks somebody."""
 
-    def message(self, client, message):
+    def message(self, client: Client, message: str) -> None:
         time.sleep(0.001)
 
 
 class Census(Filter):
     """Tell what there is in this process, and give free memory back, so that what it still has is in use."""
 
-    def connect(self, client):
+    def connect(self, client: Client) -> None:
         gc.collect()
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's
         if trim is not None:
@@ -62,7 +64,7 @@ class Census(Filter):
             {
                 "pid": os.getpid(),
                 "greenlets": alive,
-                "clients": len(self.hub.everybody()),
+                "clients": len(cast(Hub, self.hub).everybody()),
                 "channels": len(self.hub.channels()),
                 "counters": self.services.metrics.all(),
             }
