@@ -145,7 +145,8 @@ def measure(nodes: int, channels: int, seconds: float, rate: int | None = None) 
     with cluster(nodes) as (ports, pids, redis):
         others = ports[1:] or ports
         seen = [multiprocessing.Value("q", 0, lock=False) for _ in others]
-        ready, result = multiprocessing.Semaphore(0), multiprocessing.Queue()
+        ready = multiprocessing.Semaphore(0)
+        result: multiprocessing.queues.Queue[list[int]] = multiprocessing.Queue()
         path = f"/many/{channels}"
         receivers = [
             multiprocessing.Process(target=receive, args=(port, path, count, ready, result), daemon=True)

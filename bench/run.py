@@ -15,8 +15,9 @@ import random
 import resource
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import chart
 import install
@@ -34,11 +35,12 @@ CHART = ROOT / "docs" / "performance.svg"
 PAGE = ROOT / "docs" / "performance.md"
 LAST = servers.BUILD / "last.json"
 QUICK_PEERS = ("fws", "c-limit", "c-coalesce", "gevent-websocket", "picows", "socketify", "node-ws")
+Item = TypeVar("Item")
 # Open files that a process needs in addition to those of its clients.
 SPARE_FILES = 200
 
 
-def names(known: dict[str, object], kind: str) -> object:
+def names(known: dict[str, object], kind: str) -> Callable[[str], list[str]]:
     """A parser for comma-separated names, whose error lists the unknown and the known ones."""
 
     def parse(text: str) -> list[str]:
@@ -112,7 +114,7 @@ class Plan:
                     yield subject, server, measures
 
 
-def shuffled(items: list) -> list:  # type: ignore[type-arg]
+def shuffled(items: list[Item]) -> list[Item]:
     return random.sample(items, len(items))
 
 

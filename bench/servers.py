@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 HERE = Path(__file__).parent
 BUILD = HERE.parent / "build" / "bench"
@@ -60,10 +61,10 @@ class Server:
         return (self.compressed_url if compressed else self.url).replace("{path}", path)
 
 
-def peer(name: str, about: str, script: str, *arguments: str, **rest: object) -> Server:
+def peer(name: str, about: str, script: str, *arguments: str, **rest: Any) -> Server:
     """A peer that runs as a Python script."""
     command = (str(PEERS_PYTHON), str(HERE / "peers" / script), "{port}", *arguments)
-    return Server(name, about, command, **rest)  # type: ignore[arg-type]
+    return Server(name, about, command, **rest)
 
 
 NODE = ("node", str(HERE / "peers" / "node_ws_server.js"), "{port}")

@@ -54,7 +54,9 @@ class Commands(Filter):
         text = message.get("text") if isinstance(message, dict) else message
         if not isinstance(text, str):
             return notice(client, "Only text can be said here.")
-        command, rest = COMMAND.match(UNSAFE.sub("", text).strip()).groups("")
+        said = COMMAND.match(UNSAFE.sub("", text).strip())
+        assert said is not None  # any text matches
+        command, rest = said.groups("")
         match command.lower():
             case "" | "/me":
                 return event("did" if command else "said", client, self.wall(), text=rest) if visible(rest) else DROP
