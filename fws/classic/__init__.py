@@ -1,5 +1,5 @@
-"""The Python API of the project that fws comes from, over the engine of fws: one engine, two ways in.
+"""The Python API of the older project, on top of the engine of fws.
 
-`filters.base` has the chains that importing a module adds to, `filters` what came with it, `server` the server of a few
-lines. `docs/classic.md` tells how to move from it to TOML.
+`filters.base` has the chains to which importing a module adds filters. `filters` has the filters that came with the
+older project. `server` is the server of five lines. `docs/classic.md` explains how to move to TOML.
 """

@@ -1,4 +1,4 @@
-"""What the older API's filters get: the instance of a client, and what all instances of a server share."""
+"""What filters of the older API get: the instance of a client, and what all instances of a server share."""
 
 from __future__ import annotations
 
@@ -16,14 +16,15 @@ from fws.pipeline.interfaces import Client
 from fws.pipeline.services import Services
 from fws.wire.encoding import payload_of
 
-# Under this no filter's own state is found by a name in TOML.
+# A key that no name in TOML can refer to.
 _KEY: Any = object()
-# What is put into a queue faster than it is consumed waits; of what is more than this the newest is dropped.
+# The most items that wait in a queue. Further ones are dropped.
 MAX_QUEUE = 10_000
 
 
 class Received(dict[str, Any]):
-    """What has come by pub/sub, as redis-py has it: `type`, `pattern`, `channel` and `data`, names and texts as bytes.
+    """A message from pub/sub in the form of redis-py: `type`, `pattern`, `channel` and `data`, with names and texts as
+    bytes.
 
     `sendMessage` sends its `data`.
     """
@@ -35,9 +36,9 @@ class Received(dict[str, Any]):
 
 
 class Queue:
-    """The server's queue: what is put into it runs through the chain of `WebSocketConsumerFilter` soon, in order.
+    """The server's queue. Its items run through the chain of `WebSocketConsumerFilter` soon, in order.
 
-    At most `MAX_QUEUE` items wait; beyond that they are dropped and counted as `queue_drops`.
+    At most `MAX_QUEUE` items wait. Further ones are dropped and counted as `queue_drops`.
     """
 
     def __init__(self, shared: Shared) -> None:
@@ -55,7 +56,7 @@ class Queue:
     append = put
 
     def get(self) -> Any:
-        """The oldest. IndexError when there is none."""
+        """The oldest item. Raises IndexError if there is none."""
         return self._items.popleft()
 
     def empty(self) -> bool:
@@ -66,13 +67,13 @@ class Queue:
 
 
 class Shared:
-    """What all instances of one server have in common. Filters of the consumer chain get it as their instance.
+    """What all instances of one server share. Filters of the consumer chain get it as their instance.
 
     Attributes:
-        storage_object: what filters keep, and publish with.
-        token: that each instance begins with.
+        storage_object: stores what filters keep, and publishes.
+        token: the first token of each instance.
         users: all connected clients' instances, by id.
-        queue: what is put into it is consumed.
+        queue: its items go to the consumer chain.
     """
 
     def __init__(self, storage_object: Any = None, token: str | None = None) -> None:
@@ -91,19 +92,21 @@ class Shared:
         self.wake()
 
     def wake(self) -> None:
-        """Have what is in the queue consumed, once the server is there."""
+        """Let the items of the queue be consumed, as soon as the server runs."""
         if self.services is not None and self.queue and not self._consuming:
             self._consuming = True
             self.services.spawn(self._consume)
 
     def _consume(self) -> None:
-        """One item, in a greenlet of its own, as filters may wait; the next one has another turn of the loop."""
+        """Consume one item in a greenlet of its own, because filters may block. The next item has another turn of the
+        loop.
+        """
         services = self.services
         assert services is not None
         try:
             WebSocketConsumerFilter.run(self, self.queue.get())
         except Close:
-            pass  # there is no client to close
+            pass  # no client is concerned that could be closed
         except BaseException as error:  # a filter may raise anything
             services.report("publication", error, "")
         finally:
@@ -115,7 +118,7 @@ class Shared:
 class Users(Mapping[str, "Instance"]):
     """All connected clients' instances by id: a view of the hub's clients.
 
-    Who iterates gets those of the moment, as clients come and go while a filter waits.
+    Iteration uses a copy, because clients come and go while a filter blocks.
     """
 
     def __init__(self, shared: Shared) -> None:
@@ -145,7 +148,7 @@ class Users(Mapping[str, "Instance"]):
 
 
 class Peer(msgspec.Struct, frozen=True):
-    """Where a client is. Its port is not known here."""
+    """The address of a client. Its port is not known here."""
 
     type: str
     host: str
@@ -153,7 +156,7 @@ class Peer(msgspec.Struct, frozen=True):
 
 
 class Transport:
-    """As much of a transport as filters use."""
+    """The part of a transport that filters use."""
 
     __slots__ = ("_client",)
 
@@ -170,13 +173,13 @@ class Transport:
 
 
 class Instance:
-    """One client, as the older API's filters see it.
+    """One client as filters of the older API see it.
 
     Attributes:
         id: unique among all servers.
-        token: to be set by filters; the server's own to begin with.
+        token: set by filters. It begins with the server's token.
 
-    Filters may give it any other attribute; it stays for as long as the client does.
+    Filters may set any other attribute. It exists as long as the client.
     """
 
     def __init__(self, client: Client, shared: Shared) -> None:
@@ -199,7 +202,7 @@ class Instance:
         return self._shared.queue
 
     def sendMessage(self, data: Any) -> bool:  # noqa: N802
-        """Send a message: as text when it is text or UTF-8, else as bytes. False when the client is on its way out."""
+        """Send a message: as text if it is text or UTF-8, else as bytes. Returns False if the connection is ending."""
         if isinstance(data, Received):
             data = data["data"]
         if isinstance(data, bytes | bytearray | memoryview):
@@ -222,7 +225,7 @@ def text_or_bytes(data: bytes) -> str | bytes:
 
 
 def instance_of(client: Client, shared: Shared) -> Instance:
-    """The one instance of a client."""
+    """The instance of a client. Each client has one."""
     instance: Instance | None = client.state.get(_KEY)
     if instance is None:
         instance = client.state[_KEY] = Instance(client, shared)
@@ -233,13 +236,15 @@ _shared: WeakKeyDictionary[Any, Shared] = WeakKeyDictionary()
 
 
 def share(services: Services, shared: Shared) -> None:
-    """Make this what the instances of a server share."""
+    """Let the instances of a server share this object."""
     _shared[services] = shared
     shared.attach(services)
 
 
 def shared_of(services: Services) -> Shared:
-    """What the instances of a server share: what `share` said, else the storage and channels that all filters have."""
+    """What the instances of a server share: the object given to `share`, or one with the storage and channels of all
+    filters.
+    """
     found = _shared.get(services)
     if found is None:
         found = Shared(StorageObject(services.storage, services.hub.publish))

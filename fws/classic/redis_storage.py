@@ -1,4 +1,4 @@
-"""The older API's storage in Redis: plain sets and PUBLISH, for whoever else uses them."""
+"""The storage of the older API in Redis: plain sets and PUBLISH, which other applications can use too."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from fws.storages.redis import RedisStorage
 
 
 class RedisStorageObject(StorageObject):
-    """Named sets in Redis, shared by all servers and other applications. A channel has its own name there.
+    """Named sets in Redis, shared by all servers and other applications. A channel has the same name in Redis.
 
     Args:
-        host, port: of the Redis server.
-        key: what stands before each set's name, with a colon between; nothing when it is empty.
-        password: when it wants one.
+        host, port: the address of the Redis server.
+        key: goes before the name of each set, followed by a colon. With an empty key nothing goes before it.
+        password: if Redis requires one.
 
-    Making one connects to nothing.
+    The constructor does not connect.
     """
 
     def __init__(self, host: str = "localhost", port: int = 6379, key: str = "fws", password: str = "") -> None:

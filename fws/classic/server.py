@@ -1,4 +1,4 @@
-"""The server of a few lines.
+"""The server of five lines.
 
     from fws.classic.server import *
     from fws.classic.filters import broadcast_message_filter
@@ -7,8 +7,8 @@
     build_reactor(parser.parse_args(sys.argv[1:]))
     reactor.run()
 
-Importing this module patches the standard library, as `fws` itself does at its start: a script's first import is where
-that has to happen, for filters to use blocking calls freely.
+Importing this module patches the standard library, as the program `fws` does at its start, so that filters may use
+blocking calls. It must therefore be the first import of a script.
 """
 
 from gevent import monkey
@@ -76,12 +76,12 @@ def default_parser() -> argparse.ArgumentParser:
 
 def _port(text: str) -> int:
     if not text.isdecimal() or int(text) > 65535:
-        raise argparse.ArgumentTypeError(f"{text!r} is no port: give a number up to 65535, 0 for any free one")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port: write a number up to 65535, or 0 for any free port")
     return int(text)
 
 
 class _OfRedis(argparse.Action):
-    """An option that makes no sense without Redis, so that giving it is asking for Redis."""
+    """An option that makes sense with Redis only. Giving it turns Redis on."""
 
     def __call__(self, parser: Any, namespace: argparse.Namespace, values: Any, option_string: Any = None) -> None:
         setattr(namespace, self.dest, values)
@@ -89,23 +89,23 @@ class _OfRedis(argparse.Action):
 
 
 def redis_parser(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
-    """Add the options of a Redis behind the server; `redis` says whether one of them was given."""
-    parser.add_argument("--redis", action="store_true", help="Keep in Redis what is stored; the others imply it.")
+    """Add the options for Redis. The attribute `redis` is set if one of them was given."""
+    parser.add_argument("--redis", action="store_true", help="Store in Redis. The other Redis options imply this one.")
     add = partial(parser.add_argument, action=_OfRedis)
     add("--redis_host", default="localhost", help="Host of the Redis server.")
     add("--redis_port", type=_port, default=6379, help="Port of the Redis server.")
-    add("--redis_key", default="fws", help="What stands before the name of each set, with a colon between.")
-    add("--redis_channels", nargs="*", default=["global"], help="Channels to listen to; global without it.")
+    add("--redis_key", default="fws", help="Goes before the name of each set, followed by a colon.")
+    add("--redis_channels", nargs="*", default=["global"], help="Channels to listen to; the default is global.")
     return parser
 
 
 def config_deserializer(file: str) -> list[str]:
     """A JSON config file as command-line arguments: `{"port": 22, "flags": ["redis"]}` as `--port 22 --redis`.
 
-    Lines that begin with # are left out.
+    Lines that begin with # are ignored.
 
     Raises:
-        ValueError: the file is no JSON object.
+        ValueError: the file does not hold a JSON object.
     """
     text = "".join(line for line in Path(file).read_text().splitlines(True) if not line.startswith("#"))
     read = json.loads(text)
@@ -122,11 +122,11 @@ def config_deserializer(file: str) -> list[str]:
 
 
 class RedisPubSubListener:
-    """What a server is to hear from Redis.
+    """The channels of Redis that a server listens to.
 
     Args:
-        storage: whose Redis it is.
-        channels: names, or patterns as Redis has them; `global` alone when None.
+        storage: names the Redis server.
+        channels: names or patterns as in Redis; None for `global` only.
     """
 
     def __init__(self, storage: RedisStorageObject, channels: Sequence[str] | None = None) -> None:
@@ -135,7 +135,7 @@ class RedisPubSubListener:
 
 
 class Reactor:
-    """Runs the server that `build_reactor` has described, until a signal."""
+    """Runs the server that `build_reactor` has described until a signal arrives."""
 
     def __init__(self) -> None:
         self._options: Any = None
@@ -147,7 +147,7 @@ class Reactor:
         self._options, self._shared, self._subscriber = options, shared, subscriber
 
     def run(self) -> None:
-        """Serve until SIGTERM or SIGINT. SystemExit with a sentence when the server cannot start."""
+        """Serve until SIGTERM or SIGINT. Raises SystemExit with a sentence if the server cannot start."""
         if self._options is None:
             raise SystemExit("nothing to run: call build_reactor(options) first")
         log = set_up("text", "info", ready=takes_a_line)
@@ -171,7 +171,7 @@ class Reactor:
 
     def _toml(self) -> str:
         """The server as a configuration: one stage on each event that has filters."""
-        lines = ["[server]", 'origins = ["*"]']  # the older server asked no browser where it came from
+        lines = ["[server]", 'origins = ["*"]']  # the older server did not check origins
         if self._options.key and self._options.cert:
             files = {name: json.dumps(str(Path(getattr(self._options, name)).resolve())) for name in ("cert", "key")}
             lines += ["[server.tls]", f"cert = {files['cert']}", f"key = {files['key']}"]
@@ -193,18 +193,18 @@ def build_reactor(options: Any, **extra: Any) -> Shared:
     """Describe the server that `reactor.run()` runs.
 
     Args:
-        options: what `default_parser` made of the command line; its `filters` are imported.
-        extra: `storage_object`, in place of one in memory, and `subscriber`, a `RedisPubSubListener`.
+        options: the result of `default_parser`. The modules in its `filters` are imported.
+        extra: `storage_object`, instead of one in memory, and `subscriber`, a `RedisPubSubListener`.
 
     Returns:
-        What all instances share: `users`, `queue`, `storage_object`, `token`.
+        The object that all instances share: `users`, `queue`, `storage_object`, `token`.
     """
     if getattr(options, "config", None):
         parser = redis_parser(default_parser())
         options = parser.parse_args(config_deserializer(options.config))
     shared = Shared(extra.get("storage_object"), options.token)
     if "" not in sys.path:
-        sys.path.append("")  # modules of the folder that it is started in, as `-f` names them
+        sys.path.append("")  # so that `-f` can name modules of the current folder
     for module in options.filters or []:
         importlib.import_module(module)
     reactor.build(options, shared, extra.get("subscriber"))

@@ -1,4 +1,4 @@
-"""The older API's storage objects: named sets and a way to publish, over the storage that all of fws has."""
+"""The storage objects of the older API: named sets and publishing, on top of the storage of fws."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from fws.storages.memory import MemoryStorage
 
 
 class Members(set[str]):
-    """The members of a named set as they were when they were read. What is added or removed here is so there too."""
+    """The members of a named set at the time when they were read. Changes of this object also change the storage."""
 
     def __init__(self, storage_object: StorageObject, name: str, members: set[str]) -> None:
         super().__init__(members)
@@ -27,7 +27,7 @@ class Members(set[str]):
         super().discard(as_text(member))
 
     def remove(self, member: Any) -> None:
-        """Raises KeyError when it is not there, as any set does."""
+        """Remove a member. Raises KeyError if it is not in the set, like any set."""
         if as_text(member) not in self:
             raise KeyError(member)
         self.discard(member)
@@ -37,10 +37,10 @@ class StorageObject:
     """Named sets of text.
 
     Args:
-        sets: where they are kept.
-        publish: what `publish` does with the channel's name and the data.
+        sets: the storage that keeps the sets.
+        publish: called by `publish` with the name of the channel and the data.
 
-    Methods raise `StorageError` when the storage cannot be asked or is full, ValueError for a name that is empty or
+    Methods raise `StorageError` if the storage cannot be reached or is full, and ValueError for a name that is empty or
     longer than 512 bytes.
     """
 
@@ -49,7 +49,7 @@ class StorageObject:
         self._publish = publish
 
     def get(self, name: Any) -> Members:
-        """The members of a set; empty when there is no such set."""
+        """The members of a set; empty if the set does not exist."""
         key = as_text(name)
         return Members(self, key, self._sets.members(key))
 
@@ -61,23 +61,25 @@ class StorageObject:
         self._sets.add(as_text(name), as_text(member))
 
     def remove(self, name: Any, member: Any) -> None:
-        """Take a member out of a set; no harm if it is not there."""
+        """Remove a member from a set. Does nothing if it is not in the set."""
         self._sets.remove(as_text(name), as_text(member))
 
     def publish(self, channel: Any, data: Any) -> None:
-        """Publish text or bytes to a channel: consumers get it, on every server that hears the channel."""
+        """Publish text or bytes to a channel. Consumers on every server that listens to the channel get it."""
         self._publish(as_text(channel), bytes(data) if isinstance(data, bytes | bytearray) else as_text(data))
 
 
 class DefaultStorageObject(StorageObject):
-    """Named sets in this process, at most 64 MiB. What is published goes to those who `listen`: the server's queue."""
+    """Named sets in this process, up to 64 MiB. Publications go to the functions given to `listen`, such as the
+    server's queue.
+    """
 
     def __init__(self) -> None:
         super().__init__(MemoryStorage(time.monotonic), self._tell)
         self._listeners: list[Callable[[str, str | bytes], object]] = []
 
     def listen(self, listener: Callable[[str, str | bytes], object]) -> None:
-        """Called with channel and data of what is published from now on."""
+        """Call `tell` with the channel and the data of each publication from now on."""
         self._listeners.append(listener)
 
     def _tell(self, channel: str, data: str | bytes) -> None:
@@ -86,7 +88,7 @@ class DefaultStorageObject(StorageObject):
 
 
 def as_text(value: Any) -> str:
-    """A name or a member as the sets hold it."""
+    """A name or a member in the form in which the sets keep it."""
     if isinstance(value, bytes | bytearray):
         return bytes(value).decode("utf-8", "replace")
     return str(value)

@@ -1,1 +1,1 @@
-"""Small state that filters share: sets, maps, counters and values, with expiry."""
+"""Storages: sets, maps, counters and values with an expiry, which filters share."""

@@ -1,4 +1,4 @@
-"""The storage of one process. What it holds ends with the process."""
+"""The storage in memory. Its content is lost when the process ends."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from typing import Any, TypeVar
 from fws.base.errors import StorageError
 from fws.pipeline.storage import MAX_ANSWER, MAX_ITEMS, check
 
-# Bytes in all; beyond that nothing new is taken.
+# The most bytes in total. Beyond that, nothing new is accepted.
 MAX_BYTES = 64 * 1024 * 1024
-# What a key takes beside its text, with the object that holds its content, and what a member or a field takes.
+# The memory of a key in addition to its text, with the object that holds its content, and that of a member or a field.
 KEY = 512
 ITEM = 128
-# Expired keys forgotten at a change: more than it can add, so that they never pile up, and few enough to cost nothing.
+# The expired keys that each change removes. These are more keys than a change adds, so that they do not accumulate.
 FEW = 16
 
-# What Redis takes for a number.
+# What Redis accepts as a number.
 _NUMBER = re.compile(r"(0|-?[1-9][0-9]*)\Z", re.ASCII)
 
 T = TypeVar("T", set[str], dict[str, str], str)
@@ -34,13 +34,14 @@ class _Entry:
 
 
 class MemoryStorage:
-    """Keeps everything in this process, at most 64 MiB.
+    """Keeps everything in this process, up to 64 MiB.
 
-    A change beyond that raises `StorageError` and changes nothing; what has not expired is never forgotten for it.
+    A change that needs more raises `StorageError` and changes nothing. Keys that have not expired are never removed to
+    make room.
 
     Args:
         clock: monotonic seconds.
-        most: bytes in all.
+        most: the most bytes in total.
     """
 
     waits = False
@@ -51,7 +52,7 @@ class MemoryStorage:
         self._now = clock()
         self._entries: dict[str, _Entry] = {}
         self._size = 0
-        # When keys expire, the next one first. One whose expiry was renewed or that was deleted stays here as it was.
+        # When keys expire, the next one first. A key that was deleted or has a new expiry keeps its old entry here.
         self._due: list[tuple[float, str]] = []
 
     def add(self, key: str, *members: str, expire: float | None = None) -> int:
@@ -160,7 +161,7 @@ class MemoryStorage:
         return alive
 
     def _begin(self, key: str, *values: str, expire: float | None = None) -> None:
-        """Check the arguments, and look at the clock once: what a method finds there is there until it is done."""
+        """Check the arguments, and look at the clock once, so that no key expires while a method runs."""
         check(key, *values, expire=expire)
         self._now = self._clock()
 
@@ -169,7 +170,7 @@ class MemoryStorage:
         return entry is not None and (entry.until is None or self._now < entry.until)
 
     def _find(self, key: str, kind: type[T], nothing: T) -> T:
-        """What is at the key, of this kind; `nothing` when there is nothing."""
+        """The content of the key, which must be of this kind; `nothing` if the key does not exist."""
         if not self._alive(key):
             self._forget(key)
             return nothing
@@ -179,7 +180,7 @@ class MemoryStorage:
         return content
 
     def _answer(self, key: str, content: T) -> T:
-        """All of a set or a map, if that is not too much."""
+        """A whole set or map, if it is not too large."""
         if len(content) > MAX_ITEMS:
             raise StorageError(f"{key!r} has more than {MAX_ITEMS} items")
         if content and self._entries[key].size > MAX_ANSWER:
@@ -187,7 +188,7 @@ class MemoryStorage:
         return content
 
     def _grow(self, key: str, kind: type[Any], more: int) -> _Entry:
-        """The key's entry, made when it is not there, with room for so many bytes more."""
+        """The entry of the key, created if it does not exist, with room for this many more bytes."""
         new = key not in self._entries
         more += KEY + _size(key) if new else 0
         self._make_room(more)
@@ -199,7 +200,7 @@ class MemoryStorage:
         return entry
 
     def _shrink(self, key: str, less: int) -> None:
-        """The key holds less; with nothing left in it, it is gone, as in Redis."""
+        """The content of the key has become smaller. If nothing is left, the key is deleted, as in Redis."""
         entry = self._entries[key]
         entry.size -= less
         self._size -= less
@@ -221,7 +222,7 @@ class MemoryStorage:
             heapify(self._due)
 
     def _make_room(self, more: int) -> None:
-        """Forget what has expired: a few keys, and as many as are in the way of so many bytes more."""
+        """Remove expired keys: a few of them, and as many as are needed for this many more bytes."""
         left = FEW
         while self._due and self._due[0][0] <= self._now and (left > 0 or self._size + more > self._most):
             _, key = heappop(self._due)
@@ -233,5 +234,5 @@ class MemoryStorage:
 
 
 def _size(text: str) -> int:
-    """Bytes that a text takes at the most: Python has up to four for a character."""
+    """The most bytes of a text. Python uses up to four for each character."""
     return len(text) if text.isascii() else 4 * len(text)

@@ -1,4 +1,4 @@
-"""The storage in Redis: its own sets, hashes and strings, under `[redis] prefix`, for whoever else reads them."""
+"""The storage in Redis: sets, hashes and strings under `[redis] prefix`, which other applications can use too."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from fws.redis.connector import Connector, reason
 
 logger = logging.getLogger("fws.redis")
 
-# Members or fields that one command asks about.
+# The members or fields that one command asks about.
 BATCH = 1000
-# Seconds for one method, behind the `FREE` that it may wait for its turn. redis-py's own limits hold for one connection
-# and one reply; of a Cluster it asks one node after the other, and lets callers wait for one another meanwhile.
+# Seconds for one method, after the `FREE` seconds that it may wait for its turn. The limits of redis-py hold for one
+# connection and one reply. In a Cluster it asks one node after the other, and callers wait for one another meanwhile.
 LIMIT = 3.0
-# Without a failure for this many seconds the storage is said to answer again. Some keys may fail and others not, when
-# one node of a Cluster is away or Redis takes no writes, and that is one change of state and not one for each message.
+# After this many seconds without a failure, the log says that the storage answers again. If one node of a Cluster is
+# away or Redis refuses writes, some keys fail and others do not. That must not be a change of state for each message.
 SETTLED = 5.0
 
-# In one step what WATCH would take four round trips for. A script that takes up another application's 100 MB keeps
-# everybody waiting for a second, so the length is compared first. ARGV: the value expected; "1" if one is to be set,
-# the value; milliseconds until it is forgotten, or nothing.
+# Does in one step what takes four round trips with WATCH. The length is compared first, because reading 100 MB of
+# another application would block Redis for a second. ARGV: the expected value; "1" to set a value; the value;
+# milliseconds until it expires, or empty.
 _COMPARE_AND_SET = """
 if redis.call('STRLEN', KEYS[1]) ~= #ARGV[1] then return 0 end
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
@@ -40,8 +40,8 @@ elseif ARGV[4] == '' then redis.call('SET', KEYS[1], ARGV[3])
 else redis.call('SET', KEYS[1], ARGV[3], 'PX', ARGV[4]) end
 return 1
 """
-# A change with a new expiry for the whole key. MULTI would set the expiry of a key that turns out to be another
-# application's, of another kind, and so have it deleted. ARGV: command, milliseconds, the command's arguments.
+# A change with a new expiry for the whole key. If the key is another application's and of another kind, MULTI would set
+# its expiry nevertheless, so that it would be deleted. ARGV: command, milliseconds, the arguments of the command.
 _CHANGE = """
 local number = 0
 for first = 3, #ARGV, 1000 do
@@ -51,14 +51,15 @@ end
 redis.call('PEXPIRE', KEYS[1], ARGV[2])
 return number
 """
-# A counter whose time begins with it. ARGV: by, milliseconds.
+# A counter whose expiry counts from its creation. ARGV: the number to add, milliseconds.
 _INCREMENT = """
 local new = redis.call('EXISTS', KEYS[1]) == 0
 local number = redis.call('INCRBY', KEYS[1], ARGV[1])
 if new then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
 return number
 """
-# An empty range is an empty value or none; asked for one by one it could be set or deleted in between. ARGV: bytes.
+# An empty range means an empty value or no key. Two commands would not do, because the key could change in between.
+# ARGV: the most bytes.
 _GET = """
 local value = redis.call('GETRANGE', KEYS[1], 0, ARGV[1])
 if value == '' and redis.call('EXISTS', KEYS[1]) == 0 then return false end
@@ -67,11 +68,11 @@ return value
 
 
 class RedisStorage:
-    """Keeps everything in Redis. Commands on one key each, so that any kind of Redis will do.
+    """Keeps everything in Redis. Each command uses one key, so that it works with every kind of Redis.
 
     Args:
-        prefix: what stands before every key.
-        clock: monotonic seconds, to tell a change of state from a single failure.
+        prefix: goes before every key.
+        clock: monotonic seconds, to distinguish a change of state from a single failure.
     """
 
     waits = True
@@ -82,8 +83,8 @@ class RedisStorage:
         self._clock = clock
         self._redis: Any = None
         self._making = Lock()
-        # Of redis-py's pools one waits for a free connection, one fails at once, and one has no bound. The semaphore of
-        # threading does not outlive that a greenlet which waits for it is killed.
+        # redis-py has pools that block, that fail at once, or that have no limit. The semaphore of `threading` breaks
+        # if a greenlet that waits for it is killed.
         self._turns = BoundedSemaphore(CONNECTIONS)
         self._away = False
         self._failed_at = 0.0
@@ -175,7 +176,7 @@ class RedisStorage:
         check(key)
 
         def ask(client: Any, name: str) -> Any:
-            # A range is all that is fetched of a value, however large it is.
+            # Only a range is fetched, because the value may be of any size.
             return client.getrange(name, 0, MAX_VALUE) or client.eval(_GET, 1, name, MAX_VALUE)
 
         found = self._ask(key, ask)
@@ -201,12 +202,12 @@ class RedisStorage:
         return bool(self._ask(key, lambda client, name: client.delete(name)))
 
     def _change(self, command: str, key: str, expire: float, *arguments: str) -> Any:
-        """A change, and in the same step the key's new expiry."""
+        """Make a change, and set the new expiry of the key in the same step."""
         words = (command, _milliseconds(expire), *arguments)
         return self._ask(key, lambda client, name: client.eval(_CHANGE, 1, name, *words))
 
     def _ask(self, key: str, commands: Callable[[Any, str], Any]) -> Any:
-        """Run commands on a key. Raises StorageError after `FREE` and `LIMIT` seconds at the latest."""
+        """Run commands on a key. Raises StorageError at the latest after `FREE` plus `LIMIT` seconds."""
         if not self._turns.acquire(timeout=FREE):
             raise self._failed("too many wait for it")
         limit = gevent.Timeout(LIMIT)
@@ -222,7 +223,7 @@ class RedisStorage:
                 raise StorageError(f"{key!r} {what}") from None
             raise self._failed(reason(error)) from None
         except RedisClusterException:
-            raise self._failed("none of its nodes is to be had") from None
+            raise self._failed("none of its nodes can be reached") from None
         except (redis.RedisError, OSError) as error:
             raise self._failed(reason(error)) from None
         finally:
@@ -239,7 +240,7 @@ class RedisStorage:
             return self._redis
 
     def _failed(self, why: str) -> StorageError:
-        """One line when it begins to fail; each call's own failure is counted where it is caught."""
+        """Log that the storage begins to fail. The failures of single calls are counted where they are caught."""
         self._failed_at = self._clock()
         if not self._away:
             self._away = True
@@ -252,7 +253,7 @@ def _asking(command: str, items: list[str]) -> Callable[[Any, str], Any]:
 
 
 def _asking_for_fields(key: str, fields: list[str]) -> Callable[[Any, str], Any]:
-    """Their values, after their sizes: what another application wrote may be of any."""
+    """Values of fields. Their sizes are asked for first, because another application may have written them."""
 
     def ask(client: Any, name: str) -> Any:
         with client.pipeline(transaction=False) as pipeline:
@@ -267,24 +268,25 @@ def _asking_for_fields(key: str, fields: list[str]) -> Callable[[Any, str], Any]
 
 
 def _batches(items: tuple[str, ...]) -> Iterator[list[str]]:
-    """In commands of a size that holds up nobody in Redis."""
+    """Groups for commands that are small enough not to block Redis."""
     for start in range(0, len(items), BATCH):
         yield list(items[start : start + BATCH])
 
 
 def _about_the_data(error: redis.ResponseError) -> str | None:
-    """What a refusal says of the key, when it is one of this command on this key; None when Redis is at fault."""
+    """What an error of Redis says about the key; None if it concerns Redis as a whole and not this command."""
     text = str(error)
     if "WRONGTYPE" in text:
         return "holds another kind of value"
-    # States of Redis have a class of their own, or at least a code (`MISCONF …`); `ERR` is taken off by redis-py.
+    # Errors about the state of Redis have a class of their own or a code (`MISCONF …`). redis-py removes the code
+    # `ERR`.
     if type(error) is not redis.ResponseError or text.partition(" ")[0].isupper():
         return None
-    return f"cannot be changed so: {text[:200]}"
+    return f"cannot be changed like this:  {text[:200]}"
 
 
 def _check_size(key: str, items: int, client: Any, name: str) -> None:
-    """Raise StorageError when all of a set or a map would be too much, before it is fetched."""
+    """Raise StorageError if a whole set or map would be too large. It is not fetched then."""
     if items > MAX_ITEMS:
         raise StorageError(f"{key!r} has more than {MAX_ITEMS} items")
     if items and (client.memory_usage(name, samples=0) or 0) > MAX_ANSWER:
@@ -301,4 +303,4 @@ def _text(key: str, data: bytes) -> str:
     try:
         return data.decode()
     except UnicodeDecodeError:
-        raise StorageError(f"{key!r} holds bytes that are no text") from None
+        raise StorageError(f"{key!r} holds bytes that are not text") from None

@@ -227,7 +227,7 @@ def test_tls_with_key_and_cert(tmp_path: Path, scripts: list[Script]) -> None:
         (["-key", "none.pem", "-cert", "none.pem"], "none.pem"),
         (["-f", "no_such_module"], "no_such_module"),
         (["-f", "faulty"], "SyntaxError"),
-        (["-p", "99999"], "no port"),
+        (["-p", "99999"], "is not a port"),
         (["-c", "none.json"], "none.json"),
         (["--redis_host", "no host"], "needs a host"),
     ],

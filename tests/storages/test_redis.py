@@ -260,7 +260,7 @@ def test_a_cluster_without_nodes_is_a_storage_that_fails() -> None:
     """Fault: redis-py's error for that is none of its others' kind, and went out as a fault of the filter."""
     storage = RedisStorage(Connector(f"redis+cluster://127.0.0.1:{free_port()}"), "fws:")
     for _ in range(2):
-        with pytest.raises(StorageError, match="none of its nodes is to be had"):
+        with pytest.raises(StorageError, match="none of its nodes can be reached"):
             storage.get("v")
 
 

@@ -1,1 +1,1 @@
-"""The filters that came with the older project: importing a module adds its filters to their chains."""
+"""The filters of the older project. Importing a module adds its filters to their chains."""

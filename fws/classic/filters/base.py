@@ -1,4 +1,4 @@
-"""Chains of filters by class: a class that inherits from a chain's base is in the chain, in the order of definition.
+"""Chains of filters: a class that inherits from the base of a chain is in that chain, in the order of definition.
 
 class A(FilterBase, metaclass=FilterMeta):
     pass
@@ -20,11 +20,11 @@ from typing import Any, ClassVar
 
 
 class FilterBase:
-    """What a chain's base inherits from.
+    """The base of every chain's base class.
 
     Attributes:
-        filter: what a member of a chain does: a class method, a static method or a plain function, which takes the
-            instance and, if it wants to, the data.
+        filter: the work of a member of the chain: a class method, static method or plain function that takes the
+            instance and, optionally, the data.
     """
 
     chain: ClassVar[list[type[FilterBase]]] = []
@@ -34,21 +34,21 @@ class FilterBase:
     def run(cls, web_socket_instance: Any, data: Any = None, modules: Collection[str] | None = None) -> None:
         """Call every filter of the chain, in the order in which they were defined.
 
-        What one raises goes to the caller, and the rest are not called.
+        An exception of a filter is passed to the caller, and the remaining filters are not called.
 
         Args:
-            web_socket_instance: whom it is about.
-            data: what has come, for those that take it.
-            modules: those whose filters are called; all when None.
+            web_socket_instance: the client that the event concerns.
+            data: the data of the event, for filters that take it.
+            modules: only filters of these modules are called; None for all.
         """
-        # A filter may import a module that adds another, which then is the next event's.
+        # A copy, because a filter may import a module that adds another filter. That one runs from the next event on.
         for member in tuple(cls.chain):
             if member.filter is not None and (modules is None or member.__module__ in modules):
                 _call(member.filter, web_socket_instance, data)
 
 
 class FilterMeta(type):
-    """Makes a class that has it a chain's base, and each class that inherits from that one of the chain."""
+    """A class with this metaclass is the base of a chain, and each class that inherits from it is a member."""
 
     chain: list[Any]
 
@@ -69,7 +69,7 @@ def _call(function: Callable[..., Any], web_socket_instance: Any, data: Any) -> 
 
 @lru_cache(maxsize=1024)
 def _takes_data(function: Callable[..., Any]) -> bool:
-    """Whether it takes a second argument. Bound methods of one class are equal, so that each is looked at once."""
+    """Whether a function takes a second argument. Bound methods of a class are equal, so each is examined once."""
     try:
         inspect.signature(function).bind(None, None)
     except TypeError:
@@ -78,11 +78,11 @@ def _takes_data(function: Callable[..., Any]) -> bool:
 
 
 class WebSocketDataFilter(FilterBase, metaclass=FilterMeta):
-    """Runs whenever bytes arrive from a client, before they are read as frames."""
+    """Runs whenever bytes arrive from a client, before they are decoded."""
 
 
 class WebSocketMessageFilter(FilterBase, metaclass=FilterMeta):
-    """Runs for each valid message, a `bytearray`: what a filter changes in it the next one sees."""
+    """Runs for each valid message, a `bytearray`. The next filter sees what a filter changes in it."""
 
 
 class WebSocketDisconnectFilter(FilterBase, metaclass=FilterMeta):
@@ -90,4 +90,4 @@ class WebSocketDisconnectFilter(FilterBase, metaclass=FilterMeta):
 
 
 class WebSocketConsumerFilter(FilterBase, metaclass=FilterMeta):
-    """Runs for what arrives by pub/sub, and for what is put into the server's queue."""
+    """Runs for messages from pub/sub, and for items of the server's queue."""

@@ -1,4 +1,4 @@
-"""The name by which the older project's first releases had `broadcast_messages`."""
+"""The name of `broadcast_messages` in the first releases of the older project."""
 
 from fws.classic.filters.broadcast_messages import BroadcastMessageFilter
 

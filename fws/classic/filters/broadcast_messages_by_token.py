@@ -1,4 +1,4 @@
-"""Sends each message to the clients with the same token; `token:NAME` as a message sets a client's."""
+"""Sends each message to the clients with the same token. The message `token:NAME` sets a client's token."""
 
 from fws.classic.filters.base import WebSocketDisconnectFilter, WebSocketMessageFilter
 
@@ -6,10 +6,10 @@ PREFIX = b"token:"
 
 
 class BroadcastMessagesByTokenFilter(WebSocketMessageFilter):
-    """Register a client's token, or send its message to those who have the same.
+    """Set a client's token, or send its message to the clients with the same token.
 
-    The ids of who has a token are a set of the storage object, under the token. A client that has none, nor the server
-    a default one, reaches nobody.
+    The ids of the clients with a token are a set of the storage object under that token. Messages reach nobody if
+    neither the client nor the server has a token.
     """
 
     @classmethod
@@ -27,7 +27,7 @@ class BroadcastMessagesByTokenFilter(WebSocketMessageFilter):
         if token is None:
             return
         members = storage.get(token)
-        if web_socket_instance.id not in members:  # of a default token nobody has told yet
+        if web_socket_instance.id not in members:  # the default token has not been stored yet
             members.add(web_socket_instance.id)
         users = web_socket_instance.users
         for member in members:
@@ -36,7 +36,7 @@ class BroadcastMessagesByTokenFilter(WebSocketMessageFilter):
 
 
 class ForgetTokenFilter(WebSocketDisconnectFilter):
-    """Forget the token of a client that is gone."""
+    """Remove the token of a client that has disconnected."""
 
     @classmethod
     def filter(cls, web_socket_instance):
@@ -44,6 +44,6 @@ class ForgetTokenFilter(WebSocketDisconnectFilter):
 
 
 def forget(web_socket_instance):
-    """Take a client out of the set of its token."""
+    """Remove a client from the set of its token."""
     if web_socket_instance.token is not None:
         web_socket_instance.storage_object.remove(web_socket_instance.token, web_socket_instance.id)

@@ -1,10 +1,10 @@
-"""Sends what arrives by pub/sub, or through the server's queue, to all connected clients."""
+"""Sends messages from pub/sub and items of the server's queue to all connected clients."""
 
 from fws.classic.filters.base import WebSocketConsumerFilter
 
 
 class BroadcastPubSubFilter(WebSocketConsumerFilter):
-    """Send what is consumed to everybody."""
+    """Send each item to everybody."""
 
     @classmethod
     def filter(cls, web_socket_instance, data):

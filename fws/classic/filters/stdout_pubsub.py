@@ -1,4 +1,4 @@
-"""Prints what arrives by pub/sub, or through the server's queue."""
+"""Prints messages from pub/sub and items of the server's queue."""
 
 import sys
 
@@ -6,7 +6,7 @@ from fws.classic.filters.base import WebSocketConsumerFilter
 
 
 class StdoutPubSubFilter(WebSocketConsumerFilter):
-    """Print what is consumed, a title above."""
+    """Print each item below a title."""
 
     @classmethod
     def filter(cls, web_socket_instance, data):

@@ -6,7 +6,7 @@ from fws.classic.filters.base import WebSocketDataFilter
 
 
 class StdoutRawDataFilter(WebSocketDataFilter):
-    """Print raw data, a title above."""
+    """Print raw data below a title."""
 
     @classmethod
     def filter(cls, web_socket_instance, data):
