@@ -1,7 +1,7 @@
-"""fws, a WebSocket server put together like a Unix pipeline: `cat server_event | filter_a | filter_b`.
+"""fws, a WebSocket server that is composed like a Unix pipeline: `cat server_event | filter_a | filter_b`.
 
-This is the façade: all that a filter needs is imported from here. It loads nothing that gevent's patching
-would come too late for.
+This is the façade: filters import everything that they need from here. It imports no module that must be imported after
+gevent has patched the standard library.
 """
 
 from fws.base.errors import Close, FwsError, OffloadError, Reject, StorageError

@@ -1,4 +1,6 @@
-"""`fws` and `python -m fws`. Patches the standard library first: filters may use blocking calls freely."""
+"""The program `fws`, also `python -m fws`. It patches the standard library first, so that filters may use blocking
+calls.
+"""
 
 from gevent import monkey
 

@@ -1,4 +1,4 @@
-"""The import path that filters for fws 0.1.0 were told to use. New filters import these names from `fws`."""
+"""The import path of filters for fws 0.1.0. New filters import these names from `fws`."""
 
 from fws.pipeline.filter import Filter, Setting
 from fws.pipeline.outcomes import DROP, Ask, Several

@@ -2,18 +2,18 @@
 
     FwsError
     ├── ConfigError          a file, an option or a stage is wrong; carries every problem found
-    ├── StartError           the server cannot start: the address is not to be had, or a filter failed
+    ├── StartError the server cannot start: the address cannot be bound, or a filter failed
     ├── FillError            a placeholder of a stage has no value for this client
     │   └── MessageFillError a message does not have the field that a placeholder names, or not as a short text
-    ├── StorageError         the storage cannot be asked, is full, or holds something else
+    ├── StorageError the storage cannot be reached, is full, or has another kind of value
     ├── OffloadError         a computation in a thread could not begin, or took too long
     ├── ProtocolError        the peer broke RFC 6455 or a limit; carries the close code
     ├── Refusal              the HTTP request cannot be served; carries the status
     │   └── Reject           raised by a filter in `connect` to refuse a client
     └── Close                raised by a filter to end a connection; carries code and reason
 
-What can reach the wire carries its code. A peer's fault (`ProtocolError`, `Refusal`) is normal
-life: a counter and a debug line. Ours is a traceback.
+Errors that are sent to a client have its code or status. Errors of a peer (`ProtocolError`, `Refusal`) are normal, and
+are counted. Errors of fws or a filter are logged with a traceback.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ if TYPE_CHECKING:
 
 
 class FwsError(Exception):
-    """Root of everything fws raises on purpose."""
+    """The root of all exceptions of fws."""
 
 
 class ConfigError(FwsError):
-    """A configuration that cannot be used. `problems` holds every fault found, in file order."""
+    """A configuration is invalid. `problems` has all its problems, in the order of the file."""
 
     def __init__(self, problems: Sequence[Problem]) -> None:
         self.problems = tuple(problems)
@@ -41,22 +41,22 @@ class ConfigError(FwsError):
 
 
 class StartError(FwsError):
-    """The server cannot start: the address is not to be had, or a filter failed."""
+    """The server cannot start: the address cannot be bound, or a filter failed."""
 
 
 class FillError(FwsError):
-    """A `{placeholder}` has no value for this client, or one its option cannot take."""
+    """A `{placeholder}` has no value for this client, or a value that the option does not accept."""
 
 
 class MessageFillError(FillError):
-    """A message does not have the field that a placeholder names, or holds there what cannot be filled in."""
+    """A message does not have the field that a placeholder names, or the field has an unsuitable value."""
 
 
 class StorageError(FwsError):
-    """The storage cannot be asked, is full, or holds another kind of value than was asked for.
+    """The storage cannot be reached, is full, or has another kind of value than expected.
 
     Args:
-        told: the log has it already, as it will befall every call until something changes.
+        told: whether it has been logged already, because every call fails until something changes.
     """
 
     def __init__(self, message: str, *, told: bool = False) -> None:
@@ -69,7 +69,7 @@ class OffloadError(FwsError):
 
 
 class ProtocolError(FwsError):
-    """The peer broke the protocol or a limit: the connection is failed with `code` (RFC 6455 7.1.7)."""
+    """The peer broke the protocol or a limit. The connection is failed with `code` (RFC 6455 7.1.7)."""
 
     def __init__(self, code: int, reason: str) -> None:
         super().__init__(f"{code} {reason}")
@@ -78,13 +78,13 @@ class ProtocolError(FwsError):
 
 
 class Refusal(FwsError):
-    """An HTTP request that is answered with an error instead of being served.
+    """An HTTP request is answered with an error instead of being served.
 
     Args:
         status: the HTTP status, 400 to 599.
-        reason: one sentence for the person at the other end; it becomes the body.
+        reason: one sentence for the person at the other end. It becomes the body.
         headers: further response headers, such as `Sec-WebSocket-Version` with 426.
-        advice: what the log says in place of the reason: what an operator can change. May hold what the client sent.
+        advice: what an operator can change. The log has it instead of the reason. It may quote the client's request.
     """
 
     def __init__(
@@ -116,7 +116,7 @@ class Close(FwsError):
 
     def __init__(self, code: int = POLICY_VIOLATION, reason: str = "") -> None:
         if type(code) is not int or not isinstance(reason, str):
-            raise TypeError("Close takes a number and a text: Close(4000, 'why')")
+            raise TypeError("Close takes an integer and a text: Close(4000, 'why')")
         if not valid_close_code(code):
             raise ValueError(f"close code {code} may not be sent: use 1000-1003, 1007-1014 or 3000-4999")
         super().__init__(f"{code} {reason}".strip())

@@ -4,10 +4,10 @@
     22:13:14 warning pipelines.chat: no nickname was given
     22:13:15 warning DeprecationWarning: use datetime.now(UTC) (stats.py:12)
 
-Everything that uses the standard library's `logging` or `warnings` ends up here, a user's filters and their libraries
-included. A line has at most 300 bytes, and control characters in it are escaped. A line that comes again within a
-second is counted instead of printed, and so is what exceeds ten lines a second from one place in the code. A log that
-cannot be written never stops the server.
+Everything that uses the standard library's `logging` or `warnings` ends up here, including a user's filters and their
+libraries. A line has at most 300 bytes, and control characters in it are escaped. A line that is repeated within a
+second is counted instead of printed. So are more than ten lines per second from one place in the code. The server never
+stops because the log cannot be written.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from typing import Any, TextIO
 import msgspec
 
 MAX_LINE = 300
-# How long a line that was printed is folded when it comes again.
+# Seconds in which the repetitions of a line are folded.
 FOLD = 1.0
-# Lines of one cause in this time; more are counted.
+# The most lines of one cause in this time. Further ones are counted.
 PER_CAUSE = 10
-# The logger of what `warnings.warn` says: the name that `logging.captureWarnings` gave it.
+# The logger of warnings. `logging.captureWarnings` uses the same name.
 WARNINGS = "py.warnings"
-# Distinct lines remembered for folding; beyond that an attacker writes a different line each time anyway.
+# The most distinct lines that are remembered for folding. An attacker who can cause more can make each line different.
 MAX_REMEMBERED = 1000
 
 _UNPRINTABLE = re.compile(
@@ -42,12 +42,12 @@ _UNPRINTABLE = re.compile(
 
 
 def escape(text: str) -> str:
-    """`text` without anything that could forge a line or steer a terminal."""
+    """The text with everything escaped that could forge a line or control a terminal."""
     return _UNPRINTABLE.sub(lambda match: match[0].encode("unicode_escape", "surrogatepass").decode("ascii"), text)
 
 
 def shorten(text: str, limit: int = MAX_LINE) -> str:
-    """At most `limit` bytes of UTF-8, cut at a character, with a mark where something is missing."""
+    """At most `limit` bytes of UTF-8, cut at a character, with a mark if something is missing."""
     if len(text) <= limit and len(text.encode()) <= limit:
         return text
     return text.encode()[: limit - 3].decode("utf-8", "ignore") + "…"
@@ -62,13 +62,13 @@ class Text(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         clock = time.strftime("%H:%M:%S", time.localtime(record.created))
-        # The names of fws's own loggers say no more than their messages do.
+        # The names of fws's own loggers add nothing to their messages.
         name = "" if _is_own(record.name) else f"{record.name}: "
         return shorten(escape(f"{clock} {record.levelname.lower():7} {self._worker}{name}{record.getMessage()}"))
 
 
 class Json(logging.Formatter):
-    """One JSON object a line: time, level, logger, the number of the worker if there are several, message."""
+    """One JSON object per line: time, level, logger, message, and the number of the worker if there are several."""
 
     def __init__(self, worker: int = 0) -> None:
         super().__init__()
@@ -82,7 +82,7 @@ class Json(logging.Formatter):
         # The other fields take about 100 bytes.
         line["message"] = shorten(escape(record.getMessage()), MAX_LINE - 110)
         encoded = msgspec.json.encode(line).decode()
-        while len(encoded.encode()) > MAX_LINE and line["message"]:  # what JSON escapes grows
+        while len(encoded.encode()) > MAX_LINE and line["message"]:  # escaped characters take more bytes
             line["message"] = shorten(line["message"], max(4, len(line["message"].encode()) * 2 // 3))
             encoded = msgspec.json.encode(line).decode()
         return encoded
@@ -96,11 +96,11 @@ FORMATS: dict[str, type[Text | Json]] = {"text": Text, "json": Json}
 
 
 class FoldingHandler(logging.Handler):
-    """Writes lines to a stream; the same line again within `FOLD` seconds is counted, and the count printed after.
+    """Writes lines to a stream. Repetitions of a line within `FOLD` seconds are counted, and then printed as a number.
 
-    Two lines are the same when logger, level and text are. Of lines that differ and have the same cause `PER_CAUSE` are
-    written in that time, and then how many more there were. The cause is the place in the code, and what
-    `extra={"cause": …}` says beside it, such as one client of many.
+    Two lines are the same if their logger, level and text are. If different lines have the same cause, `PER_CAUSE` of
+    them are written in that time, and then the number of further ones. The cause is the place in the code, together
+    with `extra={"cause": …}` if that is given, such as one client of many.
     """
 
     def __init__(
@@ -109,14 +109,14 @@ class FoldingHandler(logging.Handler):
         clock: Callable[[], float] = time.monotonic,
         ready: Callable[[TextIO], bool] = lambda stream: True,
     ) -> None:
-        """Write to `stream` while `ready(stream)` says that it takes a line without waiting; other lines are lost."""
+        """Write to `stream` if `ready(stream)` says that it accepts a line without blocking. Other lines are lost."""
         super().__init__()
         self._stream = stream
         self._ready = ready
         self._clock = clock
-        # By line: since when, how often more, and the last record.
+        # By line: the time of the first, the number of repetitions, and the last record.
         self._seen: dict[tuple[str, int, str], list[Any]] = {}
-        # By cause: since when, how many lines were written, how many more there were, and the last record.
+        # By cause: the time of the first, the number of written lines, the number of further ones, and the last record.
         self._causes: dict[tuple[str, int, str], list[Any]] = {}
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -141,13 +141,13 @@ class FoldingHandler(logging.Handler):
                 for line in traceback.format_exception(error):
                     for part in line.rstrip("\n").split("\n"):
                         self._write(shorten("    " + escape(part)))
-        except Exception:  # a log that fails must not fail what it speaks of
+        except Exception:  # an error of the log must not reach its caller
             pass
 
     def _is_too_many(self, record: logging.LogRecord, now: float) -> bool:
         cause = (record.pathname, record.lineno, str(getattr(record, "cause", ""))[:MAX_LINE])
         if cause not in self._causes and len(self._causes) >= MAX_REMEMBERED:
-            cause = ("", 0, "")  # a flood of causes is one itself
+            cause = ("", 0, "")  # too many causes are a flood as well
         counts = self._causes.get(cause)
         if counts is None:
             self._causes[cause] = [now, 1, 0, record]
@@ -160,7 +160,7 @@ class FoldingHandler(logging.Handler):
         return True
 
     def settle(self, now: float | None = None) -> None:
-        """Print the counts of lines whose second is over. Called by the next line, and by the server's sweep."""
+        """Print the counts of lines whose time is over. Called by the next line, and regularly by the server."""
         if not self._causes:
             return
         now = self._clock() if now is None else now
@@ -178,11 +178,11 @@ class FoldingHandler(logging.Handler):
                 self._write(self.format(line))
 
     def flush(self) -> None:
-        """Print every count that is left."""
+        """Print all remaining counts."""
         self.settle(float("inf"))
 
     def write_past(self, level: int, name: str, text: str) -> None:
-        """Write one line from a thread of the system's, which may take none of the locks that greenlets hold."""
+        """Write one line from a native thread, which must not acquire locks that greenlets hold."""
         self._write(self.format(logging.LogRecord(name, level, "", 0, text[:MAX_LINE], (), None)))
 
     def _write(self, line: str) -> None:
@@ -196,7 +196,7 @@ class FoldingHandler(logging.Handler):
 
 
 def _text_of(record: logging.LogRecord) -> str:
-    """The message, with the error of `logger.exception` behind it, cut before anything looks at all of it.
+    """The message and then the error of `logger.exception`, shortened before anything reads all of it.
 
     The text may be a client's, and a megabyte long. Arguments that do not fit the message are shown as they are.
     """
@@ -211,7 +211,7 @@ def _text_of(record: logging.LogRecord) -> str:
 
 
 def _error_of(record: logging.LogRecord) -> BaseException | None:
-    """The exception that a line is about: fws attaches it as `error`, the standard library as `exc_info`."""
+    """The exception of a line. fws attaches it as `error`, and the standard library as `exc_info`."""
     if record.exc_info:
         return record.exc_info[1]
     error: BaseException | None = getattr(record, "error", None)
@@ -226,21 +226,21 @@ def _show_warning(
     file: TextIO | None = None,
     line: str | None = None,
 ) -> None:
-    """Write what `warnings.warn` says to the log. Python's -W and PYTHONWARNINGS have decided whether it is said."""
+    """Write a warning to the log. Python's -W and PYTHONWARNINGS have decided that it is shown."""
     logging.getLogger(WARNINGS).warning("%s: %s (%s:%d)", category.__name__, message, basename(filename), lineno)
 
 
 def set_up(format: str, level: str, ready: Callable[[TextIO], bool], worker: int = 0) -> FoldingHandler:
     """Make all loggers of the process, and its warnings, write to standard error.
 
-    Where the root logger has a handler already, as in a script that configures logging itself, it is left alone, and
-    fws's own loggers write to standard error.
+    If the root logger has a handler already, because a script configures logging itself, it is left unchanged. fws's
+    own loggers then write to standard error.
 
     Args:
         format: `text` or `json`.
         level: `debug`, `info`, `warning` or `error`.
-        ready: whether the stream takes a line without waiting.
-        worker: the number that its lines show; 0 for none.
+        ready: whether the stream accepts a line without blocking.
+        worker: the number of the worker that lines show; 0 for none.
     """
     handler = FoldingHandler(sys.stderr, ready=ready)
     handler.setFormatter(FORMATS[format](worker))
@@ -249,7 +249,7 @@ def set_up(format: str, level: str, ready: Callable[[TextIO], bool], worker: int
         for old in [old for old in logger.handlers if isinstance(old, FoldingHandler)]:
             logger.removeHandler(old)
     own.propagate = not root.handlers
-    # The root logger gets what a filter's `logging.getLogger(__name__)` and its libraries log.
+    # The root logger receives the lines of a filter's `logging.getLogger(__name__)` and of its libraries.
     target = root if own.propagate else own
     target.addHandler(handler)
     target.setLevel(level.upper())

@@ -1,17 +1,19 @@
-"""Which of many similar things deserve a line of the log: each once in a while, and not too many different ones."""
+"""Decides which of many similar events get a line in the log: each one once in a while, and not too many different
+ones.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-# Seconds in which the same thing is news once; and how many different things are news in that time, since a client may
-# have a say in what they are.
+# Seconds in which an event is new once, and the most different events that are new in that time. There is a limit
+# because a client may be able to make each event different.
 QUIET = 60.0
 MOST = 20
 
 
 class Novelty:
-    """Remembers what was new lately.
+    """Remembers which events were new lately.
 
     Args:
         clock: monotonic seconds.
@@ -24,7 +26,7 @@ class Novelty:
         self._seen: dict[str, float] = {}
 
     def is_new(self, what: str) -> bool:
-        """Return whether this was not seen for a minute, and remember it; False when too many things were new."""
+        """Return whether this event was not seen for a minute, and remember it. False if too many events were new."""
         now = self._clock()
         if what in self._seen and now - self._seen[what] < QUIET:
             return False

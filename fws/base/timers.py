@@ -1,4 +1,4 @@
-"""Timers: calls at a time, for any number of clients, without a greenlet or a timer of the event loop for each."""
+"""Timers: calls at a given time for any number of clients, without a greenlet or a timer of the event loop for each."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from collections.abc import Callable
 from heapq import heapify, heappop, heappush
 from itertools import count
 
-# Cancelled timers that may stand in the row before it is tidied.
+# The most cancelled timers in the queue before it is cleaned up.
 MAX_CANCELLED = 1000
 
 
 class Timer:
-    """One call that is due at a time, unless it is cancelled before."""
+    """One call at a given time, unless it is cancelled before."""
 
     __slots__ = ("_timers", "call")
 
@@ -20,14 +20,14 @@ class Timer:
         self.call: Callable[[], object] | None = call
 
     def cancel(self) -> None:
-        """Do not make the call. No harm if it was made, or is cancelled already."""
+        """Do not make the call. Does nothing if it was made or cancelled already."""
         if self.call is not None:
             self.call = None
             self._timers.cancelled()
 
 
 class Timers:
-    """Calls that are due at a time, the soonest first. The sweeper makes them, every half a second."""
+    """Calls at given times, the earliest first. The sweeper makes them every half second."""
 
     __slots__ = ("_cancelled", "_numbers", "_row")
 
@@ -40,13 +40,13 @@ class Timers:
         return len(self._row)
 
     def at(self, when: float, call: Callable[[], object]) -> Timer:
-        """Make a call once the clock shows `when`. It runs in the event loop and must not block."""
+        """Make a call as soon as the clock reaches `when`. It runs in the event loop and must not block."""
         timer = Timer(self, call)
         heappush(self._row, (when, next(self._numbers), timer))
         return timer
 
     def run(self, now: float, failed: Callable[[BaseException], object]) -> None:
-        """Make the calls that are due. What one raises goes to `failed`, and the others are made all the same."""
+        """Make the calls that are due. `failed` gets the exception of a call, and the others are made nevertheless."""
         due = []
         while self._row and self._row[0][0] <= now:
             due.append(heappop(self._row)[2])
@@ -61,7 +61,7 @@ class Timers:
                 failed(error)
 
     def cancelled(self) -> None:
-        """A timer that may still stand in the row was cancelled."""
+        """A timer that may still be in the queue was cancelled."""
         self._cancelled += 1
         if self._cancelled > MAX_CANCELLED and self._cancelled * 2 > len(self._row):
             self._row = [entry for entry in self._row if entry[2].call is not None]

@@ -26,13 +26,13 @@ class Unit(msgspec.Struct, frozen=True):
 
 
 def parse_duration(text: str) -> float:
-    """Seconds of `"250ms"`, `"30s"`, `"5m"`, `"2h"` or `"1d"`. Raises ValueError that says what is right."""
+    """The seconds in `"250ms"`, `"30s"`, `"5m"`, `"2h"` or `"1d"`. Raises ValueError that says what is right."""
     number, unit = _split(text, _SECONDS, "a duration", "30s")
     return number * _SECONDS[unit]
 
 
 def parse_size(text: str) -> int:
-    """Bytes of `"512B"`, `"64KiB"`, `"1MiB"`, `"1MB"`. Raises ValueError that says what is right."""
+    """The bytes in `"512B"`, `"64KiB"`, `"1MiB"`, `"1MB"`. Raises ValueError that says what is right."""
     number, unit = _split(text, _BYTES, "a size", "64KiB")
     size = number * _BYTES[unit]
     if size != int(size):
@@ -41,7 +41,7 @@ def parse_size(text: str) -> int:
 
 
 def parse_rate(text: str) -> float:
-    """Events per second of `"20/s"`, `"100/min"`, `"5/h"`. Raises ValueError that says what is right."""
+    """The events per second in `"20/s"`, `"100/min"`, `"5/h"`. Raises ValueError that says what is right."""
     match = _RATE.match(text.strip())
     if match is None or match[2] not in _SECONDS:
         raise ValueError(f'{text!r} is not a rate: write a number and a time, such as "20/s" or "100/min"')
@@ -83,7 +83,7 @@ def format_size(size: float) -> str:
 
 
 def format_rate(rate: float) -> str:
-    """The first of per second, minute, hour and day that gives a whole number, else per second."""
+    """The rate per second, minute, hour or day, whichever is first a whole number; else per second."""
     for unit in ("s", "min", "h", "d"):
         number = rate * _SECONDS[unit]
         if abs(number - round(number)) < 1e-9 and round(number):
@@ -92,7 +92,7 @@ def format_rate(rate: float) -> str:
 
 
 def _plain(number: float) -> str:
-    """All digits of a number, without an exponent: what is written can be read again."""
+    """All digits of a number without an exponent, so that it can be read again."""
     return f"{Decimal(repr(number)):f}".removesuffix(".0")
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-# The default ends at the first closing brace; what begins like a variable but is none is an error, not text.
+# The default ends at the first closing brace. Text that begins like a variable and is malformed is an error.
 VARIABLE = re.compile(r"\$\{(?:([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\})?")
 
 
 class VariableError(ValueError):
-    """A variable that is not set or not well written; `offset` is where it begins in the string."""
+    """A variable is not set or malformed. `offset` is where it begins in the string."""
 
     def __init__(self, message: str, offset: int, hint: str) -> None:
         super().__init__(message)
@@ -22,7 +22,7 @@ def lookup(match: re.Match[str], environ: Mapping[str, str]) -> str:
     """The value of one match of `VARIABLE`. As in a shell, `:-` covers a variable that is empty too.
 
     Raises:
-        VariableError: not set and without a default, or no well-formed variable.
+        VariableError: it is not set and has no default, or it is malformed.
     """
     name, default = match[1], match[2]
     if name is None:

@@ -16,24 +16,25 @@ from fws.base.close_codes import INVALID_DATA
 from fws.base.errors import ProtocolError, Refusal
 
 MAX_OFFERS = 16
-# A sender may end the deflate stream inside a message and start another (RFC 7692 7.2.3.4). Honest
-# ones do so once a message; an ending costs us a new zlib object and a copy of the bytes behind it.
+# A sender may end the deflate stream inside a message and start another (RFC 7692 7.2.3.4). Honest senders do so once
+# per message. Each end costs a new zlib object and a copy of the bytes after it.
 MAX_STREAM_ENDS = 16
 
 # Level and memory of `deflate`, on zlib 1.2.13 with a JSON message of 13.5 kB: level 1 31 µs for
 # 2,180 bytes, level 3 51 µs for 2,154, level 6 (zlib's default) 96 µs for 2,039. Memory level 5
-# instead of 8 costs no more than 2 % of size and saves most of the set-up of a small message.
+# instead of 8 makes the result at most 2 % larger, and saves most of the set-up for a small message.
 _LEVEL = 3
 _MEMORY = 5
-# zlib finds a repetition at most this much less than its window behind (MIN_LOOKAHEAD).
+# zlib finds repetitions in its window except for this many bytes (MIN_LOOKAHEAD).
 _LOOKAHEAD = 262
-# Compressed in one go. zlib collects what it writes in pieces and joins them: of a large message that is one copy more.
+# Messages up to this size are compressed in one call. zlib collects its output in pieces and joins them, which is one
+# copy more for a large message.
 _PIECE = 64 * 1024
-# What RFC 7692 7.2.1 cuts off a message and 7.2.2 puts back: the end of an empty stored block.
+# The end of an empty stored block. RFC 7692 7.2.1 removes it from a message, and 7.2.2 appends it again.
 _TAIL = b"\x00\x00\xff\xff"
 
 # RFC 6455 9.1: `extension-token *( ";" token [ "=" ( token | quoted-string ) ] )`, where a quoted
-# string must be a token once it is unquoted. Blanks are possessive: matching stays linear.
+# string must be a token once it is unquoted. White space is possessive, so that matching takes linear time.
 _CHARACTER = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]"
 _BLANK = r"[ \t]*+"
 _NAME = re.compile(rf"{_BLANK}({_CHARACTER}++){_BLANK}")
@@ -43,9 +44,9 @@ _PARAMETER = re.compile(
 _SEPARATOR = re.compile(r"[ \t,]*+")
 
 _EXTENSION = "permessage-deflate"
-# 8 to 15 "without leading zeros" (RFC 7692 7.1.2): the text itself is looked up, never converted.
-# The windows that the server compresses with. RFC 7692 7.1.2.1 lets it take a smaller one than offered, and a
-# publication is compressed once for each window among its receivers: three times at most, instead of seven.
+# 8 to 15 "without leading zeros" (RFC 7692 7.1.2). The text is looked up and not converted to a number.
+# The windows that the server compresses with. RFC 7692 7.1.2.1 permits a smaller window than offered. A publication is
+# compressed once for each window among its receivers, which is at most three times instead of seven.
 _WINDOWS = (9, 12, 15)
 _BITS = {str(bits): bits for bits in range(8, 16)}
 
@@ -71,7 +72,7 @@ class Agreement(msgspec.Struct, frozen=True):
 def negotiate(offers: str | None, *, client_no_context_takeover: bool = False) -> Agreement | None:
     """Answer a client's offer of extensions (RFC 6455 9.1, RFC 7692 5 and 7.1).
 
-    The first offer of permessage-deflate that can be met is accepted; one with an unknown, repeated
+    The first acceptable offer of permessage-deflate is accepted. An offer with an unknown, repeated
     or wrong parameter is declined (RFC 7692 7.1), and so is one that limits our window to 8 bits,
     for which zlib cannot write raw deflate. Other extensions are skipped.
 
@@ -82,13 +83,13 @@ def negotiate(offers: str | None, *, client_no_context_takeover: bool = False) -
     Args:
         offers: the `Sec-WebSocket-Extensions` header, repeated ones joined with ", "; None if absent.
         client_no_context_takeover: ask the client to compress each message on its own too, which
-            spares up to 40 KiB for each client.
+            saves up to 40 KiB for each client.
 
     Returns:
-        The agreement, or None if there is no offer that can be met.
+        The agreement, or None if no offer can be accepted.
 
     Raises:
-        Refusal: 400, the header is not of the grammar or holds more than 16 offers.
+        Refusal: 400, the header is malformed or has more than 16 offers.
     """
     for name, parameters in _parse(offers or ""):
         if name == _EXTENSION:
@@ -121,7 +122,7 @@ def _parse(value: str) -> list[tuple[str, _Parameters]]:
 
 
 def _skip_separators(value: str, position: int) -> int:
-    """Go to the next offer. A list may have empty elements (RFC 9110 5.6.1.2)."""
+    """Skip to the next offer. A list may have empty elements (RFC 9110 5.6.1.2)."""
     separator = _SEPARATOR.match(value, position)
     return position if separator is None else separator.end()
 
@@ -131,7 +132,7 @@ def _malformed(position: int) -> Refusal:
 
 
 def _accept(parameters: _Parameters, client_no_context_takeover: bool) -> Agreement | None:
-    """Meet one offer, or decline it with None. What each parameter may hold is RFC 7692 7.1."""
+    """Accept one offer, or return None. RFC 7692 7.1 defines the values of the parameters."""
     offered = dict(parameters)
     if len(offered) < len(parameters):
         return None
@@ -148,7 +149,7 @@ def _accept(parameters: _Parameters, client_no_context_takeover: bool) -> Agreem
             server_bits = max(bits for bits in _WINDOWS if bits <= offered_bits)
             answer.append(f"{name}={server_bits}")
         elif name == "client_max_window_bits":
-            if value is None:  # the client could be limited; we have no need
+            if value is None:  # the client permits a limit, which is not needed
                 continue
             client_bits = _BITS.get(value, 0)
             if not client_bits:
@@ -163,7 +164,7 @@ def _accept(parameters: _Parameters, client_no_context_takeover: bool) -> Agreem
 
 
 class Inflater:
-    """Undoes the compression of one client's messages, a piece at a time, within a limit.
+    """Decompresses the messages of one client piece by piece, within a limit.
 
     It keeps up to 40 KiB (zlib's state and window) from the first compressed message on, or only
     inside a message when the client agreed to `client_no_context_takeover`.
@@ -172,11 +173,11 @@ class Inflater:
     __slots__ = ("_bits", "_ends", "_fed", "_no_context", "_stream")
 
     def __init__(self, agreement: Agreement) -> None:
-        # zlib before 1.2.9 took a wish for 8 bits as 9; a larger window reads both.
+        # zlib before 1.2.9 treats 8 bits as 9. A larger window reads both.
         self._bits = max(agreement.client_bits, 9)
         self._no_context = agreement.client_no_context_takeover
         self._stream: zlib._Decompress | None = None
-        self._fed = False  # whether the stream has had bytes of the present message
+        self._fed = False  # whether the stream has received bytes of the present message
         self._ends = 0
 
     def inflate(self, data: bytes, room: int) -> bytes:
@@ -191,10 +192,10 @@ class Inflater:
             too big: inflation stopped there, and the connection is to be failed.
 
         Raises:
-            ProtocolError: 1007, the bytes are not deflate. RFC 7692 names no code and `websockets`
-                uses 1002; we take 1007, "not consistent with the type of the message" (RFC 6455
-                7.4.1), because the frames are in order, and because broken compression mostly shows
-                as broken text first: so the code does not depend on how the reads were cut.
+            ProtocolError: 1007, the bytes are not deflate. RFC 7692 names no code, and `websockets` uses 1002. Here it
+            is 1007, "not consistent with the type of the message" (RFC 6455 7.4.1), because the frames are correct, and
+            because broken compression mostly shows as invalid text first. The code then does not depend on how the
+            reads were cut.
         """
         stream = self._stream
         if stream is None:
@@ -210,8 +211,8 @@ class Inflater:
 
     def finish(self, room: int) -> bytes:
         """End a message; argument, result and errors are those of `inflate`."""
-        # A message of no bytes at all, which zlib makes of an empty one when it has nothing to flush,
-        # has no tail either: putting one back would corrupt the next message.
+        # zlib compresses an empty message to no bytes at all if it has nothing to flush. Such a message has no tail,
+        # and appending one would corrupt the next message.
         inflated = self.inflate(_TAIL, room) if self._fed else b""
         self._fed = False
         self._ends = 0
@@ -220,7 +221,7 @@ class Inflater:
         return inflated
 
     def _next_stream(self, stream: zlib._Decompress, inflated: bytes, room: int) -> bytes:
-        """Go on behind a block that says it is the last one (RFC 7692 7.2.3.4), with an empty window."""
+        """Continue after a block that is marked as the last one (RFC 7692 7.2.3.4), with an empty window."""
         while stream.eof and len(inflated) <= room:
             self._ends += 1
             if self._ends > MAX_STREAM_ENDS:
@@ -243,10 +244,10 @@ def deflate(payload: bytes, bits: int) -> bytes:
         bits: the receiver's window as a power of two, 9 to 15 (`Agreement.server_bits`).
 
     Returns:
-        The payload of the frame, which is to be sent with RSV1.
+        The payload of the frame, which must be sent with RSV1.
     """
-    # Setting up zlib costs more than compressing a small message: 121 bytes take 7 µs with a window
-    # that just holds them, 24 µs with one of 32 KiB.
+    # Setting up zlib takes longer than compressing a small message. 121 bytes take 7 µs with a window that just holds
+    # them, and 24 µs with a window of 32 KiB.
     bits = max(9, min(bits, (len(payload) + _LOOKAHEAD).bit_length()))
     stream = zlib.compressobj(_LEVEL, zlib.DEFLATED, -bits, _MEMORY)
     if len(payload) <= _PIECE:

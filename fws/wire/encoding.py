@@ -1,4 +1,4 @@
-"""What flows in a `message` pipeline, as a frame: text for `str`, binary for `bytes`, JSON text for anything else."""
+"""Encodes what a `message` pipeline sends: a text frame for `str`, binary for `bytes`, JSON text for anything else."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def frame_of(message: Any, bits: int = 0) -> bytes:
         bits: the window of permessage-deflate that the receiver agreed to; 0 for no compression.
 
     Raises:
-        TypeError: a value that JSON cannot carry.
+        TypeError: the value cannot be written as JSON.
     """
     if not bits and native.frame is not None:
         frame = native.frame(message)
@@ -34,7 +34,7 @@ def frame_of(message: Any, bits: int = 0) -> bytes:
 
 
 def payload_of(message: Any) -> tuple[int, bytes]:
-    """Opcode and payload of a message. Raises TypeError for a value that JSON cannot carry."""
+    """The opcode and payload of a message. Raises TypeError for a value that cannot be written as JSON."""
     if type(message) is str:
         try:
             return TEXT, message.encode()
@@ -48,14 +48,14 @@ def payload_of(message: Any) -> tuple[int, bytes]:
 
 
 def compressed(opcode: int, payload: bytes, bits: int) -> bytes:
-    """One whole frame, compressed with a window of `bits` where that is worth it."""
+    """One whole frame, compressed with a window of `bits` if that makes it smaller."""
     if len(payload) < MIN_DEFLATE:
         return encode(opcode, payload)
     return encode(opcode, deflate(payload, bits), rsv1=True)
 
 
 def json_bytes(value: Any) -> bytes:
-    """`value` as JSON. Raises TypeError for what JSON cannot carry, however it cannot."""
+    """The value as JSON. Raises TypeError if it cannot be written as JSON, for whatever reason."""
     try:
         return _encode_json(value)
     except (msgspec.MsgspecError, TypeError, ValueError, RecursionError, OverflowError) as error:

@@ -40,10 +40,10 @@ CLOSE = 0x8
 PING = 0x9
 PONG = 0xA
 
-# A message in more frames than this is an attack, not a message: Autobahn's largest honest case
-# (9.3, 9.4) has 65,537; `ws` 8.21 chose the same 131,072.
+# A message in more frames than this is an attack. Autobahn's largest case (9.3, 9.4) has 65,537 frames, and `ws` 8.21
+# chose the same limit.
 MAX_FRAGMENTS = 131_072
-# Empty fragments carry nothing; a row of them only burns the processor.
+# Empty fragments carry nothing. Many of them in a row only cost processor time.
 MAX_EMPTY_FRAGMENTS = 100
 
 _FIN = 0x80
@@ -59,7 +59,7 @@ _HEADER64 = struct.Struct("!BBQ")
 _CODE = struct.Struct("!H")
 
 
-# A Struct takes 70 ns to make, a NamedTuple 325 ns; and a Ping of the one never equals a Pong.
+# Creating a Struct takes 70 ns, and a NamedTuple 325 ns. Unlike named tuples, a Ping never equals a Pong.
 class Ping(msgspec.Struct, frozen=True, gc=False):
     """The peer asks for a Pong with the same payload (RFC 6455 5.5.2)."""
 
@@ -67,43 +67,43 @@ class Ping(msgspec.Struct, frozen=True, gc=False):
 
 
 class Pong(msgspec.Struct, frozen=True, gc=False):
-    """The peer's answer to a Ping, or a sign of life that nobody asked for (RFC 6455 5.5.3)."""
+    """The peer's answer to a Ping, or an unsolicited sign of life (RFC 6455 5.5.3)."""
 
     payload: bytes
 
 
 class PeerClose(msgspec.Struct, frozen=True, gc=False):
-    """The peer's Close frame (RFC 6455 5.5.1). `code` is 1005 if it carried none, else one that may be echoed."""
+    """The peer's Close frame (RFC 6455 5.5.1). `code` is 1005 if it has none; otherwise it may be echoed."""
 
     code: int
     reason: str
 
 
 class Violation(msgspec.Struct, frozen=True, gc=False):
-    """The peer broke the protocol or a limit: the connection is to be failed with this (RFC 6455 7.1.7)."""
+    """The peer broke the protocol or a limit. The connection must be failed with this code (RFC 6455 7.1.7)."""
 
     code: int
     reason: str
 
 
-# A complete message is simply its `str` or `bytes`.
+# A complete message is a `str` or `bytes`.
 Event: TypeAlias = str | bytes | Ping | Pong | PeerClose | Violation
 
 
 class Decoder:
     """Turns the bytes of one client into events.
 
-    Bytes may be cut anywhere: the events are the same, only that a violation may be seen earlier.
-    `PeerClose` and `Violation` are last words: what comes behind them is ignored. Text is checked as
-    it arrives, so that a wrong byte is found before its frame is complete.
+    Bytes may be cut anywhere. The events are the same, except that a violation may be found earlier. `PeerClose` and
+    `Violation` are final: what follows them is ignored. Text is checked as it arrives, so that an invalid byte is found
+    before its frame is complete.
 
-    It holds at most the bytes of the message in progress, never what a header merely announces, and
-    nothing between messages.
+    The decoder holds at most the received bytes of the message in progress, and nothing between messages. It allocates
+    no memory for bytes that a header only announces.
 
     Args:
-        max_message: the largest message, in bytes, after inflation. A frame that would pass it is
-            refused at its header.
-        inflater: undoes compression, if it was agreed on.
+        max_message: the largest message, in bytes, after inflation. A frame that would exceed it is refused at its
+        header.
+        inflater: decompresses, if compression was agreed on.
         max_fragments: the largest number of frames in one message.
     """
 
@@ -126,11 +126,11 @@ class Decoder:
         self._max_message = max_message
         self._max_fragments = max_fragments
         self._inflater = inflater
-        # Lengths below this are written in the second byte itself and within the limit.
+        # Lengths below this are written in the second byte itself, and are within the limit.
         self._small = min(126, max_message + 1)
-        self._rest = b""  # a header or control frame that is not complete: at most 130 bytes
+        self._rest = b""  # an incomplete header or control frame: at most 130 bytes
         self._message: _Message | None = None
-        # Of the data frame whose payload is arriving:
+        # The data frame whose payload is arriving:
         self._left = 0
         self._mask = b""
         self._fin = False
@@ -138,23 +138,23 @@ class Decoder:
 
     @property
     def left(self) -> int:
-        """Bytes that the frame in progress still lacks; 0 between frames."""
+        """The number of bytes that are missing from the frame in progress; 0 between frames."""
         return self._left
 
     def feed(self, data: bytes | bytearray | memoryview) -> list[Event]:
         """Read the next bytes of the client.
 
         Args:
-            data: what a read brought; it may be reused as soon as this returns.
+            data: the bytes of one read. The buffer may be reused after the call.
 
         Returns:
-            The events that these bytes complete, in order. It never raises for any bytes.
+            The events that these bytes complete, in order. No bytes make this function raise.
         """
         if self._done:
             return []
         events: list[Event] = []
-        # Two slices of bytes are 150 ns cheaper than two of a memoryview, which is more than the copy
-        # of an ordinary read costs; and a slice of all bytes is no copy.
+        # Two slices of bytes are 150 ns faster than two of a memoryview. This is more than the copy of an ordinary read
+        # costs, and a slice of all bytes does not copy.
         stream = bytes(data)
         if self._rest:
             stream = self._rest + stream
@@ -173,7 +173,7 @@ class Decoder:
                         break
                 first = stream[position]
                 length = stream[position + 1] - 0x80
-                # The common case: a small message in one frame, and all of it is there.
+                # The common case: a small message in one complete frame.
                 if decode is None and 0 <= length < small and message is None and _FIN_TEXT <= first <= _FIN_BINARY:
                     end = position + 6 + length
                     if end <= size:
@@ -196,7 +196,7 @@ class Decoder:
         return events
 
     def _frame(self, stream: bytes, position: int, events: list[Event]) -> int:
-        """Read any frame at `position`; return where it, or what is there of it, ends.
+        """Read any frame at `position`. Return the end of the frame, or the end of the data if it is incomplete.
 
         Returns `position` itself if the header, or a control frame, is not complete.
         """
@@ -256,7 +256,7 @@ class Decoder:
         return self._take(stream, start, events)
 
     def _take(self, stream: bytes, position: int, events: list[Event]) -> int:
-        """Use what is there of the payload of a data frame; return where that ends."""
+        """Use the part of a data frame's payload that has arrived. Return the end of that part."""
         message = self._message
         assert message is not None  # a frame is in progress only inside a message
         end = min(position + self._left, len(stream))
@@ -273,7 +273,7 @@ class Decoder:
         return end
 
     def _control(self, stream: bytes, position: int, events: list[Event]) -> int:
-        """Read a control frame (RFC 6455 5.5); return where it ends, or `position` if it is not complete."""
+        """Read a control frame (RFC 6455 5.5). Return its end, or `position` if it is incomplete."""
         first = stream[position]
         length = stream[position + 1] & 0x7F
         opcode = first & 0x0F
@@ -301,13 +301,13 @@ class Decoder:
         return Violation(code, reason)
 
     def _stop(self) -> None:
-        """Ignore all that follows, and let go of what is held."""
+        """Ignore everything that follows, and free what is held."""
         self._done = True
         self._message = self._inflater = None
 
 
 class _Message:
-    """A message that did not come whole: its bytes so far, within their limits."""
+    """A message that arrives in parts: its bytes so far, within the limits."""
 
     __slots__ = ("_data", "_empty", "_frames", "_inflater", "_limit", "_room", "_sequence", "_size", "_text")
 
@@ -315,13 +315,13 @@ class _Message:
         self._text = text
         self._inflater = inflater
         self._limit = limit
-        # Bytes that frames may still announce. What does not compress grows a little: zlib's own worst
-        # case (deflateBound) is 15 %; more than a quarter is blocks that inflate to nothing.
+        # The bytes that frames may still announce. Data that cannot be compressed grows a little, by 15 % in zlib's
+        # worst case (deflateBound). If it grows by more than a quarter, it has blocks that inflate to nothing.
         self._room = limit if inflater is None else limit + limit // 4 + 64
         self._frames = 0
         self._empty = 0
         self._sequence = b""  # an unfinished UTF-8 sequence: at most 3 bytes
-        # Unlike a bytearray it gives what it holds without a copy, which would be the message twice.
+        # Unlike a bytearray it returns its content without a copy, which would be the message twice in memory.
         self._data = BytesIO()
         self._size = 0
 
@@ -349,11 +349,11 @@ class _Message:
             self._append_inflated(self._inflater.inflate(piece, room), room)
 
     def finish(self) -> str | bytes:
-        """End the message and give it whole."""
+        """End the message and return it."""
         if self._inflater is not None:
             room = self._limit - self._size
             self._append_inflated(self._inflater.finish(room), room)
-        # What is left of an unfinished sequence fails here.
+        # An unfinished sequence fails here.
         data = self._data.getvalue()
         return data.decode() if self._text else data
 
@@ -365,10 +365,10 @@ class _Message:
     def _append(self, piece: bytes) -> None:
         if self._text:
             checked = self._sequence + piece
-            # Not final: an unfinished sequence is left over, but one that cannot be finished raises.
+            # Not final: an unfinished sequence is left over, but an invalid one raises.
             consumed = utf_8_decode(checked, "strict", False)[1]
             self._sequence = sequence = checked[consumed:]
-            # CPython waits for the third byte of a surrogate, though two already cannot be UTF-8.
+            # CPython waits for the third byte of a surrogate, although two bytes are already invalid.
             if len(sequence) == 2 and b"\xed\xa0" <= sequence < b"\xee":
                 raise ProtocolError(INVALID_DATA, _NOT_UTF8)
         self._data.write(piece)
@@ -383,7 +383,7 @@ def _peer_close(payload: bytes) -> PeerClose:
     if not payload:
         return PeerClose(NO_STATUS, "")
     if len(payload) == 1:
-        raise ProtocolError(PROTOCOL_ERROR, "a Close frame with half a code")
+        raise ProtocolError(PROTOCOL_ERROR, "a Close frame with half of a code")
     (code,) = _CODE.unpack_from(payload)
     try:
         reason = payload[2:].decode()
@@ -396,7 +396,7 @@ def _peer_close(payload: bytes) -> PeerClose:
 
 _NOT_UTF8 = "text is not UTF-8"
 
-# Two-byte headers of every frame below 126 bytes that a server sends, by first byte and length.
+# The two-byte headers of all frames below 126 bytes that a server sends, by first byte and length.
 _SHORT = {
     first: tuple(bytes((first, length)) for length in range(126))
     for first in (
@@ -411,7 +411,7 @@ def encode(opcode: int, payload: bytes, rsv1: bool = False) -> bytes:
 
     Args:
         opcode: one of the opcodes of this module.
-        payload: the payload as it goes out; text as UTF-8, compressed if `rsv1`.
+        payload: the bytes to send: text as UTF-8, compressed if `rsv1`.
         rsv1: whether the payload is compressed (RFC 7692 6.1).
     """
     length = len(payload)

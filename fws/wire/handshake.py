@@ -1,7 +1,7 @@
-"""The opening handshake (RFC 6455 4.2): who asks for a WebSocket, whether properly, and what we answer.
+"""The opening handshake (RFC 6455 4.2): recognizing and checking upgrade requests, and answering them.
 
-Lists are compared token by token and everything else exactly: a substring test is how
-`Connection: not-upgrade-really` upgrades and the subprotocol `v1` matches `v10`.
+Lists are compared token by token, and everything else exactly. With a test for substrings, `Connection:
+not-upgrade-really` would upgrade, and the subprotocol `v1` would match `v10`.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from fws.base.errors import Refusal
 from fws.wire.head import ALLOW, TOKEN, Head, parse_authority
 
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455 1.3
-# 16 bytes are 22 base64 digits, the last of which carries 2 bits: with any other digit there, two keys
-# would mean the same bytes.
+# 16 bytes are 22 base64 digits, the last of which has 2 bits. If it could be any digit, two keys would mean the same
+# bytes.
 _KEY = re.compile(r"[A-Za-z0-9+/]{21}[AQgw]==")
 _TOKEN = re.compile(TOKEN)
 _ORIGIN = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)")
@@ -28,7 +28,8 @@ _WITH_HOST = ("http", "https", "ws", "wss")
 _UPGRADE = [("Upgrade", "websocket"), ("Connection", "Upgrade")]
 _PROXY_HINT = "If there is a proxy in front, it must pass the headers Upgrade and Connection on."
 
-# A subprotocol that is a token is never chosen: the answer would show it, and so would whoever logs answers.
+# A subprotocol that contains a token is never chosen, because the response would show the token, and so would logs of
+# responses.
 TOKEN_SUBPROTOCOL = "fws.token."
 PLAIN_SUBPROTOCOL = "fws"
 
@@ -72,7 +73,7 @@ def wants_upgrade(head: Head) -> bool:
 def check(head: Head) -> str:
     """Check an upgrade request as RFC 6455 4.2.1 says; return the value of `Sec-WebSocket-Accept`.
 
-    Origin and subprotocols are apart, since they depend on the endpoint.
+    The origin and subprotocols are not checked here, since they depend on the endpoint.
 
     Raises:
         Refusal: 405 for another method than GET, 426 naming version 13 for another version, else 400.
@@ -102,8 +103,8 @@ def choose_subprotocol(head: Head, supported: Sequence[str]) -> str | None:
 
     An empty header asks for nothing: clients for microcontrollers and some proxies send one.
 
-    With None the connection opens without one; a client that needs one ends it (RFC 6455 4.1). Browsers do, and where
-    they can bring a token only as a subprotocol they offer `fws` beside it, which is supported then.
+    With None the connection opens without one; a client that needs one ends it (RFC 6455 4.1). Browsers do. Where they
+    can send a token only as a subprotocol, they also offer `fws`, which is supported then.
 
     Raises:
         Refusal: 400 for an offer that is not a list of distinct tokens.
@@ -119,7 +120,7 @@ def choose_subprotocol(head: Head, supported: Sequence[str]) -> str | None:
 
 
 def offered_token(head: Head) -> str | None:
-    """The token that a client brings as a subprotocol, `fws.token.TOKEN`; None without one."""
+    """The token that a client sends as a subprotocol, `fws.token.TOKEN`; None without one."""
     offered = (name for name in _elements(head, "sec-websocket-protocol") if name.startswith(TOKEN_SUBPROTOCOL))
     return next((name.removeprefix(TOKEN_SUBPROTOCOL) for name in offered), None)
 
@@ -131,7 +132,7 @@ def parse_origins(entries: Sequence[str]) -> Origins:
     `https://*.example.org` for every host below a domain; `null`; or `*` for every origin.
 
     Raises:
-        ValueError: an entry is none of these; says what to write instead.
+        ValueError: an entry is none of these. The message says what to write instead.
     """
     listed: set[Origin] = set()
     below: set[Origin] = set()
@@ -150,19 +151,19 @@ def parse_origins(entries: Sequence[str]) -> Origins:
 
 
 def check_origin(head: Head, origins: Origins, *, secure: bool, host: str | None = None) -> None:
-    """Keep foreign web pages from using their visitors' cookies here (RFC 6455 10.2).
+    """Prevent web pages of other sites from connecting with their visitors' cookies (RFC 6455 10.2).
 
-    A page of the server's own host and port passes, and so does one that `origins` names. A
-    request without `Origin` passes: it does not come from a browser, and could claim anything.
+    Pages of the server's own host and port pass, and pages that `origins` names. A request without `Origin` passes as
+    well: it does not come from a browser, and could claim anything.
 
     Args:
         head: a checked request.
-        origins: what the endpoint allows besides.
+        origins: further origins that the endpoint allows.
         secure: whether the client came over TLS.
-        host: what the client asked a proxy for, when that is not in the `Host` header.
+        host: the host that the client requested from a proxy, if it is not in the `Host` header.
 
     Raises:
-        Refusal: 403; its advice says what the origin was compared with, and what to change.
+        Refusal: 403. Its advice says what the origin was compared with, and what to change.
     """
     values = head.all("origin")
     if not values:
@@ -179,7 +180,7 @@ def check_origin(head: Head, origins: Origins, *, secure: bool, host: str | None
 
 
 def _advice_on(origin: str, host: str | None) -> str:
-    """What an operator reads of an origin that was refused. Both values are a client's, so they are cut."""
+    """The advice for an operator about a refused origin. Both values come from a client, so they are shortened."""
     origin, host = origin[:70], (host or "")[:50]
     proxy = "" if origin == "null" else "pass the Host on (in nginx: proxy_set_header Host $http_host), or "
     return f'the origin {origin} is not that of the Host {host}: {proxy}set origins = ["{origin}"]'
@@ -191,8 +192,8 @@ def response_headers(
     """Return the headers of the 101 (RFC 6455 4.2.2).
 
     Args:
-        accept: what `check` returned.
-        subprotocol: what `choose_subprotocol` returned.
+        accept: the result of `check`.
+        subprotocol: the result of `choose_subprotocol`.
         extensions: the value of `Sec-WebSocket-Extensions`, if any was agreed on.
     """
     headers = [*_UPGRADE, ("Sec-WebSocket-Accept", accept)]
@@ -221,7 +222,8 @@ def _parse_origin(text: str) -> Origin | None:
         return None
     scheme = match[1].lower()
     if not match[2]:
-        # What app shells send for pages of a scheme without hosts: `file://` in a WebView, `app://` in Electron.
+        # App shells send such origins for pages of a scheme without hosts: `file://` in a WebView, `app://` in
+        # Electron.
         return None if scheme in _WITH_HOST else (scheme, "", None)
     authority = parse_authority(match[2])
     if authority is None:
@@ -231,14 +233,14 @@ def _parse_origin(text: str) -> Origin | None:
 
 
 def _is_name(host: str) -> bool:
-    """Whether a host is a domain's name, below which there are others, and not an address."""
+    """Whether a host is a domain name, which may have subdomains, and not an address."""
     return not host.startswith(("[", ".")) and not host.replace(".", "").isdigit()
 
 
 def _own_origins(host: str | None, secure: bool) -> list[Origin | None]:
-    """The origins of pages that this server itself would give to the client.
+    """The origins of pages that this server itself serves to the client.
 
-    A connection without TLS may come from a proxy that ended it, so its pages may be of either scheme.
+    A connection without TLS may come from a proxy that terminates TLS, so that its pages may have either scheme.
     """
     schemes = ("https",) if secure else ("http", "https")
     return [_parse_origin(f"{scheme}://{host}") for scheme in schemes] if host else []

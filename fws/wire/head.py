@@ -1,13 +1,13 @@
 """The request head (RFC 9112), read strictly and without I/O.
 
-pywsgi says of itself that it is not for the open internet: it takes bare line feeds, a space before a
-colon, no or two `Host`s, two lengths, and megabytes of headers. So fws reads the head itself, and what
-it passes on has one meaning only.
+The documentation of pywsgi says that it is not meant for the open internet. It accepts bare line feeds, a space before
+a colon, none or two `Host` headers, two lengths, and megabytes of headers. Therefore fws reads the head itself, and
+passes on only what has one meaning.
 
-The reader is our own. h11 is well kept, but takes bare line feeds and control characters in values, has
-no limit on a line or on the number of headers, and costs more: a browser's upgrade request of 11 headers
-(473 bytes) takes 23 µs here and 50 µs with h11 0.16, their objects' making included (Python 3.11, median of
-7 runs of 5,000). The tests hold the two together: what is accepted here h11 reads alike.
+h11 is well maintained, but it accepts bare line feeds and control characters in values, and it has no limit on the
+length of a line or on the number of headers. It also takes longer: a browser's upgrade request of 11 headers (473
+bytes) takes 23 µs here and 50 µs with h11 0.16, including the creation of the objects (Python 3.11, median of 7 runs of
+5,000). The tests compare both: h11 reads everything that is accepted here in the same way.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ ALLOW = ("Allow", "GET, HEAD")
 
 _REQUEST_LINE = re.compile(rf"({TOKEN}) ([!-~]+) HTTP/([0-9]\.[0-9])")
 _HTTP_09 = re.compile(rf"{TOKEN} [!-~]+")
-# Possessive, because `[ \t]*` and the value overlap: backtracking would take quadratic time.
+# Possessive, because `[ \t]*` and the value overlap, and backtracking would take quadratic time.
 _HEADER = re.compile(rf"({TOKEN}):[ \t]*+([^\x00-\x08\x0a-\x1f\x7f]*+)")
-# Of RFC 3986's host what browsers send: a DNS name (underscores occur in private ones), IPv4, bracketed IPv6.
+# The hosts of RFC 3986 that browsers send: DNS names (private ones may have underscores), IPv4, and IPv6 in brackets.
 _AUTHORITY = re.compile(r"(?:([A-Za-z0-9._-]+)|\[([0-9A-Fa-f:.]+)\])(?::([0-9]{1,5}))?")
-# The absolute-form: an http URL, or a WebSocket one (RFC 6455 3), which some clients write to a proxy. No userinfo.
+# The absolute-form: an http URL or a WebSocket URL (RFC 6455 3), which some clients send to a proxy. No userinfo.
 _ABSOLUTE = re.compile(r"(?i:https?|wss?)://([^/?@]+)((?:[/?].*)?)")
 # RFC 9110 9.3 and RFC 5789.
 _KNOWN_METHODS = ("POST", "PUT", "DELETE", "OPTIONS", "CONNECT", "TRACE", "PATCH")
@@ -43,17 +43,17 @@ _LENGTH = re.compile(r"[0-9]{1,20}")  # 20 digits hold every 64-bit number
 _BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _MAX_EMPTY_LINES = 2
-# How a TLS handshake (RFC 8446 5.1) and versions 1 and 2 of the PROXY protocol begin, and nothing of HTTP's.
+# The first bytes of a TLS handshake (RFC 8446 5.1) and of versions 1 and 2 of the PROXY protocol.
 _TLS = b"\x16\x03"
 _FOREIGN = (_TLS, b"PROXY ", b"\r\n\r\n\0")
 
 
 class Head(msgspec.Struct, frozen=True):
-    """One request's head, every part of which has been checked.
+    """The head of one request, every part of which has been checked.
 
-    `target` is in origin-form, and as sent unless it was in absolute-form. `path` is its path, percent-decoded as
-    UTF-8, and `query` what follows the `?`, as sent. `version` is "1.1" or "1.0". The names in `headers` are in lower
-    case; the values are Latin-1 without white space around them, those of a repeated header in a tuple.
+    `target` is in origin-form. It is as sent unless it was in absolute-form. `path` is its path, percent-decoded as
+    UTF-8, and `query` is what follows the `?`, as sent. `version` is "1.1" or "1.0". The names in `headers` are in
+    lower case. The values are Latin-1 without surrounding white space, and those of a repeated header are a tuple.
     """
 
     method: str
@@ -71,8 +71,8 @@ class Head(msgspec.Struct, frozen=True):
     def get(self, name: str) -> str | None:
         """Return the value of the header of this name (in lower case), or None without one.
 
-        Repeated lines are joined with ", " (RFC 9110 5.3), those of `Cookie`, which HTTP/2 may take apart, with "; "
-        (RFC 9113 8.2.3).
+        Repeated lines are joined with ", " (RFC 9110 5.3). Those of `Cookie`, which HTTP/2 may split, are joined with
+        "; " (RFC 9113 8.2.3).
         """
         value = self.headers.get(name)
         if isinstance(value, tuple):
@@ -86,15 +86,15 @@ class Head(msgspec.Struct, frozen=True):
 
 
 class HeadReader:
-    """Reads one request head from bytes that arrive in any pieces, in linear time.
+    """Reads one request head from bytes that arrive in any pieces. This takes linear time.
 
-    The limits are checked while bytes arrive, so that at most `size` bytes and one read are ever held. A refused
-    head ends the connection: where the next request begins is unknown.
+    The limits are checked while bytes arrive, so that at most `size` bytes and one read are held. A refused head ends
+    the connection, because it is unknown where the next request begins.
 
     Args:
-        size: bytes of the whole head.
-        line: bytes of each of its lines.
-        headers: how many there may be.
+        size: the most bytes of the whole head.
+        line: the most bytes of a line.
+        headers: the most headers.
     """
 
     __slots__ = (
@@ -126,13 +126,13 @@ class HeadReader:
 
     @property
     def method(self) -> str:
-        """The method, from the moment that the request line has been read; empty before."""
+        """The method, as soon as the request line has been read; empty before."""
         return self._request[0] if self._request is not None else ""
 
     def feed(self, data: bytes) -> Head | None:
-        """Take what arrived; return the head once it is complete, else None.
+        """Read the next bytes. Return the head if it is complete, else None.
 
-        After the head, `rest` holds the bytes that came behind it, and the reader is done.
+        After that, `rest` has the bytes that follow the head, and the reader must not be used again.
 
         Raises:
             Refusal: 400, 405, 414, 431, 501 or 505; `reason` says what is wrong.
@@ -145,7 +145,7 @@ class HeadReader:
             raw = buffer[self._line : end].decode("latin-1")
             self._line = self._scanned = end + 1
             line = raw.removesuffix("\r")
-            # A line before the whole: the status must not depend on how much one read brought.
+            # A line is checked before the whole head, so that the status does not depend on the size of a read.
             if len(line) > self._max_line:
                 raise self._line_too_long()
             if end >= self._max_size:
@@ -168,12 +168,12 @@ class HeadReader:
         return Refusal(431, f"A header line is longer than {self._max_line} bytes.")
 
     def _take(self, line: str) -> bool:
-        """Take one line without its end; return whether it ended the head."""
+        """Read one line without its end. Return whether the head is complete."""
         if self._request is None:
             if line:
                 self._request = _request_line(line)
             else:
-                self._empty_lines += 1  # RFC 9112 2.2: tolerated, for old clients that end a body with one
+                self._empty_lines += 1  # RFC 9112 2.2: accepted for old clients that end a body with an empty line
                 if self._empty_lines > _MAX_EMPTY_LINES:
                     raise Refusal(400, "Too many empty lines before the request line.")
             return False
@@ -186,7 +186,7 @@ class HeadReader:
         if match is None:
             raise Refusal(
                 400,
-                f'Header line {number} is not "name: value" on one line, without a blank before the colon '
+                f'Header line {number} is not "name: value" on one line, without a space before the colon '
                 "and without control characters.",
             )
         name, value = match[1].lower(), match[2].rstrip(" \t")
@@ -205,16 +205,17 @@ class HeadReader:
         head = Head(method, target, _decode_path(path), query, version, self._headers)
         _check_host(head)
         if authority is not None:
-            # RFC 9112 3.2.2: the host of the target counts, whatever `Host` says. From here on both say the same.
+            # RFC 9112 3.2.2: the host of the target replaces the value of `Host`.
             self._headers["host"] = authority
         _check_framing(head)
         return head
 
 
 def parse_authority(text: str) -> tuple[str, int | None] | None:
-    """Split `host[:port]` as in a `Host` header; return None if it is not one.
+    """Split `host[:port]` as in a `Host` header. Return None if it is malformed.
 
-    The host is lower-case, an IPv6 address in its shortest form in brackets, so that equal means the same.
+    The host is in lower case, and an IPv6 address is in its shortest form in brackets, so that equal hosts are equal
+    texts.
     """
     match = _AUTHORITY.fullmatch(text)
     if match is None:
@@ -230,14 +231,14 @@ def parse_authority(text: str) -> tuple[str, int | None] | None:
     except ValueError:
         return None
     if ip.ipv4_mapped is not None:
-        # Browsers write such an address in hexadecimal (WHATWG URL, section 3.5); Python does so only before 3.13.
+        # Browsers write such an address in hexadecimal (WHATWG URL, section 3.5). Python does so only before 3.13.
         low = int(ip.ipv4_mapped)
         return f"[::ffff:{low >> 16:x}:{low & 0xFFFF:x}]", port
     return f"[{ip}]", port
 
 
 def _not_http(start: bytearray) -> Refusal:
-    """Refuse what another protocol begins with. Its user reads here what to change."""
+    """Refuse the first bytes of another protocol. The reason says what to change."""
     if start.startswith(_TLS):
         return Refusal(400, "This port speaks plain HTTP, not TLS: connect with ws://, or configure [server.tls].")
     return Refusal(
@@ -253,9 +254,9 @@ def _too_large(most: int) -> Refusal:
 def _request_line(line: str) -> tuple[str, str, str]:
     match = _REQUEST_LINE.fullmatch(line)
     if match is None:
-        if _HTTP_09.fullmatch(line):  # its client sends nothing more, so it is answered now
+        if _HTTP_09.fullmatch(line):  # its client sends nothing more, and waits for the answer
             raise Refusal(505, "HTTP/0.9 is not served: use HTTP/1.1.")
-        raise Refusal(400, 'The request line is not "method target HTTP/1.1" with single blanks between.')
+        raise Refusal(400, 'The request line is not "method target HTTP/1.1" with single spaces between.')
     method, target, version = match.groups()
     if version[0] != "1":
         raise Refusal(505, f"HTTP/{version} is not served: use HTTP/1.1.")
@@ -265,15 +266,15 @@ def _request_line(line: str) -> tuple[str, str, str]:
         raise Refusal(501, "This method is not known here: only GET and HEAD are served.")  # RFC 9110 9.1
     if "#" in target:
         raise Refusal(400, "The request target has a fragment, which clients keep to themselves.")
-    # A minor version above ours is served as ours (RFC 9110 2.5).
+    # A minor version above 1.1 is served as 1.1 (RFC 9110 2.5).
     return method, target, "1.0" if version == "1.0" else "1.1"
 
 
 def _origin_form(target: str) -> tuple[str, str | None]:
-    """Return a request target in origin-form, and the authority of one in absolute-form (RFC 9112 3.2).
+    """Return the request target in origin-form, and the authority if it was in absolute-form (RFC 9112 3.2).
 
     Raises:
-        Refusal: 400 for the two other forms, which only CONNECT and OPTIONS have, and for what is none of the four.
+        Refusal: 400 for the two other forms, which only CONNECT and OPTIONS use, and for anything else.
     """
     if target.startswith("/"):
         return target, None
@@ -301,7 +302,7 @@ def _decode_path(raw: str) -> str:
 
 
 def _check_host(head: Head) -> None:
-    """RFC 9112 3.2: one `Host`, and a valid one; HTTP/1.0 may do without."""
+    """Check that there is one valid `Host` (RFC 9112 3.2). HTTP/1.0 does not require it."""
     hosts = head.all("host")
     if len(hosts) > 1 or (not hosts and head.version == "1.1"):
         raise Refusal(400, "The request needs exactly one Host header.")
@@ -310,13 +311,13 @@ def _check_host(head: Head) -> None:
 
 
 def _check_framing(head: Head) -> None:
-    """RFC 9112 6: no body, and no doubt about that, for this is where requests are smuggled."""
+    """Check that there is no body, without any ambiguity (RFC 9112 6). Request smuggling uses such ambiguities."""
     codings, lengths = head.all("transfer-encoding"), head.all("content-length")
     if codings:
         if not lengths and head.version == "1.1" and [coding.lower() for coding in codings] != ["chunked"]:
             raise Refusal(501, "This transfer coding is not served.")  # RFC 9112 6.1
         raise Refusal(400, f"A {head.method} request may not have a body here.")
     if len(lengths) > 1 or not all(map(_LENGTH.fullmatch, lengths)):
-        raise Refusal(400, "The Content-Length is not one decimal number.")
+        raise Refusal(400, "The Content-Length is not a single decimal number.")
     if lengths and lengths[0].strip("0"):
         raise Refusal(400, f"A {head.method} request may not have a body here.")

@@ -1,6 +1,6 @@
-"""The compiled loops of `_native.c`, when they were built; None each when not, or when `FWS_PURE` is set.
+"""The compiled functions of `_native.c`. Each is None if they were not built, or if `FWS_PURE` is set.
 
-Who uses one has the same in Python beside it, and the tests run both.
+Each caller has an equivalent Python implementation, and the tests run both.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if not os.environ.get("FWS_PURE"):
         pass
 
 compiled = _module is not None
-"""Whether the compiled loops are in use."""
+"""Whether the compiled functions are in use."""
 
 receive: Callable[[int, int], bytes | None] | None = getattr(_module, "receive", None)
 decode: Callable[[bytes, int, int, list[Any]], int] | None = getattr(_module, "decode", None)

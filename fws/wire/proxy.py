@@ -1,6 +1,6 @@
-"""What proxies say of the clients behind them: `X-Forwarded-…` headers, and the PROXY protocol in both its versions.
+"""What proxies say about the clients behind them: `X-Forwarded-…` headers, and both versions of the PROXY protocol.
 
-Whoever can reach a server can say so too. What is read here counts only when the peer is a trusted proxy.
+Any client could send the same. The callers use it only if the peer is a trusted proxy.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ import msgspec
 
 from fws.wire.head import Head, parse_authority
 
-# Stands in `trusted_proxies` for whoever connects over a UNIX socket, which has no address.
+# In `trusted_proxies`, this stands for all peers at a UNIX socket, which have no address.
 UNIX = "unix:"
 
 _SIGNATURE = b"\r\n\r\n\x00\r\nQUIT\n"  # PROXY protocol 2.2
 _FIXED = 16
-# Precedents for the longest header of version 2: HAProxy takes what fits its buffer (16 KiB), nginx 4 KiB. Addresses
-# and the certificate's names take some hundred bytes.
+# The longest header of version 2. HAProxy accepts what fits into its buffer (16 KiB), and nginx accepts 4 KiB.
+# Addresses and the names of a certificate take some hundred bytes.
 _MAX_BODY = 4096
 _MAX_V1 = 107  # 2.1, with the line's end
 _V1 = re.compile(rb"PROXY (TCP4|TCP6) ([0-9A-Fa-f:.]{2,39}) ([0-9A-Fa-f:.]{2,39}) ([0-9]{1,5}) ([0-9]{1,5})")
 _UNKNOWN = re.compile(rb"PROXY UNKNOWN(?: [^\x00-\x1f\x7f]*)?")
-_LENGTHS = {1: 12, 2: 36, 3: 216}  # of the addresses, by family: IPv4, IPv6, UNIX
-_SSL, _CLIENT_SSL = 0x20, 1  # the type of the value that tells of TLS, and its bit for "the client came over TLS"
+_LENGTHS = {1: 12, 2: 36, 3: 216}  # the size of the addresses by family: IPv4, IPv6, UNIX
+_SSL, _CLIENT_SSL = 0x20, 1  # the type of the value about TLS, and its bit for "the client connected over TLS"
 # An entry of X-Forwarded-For: some proxies add the port.
 _V4_PORT = re.compile(r"([0-9.]+)(?::[0-9]{1,5})?")
 _V6_PORT = re.compile(r"\[([0-9A-Fa-f:.]+)\](?::[0-9]{1,5})?")
@@ -33,11 +33,11 @@ _SCHEMES = {"https": True, "wss": True, "http": False, "ws": False}
 
 
 class ProxyError(ValueError):
-    """These bytes are no PROXY header."""
+    """The bytes are not a valid PROXY header."""
 
 
 class Networks(msgspec.Struct, frozen=True):
-    """Addresses, and whether peers without one belong to them; made by `parse_networks`."""
+    """A set of networks, which may include peers without an address; made by `parse_networks`."""
 
     networks: tuple[IPv4Network | IPv6Network, ...] = ()
     unix: bool = False
@@ -46,7 +46,7 @@ class Networks(msgspec.Struct, frozen=True):
         return self.unix or bool(self.networks)
 
     def __contains__(self, address: str) -> bool:
-        """Whether an address as `normal` gives it is one of them; the empty one is a UNIX socket's."""
+        """Whether an address in the form of `normal` is in one of the networks; empty for a UNIX socket."""
         if not address:
             return self.unix
         if not self.networks:
@@ -62,9 +62,9 @@ class Source(msgspec.Struct, frozen=True):
     """Where a request comes from.
 
     Attributes:
-        address: the client's; empty on a UNIX socket.
-        secure: whether the client came over TLS; None when nobody says.
-        host: the host (and port) that the client asked for, when it is not that of the `Host` header.
+        address: the client's address; empty on a UNIX socket.
+        secure: whether the client connected over TLS; None if no proxy says so.
+        host: the host (and port) that the client requested, if it is not that of the `Host` header.
     """
 
     address: str
@@ -76,7 +76,7 @@ def parse_networks(entries: Sequence[str]) -> Networks:
     """Read a list of networks, addresses and `unix:`.
 
     Raises:
-        ValueError: an entry is none; says what would be right.
+        ValueError: an entry is invalid. The message says what would be right.
     """
     networks = []
     for entry in entries:
@@ -85,12 +85,12 @@ def parse_networks(entries: Sequence[str]) -> Networks:
         try:
             networks.append(ip_network(entry))
         except ValueError:
-            raise ValueError(f"{entry!r} is no network: {_advice(entry)}") from None
+            raise ValueError(f"{entry!r} is not a network: {_advice(entry)}") from None
     return Networks(tuple(networks), unix=UNIX in entries)
 
 
 def normal(address: str) -> str:
-    """An address in its shortest form, without a zone; an IPv4 address that arrived in IPv6's clothes as itself."""
+    """An address in its shortest form and without a zone. An IPv4-mapped IPv6 address becomes the IPv4 address."""
     if ":" not in address:
         return address
     try:
@@ -101,13 +101,13 @@ def normal(address: str) -> str:
 
 
 def forwarded(head: Head, source: Source, trusted: Networks) -> Source:
-    """What the headers of a request say of where it comes from, as far as trusted proxies wrote them.
+    """Where a request comes from, according to the headers that trusted proxies wrote.
 
-    `X-Forwarded-For` grows at its end: read from there, the first that is no trusted proxy is the client. Of the
-    other two the last value counts, which the proxy before us wrote or let pass.
+    Each proxy appends to `X-Forwarded-For`. Read from its end, the first address that is not a trusted proxy is the
+    client. For the other two headers the last value counts, which the nearest proxy wrote or passed on.
 
     Args:
-        source: what is known without them; its address is the peer's.
+        source: what is known without the headers. Its address is the peer's.
     """
     if source.address not in trusted:
         return source
@@ -125,10 +125,10 @@ def forwarded(head: Head, source: Source, trusted: Networks) -> Source:
 
 
 def header_end(data: bytes) -> int | None:
-    """Where the PROXY header ends with which `data` begins; None when more must come to know.
+    """Where the PROXY header at the beginning of `data` ends; None if more data is needed to know.
 
     Raises:
-        ProxyError: it does not begin with one.
+        ProxyError: `data` does not begin with a PROXY header.
     """
     if data[:1] == b"\r":
         if not _SIGNATURE.startswith(data[: len(_SIGNATURE)]):
@@ -148,10 +148,10 @@ def header_end(data: bytes) -> int | None:
 
 
 def parse_proxy(header: bytes) -> Source | None:
-    """The client that a whole PROXY header names; None when it names none, for the connection is the proxy's own.
+    """The client that a complete PROXY header names; None if the connection is the proxy's own, such as a health check.
 
     Raises:
-        ProxyError: it is not well-formed.
+        ProxyError: it is malformed.
     """
     return _parse_v2(header) if header[:1] == b"\r" else _parse_v1(header)
 
@@ -162,14 +162,14 @@ def _parse_v1(header: bytes) -> Source | None:
         return None
     match = _V1.fullmatch(line)
     if match is None:
-        raise ProxyError("a PROXY line that is not well-formed")
+        raise ProxyError("a malformed PROXY line")
     family = IPv4Address if match[1] == b"TCP4" else IPv6Address
     try:
         source, _ = family(match[2].decode()), family(match[3].decode())
     except ValueError:
-        raise ProxyError("a PROXY line with an address that is none") from None
+        raise ProxyError("a PROXY line with an invalid address") from None
     if int(match[4]) > 65535 or int(match[5]) > 65535:
-        raise ProxyError("a PROXY line with a port that is none")
+        raise ProxyError("a PROXY line with an invalid port")
     return Source(normal(str(source)))
 
 
@@ -197,7 +197,7 @@ def _parse_v2(header: bytes) -> Source | None:
 
 
 def _says_tls(values: bytes) -> bool | None:
-    """Of the values that follow the addresses: whether the client came over TLS."""
+    """Whether the client connected over TLS, according to the values after the addresses."""
     while values:
         if len(values) < 3:
             raise ProxyError("a PROXY header with half a value")
@@ -211,7 +211,7 @@ def _says_tls(values: bytes) -> bool | None:
 
 
 def _entry(text: str) -> str | None:
-    """The address of an entry of X-Forwarded-For; None for `unknown`, made-up names and the like."""
+    """The address in an entry of X-Forwarded-For; None for `unknown` and obfuscated names."""
     match = _V4_PORT.fullmatch(text) or _V6_PORT.fullmatch(text)
     try:
         return normal(str(ip_address(match[1] if match else text)))

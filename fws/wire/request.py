@@ -13,11 +13,11 @@ MAX_QUERY_FIELDS = 100
 
 
 class Request:
-    """What the client asked for. Parsed on demand: most filters look at one or two things, once.
+    """The upgrade request. Its parts are parsed on demand, because most filters look at one or two of them.
 
     Attributes:
         path: decoded, without the query.
-        params: what the endpoint's path captured, `{room}`.
+        params: the parameters of the endpoint's path, such as `{room}`.
         address: the peer's IP address; empty on a Unix socket.
     """
 
@@ -34,12 +34,14 @@ class Request:
 
     @property
     def headers(self) -> dict[str, str]:
-        """By lower-case name; the values of a repeated header joined with a comma, of cookies with a semicolon."""
+        """Headers by lower-case name. The values of a repeated header are joined with a comma, those of cookies with a
+        semicolon.
+        """
         return {name: self._head.get(name) or "" for name in self._head.headers}
 
     @property
     def query(self) -> dict[str, str]:
-        """The first value of each field; empty when there are more than 100 fields."""
+        """The first value of each field; empty if there are more than 100 fields."""
         try:
             pairs = parse_qsl(self._head.query, keep_blank_values=True, max_num_fields=MAX_QUERY_FIELDS)
         except ValueError:
@@ -48,15 +50,15 @@ class Request:
 
     @property
     def offered_token(self) -> str | None:
-        """The token that came as a subprotocol, `fws.token.TOKEN`; None without one."""
+        """The token in the offered subprotocols, `fws.token.TOKEN`; None without one."""
         return offered_token(self._head)
 
     @property
     def cookies(self) -> dict[str, str]:
-        """By name; of two with one name the first. What is not UTF-8 in them has U+FFFD in its place."""
+        """Cookies by name. If a name occurs twice, the first counts. U+FFFD replaces what is not UTF-8."""
         # Imported here because Werkzeug takes 50 ms to load, and a command such as `fws check` needs none of it.
         from werkzeug.http import parse_cookie
 
-        # Werkzeug raises for bytes that are none, and anybody may send them.
+        # Werkzeug raises for invalid bytes, and any client can send them.
         header = (self._head.get("cookie") or "").encode("latin-1").decode("utf-8", "replace")
         return parse_cookie(header.encode().decode("latin-1")).to_dict()
