@@ -1,4 +1,4 @@
-"""The command line: one module per command."""
+"""The command line, with one module per command."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import click
 from fws import __version__
 from fws.wire import native
 
-# In the order in which `fws --help` lists them. Each is a function of the same name in a module of the same name.
+# The commands in the order of `fws --help`. Each is a function in a module of the same name.
 COMMANDS = ("run", "check", "filters", "new", "connect", "publish", "schema", "token", "classic")
 
 
 class Commands(click.Group):
-    """Imports a command when it is used: `fws --version` and the start of a worker need few of the modules."""
+    """Imports a command only when it is used, because `fws --version` and the start of a worker need few modules."""
 
     def list_commands(self, context: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -33,8 +33,8 @@ class Commands(click.Group):
     __version__, prog_name="fws", message=f"%(prog)s %(version)s, {'compiled' if native.compiled else 'pure Python'}"
 )
 def main() -> None:
-    """Filtered WebSocket: a server whose behaviour is a pipeline of filters, declared in a TOML file."""
-    # What the terminal's encoding has no character for is shown as an escape, as Python does on standard error:
-    # a message with an emoji must not be lost because a container has no locale.
+    """Filtered WebSocket: a server whose behaviour is pipelines of filters, declared in a TOML file."""
+    # Characters that the terminal's encoding lacks are shown as escapes, as Python does on standard error. A message
+    # with an emoji must not be lost because a container has no locale.
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")

@@ -1,4 +1,4 @@
-"""`fws check`: every problem of a configuration, without starting it."""
+"""`fws check`: show every problem of a configuration without starting a server."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from fws.compiler.compile import load_generation
 
 @click.command()
 @click.argument("conf", nargs=-1, required=True, type=click.Path())
-@click.option("-v", "--verbose", is_flag=True, help="Print the pipelines of each path as they were understood.")
+@click.option("-v", "--verbose", is_flag=True, help="Print the pipelines of each path, with all options.")
 def check(conf: tuple[str, ...], verbose: bool) -> None:
-    """Check the configurations CONF. Exit with 0 when all are sound, else with 1."""
+    """Check the configurations CONF. Exit with 0 if all are valid, else with 1."""
     sound = True
     for file in conf:
         try:

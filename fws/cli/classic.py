@@ -1,4 +1,4 @@
-"""`fws classic`: the older project's server, with filters named on the command line."""
+"""`fws classic`: the server of the older project, with filters named on the command line."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def classic(arguments: tuple[str, ...]) -> None:
 
     `fws classic -f MODULE…`; `fws classic --help` shows all options.
     """
-    # Here: a command of its own age, of which no other needs anything.
+    # Imported here, because no other command needs it.
     from fws.classic import server
 
     parser = server.redis_parser(server.default_parser())
@@ -40,6 +40,6 @@ def classic(arguments: tuple[str, ...]) -> None:
         if options.filters is None:
             options.filters = defaults
         server.build_reactor(options, **extra)
-    except (Exception, SystemExit) as error:  # whatever a user's module does when it is imported
+    except (Exception, SystemExit) as error:  # a user's module may raise anything when it is imported
         raise click.ClickException(f"{type(error).__name__}: {error}") from None
     server.reactor.run()

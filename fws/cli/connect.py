@@ -1,4 +1,4 @@
-"""`fws connect`: a WebSocket client for the terminal, and for pipes."""
+"""`fws connect`: a WebSocket client for terminals and pipes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from fws.base.log import escape, shorten
 if TYPE_CHECKING:
     from fws.cli.connection import Connection
 
-# Bytes of a binary message that a terminal shows.
+# The most bytes of a binary message that a terminal shows.
 MAX_SHOWN = 64
 
 _HEADER = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+)[ \t]*:[ \t]*([^\x00-\x08\x0a-\x1f\x7f]*)\Z")
@@ -46,10 +46,12 @@ def _headers(context: click.Context, parameter: click.Parameter, values: tuple[s
     "subprotocols",
     multiple=True,
     metavar="NAME",
-    help="Offer it; the preferred one first.",
+    help="Offer this subprotocol; the preferred one first.",
 )
-@click.option("--origin", metavar="URL", help="Connect as a page of this origin would.")
-@click.option("--ca", type=click.Path(), metavar="FILE", help="Trust the authorities in this file, not the machine's.")
+@click.option("--origin", metavar="URL", help="Send this Origin header, as a web page does.")
+@click.option(
+    "--ca", type=click.Path(), metavar="FILE", help="Trust the certificate authorities in this file, not the machine's."
+)
 @click.option("--insecure", is_flag=True, help="Do not verify the server's certificate.")
 @click.option(
     "--wait",
@@ -57,7 +59,7 @@ def _headers(context: click.Context, parameter: click.Parameter, values: tuple[s
     default=1.0,
     show_default=True,
     metavar="SECONDS",
-    help="When input comes from a pipe, end after this time without a message.",
+    help="With input from a pipe, end after this time without a message.",
 )
 def connect(
     url: str,
@@ -68,14 +70,14 @@ def connect(
     insecure: bool,
     wait: float,
 ) -> None:
-    """Talk to the WebSocket server at URL.
+    """Connect to the WebSocket server at URL.
 
-    Each line you type is sent as a text message; what arrives is shown. Ctrl-D or Ctrl-C ends. Lines from a pipe are
-    sent as they come, then answers are awaited. URL may be as short as localhost:9000, or unix:/run/fws.sock for a UNIX
-    socket (unix:/run/fws.sock:/chat for a path). Exit with 0 when the connection ended normally (1000, 1001), else
-    with 1.
+    Each line that you type is sent as a text message, and messages that arrive are shown. Ctrl-D or Ctrl-C ends the
+    program. Lines from a pipe are sent as they are read; after the last one, the program waits for answers. URL may be
+    as short as localhost:9000, or unix:/run/fws.sock for a UNIX socket (unix:/run/fws.sock:/chat for a path). The exit
+    status is 0 if the connection ended normally (1000, 1001), else 1.
     """
-    # The client's half of the protocol takes 0.1 s and 2 MB that only this command needs.
+    # The client's side of the protocol takes 0.1 s to import and 2 MB. Only this command needs it.
     from websockets.exceptions import InvalidStatus, WebSocketException
 
     from fws.cli.connection import Connection, tls_context, unix_address, websocket_url
@@ -97,9 +99,9 @@ def connect(
 
 
 def _have_outputs() -> None:
-    """Write to nowhere where a shell has closed standard output or standard error (`>&-`)."""
+    """Replace standard output and standard error by the null device if the shell has closed them (`>&-`)."""
     if sys.stdout is None:
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115  (it is open as long as the process)
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115  (it stays open as long as the process)
     if sys.stderr is None:
         sys.stderr = open(os.devnull, "w")  # noqa: SIM115
 
@@ -110,10 +112,10 @@ def _fail(text: str) -> NoReturn:
 
 
 class Screen:
-    """Where messages are shown: marked and with control characters escaped on a terminal, as they are in a pipe.
+    """Shows messages: marked and with control characters escaped on a terminal, and unchanged in a pipe.
 
     Attributes:
-        typing: whether a person types the messages to send and sees the answers beside them.
+        typing: whether a person types messages on the same terminal that shows the answers.
     """
 
     def __init__(self) -> None:
@@ -128,7 +130,7 @@ class Screen:
             self._write(self._styled("> ", "dim"))
 
     def message(self, message: str | bytes) -> None:
-        """Show what arrived. Raises OSError when standard output is gone."""
+        """Show a message. Raises OSError if standard output is closed."""
         if not self._terminal:
             self._write((message if isinstance(message, str) else hexadecimal(message)) + "\n")
             return
@@ -137,17 +139,17 @@ class Screen:
         self._write(self._above(line, f"< {text}") if self.typing else line + "\n")
 
     def notice(self, text: str) -> None:
-        """Something about the connection, for people: standard error, so that a pipe holds messages only."""
+        """Show a notice about the connection on standard error, so that a pipe gets messages only."""
         if self.typing:
             self._write("\n" if self._console.is_dumb_terminal else "\r\x1b[K")
         click.echo(self._styled(text, "dim") if self.typing else text, err=True)
 
     def _above(self, line: str, plain: str) -> str:
-        """`line` above the one that is being typed, which keeps its text and cursor.
+        """Show a line above the line that is being typed, which keeps its text and cursor.
 
-        Save the cursor, make room by as many line feeds as rows are needed (at the bottom they scroll), go back up,
-        push the typed line down, print, restore, and follow it down. Restoring is absolute and going down stops at
-        the bottom, so it fits whether the terminal scrolled or not.
+        It saves the cursor, makes room with a line feed for each row (which scrolls at the bottom), goes back up, moves
+        the typed line down, prints the line, restores the cursor, and moves it down. Restoring is absolute and moving
+        down stops at the bottom, so that the result is the same whether the terminal scrolled or not.
         """
         from rich.cells import chop_cells
 
@@ -157,7 +159,7 @@ class Screen:
         return f"\x1b7{chr(10) * rows}\x1b[{rows}A\r\x1b[{rows}L{line}\x1b8\x1b[{rows}B"
 
     def _styled(self, text: str, style: str) -> str:
-        """Rich knows whether this terminal has colours and whether they are wanted (NO_COLOR)."""
+        """Rich knows whether the terminal has colours and whether the user wants them (NO_COLOR)."""
         from rich.text import Text
 
         with self._console.capture() as capture:
@@ -170,16 +172,16 @@ class Screen:
 
 
 def hexadecimal(message: bytes, limit: int | None = None) -> str:
-    """A binary message as text: its size and its bytes, at most `limit` of them."""
+    """A binary message as text: its size, and at most `limit` of its bytes."""
     more = " …" if limit is not None and len(message) > limit else ""
     return f"({len(message)} byte{'' if len(message) == 1 else 's'}) {message[:limit].hex(' ')}{more}".rstrip()
 
 
 def converse(connection: Connection, screen: Screen, wait: float) -> int:
-    """Send standard input line by line and show what arrives, until either side ends.
+    """Send standard input line by line and show messages that arrive, until either side ends the connection.
 
     Args:
-        wait: seconds without a message that end it, once input from a pipe is at its end.
+        wait: after the end of input from a pipe, seconds without a message until the connection is ended.
 
     Returns:
         The exit status.
@@ -193,7 +195,7 @@ def converse(connection: Connection, screen: Screen, wait: float) -> int:
     receiving = gevent.spawn(_receive, connection, screen, news, enough)
     sending = gevent.spawn(_send, connection, screen)
     gevent.wait([receiving, sending, enough], count=1)
-    # At the end of the input of a pipe answers may still be on their way.
+    # At the end of input from a pipe, answers may still be on their way.
     while not (screen.typing or receiving.ready() or enough.is_set()):
         news.clear()
         if not gevent.wait([receiving, enough, news], timeout=wait, count=1):
@@ -216,33 +218,33 @@ def converse(connection: Connection, screen: Screen, wait: float) -> int:
 
 
 def _receive(connection: Connection, screen: Screen, news: Event, enough: Event) -> None:
-    """Show messages, and once it is enough wait for the end only."""
+    """Show messages. After `enough` is set, only wait for the end of the connection."""
     for message in connection.messages():
         if enough.is_set():
             continue
         try:
             screen.message(message)
         except OSError:
-            # Whoever read our output has gone. What is left in its buffer must not fail again at exit.
+            # The reader of our output is gone. What is left in the buffer must not cause another error at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             enough.set()
         news.set()
 
 
 def _send(connection: Connection, screen: Screen) -> str:
-    """Send the lines of standard input; returns what is wrong with one of them, or nothing at its end."""
+    """Send the lines of standard input. Returns an error about one of them; empty at the end of input."""
     for number, line in enumerate(_lines(), start=1):
         try:
             line.decode()
         except UnicodeDecodeError:
-            return f"line {number} is not UTF-8: it and what follows was not sent"
+            return f"line {number} is not UTF-8: this line and the following ones were not sent"
         connection.send(line)
         screen.prompt()
     return ""
 
 
 def _lines() -> Iterator[bytes]:
-    """The lines of standard input. Waits for them in the loop: a blocking read would hold up what arrives."""
+    """The lines of standard input. It waits in the event loop, because a blocking read would delay messages."""
     if sys.stdin is None:
         return
     descriptor, rest = sys.stdin.fileno(), b""

@@ -20,9 +20,9 @@ from fws import __version__
 from fws.base.close_codes import INVALID_DATA, NO_STATUS, NORMAL
 from fws.base.log import escape
 
-# A terminal is for reading: what a server sends beyond this is refused with 1009.
+# Messages above this size, which nobody could read in a terminal, are refused with 1009.
 MAX_MESSAGE = 16 * 1024 * 1024
-# Seconds that a server has to answer the opening handshake, and its half of the closing one.
+# Seconds that a server has to answer the opening handshake and the closing handshake.
 OPEN_TIMEOUT = 10
 CLOSE_TIMEOUT = 2
 
@@ -30,7 +30,7 @@ _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 
 
 def websocket_url(text: str) -> str:
-    """The URL of what a person types or copies: `localhost:9000`, `:9000` and `http://…` will do.
+    """The URL for an address that a person types or copies, such as `localhost:9000`, `:9000` or `http://…`.
 
     Raises:
         ValueError: another scheme, or a space.
@@ -49,7 +49,7 @@ def unix_address(text: str) -> tuple[str, str] | None:
     """The socket's file and the URL of `unix:/run/fws.sock` or `unix:/run/fws.sock:/chat`; None for another address.
 
     Raises:
-        ValueError: there is no file in it.
+        ValueError: the address has no file.
     """
     if not text.startswith("unix:"):
         return None
@@ -60,14 +60,14 @@ def unix_address(text: str) -> tuple[str, str] | None:
 
 
 def tls_context(ca: str | None, *, insecure: bool) -> ssl.SSLContext:
-    """How the server's certificate is verified.
+    """The TLS context that verifies the server's certificate.
 
     Args:
-        ca: file of the authorities to trust, in place of the machine's.
-        insecure: whether nothing is verified.
+        ca: a file of certificate authorities to trust instead of the machine's.
+        insecure: whether the certificate is not verified.
 
     Raises:
-        OSError: the file cannot be read, or holds no certificate.
+        OSError: the file cannot be read, or has no certificate.
     """
     context = ssl.create_default_context(cafile=ca)
     if insecure:
@@ -78,18 +78,18 @@ def tls_context(ca: str | None, *, insecure: bool) -> ssl.SSLContext:
 class Connection:
     """The client's side of one connection: the protocol of the `websockets` package over a gevent socket.
 
-    Its own threaded client is no choice here. One of its threads waits in a selector for the socket that another
-    closes; as greenlets that is a watcher on a closed descriptor, for which libev aborts the process (websockets 17.4,
-    gevent 26.9).
+    The threaded client of that package cannot be used. One of its threads waits in a selector for a socket that another
+    thread closes. With greenlets this is a watcher on a closed descriptor, and libev then aborts the process
+    (websockets 17.4, gevent 26.9).
 
     Args:
-        unix: file of a UNIX socket to connect to, in place of the URL's host.
-        tls: how a certificate is verified; as the machine does when None.
+        unix: the file of a UNIX socket to connect to, instead of the URL's host.
+        tls: verifies the server's certificate; None for the machine's authorities.
 
     Raises:
-        OSError: no connection, or no answer in time.
-        ValueError: the URL.
-        WebSocketException: the URL, or an answer that is no 101.
+        OSError: the connection failed, or there was no answer in time.
+        ValueError: the URL is invalid.
+        WebSocketException: the URL is invalid, or the answer is not a 101.
     """
 
     def __init__(
@@ -139,19 +139,19 @@ class Connection:
         self._flush()
         while not (events := self._protocol.events_received()) and self._protocol.handshake_exc is None:
             self._read()
-        # Messages may come in one packet with the 101.
+        # Messages may arrive together with the 101.
         self._early = events[1:]
         if self._protocol.handshake_exc is not None:
             raise self._protocol.handshake_exc
 
     def send(self, text: bytes) -> None:
-        """Send a text message of UTF-8. What cannot be sent any more is told by the end of `messages`."""
+        """Send a text message. If the connection has ended, `messages` ends and shows that."""
         if self._protocol.state is OPEN:
             self._protocol.send_text(text)
             self._flush()
 
     def messages(self) -> Iterator[str | bytes]:
-        """What arrives, until the connection ends: then `end` and `how` say how."""
+        """Messages that arrive, until the connection ends. `end` and `how` then say how it ended."""
         text, parts = False, bytearray()
         while self._protocol.state is not CLOSED:
             events, self._early = self._early + self._protocol.events_received(), []
@@ -167,18 +167,19 @@ class Connection:
                         yield message.decode() if text else message
                     except UnicodeDecodeError:
                         self._protocol.fail(INVALID_DATA, "text that is not UTF-8")
-            # Who writes may wait until the server reads, and the server until we do: so reading never waits for it.
+            # Writing may block until the server reads, and the server may wait until we read. Therefore reading never
+            # waits for writing.
             if not self._writing.locked():
                 gevent.spawn(self._flush)
             self._read()
 
     @property
     def end(self) -> ConnectionClosed:
-        """The close codes of both sides, once `messages` has ended."""
+        """The close codes of both sides, after `messages` has ended."""
         return self._protocol.close_exc
 
     def how(self) -> str:
-        """Who ended it, with which code and reason."""
+        """Which side ended the connection, with which code and reason."""
         end = self.end
         first = end.sent if end.rcvd is None or end.rcvd_then_sent is False else end.rcvd
         if first is None:
@@ -188,7 +189,7 @@ class Connection:
         return f"closed {who}: {code} {escape(first.reason)}".rstrip()
 
     def close(self, receiving: gevent.Greenlet) -> None:
-        """The closing handshake with 1000, as far as the server takes part; `receiving` runs `messages`."""
+        """Do the closing handshake with 1000, as far as the server takes part. `receiving` runs `messages`."""
         if self._protocol.state is OPEN:
             self._protocol.send_close(NORMAL)
             gevent.spawn(self._flush)
@@ -209,7 +210,9 @@ class Connection:
             self._protocol.receive_eof()
 
     def _flush(self) -> None:
-        """Write what the protocol has to send; one greenlet at a time, as two in `sendall` tear each other's frames."""
+        """Write what the protocol has to send. Only one greenlet may write, because two in `sendall` would mix their
+        frames.
+        """
         with self._writing:
             try:
                 while pieces := self._protocol.data_to_send():
@@ -219,7 +222,7 @@ class Connection:
                         else:
                             self._socket.shutdown(socket.SHUT_WR)
             except OSError:
-                pass  # the reader sees the end as well, and says how it came
+                pass  # the reader also sees the end, and reports it
 
 
 def _unix(file: str) -> socket.socket:

@@ -1,4 +1,4 @@
-"""`fws filters`: the filters within reach, and the reference of one."""
+"""`fws filters`: list the available filters, or describe one of them."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def filters(name: str | None, format: str, built_in: bool, settings: bool, count
 
 
 def registry_here() -> Registry:
-    """The filters of the project that the current folder belongs to, and all others."""
+    """The filters of the current folder's project, and all others."""
     return Registry(project_of(Path.cwd()))
 
 
@@ -74,7 +74,7 @@ def _json(value: object) -> str:
     return json.dumps(value, indent=2, ensure_ascii=False)
 
 
-# A row of the list: name, events, summary.
+# One row of the list: name, events, summary.
 Row = tuple[str, str, str]
 
 
@@ -87,7 +87,7 @@ def _groups(founds: Sequence[Found]) -> list[tuple[str, list[Row]]]:
 
 
 def _lines(founds: Sequence[Found]) -> str:
-    """One line a filter, whole, for pipes."""
+    """One line per filter, not shortened, for pipes."""
     groups = _groups(founds)
     rows = [row for _, group in groups for row in group]
     widths = [max((len(row[column]) for row in rows), default=0) + 2 for column in (0, 1)]

@@ -1,4 +1,4 @@
-"""`fws new`: a project that runs and tests itself."""
+"""`fws new`: create a project that runs, with a test."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ import click
 @click.command()
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
 def new(folder: Path) -> None:
-    """Make a project in DIR, a folder that is new or empty.
+    """Create a project in DIR, which must be new or empty.
 
-    It holds a configuration, a filter of its own, and a test of both.
+    The project has a configuration, a filter of its own, and a test for both.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -44,7 +44,7 @@ def template_files(folder: Traversable, path: str = "") -> Iterator[tuple[str, b
     for entry in folder.iterdir():
         if entry.is_file():
             yield path + entry.name, entry.read_bytes()
-        elif entry.name != "__pycache__":  # installers compile whatever ends in .py
+        elif entry.name != "__pycache__":  # installers compile every file that ends in .py
             yield from template_files(entry, f"{path}{entry.name}/")
 
 

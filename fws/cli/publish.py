@@ -1,4 +1,4 @@
-"""`fws publish`: publish to a channel of running servers, through their Redis."""
+"""`fws publish`: publish to a channel of running servers through their Redis."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from fws.redis.connector import Connector, RedisError, reason
 def publish(conf: str, channel: str, message: str | None) -> None:
     """Publish MESSAGE to the members of CHANNEL on every server with the [redis] section of CONF.
 
-    Without MESSAGE each line of standard input is one, published as soon as it is read. A message is text; bytes that
-    are not UTF-8 arrive as a binary message. It arrives as another application's: at most once, and nobody is its
-    sender.
+    Without MESSAGE, each line of standard input is published as soon as it is read. A message is text. Bytes that are
+    not UTF-8 arrive as a binary message. Each message is delivered at most once, and it has no sender, as if another
+    application had published it.
     """
     try:
         config = _config(conf)
         if not config.redis.url:
-            raise ValueError("there is nothing to publish through: set [redis] url, such as redis://localhost:6379/0")
+            raise ValueError("the file names no Redis: set [redis] url, such as redis://localhost:6379/0")
         check_channel(channel)
     except ConfigError as error:
         click.echo(problems_of(error), err=True)
@@ -49,7 +49,7 @@ def publish(conf: str, channel: str, message: str | None) -> None:
             if len(payload) > redis.max_message:
                 click.echo(f"fws: message {published + 1} is larger than [redis] max_message", err=True)
                 sys.exit(1)
-            # In a Cluster the servers listen where the channel's slot is.
+            # In a Cluster, servers listen at the node that has the channel's slot.
             (client.spublish if connector.address.kind == "cluster" else client.publish)(name, payload)
             published += 1
     except RedisError as error:
@@ -58,7 +58,7 @@ def publish(conf: str, channel: str, message: str | None) -> None:
 
 
 def _config(file: str) -> Config:
-    """The sections of a file. Its filters are not looked at: they are the servers'. Raises ConfigError."""
+    """The sections of a file. Filters are not checked, because only servers need them. Raises ConfigError."""
     document = load(file)
     config, problems = read(document, os.environ)
     if problems:

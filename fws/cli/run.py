@@ -27,9 +27,9 @@ from fws.workers.processes import supervise
 
 logger = logging.getLogger("fws")
 
-# sysexits.h: EX_CONFIG. A supervisor can tell a configuration that never works from a crash.
+# EX_CONFIG of sysexits.h, so that a supervisor can distinguish an invalid configuration from a crash.
 EXIT_CONFIG = 78
-# `--token` asks for the token of the variable wherever the file's own pipelines ask for none.
+# `--token` adds this stage wherever the pipelines of the file do not authenticate.
 TOKEN_LOGIN = DefaultLogin(
     stage="fws:token",
     source="--token",
@@ -41,8 +41,12 @@ TOKEN_LOGIN = DefaultLogin(
 @click.command()
 @click.argument("conf", type=click.Path())
 @click.option("--listen", metavar="ADDRESS", help="HOST, HOST:PORT, [IPv6]:PORT or unix:PATH, instead of the file's.")
-@click.option("--workers", metavar="N", help="Worker processes, or auto for one per core, instead of the file's.")
-@click.option("--token", metavar="TOKEN", help="Require this token from clients; - for that in the variable FWS_TOKEN.")
+@click.option(
+    "--workers", metavar="N", help="Number of worker processes, or auto for one per core, instead of the file's."
+)
+@click.option(
+    "--token", metavar="TOKEN", help="Require this token from clients; - for the token in the variable FWS_TOKEN."
+)
 @click.option("--token-file", type=click.Path(), help="Require the token in this file from clients.")
 @click.option("--cert", type=click.Path(), help="Serve TLS with the certificate in this file, instead of the file's.")
 @click.option("--key", type=click.Path(), help="The certificate's key, if it is not in the same file.")
@@ -112,7 +116,7 @@ def run(
             serving(server.address)
             server.serve_until_signal()
     except StartError as error:
-        if heartbeat is not None:  # with its number
+        if heartbeat is not None:  # the log's lines then have its number
             logger.error("%s", error)
         else:
             click.echo(f"fws: {error}", err=True)
@@ -120,7 +124,7 @@ def run(
 
 
 def hide(token: str) -> NoReturn:
-    """Begin again with the token in the environment: arguments are shown to everybody on the machine."""
+    """Restart the process with the token in the environment, because all users of the machine can see arguments."""
     words = list(sys.orig_argv)
     for number, word in enumerate(words):
         if word == "--token":
@@ -131,7 +135,7 @@ def hide(token: str) -> NoReturn:
 
 
 def token_of(file: str) -> str:
-    """The first line of a file. Ends the process when there is none."""
+    """The first line of a file. Ends the process if there is none."""
     try:
         with open(file, encoding="utf-8-sig") as lines:
             return lines.readline().strip()
@@ -141,15 +145,15 @@ def token_of(file: str) -> str:
 
 
 def cores() -> int:
-    """How many cores this process may use."""
+    """The number of cores that this process may use."""
     try:
         return len(os.sched_getaffinity(0))
-    except AttributeError:  # not everywhere
+    except AttributeError:  # not available on every system
         return os.cpu_count() or 1
 
 
 def _supervise(generation: Generation, address: Tcp | Unix, count: int, serving: Callable[[Tcp | Unix], None]) -> int:
-    """Keep several workers on one address. The exit status. Raises StartError."""
+    """Run several workers on one address. Returns the exit status. Raises StartError."""
     raise_file_limit()
     settings = generation.config.server
     given = given_listener(os.environ)
@@ -163,10 +167,10 @@ def _supervise(generation: Generation, address: Tcp | Unix, count: int, serving:
 
 
 def certificates_of(config: Config, cert: str | None, key: str | None) -> CertificateStore | None:
-    """What makes TLS handshakes, None for no TLS. The flags' files, relative to where fws runs, replace the file's.
+    """The certificates for TLS; None for no TLS. Files given as flags replace those of the TOML file.
 
     Raises:
-        ValueError: a key without its certificate.
+        ValueError: there is a key without a certificate.
         TlsError: the files cannot be used.
     """
     tls = config.tls
@@ -178,7 +182,7 @@ def certificates_of(config: Config, cert: str | None, key: str | None) -> Certif
             min_version=tls.min_version if tls is not None else "1.2",
         )
     elif key is not None:
-        raise ValueError("--key is the key of a certificate: give that with --cert")
+        raise ValueError("--key is the key of a certificate: give the certificate with --cert")
     return None if tls is None else CertificateStore(tls, config.folder)
 
 
@@ -188,14 +192,15 @@ def _announce(generation: Generation, address: Tcp | Unix, secure: bool, log_for
         return
     try:
         click.echo(banner(generation, address, secure=secure))
-    except OSError as error:  # a full disk must not keep the server from serving
+    except OSError as error:  # a full disk must not prevent the server from serving
         logger.warning("standard output cannot be written: %s", error.strerror)
-        # Else what Python still holds of the banner would fail once more at the exit, and make its status 120.
+        # Otherwise the rest of the banner in Python's buffer would fail again at exit, and the exit status would be
+        # 120.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def banner(generation: Generation, address: Tcp | Unix, *, secure: bool = False) -> str:
-    """What a person wants to see first: the address to open or connect to, and each pipeline."""
+    """The first output for a person: the address to open or to connect to, and each pipeline."""
     lines = [f"fws serves {generation.config.file}", ""]
     if isinstance(address, Unix):
         lines.append(f"  listens   {address}" + (" (TLS)" if secure else ""))
@@ -211,6 +216,6 @@ def banner(generation: Generation, address: Tcp | Unix, *, secure: bool = False)
 
 
 def local(address: Tcp) -> str:
-    """Host and port as they work on this machine."""
+    """Host and port in a form that works on this machine."""
     host = {"": "localhost", "0.0.0.0": "localhost", "::": "localhost"}.get(address.host, address.host)
     return f"{f'[{host}]' if ':' in host else host}:{address.port}"

@@ -1,4 +1,4 @@
-"""`fws schema`: the JSON Schema of the TOML file, for editors."""
+"""`fws schema`: print the JSON Schema of the TOML file for editors."""
 
 from __future__ import annotations
 

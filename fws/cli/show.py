@@ -1,6 +1,8 @@
-"""How the commands show pipelines and problems."""
+"""How commands show pipelines and problems."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
 
 from fws.base.errors import ConfigError
 from fws.compiler.generation import Generation
@@ -8,7 +10,7 @@ from fws.pipeline.pipeline import Pipeline
 
 
 def problems_of(error: ConfigError) -> str:
-    """All problems of a file, and how many there are."""
+    """All problems of a file, and their number."""
     number = len(error.problems)
     return f"{error}\n{number} problem{'s' if number != 1 else ''}"
 
@@ -17,7 +19,7 @@ def pipelines_of(generation: Generation, *, options: bool = False) -> str:
     """The pipelines of each path.
 
     Args:
-        options: each filter on a line of its own, with its options as they were understood.
+        options: whether each filter has a line of its own with all its options.
     """
     blocks = [
         ("every other path" if generation.endpoints else "every path", generation.default),
@@ -38,9 +40,15 @@ def pipelines_of(generation: Generation, *, options: bool = False) -> str:
 def _pipeline(pipeline: Pipeline, options: bool) -> list[str]:
     if not options:
         return [f"    {pipeline.event:12}{pipeline}"]
-    lines = [f"    {pipeline.event}"]
+    return [f"    {pipeline.event}", *_steps(pipeline, "      ")]
+
+
+def _steps(pipeline: Pipeline, indent: str) -> Iterator[str]:
+    """Each filter, and below it the filters of its branches."""
     for step in pipeline.steps:
-        lines.append(f"      {step.text}")
+        yield indent + step.text
         if step.options:
-            lines.append(f"        {step.options}")
-    return lines
+            yield f"{indent}  {step.options}"
+        for label, branch in step.branches:
+            yield f"{indent}  {label}"
+            yield from _steps(branch, indent + "    ")

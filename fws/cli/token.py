@@ -1,4 +1,4 @@
-"""`fws token`: make and check tokens as a configuration says."""
+"""`fws token`: make and check tokens for a configuration."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ conf_argument = click.argument("conf", type=click.Path())
 
 @click.group()
 def token() -> None:
-    """Make and check tokens and JWTs, as the `token` and `jwt` stages of a configuration say."""
+    """Make and check tokens and JWTs for the `token` and `jwt` stages of a configuration."""
 
 
 @token.command()
@@ -39,13 +39,13 @@ def token() -> None:
 @click.option("--user", default="", help="The user that the token is for.")
 @click.option("--for", "lifetime", default="1h", show_default=True, help="How long a JWT is valid, such as 30m or 90d.")
 @click.option("--claim", "claims", multiple=True, metavar="NAME=VALUE", help="A further claim of a JWT; JSON or text.")
-@click.option("--key-file", type=click.Path(path_type=Path), help="Private key to sign with, if another one verifies.")
-@click.option("--kid", default="", help="Name of that key, for a JWK Set of several.")
+@click.option("--key-file", type=click.Path(path_type=Path), help="Private key that signs, if another key verifies.")
+@click.option("--kid", default="", help="Name of that key, for a JWK Set of several keys.")
 def make(
     conf: str, path: str | None, user: str, lifetime: str, claims: tuple[str, ...], key_file: Path | None, kid: str
 ) -> None:
-    """Print a token that CONF lets in. A file or storage of tokens gets it as well."""
-    # The first one that is made may be the one that the variable is to have.
+    """Print a token that CONF accepts. It is also written to the file or storage of tokens, if there is one."""
+    # The variable may not be set yet, because this token is meant for it.
     environ = dict(os.environ)
     environ[VARIABLE] = environ.get(VARIABLE) or "none"
     login = _login_of(_load(conf, environ), path)
@@ -71,9 +71,9 @@ def make(
 @conf_argument
 @path_option
 def check(conf: str, path: str | None) -> None:
-    """Read a token from standard input and print whom CONF lets in with it. Exit with 0 for a good one, else 1."""
+    """Read a token from standard input and print its identity in CONF. Exit with 0 if it is accepted, else with 1."""
     login = _login_of(_load(conf, os.environ), path)
-    # Not as an argument: everybody on this machine can see those.
+    # Not as an argument, because all users of the machine can see arguments.
     given = click.prompt("token", hide_input=True, err=True) if sys.stdin.isatty() else sys.stdin.readline()
     try:
         identity = login.check(checked(given.strip()))

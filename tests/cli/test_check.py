@@ -71,6 +71,17 @@ def test_verbose_shows_what_was_understood(folder: Path) -> None:
     assert '        channel="{room}"' in lines
 
 
+def test_verbose_shows_the_filters_of_branches(folder: Path) -> None:
+    (folder / "branches.toml").write_text(
+        '[pipelines]\nmessage = ["json", "by_type"]\n[filters.by_type]\nuse = "switch"\nkey = "type"\n'
+        'case.chat = ["broadcast lobby"]\ndefault = ["drop"]\n'
+    )
+    lines = fws_here("check", "-v", "branches.toml").stdout.split("\n")
+    start = lines.index("        case.chat")
+    assert lines[start + 1 : start + 3] == ["          broadcast lobby", '            channel="lobby" to="all"']
+    assert lines[start + 3 :][:2] == ["        default", "          drop"]
+
+
 def test_a_warning_is_told_and_fails_nothing(folder: Path) -> None:
     (folder / "open.toml").write_text('[server]\norigins = ["*"]\n' + SOUND)
     done = fws_here("check", "open.toml")

@@ -168,7 +168,7 @@ def test_a_reader_that_has_enough_ends_it_quietly(peer: Peer) -> None:
 def test_a_line_that_is_no_text_stops_the_rest(peer: Peer) -> None:
     done = fws("connect", peer.url, "--wait", "0.3", stdin=b"one\n\xff\xfe\nthree\n")
     assert (done.returncode, done.stdout) == (1, "one\n")
-    assert done.stderr == "fws: line 2 is not UTF-8: it and what follows was not sent\n"
+    assert done.stderr == "fws: line 2 is not UTF-8: this line and the following ones were not sent\n"
 
 
 def test_binary_messages_are_shown_with_their_size(peer: Peer) -> None:
