@@ -1,1 +1,1 @@
-"""The filters of this project: each module here is a name in the TOML files of conf/ (`chat.commands`)."""
+"""The filters of this project. TOML files name them by module and filter, such as `chat.commands`."""

@@ -1,6 +1,8 @@
-"""The chat of conf/chat.toml: who comes and goes, nicknames and commands. Both are those of this process.
+"""The chat of conf/chat.toml: nicknames, commands, and notices about clients that come and go. Nicknames are unique
+within one process.
 
-`chat.welcome` stands last in `connect`, as it tells that the client is in, `chat.commands` before the `broadcast`.
+Write `chat.welcome` last in `connect`, because it announces that the client is connected, and `chat.commands` before
+`broadcast`.
 """
 
 from __future__ import annotations
@@ -18,17 +20,18 @@ LONGEST_NICK = 24
 HELP = """/nick NAME: take another name
 /me TEXT: say what you are doing
 /who: see who is here"""
-COMMAND = re.compile(r"(/[a-z]+(?!\S))?\s*(.*)", re.DOTALL | re.IGNORECASE)  # a path or a comment is none
+COMMAND = re.compile(r"(/[a-z]+(?!\S))?\s*(.*)", re.DOTALL | re.IGNORECASE)  # a path or a comment is not a command
 
-# Controls but tab and line feed can steer a reader's terminal; lone surrogates cannot be encoded.
+# Control characters other than tab and line feed can control a reader's terminal. Lone surrogates cannot be encoded.
 UNSAFE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
-# Printable for Python, yet nothing to see: fillers, variation selectors, the blank Braille cell; and the joiners,
-# which emoji and Persian need. A name of these alone is empty, one that differs by them alone is taken.
+# Characters that are printable for Python but invisible: fillers, variation selectors, the blank Braille cell, and the
+# joiners that emoji and Persian need. A name that has only these is empty. Names that differ only in these are the
+# same.
 UNSEEN = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200c\u200d\u2800\u3164\ufe00-\ufe0f\uffa0]")
 
 
 class Welcome(Filter):
-    """Give a new client a nickname, show it who is here and tell the others that it came."""
+    """Give a new client a nickname, show it who is connected, and announce it to the others."""
 
     waits = False
 
@@ -36,7 +39,7 @@ class Welcome(Filter):
 
     def connect(self, client):
         members = self.hub.members(self.channel)
-        # Each try is a byte longer, so few tries do however many guests there are.
+        # Each try is one byte longer, so that a few tries suffice for any number of guests.
         names = (f"guest-{secrets.token_hex(size)}" for size in range(2, 10))
         client.state["nick"] = next(name for name in names if not taken(name, members, client))
         client.send({"type": "welcome", **who(client), "people": [who(member) for member in members]})
@@ -44,7 +47,7 @@ class Welcome(Filter):
 
 
 class Commands(Filter):
-    """Carry out `/nick`, `/me`, `/who` and `/help`; make ordinary text the object that everybody gets."""
+    """Execute `/nick`, `/me`, `/who` and `/help`, and convert ordinary text to the object that everybody gets."""
 
     waits = False
 
@@ -83,7 +86,7 @@ class Commands(Filter):
 
 
 class Farewell(Filter):
-    """Tell those who stay that a client left."""
+    """Announce that a client has left."""
 
     waits = False
 
@@ -94,14 +97,14 @@ class Farewell(Filter):
 
 
 def clean_nick(wish):
-    """The nickname that a wish stands for, in NFC with single blanks; empty if it is none."""
+    """The nickname for a text, in NFC and with single spaces; empty if the text is not a valid nickname."""
     nick = unicodedata.normalize("NFC", " ".join(wish.split()))
-    # `isprintable` refuses controls, bidi overrides and zero-width spaces in one go.
+    # `isprintable` refuses control characters, bidi overrides and zero-width spaces.
     return nick if len(nick) <= LONGEST_NICK and visible(nick) and UNSEEN.sub("", nick).isprintable() else ""
 
 
 def likeness(nick):
-    """What two names share that a reader would take for one: the letters, whatever their case and width."""
+    """A form that is equal for names that look the same: the letters without case and width."""
     return UNSEEN.sub("", unicodedata.normalize("NFKC", nick)).casefold()
 
 

@@ -1,4 +1,4 @@
-"""A ticker: publishes to a channel again and again, and lets clients listen."""
+"""A ticker: publishes to a channel at an interval, and makes clients members of it."""
 
 import math
 import random
@@ -10,7 +10,7 @@ from fws import Duration, Filter, Help
 
 
 class Ticker(Filter):
-    """Join each client to a channel on which a made-up price is published at an interval.
+    """Make each client a member of a channel on which an invented price is published at an interval.
 
     `start` and `stop` run with the server; `connect` runs for each client.
     """

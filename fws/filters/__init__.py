@@ -1,1 +1,1 @@
-"""The filters that come with fws, one behaviour a module."""
+"""The filters that come with fws, with one behaviour per module."""

@@ -1,4 +1,4 @@
-"""Filters that use a channel, and the condition under which a client may."""
+"""The option `allow` of filters that use a channel: the condition under which a client may."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Allow(Filter, kw_only=True):
             condition.check_event(event, "channel")
 
     def allows(self, client: Client | None, message: Any, channel: str) -> bool:
-        """Whether it may be done. A refusal is counted."""
+        """Whether the client may use the channel. A refusal is counted."""
         if self.allow is None or self.allow.holds(client, message, channel):
             return True
         self.services.metrics.count("channels_refused")

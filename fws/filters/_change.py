@@ -1,4 +1,4 @@
-"""Filters that make one value of another, the same way on every event that carries a message."""
+"""The base of filters that change a value in the same way on every event with a message."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from fws import DROP, Client, Filter, Publication
 
 
 class Change(Filter):
-    """Subclasses define `change(value)`: the new value, None for unchanged, or DROP."""
+    """Subclasses define `change(value)`, which returns the new value, None to leave it unchanged, or DROP."""
 
     waits = False
 

@@ -1,4 +1,4 @@
-"""JSON text to values, within bounds: somebody else wrote it, and nothing else is served while it is decoded."""
+"""Decodes JSON within limits, because clients wrote it, and nothing else is served while it is decoded."""
 
 from __future__ import annotations
 
@@ -7,30 +7,30 @@ from typing import Any
 
 import msgspec
 
-# Deeper than any honest message. What Python can still decode near its limit of recursion (1,000 here) it may fail
-# to encode a few calls further down, which would be a fault of ours that a client can cause at will.
+# Deeper than any reasonable message. Close to its limit of recursion (1,000 here), Python may decode a value and then
+# fail to encode it a few calls further down. A client could cause that error at will.
 MAX_DEPTH = 100
 
-# Lists and objects decoded in one go. A megabyte of `[],[],…` would take 300 ms, this many take under 30.
+# The most lists and objects of a message. A megabyte of `[],[],…` would take 300 ms, and this many take under 30 ms.
 MAX_CONTAINERS = 20_000
 
 _decode = msgspec.json.Decoder().decode
 
 
-# Half of a character outside the Basic Multilingual Plane, written as an escape without the other half. JavaScript's
-# `JSON.stringify` writes one when a text was cut in the middle of an emoji. The escape of a whole one is matched first.
+# A lone surrogate: the escape of one half of a character outside the Basic Multilingual Plane. JavaScript's
+# `JSON.stringify` writes it if a text was cut in the middle of an emoji. Escapes of whole characters are matched first.
 _HALF = re.compile(r"(\\\\|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})|\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
 
 
 def decode(text: str | bytes, *, replace: bool = False) -> Any:
-    """The value that a text stands for.
+    """The value of a JSON text.
 
     Args:
-        replace: whether half of an emoji becomes U+FFFD. RFC 8259 section 8.2 leaves open what becomes of it, and
-            UTF-8 cannot carry it.
+        replace: whether U+FFFD replaces half of an emoji. UTF-8 cannot encode it, and RFC 8259 section 8.2 leaves open
+            how to treat it.
 
     Raises:
-        ValueError: with a few words for the client that sent it.
+        ValueError: its text is meant for the client that sent the message.
     """
     if brackets(text) > MAX_CONTAINERS:
         raise ValueError("this JSON is too large")
@@ -46,7 +46,7 @@ def decode(text: str | bytes, *, replace: bool = False) -> Any:
 
 
 def _decode_whole(text: str | bytes) -> Any:
-    """The value, with U+FFFD for each half of a character. Raises ValueError where that is not what is wrong."""
+    """The value, with U+FFFD for each half of a character. Raises ValueError if the text has another error."""
     try:
         given = text.decode() if isinstance(text, bytes) else text
         whole, _ = _HALF.subn(lambda match: match[1] or "\\ufffd", given)
@@ -58,12 +58,12 @@ def _decode_whole(text: str | bytes) -> Any:
 
 
 def brackets(text: str | bytes) -> int:
-    """No fewer than the lists and objects in it."""
+    """An upper bound of the number of lists and objects in a text."""
     return text.count("[") + text.count("{") if isinstance(text, str) else text.count(b"[") + text.count(b"{")
 
 
 def _too_deep(value: Any, text: str | bytes) -> bool:
-    # Each level needs a bracket: counting them takes microseconds, and most messages have too few.
+    # Each level needs a bracket. Counting them takes microseconds, and most messages have too few.
     if brackets(text) <= MAX_DEPTH:
         return False
     level = [value]

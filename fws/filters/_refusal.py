@@ -1,4 +1,4 @@
-"""What becomes of a message that a filter refuses: the options `on_error` and `on_excess`."""
+"""How filters treat a message that they refuse: the options `on_error`, `on_excess` and `on_refusal`."""
 
 from __future__ import annotations
 

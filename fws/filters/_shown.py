@@ -1,4 +1,4 @@
-"""What flows, as text for people to read."""
+"""Messages and values as text for people."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from fws.wire.encoding import json_bytes
 
 
 def shown(value: Any, limit: int | None = None) -> str:
-    """At most `limit` characters of a message: text as it is, bytes as Python writes them, other values as JSON."""
+    """At most `limit` characters of a message: text as it is, bytes as a Python literal, other values as JSON."""
     if isinstance(value, str):
         return value[:limit]
     if isinstance(value, bytes):

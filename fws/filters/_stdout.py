@@ -1,4 +1,4 @@
-"""Standard output, as the filters write to it whose purpose is to be watched."""
+"""Standard output, for the filters that print what happens."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import sys
 
 from fws.base.log import escape
 
-# Of one message: enough to see what it is, little enough that nobody waits for it.
+# The most characters of a message that are printed. This is enough to recognize it, and little enough to print at once.
 MAX_SHOWN = 4096
 
 
 def write(title: str, text: str) -> None:
-    """Print a title and one line below it, with control characters escaped. A closed output is no fault."""
+    """Print a title and one line below it, with control characters escaped. A closed output is ignored."""
     if sys.stdout is None:
         return
     try:

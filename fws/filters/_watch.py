@@ -1,4 +1,4 @@
-"""Clients that a filter let in, looked at again as long as they are here."""
+"""Checks again and again whether clients that a filter has admitted may stay."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from fws.base.errors import StorageError
 if TYPE_CHECKING:
     from fws import Filter
 
-# Seconds between two looks. What is taken away ends within 5 s, the sweeper's half second and a slow Redis included.
+# Seconds between two checks. Revoked access ends within 5 s, including the sweeper's half second and a slow Redis.
 EVERY = 1.5
-# And after one that failed: a Redis that has stopped takes 4 s to fail, and of the 5 one is left.
+# Seconds after a check that failed. A call to a hanging Redis takes 4 s to fail, so that one of the 5 s is left.
 AGAIN = 0.25
-# Clients looked at in one go, and closed, if it must be: 2 ms, or 7.
+# The clients of one step. To check them takes 2 ms, and to close all of them takes 7 ms.
 SLICE = 250
 
 
 class Watch:
-    """Asks every 1.5 seconds, while anybody is here, who must go.
+    """Asks every 1.5 seconds which clients must be disconnected, as long as there are clients.
 
     Args:
         owner: the filter.
-        gone: gets the clients and what is kept of each, and says who must go; it may wait. While the storage cannot
-            be asked all stay, until the next time.
-        code: with which they go.
+        gone: gets the clients and what is known about each, and returns those whose access was revoked. It may block.
+            If it raises StorageError, all clients stay until the next check.
+        code: the close code of clients that are disconnected.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class Watch:
         self._set = False
 
     def add(self, client: Client, known: Any) -> None:
-        """Look after a client from now on, until it is gone."""
+        """Watch a client from now on until it disconnects."""
         if client not in self._here:
             client.defer(lambda: self._here.pop(client, None))
         self._here[client] = known
@@ -55,7 +55,7 @@ class Watch:
         self._owner.services.spawn(self.look)
 
     def look(self) -> None:
-        """Close the connections of those who must go."""
+        """Close the connections of clients whose access was revoked."""
         here, after = list(self._here.items()), EVERY
         try:
             for start in range(0, len(here), SLICE):
@@ -63,9 +63,9 @@ class Watch:
                     if not client.closing:
                         self._owner.services.metrics.count("logins_revoked")
                         client.close(self._code, "access was revoked")
-                time.sleep(0.001)  # others have their turn
+                time.sleep(0.001)  # so that other clients have their turn
         except StorageError:
-            self._owner.services.metrics.count("storage_faults")  # the storage has told why
+            self._owner.services.metrics.count("storage_faults")  # the storage has logged the reason
             after = AGAIN
         finally:
             self._set = False

@@ -49,8 +49,12 @@ class Ban(Filter):
 
     guards = True
 
-    by: Annotated[Literal["user", "address", "token"], Help("What of the client is banned.")] = "user"
-    for_: Annotated[Annotated[Duration, Meta(gt=0)] | None, Help("For how long; without it for good.")] = None
+    by: Annotated[Literal["user", "address", "token"], Help("What is banned: the client's user, address or token.")] = (
+        "user"
+    )
+    for_: Annotated[Annotated[Duration, Meta(gt=0)] | None, Help("Duration of the ban; the default is permanent.")] = (
+        None
+    )
     key: Annotated[str, Meta(min_length=1), Help("Key of the map in the storage.")] = "bans"
 
     def prepare(self, setting: Setting) -> None:
@@ -90,13 +94,13 @@ class Ban(Filter):
 
 
 def _names(client: Client) -> dict[str, str]:
-    """The fields of the map that would keep this client out."""
+    """The fields of the map that would refuse this client."""
     names = {}
-    if client.address:  # those of a UNIX socket have none, and are not one client
+    if client.address:  # clients of a UNIX socket have no address, and are not the same client
         names = {"address": f"address:{site(client.address)}", "single": f"address:{client.address}"}
     user = (client.identity or {}).get("user")
     if isinstance(user, str | int) and user != "":
-        # No storage carries every text of Python's, and one such name must not keep the others from being asked for.
+        # A storage does not accept every Python text. One such name must not prevent the check of the others.
         names["user"] = f"user:{user}".encode("utf-8", "replace").decode()
     if client.credential:
         names["token"] = f"token:{client.credential}"
@@ -104,7 +108,7 @@ def _names(client: Client) -> dict[str, str]:
 
 
 def _end(until: str) -> float:
-    """When a ban ends; never for what is no time: in doubt it holds."""
+    """When a ban ends. A value that is not a time is a permanent ban, to be safe."""
     try:
         end = float(until)
     except ValueError:

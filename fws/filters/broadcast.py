@@ -1,4 +1,4 @@
-"""`broadcast`: what flows, to a channel or to everyone."""
+"""`broadcast`: publish the message to a channel or to every client."""
 
 from __future__ import annotations
 
@@ -9,20 +9,21 @@ from fws.filters._allow import Allow
 
 
 class Broadcast(Allow):
-    """Publish what flows to the members of a channel, or to every client.
+    """Publish the message to the members of a channel, or to every client.
 
-    On `message` the message is published with the client as its sender. On `publication` what is on another channel
-    is published here as well, under its own sender; what is here already is not published again. What flows, flows
-    on. Each receiver gets a message at most once, in order per channel. A channel name that no channel can have (over
-    200 bytes, control characters, `*`, `?`, `[`), such as a placeholder may give, ends the event. `publish` sends a
-    message of the server's own.
+    On `message`, the client is the sender. On `publication`, a publication on another channel is published on this
+    channel too, with its own sender. The message flows on. Each receiver gets it at most once, in order per channel. To
+    send a message of the server's own, use `publish`.
+
+    An invalid channel name ends the event: more than 200 bytes, control characters, `*`, `?` or `[`. A placeholder may
+    result in such a name.
 
     Example:
         message = ["broadcast lobby to=others"]
     """
 
-    channel: Annotated[str, Help("Channel to publish to; without one every client gets it.")] = ""
-    to: Annotated[Literal["all", "others"], Help("Whether the sender gets it too, if it is a member.")] = "all"
+    channel: Annotated[str, Help("Channel to publish to; without one, every client gets the message.")] = ""
+    to: Annotated[Literal["all", "others"], Help("all, or others for everyone but the sender.")] = "all"
 
     def message(self, client: Client, message: Any) -> Any:
         return self._publish(message, client.id) if self.allows(client, message, self.channel) else DROP

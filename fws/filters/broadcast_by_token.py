@@ -1,4 +1,4 @@
-"""`broadcast_by_token`: groups that clients register themselves in."""
+"""`broadcast_by_token`: groups in which clients register themselves."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ PREFIX = "token:"
 
 
 class BroadcastByToken(Filter):
-    """Send a client's messages to its group only.
+    """Send a client's messages to the members of its group.
 
-    On `message`. A text `token:NAME` registers the client in the group NAME, in place of the one it was in, and goes no
-    further; what it says afterwards goes to all clients of that group, on every node, itself included. A message of a
-    client without a group is dropped, and so is a name that no channel can have.
+    On `message`, the text `token:NAME` registers the client in the group NAME instead of its previous group, and does
+    not flow on. Later messages go to all clients of that group on every node, including the client itself. A message of
+    a client without a group is dropped. So is a name that cannot be a channel.
 
-    The ids of a group's clients are a set in the storage, `token:NAME`, where other applications find them; a client
-    that leaves is forgotten there. The ids of clients that are gone stay when their node ends in an instant, or when
-    the storage cannot be asked as they leave. The group's channel has the same name. When the storage cannot be asked,
-    registering fails: the client stays in the group that it was in.
+    The ids of a group's clients are a set `token:NAME` in the storage, where other applications find them. The group's
+    channel has the same name. A client that disconnects is removed from the set, unless its node is killed or the
+    storage cannot be reached at that time. If the storage cannot be reached, registering fails, and the client stays in
+    its group.
 
     Example:
         message = ["broadcast_by_token"]
     """
 
-    to: Annotated[str, Help("What stands before the names of groups, as keys and as channels.")] = PREFIX
+    to: Annotated[str, Help("Goes before the names of groups in keys and channels.")] = PREFIX
 
     def message(self, client: Client, message: Any) -> Any:
         if isinstance(message, str) and message.startswith(PREFIX):
@@ -47,7 +47,7 @@ class BroadcastByToken(Filter):
         group = self.to + name
         if not name or group == place.group:
             return
-        # What could not be forgotten before comes first: so a client is in three sets at the most.
+        # Sets that could not be updated before come first, so that a client is in at most three sets.
         self._forget(client, place, place.noted - {place.group, group})
         try:
             client.join(group)
@@ -65,17 +65,20 @@ class BroadcastByToken(Filter):
             self._forget(client, place, {before})
 
     def _forget(self, client: Client, place: _Place, groups: set[str]) -> None:
-        """Take the client's id out of the groups' sets. Raises StorageError with the rest still noted."""
+        """Remove the client's id from the sets of groups. If it raises StorageError, the remaining sets are still
+        noted.
+        """
         for group in tuple(groups):
             self.storage.remove(group, client.id)
             place.noted.discard(group)
 
 
 class _Place:
-    """Where a client is.
+    """The group of a client.
 
     Attributes:
-        noted: the groups whose sets may hold its id. After a failure nobody knows, so it is taken out to be sure.
+        noted: the groups whose sets may have the client's id. After a failure this is not known, so that the id is
+            removed to be safe.
     """
 
     __slots__ = ("group", "noted")

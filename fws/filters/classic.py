@@ -21,50 +21,50 @@ CHAINS: dict[str, type[base.FilterBase]] = {
 
 
 class Classic(Filter):
-    """Run filters that were written for the older Python API: those of some modules, or all that are imported.
+    """Run filters for the older Python API: those of some modules, or all that are imported.
 
-    On `data`, `message`, `disconnect` and `publication` they are those of `WebSocketDataFilter`,
-    `WebSocketMessageFilter`, `WebSocketDisconnectFilter` and `WebSocketConsumerFilter`, in the order in which they were
-    defined. A message reaches them as a `bytearray`, and what they have made of it flows on, as text if it came as
-    text. Data flow on unchanged, and so does a publication, which reaches them as a dict with `type`, `pattern`,
-    `channel` and `data`. Their `storage_object` is the storage that all filters share, and what they publish with it
-    goes to the members of a channel, as with `publish`.
+    The events `data`, `message`, `disconnect` and `publication` run the chains of `WebSocketDataFilter`,
+    `WebSocketMessageFilter`, `WebSocketDisconnectFilter` and `WebSocketConsumerFilter`, in the order in which the
+    filters were defined. They get a message as a `bytearray`, and the message with their changes flows on, as text if
+    it arrived as text. They get a publication as a dict with `type`, `pattern`, `channel` and `data`. Data and
+    publications flow on unchanged. Their `storage_object` is the storage that all filters share. What they publish with
+    it goes to the members of a channel, as with `publish`.
 
-    A module is imported by its full name; one of the folder that fws is started in is found. When one of these filters
-    raises the others behind it are not called, and the connection is closed with 1011, as it was with the older server.
+    A module is imported by its full name, also from the folder in which fws is started. If one of these filters raises,
+    the following ones are not called, and the connection is closed with 1011, as with the older server.
 
     Example:
         message    = ["rate_limit 20/s", "classic fws.classic.filters.broadcast_messages_by_token"]
         disconnect = ["classic fws.classic.filters.broadcast_messages_by_token"]
     """
 
-    modules: Annotated[list[str], Help("Modules whose filters run; without one those of every module imported.")] = []
+    modules: Annotated[list[str], Help("Modules whose filters run; without any, those of all imported modules.")] = []
 
     def __post_init__(self) -> None:
         if "" not in sys.path and "." not in sys.path:
-            sys.path.append("")  # last, so that nothing in the folder stands in for a module of Python's
+            sys.path.append("")  # last, so that nothing in the folder replaces a module of Python
         for module in self.modules:
             try:
                 importlib.import_module(module)
-            except (Exception, SystemExit) as error:  # whatever a user's module does at import
+            except (Exception, SystemExit) as error:  # a user's module may raise anything when it is imported
                 reason = f"{type(error).__name__}: {error}"
-                raise ValueError(f"the module {module!r} does not import: {reason}") from None
+                raise ValueError(f"the module {module!r} cannot be imported: {reason}") from None
         self._only: Collection[str] | None = frozenset(self.modules) if self.modules else None
 
     @classmethod
     def check_event(cls, event: str, options: Mapping[str, Any]) -> None:
         modules = options.get("modules")
         if modules and not all(isinstance(module, str) for module in modules):
-            raise ValueError("no placeholders here, as a client could choose what is imported")
+            raise ValueError("placeholders are not allowed here, because a client could choose what is imported")
         if modules and not any(member.__module__ in modules for member in CHAINS[event].chain):
-            raise ValueError(f"there is no filter for {event} in {', '.join(modules)}")
+            raise ValueError(f"no filter for {event} is in {', '.join(modules)}")
 
     def data(self, client: Client, data: bytes) -> None:
         self._run(base.WebSocketDataFilter, client, data)
 
     def message(self, client: Client, message: Any) -> Any:
         if not isinstance(message, str | bytes):
-            raise TypeError(f"older filters take text and bytes, not {type(message).__name__}: put `text` before")
+            raise TypeError(f"older filters accept text and bytes, not {type(message).__name__}: put `text` before")
         given = message.encode("utf-8", "replace") if isinstance(message, str) else message
         changed = bytearray(given)
         self._run(base.WebSocketMessageFilter, client, changed)
@@ -85,6 +85,6 @@ class Classic(Filter):
         except Close:
             raise
         except Exception:
-            # As it was: under Twisted an exception while data were received ended the connection.
+            # As before: under Twisted, an exception while data was received ended the connection.
             client.close(INTERNAL_ERROR, "a filter failed")
             raise

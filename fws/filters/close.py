@@ -1,4 +1,4 @@
-"""`close`: the end of the connection."""
+"""`close`: end the connection."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from fws import Close as Closing
 
 
 class Close(Filter):
-    """End the connection with a close code. What was sent before still goes out.
+    """End the connection with a close code. Messages that were sent before still arrive.
 
-    On `data` and `message` the client's own connection ends, on `deliver` the receiver's. To refuse a client on
-    `connect` there is `reject`.
+    On `data` and `message`, the connection of the client ends. On `deliver`, the connection of the receiver ends. To
+    refuse a client on `connect`, use `reject`.
 
     Example:
         message = ["when type == 'bye'", "close 1000 'good bye'"]
@@ -20,8 +20,8 @@ class Close(Filter):
 
     waits = False
 
-    code: Annotated[int, Help("1000-1003, 1007-1014, or 3000-4999 for meanings of your own.")] = 1000
-    reason: Annotated[str, Help("For the peer; cut at 123 bytes.")] = ""
+    code: Annotated[int, Help("Close code: 1000-1003, 1007-1014, or 3000-4999 with a meaning of your own.")] = 1000
+    reason: Annotated[str, Help("Reason for the peer; cut at 123 bytes.")] = ""
 
     def __post_init__(self) -> None:
         Closing(self.code)

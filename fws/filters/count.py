@@ -9,14 +9,15 @@ from fws.filters._stored import Lasting
 
 
 class Count(Filter):
-    """Add to a counter of the storage, and put what it is now into the message, if asked to.
+    """Add to a counter in the storage, and optionally put its new value into the message.
 
-    On `connect`, `message` and `disconnect`. With `per` the counter begins anew that long after it began. `into` needs
-    a message that is an object; another flows on unchanged. To count who is here, put it behind whatever may refuse a
-    client: one that is refused has no `disconnect`. A node that ends in an instant cannot count down for its clients.
+    On `connect`, `message` and `disconnect`. With `per`, the counter restarts at 0 that long after it began. `into`
+    requires a message that is an object; others
+    flow on unchanged. To count connected clients, put `count` after every filter that may refuse a client, because a
+    refused client has no `disconnect`. If a node is killed, the counter is not decreased for its clients.
 
-    A key that is empty or longer than 512 bytes, such as a placeholder may give, ends the event; on `connect` it
-    refuses the client with 400. When the storage cannot be asked the message is dropped and counted, and `connect`
+    An empty key or one of more than 512 bytes, which a placeholder may result in, ends the event. On `connect` it
+    refuses the client with 400. If the storage cannot be reached, the message is dropped and counted, and `connect`
     refuses the client with 503.
 
     Example:
@@ -27,12 +28,12 @@ class Count(Filter):
 
     key: Annotated[str, Help("Key of the counter.")]
     by: Annotated[int, Help("What is added.")] = 1
-    per: Annotated[Lasting | None, Help("Time after which the counter begins anew.")] = None
-    into: Annotated[str, Help("Message field that gets the number.")] = ""
+    per: Annotated[Lasting | None, Help("Time after which the counter restarts.")] = None
+    into: Annotated[str, Help("Message field for the new value.")] = ""
 
     def connect(self, client: Client) -> None:
         if self._count() is None:
-            raise Reject(400, "Nothing can be counted under this name.")
+            raise Reject(400, "The counter's name is empty or too long.")
 
     def message(self, client: Client, message: Any) -> Any:
         number = self._count()
@@ -44,7 +45,7 @@ class Count(Filter):
         self._count()
 
     def _count(self) -> int | None:
-        """What the counter is now; None when it cannot have this key."""
+        """The new value; None if the key is invalid."""
         try:
             return self.storage.increment(self.key, self.by, self.per)
         except ValueError:

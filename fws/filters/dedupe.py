@@ -1,4 +1,4 @@
-"""`dedupe`: a message that was seen before goes no further."""
+"""`dedupe`: drop messages that were seen before."""
 
 from __future__ import annotations
 
@@ -8,28 +8,27 @@ from typing import Annotated, Any
 from fws import DROP, Client, Filter, Help
 from fws.filters._stored import Lasting, text_of
 
-# An id of more bytes than this is stood for by its hash.
+# A longer id is replaced by its hash.
 LONGEST = 100
 
 
 class Dedupe(Filter):
-    """Drop a message whose id was seen within a time, on any node.
+    """Drop a message whose id was seen before, within a time and on any node.
 
-    On `message`: of several with the same id, also at the same instant on two nodes, one flows on. The id is a field of
-    the message, a text or a number; a message without it flows on. It counts as seen from here on, whatever the filters
-    behind this one make of the message.
+    On `message`. If several messages have the same id, one of them flows on, even if they arrive at the same time on
+    two nodes. The id is a field of the message, a text or a number. A message without it flows on. The id counts as
+    seen even if a later filter drops the message.
 
-    A message is dropped when its id and `key` are too long for a key of the storage (512 bytes; ids over 100 bytes are
-    stood for by a hash of 64), such as a placeholder may make them. When the storage cannot be asked the message is
-    dropped and counted.
+    A message is dropped if `key` and the id together are longer than 512 bytes. Ids of more than 100 bytes count as 64,
+    because a hash replaces them. If the storage cannot be reached, the message is dropped and counted.
 
     Example:
         message = ["json", "dedupe id within=10min", "broadcast"]
     """
 
-    field: Annotated[str, Help("Message field that holds the id.")] = "id"
-    within: Annotated[Lasting, Help("How long an id is remembered.")] = 300.0
-    key: Annotated[str, Help("What stands before the ids in the storage; apart where ids mean different things.")] = (
+    field: Annotated[str, Help("Message field with the id.")] = "id"
+    within: Annotated[Lasting, Help("Time for which an id is remembered.")] = 300.0
+    key: Annotated[str, Help("Goes before the ids in the storage. Use different keys for ids of different kinds.")] = (
         "seen"
     )
 

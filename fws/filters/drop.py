@@ -9,10 +9,10 @@ from fws.pipeline.outcomes import Drop as Dropped
 
 
 class Drop(Filter):
-    """End the pipeline: what flows goes no further.
+    """End the pipeline, so that nothing flows on.
 
-    On `data` the bytes never reach the frame parser, on `message` the filters behind it do not see the message, on
-    `publication` no client of this process gets it, on `deliver` this receiver does not.
+    On `data`, the bytes are not decoded. On `message`, the following filters do not get the message. On `publication`,
+    no client of this process gets the publication. On `deliver`, this receiver does not get it.
 
     Example:
         message = ["drop"]

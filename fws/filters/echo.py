@@ -1,4 +1,4 @@
-"""`echo`: back to the sender."""
+"""`echo`: send the message back to its sender."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from fws import Client, Filter
 
 
 class Echo(Filter):
-    """Send the message back to the client it came from.
+    """Send the message back to the client that sent it.
 
-    On `message` the client gets what flows: text as text, bytes as bytes, any other value as JSON text. It flows on.
+    On `message`. Text is sent as text, bytes as a binary message, and any other value as JSON text. The message flows
+    on.
 
     Example:
         message = ["echo"]

@@ -1,4 +1,4 @@
-"""`http_auth`: another service says who may come in."""
+"""`http_auth`: an HTTP service decides which clients may connect."""
 
 from __future__ import annotations
 
@@ -19,16 +19,17 @@ MAX_IDENTITY = 64 * 1024
 
 
 class HttpAuth(Filter):
-    """Ask an HTTP service whether a client may come in.
+    """Ask an HTTP service whether a client may connect.
 
-    On `connect`. The service gets a GET with the chosen headers of the client's request, its path in `X-Original-URI`
-    (without the query, which may hold secrets) and its address in `X-Forwarded-For`. 200 lets the client in, and the
-    JSON object in the answer, `{"user": "ann", …}`, becomes its identity; 204, or `Content-Length: 0`, lets it in
-    without one. 401 and 403 refuse it with the same status.
+    On `connect`. The service gets a GET request with the chosen headers of the client's request, its path in
+    `X-Original-URI` (without the query, which may contain secrets), and its address in `X-Forwarded-For`. With the
+    status 200 the client is admitted, and the JSON object in the answer, `{"user": "ann", …}`, becomes its identity.
+    With 204, or a 200 with `Content-Length: 0`, it is admitted without an identity. With 401 and 403 it is refused with
+    the same status.
 
-    Anything else refuses it with 503: another status, no answer in time, a redirect, more than 64 KiB. Nothing is
-    asked twice. After `failures` in a row, no answer in time or a status from 500 on, nobody asks for the time of
-    `pause`; then one client does.
+    In all other cases the client is refused with 503: another status, a redirect, no answer in time, or more than 64
+    KiB. Requests are not repeated. An answer that is late or has a status of 500 or more is a failure. After `failures`
+    of them in a row, no requests are made for the time of `pause`. Then one client's request tries the service again.
 
     Example:
         connect = ["http_auth http://127.0.0.1:8000/who headers=authorization,cookie timeout=1s", "join lobby"]
@@ -37,14 +38,16 @@ class HttpAuth(Filter):
     guards = True
 
     url: Annotated[Url, Help("The service.")]
-    headers: Annotated[tuple[str, ...], Help("Headers of the client's request that the service gets.")] = (
+    headers: Annotated[tuple[str, ...], Help("Headers of the client's request that are passed to the service.")] = (
         "authorization",
         "cookie",
     )
     timeout: Annotated[Duration, Meta(gt=0), Help("For the whole answer.")] = 2.0
-    failures: Annotated[int, Meta(ge=1), Help("Failures in a row after which the service is left alone.")] = 5
-    pause: Annotated[Duration, Meta(gt=0), Help("How long it is left alone.")] = 10.0
-    at_once: Annotated[int, Meta(ge=1), Help("Clients that may wait for the service at once; more get 503.")] = 100
+    failures: Annotated[int, Meta(ge=1), Help("Failures in a row after which requests are suspended.")] = 5
+    pause: Annotated[Duration, Meta(gt=0), Help("Time for which requests are suspended.")] = 10.0
+    at_once: Annotated[
+        int, Meta(ge=1), Help("The most clients that wait for the service at the same time; further ones get 503.")
+    ] = 100
     ca: Annotated[str, Help(CA)] = ""
 
     def prepare(self, setting: Setting) -> None:
@@ -57,7 +60,7 @@ class HttpAuth(Filter):
         try:
             client.identity = self._ask(client)
         except Denied as denied:
-            if denied.status == 403:  # a 401 counts for every filter
+            if denied.status == 403:  # every 401 counts as a failed login
                 self.services.login_failed(client.address)
             deny(self, denied)
 
@@ -68,19 +71,19 @@ class HttpAuth(Filter):
             raise unavailable("paused")
         given = client.request.headers
         headers = {name: given[name] for name in self._headers if name in given}
-        # Lower-case as the others, so that what a client says of itself under these names is replaced.
+        # In lower case like the others, so that they replace headers of these names from the client.
         headers |= {"x-original-uri": _ascii(client.path), "x-forwarded-for": client.address}
         self._asking += 1
         heard = False
         try:
             status, body = ask(self.url, headers, self.timeout, MAX_IDENTITY, self._trusted)
-            # With what it sends a client can have itself refused in many ways. That must not shut out the others.
+            # A client can cause its own refusal in many ways. This must not suspend the requests for others.
             heard = status < 500
             identity = _identity(status, body)
         except HttpError as error:
             raise unavailable("unavailable") from error
         finally:
-            # Also when the time for the handshake is over while we wait.
+            # Also if the time limit of the handshake ends the wait.
             self._asking -= 1
             if heard:
                 self._breaker.succeeded()
@@ -92,7 +95,7 @@ class HttpAuth(Filter):
 
 
 def _identity(status: int, body: bytes) -> dict[str, Any] | None:
-    """Who the service says it is; None for nobody. Raises HttpError for what is no answer."""
+    """The identity in the answer; None for no identity. Raises HttpError for an invalid answer."""
     if status in (401, 403):
         return None
     if status == 204 or (status == 200 and not body.strip()):

@@ -1,4 +1,4 @@
-"""`join`: become a member of a channel."""
+"""`join`: make the client a member of a channel."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from fws.filters._allow import Allow
 
 
 class Join(Allow):
-    """Make the client a member of a channel: it gets what is published there, until it leaves or is gone.
+    """Make the client a member of a channel. It gets all publications there until it leaves or disconnects.
 
-    On `connect` and on `message`, which flows on. Joining twice is joining once. A name that no channel can have
-    (empty, over 200 bytes, control characters, `*`, `?`, `[`), such as a placeholder may give, refuses the client with
-    400 on `connect` and ends the event on `message`.
+    On `connect` and on `message`, which flows on. Joining a second time has no effect. An invalid channel name (empty,
+    more than 200 bytes, control characters, `*`, `?`, `[`), which a placeholder may result in, refuses the client with
+    400 on `connect`, and ends the event on `message`.
 
     Example:
         connect = ["join lobby"]

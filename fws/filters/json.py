@@ -11,13 +11,14 @@ from fws.filters._refusal import Refusing, refuse
 
 
 class Json(Filter):
-    """Turn JSON text into the value it stands for, so that the filters behind it see fields.
+    """Decode JSON, so that the following filters can use the fields of the message.
 
-    On `message`, text or binary. What an earlier filter made a value of flows on unchanged, and so does the text
-    `null`, as a hook that returns nothing changes nothing. Refused is what is not JSON, what is larger than `max_size`,
-    holds more than 20,000 lists and objects (brackets in texts count), is nested more than 100 deep, or has numbers no
-    float can hold: as `on_error` says it is dropped, or dropped and answered with `{"error": "…"}`, or the connection
-    is closed with 1007, the code for data that is not what its kind promises (RFC 6455 7.4.1).
+    On `message`, text or binary. Values that an earlier filter has made flow on unchanged, and so does the text `null`.
+
+    A message is refused if it is not JSON, is larger than `max_size`, has more than 20,000 lists and objects (brackets
+    in texts count), is nested more than 100 deep, or has numbers that do not fit a float. Depending on `on_error`, a
+    refused message is dropped, or dropped and answered with `{"error": "…"}`, or it closes the connection with 1007
+    (invalid data, RFC 6455 7.4.1).
 
     Example:
         message = ["json on_error=reply", "broadcast"]
@@ -25,11 +26,13 @@ class Json(Filter):
 
     waits = False
 
-    max_size: Annotated[Size, Help("Largest message that is decoded.")] = 256 * 1024
-    on_error: Annotated[Refusing, Help("What becomes of a message that is not JSON.")] = "drop"
+    max_size: Annotated[Size, Help("The largest message that is decoded.")] = 256 * 1024
+    on_error: Annotated[Refusing, Help("How to treat a message that is not JSON.")] = "drop"
     surrogates: Annotated[
         Literal["refuse", "replace"],
-        Help("Half of an emoji, as of a text that was cut: refuse the message, or replace the half with U+FFFD."),
+        Help(
+            "How to treat half of an emoji, as in a text that was cut: refuse the message, or replace it with U+FFFD."
+        ),
     ] = "refuse"
 
     def message(self, client: Client, message: Any) -> Any:

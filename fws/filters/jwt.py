@@ -1,4 +1,4 @@
-"""`jwt`: a signed token to come in."""
+"""`jwt`: authenticate clients by a signed token."""
 
 from __future__ import annotations
 
@@ -37,29 +37,29 @@ if TYPE_CHECKING:
 
 
 class Jwt(Login):
-    """Let in who has a JSON Web Token (RFC 7519) that is signed right, and end the connection when it expires.
+    """Admit clients with a valid JSON Web Token (RFC 7519), and end the connection when it expires.
 
-    On `connect`. The algorithm is the configured one, whatever the token says. The key is a secret (HS) or a public key
-    in PEM, given itself or as a file, or a JWK Set as a file or a URL; files are read again when they change, a URL is
-    fetched anew every 5 minutes and when a token names a key that is not known.
+    On `connect`. Only the configured algorithm is accepted, whatever the token says. The key is a secret (HS) or a
+    public key in PEM, given in the option or as a file, or a JWK Set, given as a file or a URL. Files are read again
+    when they change. A URL is fetched again every 5 minutes, and when a token names an unknown key.
 
-    `exp`, `nbf`, `iat`, `aud` and `iss` are checked; a token with an `aud` is refused where no audience is configured.
-    The claims become the identity, with the claim that `user` names, a text or a whole number, as `{identity.user}`;
-    without that claim there is no user.
+    The claims `exp`, `nbf`, `iat`, `aud` and `iss` are checked. A token with `aud` is refused if no audience is
+    configured. The claims become the client's identity. The claim that the option `user` names, a text or an integer,
+    becomes `{identity.user}`; without it there is no user.
 
-    At `exp` the connection ends with 4401, unless the client sends a fresh token before, as the message
-    `{"token": TOKEN}`, which no other filter sees; it must be the same user's, and what `require` and the `allow` of
-    `join` ask on `connect` must hold under it too. Ahead of that the client gets the message
-    `{"type": "token_expires", "seconds": 30}`.
+    When the token expires, the connection ends with 4401. Before that, the client gets the message `{"type":
+    "token_expires", "seconds": 30}`, and can send a new token as the message `{"token": TOKEN}`, which no other filter
+    gets. The new token must be of the same user, and must meet the conditions of `require` and of the option `allow` of
+    `join` on `connect`.
 
-    Who brings no good token is refused with 401, after the 101 with the close code 4401; while a URL has not given any
-    keys yet, with 503.
+    A client without a valid token is refused with 401, or after the 101 with the close code 4401. It is refused with
+    503 as long as no keys have been fetched from the URL.
 
     Example:
         connect = ["jwt HS256 ${JWT_KEY} audience=chat", "join user:{identity.user}"]
     """
 
-    algorithm: Annotated[Algorithm, Help("The one algorithm that is taken.")]
+    algorithm: Annotated[Algorithm, Help("The algorithm that tokens must use.")]
     key: Annotated[str, Help("The secret, or the public key in PEM."), Secret()] = ""
     key_file: Annotated[str, Help("File of the key, relative to the TOML file's folder.")] = ""
     jwks: Annotated[str, Help("JWK Set: a file, relative to the TOML file's folder, or an https URL.")] = ""
@@ -71,12 +71,18 @@ class Jwt(Login):
         ),
         Secret(),
     ] = []
-    audience: Annotated[list[str], Help("Whom the token must be for (aud): one of these.")] = []
-    issuer: Annotated[list[str], Help("Whom the token must be from (iss): one of these; none for anyone.")] = []
+    audience: Annotated[list[str], Help("Audiences; the token's `aud` must contain one of these.")] = []
+    issuer: Annotated[
+        list[str], Help("Issuers; the token's `iss` must be one of these. The default accepts every issuer.")
+    ] = []
     required: Annotated[tuple[str, ...], Help("Claims that the token must have.")] = ("exp",)
     user: Annotated[str, Help("Claim that names the user.")] = "sub"
-    leeway: Annotated[Duration, Meta(ge=0, le=300), Help("How far clocks may be apart, at most 5 minutes.")] = 0.0
-    warn: Annotated[Duration, Meta(ge=0), Help("How long before its end the client is warned; 0s for never.")] = 30.0
+    leeway: Annotated[Duration, Meta(ge=0, le=300), Help("Tolerated difference between clocks, at most 5 minutes.")] = (
+        0.0
+    )
+    warn: Annotated[
+        Duration, Meta(ge=0), Help("Time before the expiry at which the client gets the warning; 0s for no warning.")
+    ] = 30.0
     ca: Annotated[str, Help(CA)] = ""
 
     @property
@@ -108,7 +114,7 @@ class Jwt(Login):
         self, algorithm: Algorithm, key: str, key_file: str, jwks: str, folder: Path, *, own: bool = False
     ) -> Keyring:
         if key:
-            # A variable often has a PEM in one line, its line ends written as \\n.
+            # A variable often has a PEM in one line, with its line ends written as \\n.
             text = key.replace("\\n", "\n") if key.startswith("-----BEGIN") else key
             return self._one(algorithm, text.encode("utf-8", "surrogateescape"), own)
         if key_file:
@@ -125,7 +131,7 @@ class Jwt(Login):
         return UrlKeys(url.host, lambda: self._fetch(algorithm, url, trusted), self.clock)
 
     def _further(self, text: str, folder: Path) -> Trusted:
-        """The keys of one item of `also`. The item is not shown when it is wrong: it may be a secret."""
+        """The keys of one item of `also`. Errors do not quote the item, because it may be a secret."""
         name, _, rest = text.partition(":")
         if name not in get_args(Algorithm) or not rest:
             raise ValueError("an item begins with its algorithm, such as HS256:SECRET or RS256:file:FILE")
@@ -140,7 +146,7 @@ class Jwt(Login):
 
     def _one(self, algorithm: Algorithm, data: bytes, own: bool) -> Keys:
         if own:
-            self._secret = data  # tokens are made with the first key
+            self._secret = data  # `fws token make` signs with the first key
         return Keys([Key(None, key_of(algorithm, data))])
 
     def _fetch(self, algorithm: Algorithm, url: Url, trusted: SSLContext | None) -> Keys:
@@ -188,9 +194,9 @@ class Jwt(Login):
         client.defer(session.cancel)
 
     def _be(self, client: Client, session: _Session, token: str, claims: dict[str, Any]) -> None:
-        """Make the client who the claims say it is; unless another filter has said so since, which stays."""
+        """Give the client the identity in the claims, unless another filter has changed its identity since."""
         identity, jti = self.identity_of(claims), claims.get("jti")
-        # Without the signature, which can be written in more than one way.
+        # Without the signature, which can be encoded in more than one way.
         credential = jti if isinstance(jti, str) and jti else fingerprint(token.rpartition(".")[0])
         if client.identity is session.identity:
             client.identity = identity
@@ -204,14 +210,14 @@ class Jwt(Login):
             self._set(client, session, exp + self.leeway, warn=self.warn > 0)
 
     def identity_of(self, claims: dict[str, Any]) -> dict[str, Any]:
-        """What the claims make of a client. Nobody is a `user` by a claim of that name, unless it is the option's."""
+        """The identity in the claims. A claim named `user` does not set the user unless the option says so."""
         identity = {name: value for name, value in claims.items() if name != "user"}
         user = claims.get(self.user)
         if (isinstance(user, str) and user) or (type(user) is int and abs(user) < 2**53):
             identity["user"] = str(user)
         return identity
 
-    # The end, and a fresh token before it.
+    # The expiry, and a new token before it.
 
     def _set(self, client: Client, session: _Session, end: float, *, warn: bool) -> None:
         session.cancel()
@@ -225,7 +231,7 @@ class Jwt(Login):
         if warn and left > 0:
             client.send({"type": "token_expires", "seconds": round(left)})
             self._set(client, session, end, warn=False)
-        elif left > 0:  # the clock on the wall was set back
+        elif left > 0:  # the system's clock was set back
             self._set(client, session, end, warn=False)
         else:
             self.services.metrics.count("logins_expired")
@@ -240,7 +246,7 @@ class Jwt(Login):
         if not self.waits:
             self._judge(client, session, token)
         elif not session.renewing:
-            # Its key may have to be fetched, and messages may be served where nothing may wait.
+            # Its key may have to be fetched, and this greenlet may not be allowed to block.
             session.renewing = True
             self.services.spawn(self._judge, client, session, token)
         return True
@@ -260,7 +266,7 @@ class Jwt(Login):
         except Reject as refusal:
             client.refuse(refusal)
         except Exception as error:
-            # Whether it may stay was to be decided.
+            # Access fails closed, because it could not be decided whether the client may stay.
             self.services.report("message", error, client.id)
             client.refuse(Reject(500, "A filter failed."))
         finally:
@@ -268,12 +274,12 @@ class Jwt(Login):
 
 
 class _Session:
-    """What a token made of a client, until its end.
+    """What a token has set on a client.
 
     Attributes:
-        identity, credential: as the token says; at first what the client has without it.
-        alarm: at which the client is warned, or goes.
-        renewing: whether a fresh token is being looked at.
+        identity, credential: those of the token; at first those that the client had before.
+        alarm: warns or disconnects the client.
+        renewing: whether a new token is being verified.
     """
 
     __slots__ = ("alarm", "credential", "identity", "renewing")

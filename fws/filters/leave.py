@@ -1,4 +1,4 @@
-"""`leave`: stop being a member of a channel."""
+"""`leave`: end a client's membership in a channel."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from fws import Client, Filter, Help
 
 
 class Leave(Filter):
-    """End the client's membership in a channel; no harm if it had none.
+    """End the client's membership in a channel. It has no effect if the client is not a member.
 
-    On `message`, which flows on. A client that goes leaves all its channels by itself.
+    On `message`, which flows on. A client that disconnects leaves all its channels automatically.
 
     Example:
         message = ["json", "leaving"]

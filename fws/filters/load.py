@@ -1,4 +1,4 @@
-"""`load`: a stored value into the message."""
+"""`load`: put a stored value into the message."""
 
 from __future__ import annotations
 
@@ -10,27 +10,25 @@ from fws.filters._stored import named, text_of
 
 
 class Load(Filter):
-    """Put what the storage holds into a field of the message.
+    """Put a value from the storage into a field of the message.
 
-    On `message`. With `field` it is that field of the map `key` which the message's field names; else what `of` says:
-    a plain value or a counter, all of a map as an object, a set as a sorted list, or how many members the set has.
-    What is not there is null. A message that is no object is dropped: `json` stands before this one.
+    On `message`. With `field`, the message's field of that name says which field of the map `key` to read. Otherwise
+    `of` says what is at `key`: a plain value or a counter, a whole map (as an object), a set (as a sorted list), or the
+    number of members of a set. A missing value is null. A message that is not an object is dropped, so put `json`
+    before this filter.
 
-    With read=json a value that is no JSON, or is nested more than 100 deep, stays text. When the storage cannot be
-    asked, or what is to be read as JSON holds more than 20,000 lists and objects (brackets in texts count), the message
-    is dropped and counted.
+    With read=json, a value that is not JSON, or is nested more than 100 deep, stays text. If it has more than 20,000
+    lists and objects (brackets in texts count), or the storage cannot be reached, the message is dropped and counted.
 
     Example:
         message = ["json", "load scores into=best field=player", "echo"]
     """
 
     key: Annotated[str, Help("Key in the storage.")]
-    into: Annotated[str, Help("Message field that gets the value.")]
-    field: Annotated[str, Help("Message field that names the map's field.")] = ""
-    of: Annotated[Literal["value", "map", "set", "size"], Help("What is at the key, without `field`.")] = "value"
-    read: Annotated[Literal["text", "json"], Help("How a value is read: as it is, or as JSON where it is JSON.")] = (
-        "text"
-    )
+    into: Annotated[str, Help("Message field for the value.")]
+    field: Annotated[str, Help("Message field that names the field of the map.")] = ""
+    of: Annotated[Literal["value", "map", "set", "size"], Help("What to read at the key, without `field`.")] = "value"
+    read: Annotated[Literal["text", "json"], Help("How to read a value: as text, or as JSON if it is JSON.")] = "text"
 
     def message(self, client: Client, message: Any) -> Any:
         if not isinstance(message, dict):

@@ -1,4 +1,4 @@
-"""`log`: a line in the server's log."""
+"""`log`: write a line to the server's log."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from fws import Client, Filter, Help, Publication, Takes
 from fws.filters._shown import shown
 
 logger = logging.getLogger("fws.log")
-# The log shortens its lines to 300 bytes; more of a message than this would only be thrown away.
+# The log shortens its lines to 300 bytes, so that more of a message would be lost anyway.
 LONGEST = 200
 
 
 class Log(Filter):
-    """Write one line to the server's log: the event, the client and the beginning of what flows.
+    """Write one line to the server's log: the event, the client and the beginning of the message.
 
-    On every event; what flows, flows on. The log cuts its lines at 300 bytes and escapes control characters.
+    On every event. The message flows on. The log shortens its lines to 300 bytes and escapes control characters.
 
     Example:
         connect = ["log"]
@@ -25,7 +25,7 @@ class Log(Filter):
 
     waits = False
 
-    text: Annotated[str, Help("Put before the rest of the line."), Takes("rest")] = ""
+    text: Annotated[str, Help("Text at the beginning of the line."), Takes("rest")] = ""
     level: Annotated[Literal["debug", "info", "warning", "error"], Help("How loud.")] = "info"
 
     def connect(self, client: Client) -> None:
@@ -50,7 +50,7 @@ class Log(Filter):
         level = logging.getLevelNamesMapping()[self.level.upper()]
         if logger.isEnabledFor(level):
             parts = (self.text, event, client.id if client is not None else "", shown(what, LONGEST))
-            # What one client makes it say takes no other's lines.
+            # Lines that one client causes do not suppress those of others.
             extra = {"cause": client.id} if client is not None else None
             logger.log(level, "%s", " ".join(part for part in parts if part), extra=extra)
 

@@ -1,4 +1,4 @@
-"""`max_message`: a limit on what filters behind it get."""
+"""`max_message`: limit the size of messages."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from fws.wire.encoding import json_bytes
 
 
 class MaxMessage(Filter):
-    """Refuse messages over a size.
+    """Refuse messages above a size.
 
-    On `message`. Text counts in bytes of UTF-8, a value that an earlier filter made as its JSON text. As `on_excess`
-    says, a message that is too big closes the connection with 1009, or is dropped, or is dropped and answered with
-    `{"error": "…"}`. The server's own limit, the setting `max_message`, holds before this one and always closes.
+    On `message`. The size of a text is its bytes in UTF-8. The size of a value that an earlier filter has made is that
+    of its JSON text. Depending on `on_excess`, a message that is too large closes the connection with 1009, or is
+    dropped, or is dropped and answered with `{"error": "…"}`. The setting `[limits] max_message` is checked before this
+    one, and always closes the connection.
 
     Example:
         message = ["max_message 4KiB on_excess=reply", "echo"]
@@ -23,12 +24,12 @@ class MaxMessage(Filter):
 
     waits = False
 
-    size: Annotated[Size, Help("Largest message that flows on.")]
-    on_excess: Annotated[Refusing, Help("What becomes of a message that is too big.")] = "close"
+    size: Annotated[Size, Help("The largest message that flows on.")]
+    on_excess: Annotated[Refusing, Help("How to treat a message that is too large.")] = "close"
 
     def message(self, client: Client, message: Any) -> Any:
         if isinstance(message, str):
-            # `isascii` only reads a mark of the string.
+            # `isascii` takes constant time.
             size = len(message) if message.isascii() else len(message.encode("utf-8", "replace"))
         else:
             size = len(message if isinstance(message, bytes) else json_bytes(message))

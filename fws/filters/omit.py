@@ -1,4 +1,4 @@
-"""`omit`: a JSON object without some fields."""
+"""`omit`: remove fields from a JSON object."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from fws.filters._change import Change
 
 
 class Omit(Change):
-    """Take the named fields out of a JSON object.
+    """Remove the named fields from a JSON object.
 
-    On `message`, `publication` and `deliver`. What is no object is dropped, as it might hold the fields in a form
-    that this filter does not see: `json` stands before it.
+    On `message`, `publication` and `deliver`. A message that is not an object is dropped, because it might contain the
+    fields in another form. Put `json` before this filter.
 
     Example:
         message = ["json", "broadcast"]

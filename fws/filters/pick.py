@@ -1,4 +1,4 @@
-"""`pick`: some fields of a JSON object."""
+"""`pick`: keep some fields of a JSON object."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from fws.filters._change import Change
 class Pick(Change):
     """Keep only the named fields of a JSON object.
 
-    On `message`, `publication` and `deliver`. Fields that are not there stay away; what is no object is dropped, as
-    it might hold anything: `json` stands before it.
+    On `message`, `publication` and `deliver`. Missing fields are not added. A message that is not an object is dropped,
+    because it might contain anything. Put `json` before this filter.
 
     Example:
         message = ["json", "pick type text", "broadcast"]

@@ -1,4 +1,4 @@
-"""`publish`: a message of the server's own, or what flows, to a channel."""
+"""`publish`: publish a message of the server's own, or the message that flows."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from fws.filters._allow import Allow
 
 
 class Publish(Allow):
-    """Publish a message of the server's own to a channel, or what flows when none is given.
+    """Publish a message of the server's own to a channel; without one, the message that flows.
 
-    On `connect` and `disconnect` nothing flows, so `value` is needed there. On `message` and `publication` what flows,
-    flows on; a publication that is on the channel already is not published again. The client is the sender. A channel
-    name that no channel can have (empty, over 200 bytes, control characters, `*`, `?`, `[`), such as a placeholder may
-    give, ends the event; on `connect` it refuses the client with 400.
+    On `connect` and `disconnect` nothing flows, so that `value` is required. On `message` and `publication`, the
+    message flows on. A publication that is on the channel already is not published again. The client is the sender. An
+    invalid channel name (empty, more than 200 bytes, control characters, `*`, `?`, `[`), which a placeholder may result
+    in, ends the event. On `connect` it refuses the client with 400.
 
-    Placeholders in a text are filled in as they are. Where the text is JSON and a client chooses what they hold, give
-    a table in [filters.NAME] instead: each value in it stays one value.
+    Placeholders in a text are replaced without quoting. If the text is JSON and clients choose the values, write a
+    table in [filters.NAME] instead, in which each value stays a single value.
 
     Example:
         connect = ["join lobby", "publish lobby {client.id} has come"]
@@ -26,8 +26,8 @@ class Publish(Allow):
     """
 
     channel: Annotated[str, Help("Channel to publish to.")]
-    value: Annotated[Any, Help("What to publish: text, or any JSON value in a table."), Takes("rest")] = None
-    to: Annotated[Literal["all", "others"], Help("Whether the sender gets it too, if it is a member.")] = "all"
+    value: Annotated[Any, Help("The message: text, or any JSON value in a table."), Takes("rest")] = None
+    to: Annotated[Literal["all", "others"], Help("all, or others for everyone but the sender.")] = "all"
 
     @classmethod
     def check_event(cls, event: str, options: Mapping[str, Any]) -> None:

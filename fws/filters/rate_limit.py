@@ -1,4 +1,4 @@
-"""`rate_limit`: a token bucket per client or per address."""
+"""`rate_limit`: limit the rate of events with token buckets."""
 
 from __future__ import annotations
 
@@ -13,16 +13,17 @@ from fws.filters._refusal import Refusing, refuse
 
 
 class RateLimit(Filter):
-    """Let only so many events through in a time.
+    """Limit the rate of events.
 
-    A bucket holds up to `burst` tokens and fills at `rate`; each event takes one out. On `message` an event without a
-    token is dropped, or dropped and answered with `{"error": "…"}`, or closes the connection with 1008, as
-    `on_excess` says. On `data` it always closes, as bytes left out would garble the frames behind them. On `connect`,
-    of use with by=address, it refuses the client with 429.
+    A token bucket has up to `burst` tokens and gains tokens at `rate`. Each event takes one. On `message`, an event
+    without a token is dropped, or dropped and answered with `{"error": "…"}`, or it closes the connection with 1008,
+    depending on `on_excess`. On `data` it always closes the connection, because missing bytes would corrupt the
+    following frames. On `connect`, which is useful with by=address, it refuses the client with 429.
 
-    Each client has a bucket of its own, or with by=address all clients of one IP address share one; of IPv6 the
-    first 64 bits count, as who has one such address has them all. A stage's buckets are its own, in each process. Of
-    addresses at most 100,000 are remembered; past that the one that was silent the longest starts anew.
+    Each client has a bucket of its own. With by=address, all clients of one IP address share a bucket. The first 64
+    bits of an IPv6 address count, because they belong to one customer. Each stage has its own buckets, in each process.
+    At most 100,000 addresses are remembered. Beyond that, the address that was silent for the longest time begins with
+    a full bucket.
 
     Example:
         connect = ["rate_limit 5/min by=address"]
@@ -31,16 +32,18 @@ class RateLimit(Filter):
 
     waits = False
 
-    rate: Annotated[Rate, Help("How fast the bucket fills.")]
-    burst: Annotated[int | None, Help("Events at once; without it as many as the rate gives in a second, or 1.")] = None
-    by: Annotated[Literal["client", "address"], Help("Who has a bucket.")] = "client"
-    on_excess: Annotated[Refusing, Help("What becomes of an event without a token.")] = "drop"
+    rate: Annotated[Rate, Help("Rate at which the bucket gains tokens.")]
+    burst: Annotated[
+        int | None, Help("Events that may occur at once; the default is the rate per second, but at least 1.")
+    ] = None
+    by: Annotated[Literal["client", "address"], Help("Whether each client or each address has a bucket.")] = "client"
+    on_excess: Annotated[Refusing, Help("How to treat an event without a token.")] = "drop"
 
     def __post_init__(self) -> None:
         if self.burst is None:
             self.burst = max(1, math.ceil(self.rate))
         if self.burst < 1:
-            raise ValueError("burst: at least 1 event at once, or nothing ever passes")
+            raise ValueError("burst: at least 1 is needed, or no event passes")
         self._bucket = TokenBucket(self.rate, self.burst)
         self._addresses = Buckets(self._bucket, self.clock)
 
@@ -57,12 +60,12 @@ class RateLimit(Filter):
         return refuse(client, self.on_excess, POLICY_VIOLATION, "too fast") if self._take(client) else None
 
     def _take(self, client: Client) -> float:
-        """Take a token; when there is none, the seconds until there will be one."""
+        """Take a token. Returns 0.0, or without a token the seconds until there will be one."""
         if self.by == "address":
             wait = self._addresses.take(site(client.address))
         else:
             now = self.clock()
-            # Under the filter itself as the key, which no placeholder and no condition can name.
+            # The filter itself is the key, which no placeholder and no condition can name.
             state: dict[Any, Any] = client.state
             full_at = state.get(self, now)
             wait = self._bucket.wait(full_at, now)

@@ -11,7 +11,7 @@ from fws import Reject as Rejection
 class Reject(Filter):
     """Refuse the client with an HTTP status instead of the upgrade.
 
-    On `connect`; what the filters before it did is undone.
+    On `connect`. Memberships from earlier filters end.
 
     Example:
         connect = ["reject 503 'Back at noon.'"]
@@ -20,7 +20,9 @@ class Reject(Filter):
     waits = False
 
     status: Annotated[int, Help("HTTP status, 400 to 599.")] = 403
-    reason: Annotated[str, Help("One sentence for the person at the other end; it becomes the body.")] = ""
+    reason: Annotated[
+        str, Help("One sentence for the person at the other end. It becomes the body of the response.")
+    ] = ""
 
     def __post_init__(self) -> None:
         Rejection(self.status)

@@ -1,4 +1,4 @@
-"""`reply`: a fixed message to the client."""
+"""`reply`: send a fixed message to the client."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from fws import Client, Filter, Help, Takes
 class Reply(Filter):
     """Send a message of the server's own to the client.
 
-    On `connect` it is the first thing the client gets; on `message` it is sent and the client's message flows on: put
-    `drop` behind it to end there. Text is sent as it is, any other value as JSON text.
+    On `connect`, this is the first message that the client gets. On `message`, the client's message flows on; put
+    `drop` after this filter to end there. Text is sent as it is, and any other value as JSON text.
 
-    Placeholders in a text are filled in as they are. Where the text is JSON and a client chooses what they hold, give
-    a table in [filters.NAME] instead: each value in it stays one value.
+    Placeholders in a text are replaced without quoting. If the text is JSON and clients choose the values, write a
+    table in [filters.NAME] instead, in which each value stays a single value.
 
     Example:
         connect = ["reply {\\"type\\": \\"welcome\\", \\"id\\": \\"{client.id}\\"}"]
@@ -23,7 +23,7 @@ class Reply(Filter):
 
     waits = False
 
-    value: Annotated[Any, Help("What to send: text, or any JSON value in a table."), Takes("rest")]
+    value: Annotated[Any, Help("The message: text, or any JSON value in a table."), Takes("rest")]
 
     def connect(self, client: Client) -> None:
         client.send(self.value)

@@ -1,4 +1,4 @@
-"""`require`: a condition to come in, or to be heard."""
+"""`require`: a condition for clients or messages."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ from fws.pipeline.condition import Condition
 
 
 class Require(Filter):
-    """Refuse the client, or its message, where a condition does not hold.
+    """Refuse a client or a message for which a condition does not hold.
 
-    On `connect` the client gets 403, after the 101 the close code 4403; it is asked again when a fresh token gives the
-    client other claims. On `message` the message is dropped, dropped
-    and answered with `{"error": "not allowed"}`, or closes the connection with 1008, as `on_refusal` says. Where a
-    condition is written is told at `when`. Behind `token`, `jwt` or `http_auth` it can ask about the identity; what is
-    missing is null, so that nobody gets through for want of it: `'editor' in identity.roles`.
+    On `connect`, the client gets 403, or after the 101 the close code 4403. The condition is checked again if a new
+    token gives the client other claims. On `message`, depending on `on_refusal`, the message is dropped, or dropped and
+    answered with `{"error": "not allowed"}`, or it closes the connection with 1008.
+
+    The filter `when` describes conditions. After `token`, `jwt` or `http_auth`, a condition can use the identity, for
+    example `'editor' in identity.roles`. A missing value is null, so that a client without roles is refused.
 
     Example:
         connect = ["jwt HS256 ${JWT_KEY}", "require 'editor' in identity.roles or request.query.mode == 'read'"]
@@ -29,7 +30,7 @@ class Require(Filter):
     waits = False
 
     condition: Annotated[Condition, Help("What must hold."), Takes("rest")]
-    on_refusal: Annotated[Refusing, Help("What becomes of a message for which it does not hold.")] = "drop"
+    on_refusal: Annotated[Refusing, Help("How to treat a message for which the condition does not hold.")] = "drop"
 
     @classmethod
     def check_event(cls, event: str, options: Mapping[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""`set`: fields put into a JSON object."""
+"""`set`: set fields of a JSON object."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from fws.filters._change import Change
 
 
 class Set(Change):
-    """Put fields into a JSON object, in place of what the sender may have put there.
+    """Set fields of a JSON object, and replace what the sender may have written there.
 
-    On `message`, `publication` and `deliver`. What is no object is dropped, as without the fields it would not be
-    what the filters behind this one count on: `json` stands before it. Values are JSON where they can be read as JSON
-    (n=5, ok=true, five='"5"') and text where not; what a placeholder fills in, and a string in [filters.NAME], is
-    always text. On `publication` there is no client to fill a placeholder from.
+    On `message`, `publication` and `deliver`. A message that is not an object is dropped, because the following filters
+    rely on the fields. Put `json` before this filter. Values are JSON if they can be read as JSON (n=5, ok=true,
+    five='"5"'), and otherwise text. The value of a placeholder, and a string in [filters.NAME], is always text. On
+    `publication`, placeholders about a client are not available.
 
     Example:
         message = ["json", "set from={client.id} room=lobby at={time}", "broadcast"]

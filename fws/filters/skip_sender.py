@@ -1,4 +1,4 @@
-"""`skip_sender`: a publication does not come back to who sent it."""
+"""`skip_sender`: do not deliver a publication to its sender."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from fws import DROP, Client, Filter, Publication
 
 
 class SkipSender(Filter):
-    """Keep a publication from the client that sent it.
+    """Do not deliver a publication to the client that sent it.
 
-    On `deliver`. Where only one filter publishes, `broadcast … to=others` does the same at no cost per receiver.
+    On `deliver`. If only one filter publishes, `broadcast … to=others` does the same without a cost per receiver.
 
     Example:
         message = ["broadcast lobby"]

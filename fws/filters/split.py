@@ -1,4 +1,4 @@
-"""`split`: several messages of one."""
+"""`split`: make several messages of a list."""
 
 from __future__ import annotations
 
@@ -11,13 +11,15 @@ from fws.pipeline.outcomes import MAX_PARTS, Several
 
 
 class Split(Filter):
-    """Make several messages of a list: each item runs through the rest of the pipeline by itself, in order.
+    """Make several messages of a list. Each item runs through the rest of the pipeline by itself, in order.
 
-    On `message`. The list is the message, or stands in a field of it, whose other fields are left behind. An item
-    that is dropped is dropped alone; a fault or a close ends what is left of the list. What is no list, or has no
-    such field, flows on as it is. A list that is too long is dropped, or dropped and answered with
-    `{"error": "…"}`, or closes the connection with 1009, as `on_excess` says. Whose lists in lists become more than
-    1,000 messages is closed with 1009. A `rate_limit` behind this filter counts items, one before it counts lists.
+    On `message`. The list is the message, or a field of the message, whose other fields are then discarded. If an item
+    is dropped, the others are not. An error or a close ends the rest of the list. A message that is not a list, or does
+    not have the field, flows on unchanged.
+
+    Depending on `on_excess`, a list that is too long is dropped, or dropped and answered with `{"error": "…"}`, or it
+    closes the connection with 1009. If lists in lists result in more than 1,000 messages, the connection is closed with
+    1009. A `rate_limit` after this filter counts items, and one before it counts lists.
 
     Example:
         message = ["json", "split", "rate_limit 20/s", "broadcast"]
@@ -25,9 +27,9 @@ class Split(Filter):
 
     waits = False
 
-    field: Annotated[str, Help("Field that holds the list; without one the message is the list.")] = ""
-    max_items: Annotated[int, Help("Longest list that is split.")] = 100
-    on_excess: Annotated[Refusing, Help("What becomes of a list that is too long.")] = "drop"
+    field: Annotated[str, Help("Field with the list; without it, the message is the list.")] = ""
+    max_items: Annotated[int, Help("The most items of a list.")] = 100
+    on_excess: Annotated[Refusing, Help("How to treat a list that is too long.")] = "drop"
 
     def __post_init__(self) -> None:
         if not 1 <= self.max_items <= MAX_PARTS:

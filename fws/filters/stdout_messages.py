@@ -1,4 +1,4 @@
-"""`stdout_messages`: the messages that arrive, on standard output."""
+"""`stdout_messages`: print messages to standard output."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from fws.filters._stdout import MAX_SHOWN, write
 class StdoutMessages(Filter):
     """Print the messages that clients send.
 
-    On `message`: a line `--MESSAGE--`, then the first 4,096 characters of the message in one line, control characters
-    escaped; it flows on. For looking at a protocol, not for production: the server waits while the output is read
-    slowly.
+    On `message`. The output is a line `--MESSAGE--`, and then the first 4,096 characters of the message in one line,
+    with control characters escaped. The message flows on. Use this to look at a protocol, and not in production: if the
+    output is read slowly, the server waits.
 
     Example:
         message = ["stdout_messages"]

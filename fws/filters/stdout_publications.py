@@ -1,4 +1,4 @@
-"""`stdout_publications`: the publications that reach this node, on standard output."""
+"""`stdout_publications`: print publications to standard output."""
 
 from __future__ import annotations
 
@@ -6,16 +6,17 @@ from fws import Filter, Publication
 from fws.filters._shown import shown
 from fws.filters._stdout import MAX_SHOWN, write
 
-# Of a channel's name: another application's may have any length.
+# The most characters of a channel's name. Names from other applications may have any length.
 MAX_CHANNEL_SHOWN = 200
 
 
 class StdoutPublications(Filter):
-    """Print the publications that reach this node.
+    """Print the publications that arrive at this node.
 
-    On `publication`: a line `--PUBLICATION--`, then the channel, a colon and the first 4,096 characters of the message
-    in one line, control characters escaped; it flows on. What addresses every client has no channel. For looking at a
-    protocol, not for production: the server waits while the output is read slowly.
+    On `publication`. The output is a line `--PUBLICATION--`, and then the channel, a colon and the first 4,096
+    characters of the message in one line, with control characters escaped. A publication to every client has no
+    channel. The publication flows on. Use this to look at a protocol, and not in production: if the output is read
+    slowly, the server waits.
 
     Example:
         publication = ["stdout_publications"]

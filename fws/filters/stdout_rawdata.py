@@ -1,4 +1,4 @@
-"""`stdout_rawdata`: the bytes that arrive, on standard output."""
+"""`stdout_rawdata`: print bytes that arrive to standard output."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from fws.filters._stdout import MAX_SHOWN, write
 
 
 class StdoutRawdata(Filter):
-    """Print the bytes that clients send, as they arrive, before they are parsed as frames.
+    """Print the bytes that clients send before they are decoded.
 
-    On `data`: a line `--RAWDATA--`, then the first 4,096 characters of the bytes as Python writes them; they flow on.
-    For looking at a protocol, not for production: the server waits while the output is read slowly.
+    On `data`. The output is a line `--RAWDATA--`, and then the first 4,096 characters of the bytes as a Python literal.
+    The bytes flow on. Use this to look at a protocol, and not in production: if the output is read slowly, the server
+    waits.
 
     Example:
         data = ["stdout_rawdata"]

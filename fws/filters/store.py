@@ -1,4 +1,4 @@
-"""`store`: what flows, or a field of it, into the storage."""
+"""`store`: put the message or one of its fields into the storage."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from fws.filters._stored import Lasting, named, text_of
 
 
 class Store(Filter):
-    """Put a value into a set or a map of the storage, where other nodes and applications find it.
+    """Put a value into a set or a map in the storage, where other nodes and applications find it.
 
-    On `message`. The value is the message's field `value`, or the whole message. With `field` it is set in the map
-    `key`, under what the message's field of that name says; without, it is added to the set `key`. Text is stored as it
-    is, anything else as JSON. The message flows on; one that lacks what is asked for is dropped, and so is one whose
-    value or key is longer than a storage takes (1 MiB, 512 bytes).
+    On `message`. The value is the message's field that `value` names, or the whole message. With `field`, it is stored
+    in the map `key`, and the message's field of that name says under which field of the map. Without `field`, it is
+    added to the set `key`. Text is stored as it is, and anything else as JSON. The message flows on. It is dropped if
+    it lacks one of these fields, or if the value is larger than 1 MiB or the key longer than 512 bytes.
 
-    When the storage cannot be asked the message is dropped and counted.
+    If the storage cannot be reached, the message is dropped and counted.
 
     Example:
         message = ["json", "store scores field=player value=points expire=1d", "broadcast"]
     """
 
-    key: Annotated[str, Help("Key of the set or the map.")]
-    field: Annotated[str, Help("Message field that names the map's field; without it the value goes into a set.")] = ""
-    value: Annotated[str, Help("Message field that is stored; without it the whole message.")] = ""
-    expire: Annotated[Lasting | None, Help("Time after which all of the key is forgotten, from the last change.")] = (
-        None
-    )
+    key: Annotated[str, Help("Key of the set or map.")]
+    field: Annotated[
+        str, Help("Message field that names the field of the map; without it, the value is added to a set.")
+    ] = ""
+    value: Annotated[str, Help("Message field to store; the default is the whole message.")] = ""
+    expire: Annotated[Lasting | None, Help("Time from the last change until the whole key expires.")] = None
 
     def message(self, client: Client, message: Any) -> Any:
         value = named(message, self.value)

@@ -1,4 +1,4 @@
-"""`switch`: a pipeline for each value of a field."""
+"""`switch`: run a different pipeline for each value of a field."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from fws.pipeline.pipeline import Pipeline
 
 
 class Switch(Filter):
-    """Run the pipeline that belongs to the value of a field.
+    """Run a pipeline that depends on the value of a field.
 
-    On `message`, `publication` and `deliver`. What comes out of the branch flows on; a branch that drops ends the
-    whole pipeline. A value without a branch, and a message without the field, take the default; without a default
-    they flow on unchanged. Numbers, true and false are compared as JSON writes them: `5`, `true`.
+    On `message`, `publication` and `deliver`. The result of the branch flows on. If the branch drops the message, the
+    whole pipeline ends. A value without a branch, and a message without the field, run the default; without a default
+    they flow on unchanged. Numbers, true and false are compared in their JSON form: `5`, `true`.
 
     Example:
         message = ["json", "by_type"]
@@ -28,13 +28,13 @@ class Switch(Filter):
         ping = ["reply pong"]
     """
 
-    key: Annotated[str, Help("Field that decides; a.b is the field b of the object in a.")]
+    key: Annotated[str, Help("Field whose value selects the branch; a.b is the field b of the object in a.")]
     case: Annotated[dict[str, Pipeline], Help("A list of stages for each value.")]
     default: Annotated[Pipeline | None, Help("Stages for every other value.")] = None
 
     @property
     def waits(self) -> bool:  # type: ignore[override]
-        """Whether a branch may wait."""
+        """Whether a branch may block."""
         branches = [*self.case.values(), *([self.default] if self.default is not None else [])]
         return any(branch.waits for branch in branches)
 

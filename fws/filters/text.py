@@ -10,9 +10,10 @@ from fws.wire.encoding import json_bytes
 
 
 class Text(Change):
-    """Turn what flows into text: bytes as UTF-8, any other value as JSON.
+    """Convert the message to text: bytes as UTF-8, and any other value as JSON.
 
-    On `message`, `publication` and `deliver`; text flows on unchanged. Bytes that are not UTF-8 are dropped.
+    On `message`, `publication` and `deliver`. Text flows on unchanged. A message of bytes that are not UTF-8 is
+    dropped.
 
     Example:
         message = ["text", "broadcast"]

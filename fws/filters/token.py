@@ -1,4 +1,4 @@
-"""`token`: a shared secret to come in."""
+"""`token`: authenticate clients by a shared token."""
 
 from __future__ import annotations
 
@@ -15,36 +15,37 @@ from fws.pipeline.filter import Setting
 
 
 class Token(Login):
-    """Let in who has one of the tokens.
+    """Admit clients with one of the tokens.
 
-    On `connect`. Tokens come from a list, a file, a storage, or, when none of these is given, from the variable
-    FWS_TOKEN. Each is `TOKEN` or `USER:TOKEN`; the client brings TOKEN alone, and with a user `{identity.user}` is
-    USER. A token is visible ASCII without blanks; those that `fws token make` makes cannot be guessed. In the storage
-    a set holds tokens without users, a map the user of each token, so that another application can hand them out and
-    take them back; with `one_time` each lets in once, on one node.
+    On `connect`. Tokens come from a list, a file or the storage. Without these options, the token is the value of the
+    variable FWS_TOKEN. Each is written as `TOKEN` or `USER:TOKEN`. The client sends TOKEN only, and USER becomes
+    `{identity.user}`. A token consists of visible ASCII without spaces. Tokens from `fws token make` cannot be guessed.
 
-    Who brings none is refused with 401, after the 101 with the close code 4401. A token that is taken away from the
-    file or the storage, or given to another user, ends its connections within 5 seconds, with 4401. While the file
-    or the storage cannot be read nobody is let in (503), and who is in stays.
+    In the storage, a set has tokens without users, and a map has the user of each token, so that another application
+    can issue and revoke tokens. With `one_time`, each token is accepted once, on one node.
+
+    A client without a token is refused with 401, or after the 101 with the close code 4401. If a token is removed from
+    the file or the storage, or gets another user, its connections end within 5 seconds with 4401. While the file or the
+    storage cannot be read, new clients are refused with 503, and connected ones stay.
 
     Example:
         connect = ["token", "join lobby"]
     """
 
     tokens: Annotated[list[str], Help("Tokens, each TOKEN or USER:TOKEN."), Secret()] = []
-    file: Annotated[str, Help("File of tokens, one a line, relative to the TOML file's folder.")] = ""
+    file: Annotated[str, Help("File with one token per line, relative to the TOML file's folder.")] = ""
     storage_: Annotated[str, Help("Key of a set of tokens in the storage.")] = ""
-    users: Annotated[str, Help("Key of a map in the storage that has the user of each token.")] = ""
-    one_time: Annotated[bool, Help("Whether a token of the storage lets in one time only.")] = False
+    users: Annotated[str, Help("Key of a map in the storage with the user of each token.")] = ""
+    one_time: Annotated[bool, Help("Whether a token of the storage is accepted only once.")] = False
 
     @property
     def waits(self) -> bool:  # type: ignore[override]
-        """Whether there is a storage to ask."""
+        """Whether the storage must be asked."""
         return bool(self.storage_ or self.users)
 
     @property
     def takes_variable(self) -> bool:
-        """Whether no tokens were given."""
+        """Whether no other source of tokens is given."""
         return not (self.tokens or self.file or self.waits)
 
     def prepare(self, setting: Setting) -> None:
@@ -53,10 +54,12 @@ class Token(Login):
             written = [token] if (token := setting.environ.get(VARIABLE, "")) else []
             if not written:
                 raise ValueError(
-                    f"which token? Set the variable {VARIABLE}, or give one, or the option file or storage"
+                    f"there is no token: set the variable {VARIABLE}, write a token, or use file, storage or users"
                 )
         if self.one_time and (written or self.file or not self.waits):
-            raise ValueError("one_time is for tokens of a storage, which can take one away from all nodes at once")
+            raise ValueError(
+                "one_time works with the options storage and users only, because all nodes share the storage"
+            )
         self._tokens = Tokens(written)
         self._file = TokenFile(setting.folder / self.file, self.clock) if self.file else None
         self._watch = Watch(self, self._gone)
@@ -87,7 +90,7 @@ class Token(Login):
             client.divert(self._again)
 
     def _again(self, client: Client, message: Any) -> bool:
-        """The token as the first message, of one whom a cookie let in before it: that is for no other filter."""
+        """The token as the first message of a client that was admitted by a cookie. No other filter gets it."""
         client.undivert(self._again)
         if not isinstance(message, str) or len(message) > MAX_TOKEN + 100:
             return False
@@ -113,7 +116,7 @@ class Token(Login):
                 raise ValueError("a set has no users: name a map with the option users")
             self.storage.add(self.storage_, token)
         else:
-            # Without the token itself: in `X=$(fws token make …)` the note goes to the terminal, or into a log.
+            # Without the token itself, because the note may be logged: in `X=$(fws token make …)` it is not captured.
             where = f"set the variable {VARIABLE} to" if self.takes_variable else "add to the tokens"
             written = f"{request.user}:TOKEN" if request.user else "TOKEN"
             return IssuedToken(token, f"to use this TOKEN, {where} {written}")
@@ -126,12 +129,13 @@ class Token(Login):
         return known
 
     def _stored(self, token: str, *, take: bool) -> str | None:
-        """The user of a token in the storage, "" for one without; None for a token that is not there.
+        """The user of a token in the storage, "" without a user; None for an unknown token.
 
         Args:
-            take: out of the storage: of all who come with the token, at whatever instant and node, one gets it.
+            take: whether to remove the token, so that only one of several clients with this token gets it, on all
+                nodes.
         """
-        # Redis looks a token up by a keyed hash of it: how long that takes says nothing of how much of it is right.
+        # Redis finds a token by a keyed hash, so that the time does not depend on how much of it is right.
         if self.storage_:
             storage = self.storage
             if storage.remove(self.storage_, token) if take else storage.contains(self.storage_, token):

@@ -1,4 +1,4 @@
-"""`when`: a condition to go on."""
+"""`when`: continue only if a condition holds."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ from fws.pipeline.condition import Condition
 
 
 class When(Filter):
-    """Go on where a condition holds, end the pipeline where it does not.
+    """Continue if a condition holds, and end the pipeline if it does not.
 
-    On `connect`, `message`, `publication`, `deliver` and `disconnect`. On `connect` ending the pipeline does not
+    On `connect`, `message`, `publication`, `deliver` and `disconnect`. On `connect`, the end of the pipeline does not
     refuse the client.
 
     A condition is written as in Python: `and`, `or`, `not`, comparisons, `in`, texts in quotes, numbers, `true`,
     `false`, `null`, lists of these, and the functions `len`, `lower`, `words`, `startswith` and `endswith`. `words`
     gives the words of a text, such as OAuth's `scope`: `'chat' in words(identity.scope)`. `message`, `channel`,
     `client` (`id`, `address`, `path`, `subprotocol`), `identity`, `state`, `params` and `request` (`query`, `headers`,
-    `cookies`) are what they say. Any other name is a field of the message. A missing field is null. Values that cannot
+    `cookies`) have the values that their names say. Any other name is a field of the message. A missing field is null.
+    Values that cannot
     be compared are neither equal nor less nor more. A name that an event does not have, such as a field of the message
     on `connect`, is a problem of the file. Placeholders are written as names: `params.room`, not {room}. A condition
     has at most 1000 characters.

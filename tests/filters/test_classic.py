@@ -192,8 +192,8 @@ def test_filters_of_other_modules_do_not_run(server: Harness, tmp_path: Path) ->
         ("classic no_such_module", "", "no_such_module"),
         ("classic faulty", "def f(:", "SyntaxError"),
         ("classic faulty", "import sys; sys.exit(3)", "SystemExit: 3"),
-        ("classic faulty", "", "there is no filter for message in faulty"),
-        ("classic {room}", "", "no placeholders here"),
+        ("classic faulty", "", "no filter for message is in faulty"),
+        ("classic {room}", "", "placeholders are not allowed here"),
     ],
 )
 def test_what_is_wrong_with_a_module_is_a_problem_of_the_file(
