@@ -24,6 +24,7 @@ from fws.server.arrival import Arrival
 from fws.server.certificates import identity_of, reason_of
 from fws.server.node import Node
 from fws.server.pywsgi import NoInput, RequestHeaders
+from fws.server.web import REASON
 from fws.wire.deflate import Agreement, negotiate
 from fws.wire.handshake import check, check_origin, choose_subprotocol, response_headers, wants_upgrade
 from fws.wire.head import Head, HeadReader
@@ -414,7 +415,9 @@ class Handler(WebSocketHandler):
         level = logging.DEBUG
         if failed and self.server.failures.is_new(f"{self.code} {self.requestline[:100]}"):
             level = logging.INFO
-        logger.log(level, "%s %s: %s", self._address(), self.requestline, self.status_text())
+        reason = self.environ.get(REASON) if failed else None
+        because = f" ({reason})" if reason else ""
+        logger.log(level, "%s %s: %s%s", self._address(), self.requestline, self.status_text(), because)
 
     def status_text(self) -> str:
         """Return the status and its phrase: `404 NOT FOUND`."""

@@ -6,6 +6,7 @@ static folder after all symbolic links have been resolved.
 
 from __future__ import annotations
 
+import errno
 import mimetypes
 import os
 import re
@@ -23,6 +24,8 @@ from werkzeug.wrappers import Response
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
+# The key of a WSGI environ under which the log finds why a request failed. Clients get one sentence for several reasons.
+REASON = "fws.reason"
 _INDEX = "index.html"
 # One range of bytes (RFC 9110 14.1.2).
 _RANGE = re.compile(r"bytes=[ \t]*(?:[0-9]+-[0-9]*|-[0-9]+)[ \t]*", re.IGNORECASE)
@@ -63,6 +66,8 @@ class Web:
         response = self._respond(environ)
         response.headers["X-Content-Type-Options"] = "nosniff"
         response.headers.setdefault("Cache-Control", "no-cache")
+        if response.status_code >= 400:
+            environ.setdefault(REASON, response.get_data(as_text=True).strip())
         return response(environ, start_response)
 
     def _respond(self, environ: WSGIEnvironment) -> Response:
@@ -78,6 +83,7 @@ class Web:
         if response is not None:
             return response
         if self._is_endpoint(path):
+            environ.pop(REASON, None)
             headers = {"Upgrade": "websocket", "Connection": "Upgrade"}  # RFC 9110 7.8 and 15.5.22
             return _sentence(426, "This is a WebSocket endpoint: connect with a WebSocket client.", headers)
         return _sentence(404, "There is nothing at this path.")
@@ -90,10 +96,12 @@ class Web:
     def _file(self, path: str, environ: WSGIEnvironment) -> Response | None:
         """The response with the static file at this path; None if it is missing or forbidden, which look the same."""
         if self._static is None:
+            environ[REASON] = "[server] static is not set"
             return None
         if not _RANGE.fullmatch(environ.get("HTTP_RANGE", "")):
             # Other units, several ranges and invalid ranges get the whole file (RFC 9110 14.2).
             environ.pop("HTTP_RANGE", None)
+        environ[REASON] = "there is no such file"
         try:
             name = _locate(self._static, path + _INDEX if path.endswith("/") else path)
             if os.path.isfile(name):  # opening anything else, such as a named pipe, could block
@@ -102,8 +110,9 @@ class Web:
                 return _add_slash(environ)
         except RequestedRangeNotSatisfiable as error:
             return _sentence(416, "The file has no such range.", {"Content-Range": f"bytes */{error.length}"})
-        except (OSError, ValueError):  # missing, unreadable, too long, a loop of links; a NUL in the name
-            pass
+        except (OSError, ValueError) as error:  # missing, unreadable, too long, a loop of links; a NUL in the name
+            if not isinstance(error, FileNotFoundError):
+                environ[REASON] = getattr(error, "strerror", None) or str(error)
         return None
 
 
@@ -120,10 +129,10 @@ def _locate(static: Path, path: str) -> str:
     root = os.path.realpath(static, strict=True)
     joined = safe_join(root, path.removeprefix("/"))
     if joined is None or any(part.startswith(".") for part in path.removeprefix(_WELL_KNOWN).split("/")):
-        raise FileNotFoundError(path)
+        raise PermissionError(errno.EACCES, "a name in the path begins with a dot")
     name = os.path.realpath(joined, strict=True)
     if os.path.commonpath([root, name]) != root:
-        raise FileNotFoundError(path)
+        raise PermissionError(errno.EACCES, "a symbolic link leads out of the static folder")
     return name
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import socket
+from pathlib import Path
 
 import pytest
 
@@ -53,7 +54,11 @@ def answer(server: Running, data: bytes) -> bytes:
         ),
         (request("/open").replace(b"Version: 13", b"Version: 8"), 426, r"426 Only version 13"),
         (b"GET / HTTP/1.1\r\nbroken\r\n\r\n", 400, r"refused 127\.0\.0\.1: 400 Header line 1 is not"),
-        (b"GET /missing.js HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", 404, r"GET /missing\.js HTTP/1\.1: 404"),
+        (
+            b"GET /missing.js HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+            404,
+            r"GET /missing\.js HTTP/1\.1: 404 NOT FOUND \(\[server\] static is not set\)",
+        ),
     ],
 )
 def test_a_refusal_has_one_line_in_the_log(serve: Serve, data: bytes, status: int, line: str) -> None:
@@ -64,6 +69,29 @@ def test_a_refusal_has_one_line_in_the_log(serve: Serve, data: bytes, status: in
     server.wait_for(line)
     assert "s3cret" not in server.output
     assert sum(bool(re.search(line, said)) for said in server.lines) == 1
+
+
+@pytest.mark.parametrize(
+    ("path", "reason"),
+    [
+        ("/missing.js", "404 NOT FOUND (there is no such file)"),
+        ("/.env", "404 NOT FOUND (a name in the path begins with a dot)"),
+        ("/out.txt", "404 NOT FOUND (a symbolic link leads out of the static folder)"),
+        ("/open", "426 UPGRADE REQUIRED (This is a WebSocket endpoint"),
+    ],
+)
+def test_a_file_that_is_not_served_has_its_reason_in_the_log(
+    serve: Serve, tmp_path: Path, path: str, reason: str
+) -> None:
+    """Fault: clients get the same 404 for several reasons, on purpose, and the log did not say more."""
+    static = tmp_path / "conf" / "static"
+    static.mkdir(parents=True)
+    (static / ".env").write_text("s3cret")
+    (tmp_path / "secret.txt").write_text("s3cret")
+    (static / "out.txt").symlink_to(tmp_path / "secret.txt")
+    server = serve('[server]\nstatic = "static"\n[endpoints."/open"]\nmessage = ["echo"]')
+    answer(server, f"GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n".encode())
+    server.wait_for(re.escape(reason))
 
 
 def test_an_origin_is_cut_and_cannot_forge_a_line(serve: Serve) -> None:
