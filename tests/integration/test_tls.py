@@ -187,7 +187,7 @@ def test_files_at_fault_are_named_in_a_sentence(serve: Serve, conf: Path) -> Non
     missing.wait_for("there is no file 'nothing.key'")
     alone = serve(ECHO, "--key", "a.key", ready=False)
     assert alone.process.wait(10) == 78
-    alone.wait_for("give that with --cert")
+    alone.wait_for("give the certificate with --cert")
 
 
 @pytest.mark.parametrize("tls", [True], indirect=True)
