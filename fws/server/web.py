@@ -24,7 +24,7 @@ from werkzeug.wrappers import Response
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
-# The key of a WSGI environ under which the log finds why a request failed. Clients get one sentence for several reasons.
+# The key of a WSGI environ under which the log finds why a request failed. Clients get the same answer for all reasons.
 REASON = "fws.reason"
 _INDEX = "index.html"
 # One range of bytes (RFC 9110 14.1.2).
