@@ -33,7 +33,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_the_source_distribution_has_what_git_has(built: Path) -> None:
+def test_the_source_distribution_has_all_files_of_git(built: Path) -> None:
     """Fault: it had the tests of one folder without what they import, and no documentation."""
     with tarfile.open(next(built.glob("*.tar.gz"))) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}

@@ -78,7 +78,7 @@ def test_python_blocks_run_and_their_tests_pass(page: Path, number: int, tmp_pat
 
 
 @pytest.mark.parametrize("conf", sorted((ROOT / "conf").glob("*.toml")), ids=lambda path: path.stem)
-def test_examples_compile_and_say_what_they_show(conf: Path) -> None:
+def test_examples_compile_and_show_their_output(conf: Path) -> None:
     assert conf.read_text().startswith("# ")
     load_generation(conf, environ={})
 

@@ -127,7 +127,7 @@ def test_imports_point_down(path: Path) -> None:
             assert LEVEL[below] < LEVEL[package], f"{module} imports {target}, which is not below it"
 
 
-def test_built_in_filters_import_what_any_filter_could() -> None:
+def test_built_in_filters_import_only_what_any_filter_could() -> None:
     for path in modules():
         if package_of(dotted(path)) == "filters":
             found = {one for one in imports(path) if not one.typing_only}
@@ -192,7 +192,7 @@ def test_the_facade_comes_before_patching() -> None:
     assert done.stdout.strip() == "[]"
 
 
-def test_the_facade_exports_what_it_says() -> None:
+def test_the_facade_exports_its_names() -> None:
     import fws
 
     for name in fws.__all__:

@@ -188,7 +188,7 @@ def test_a_set_gives_the_keys_of_the_algorithm_and_no_others(algorithm: str) -> 
     [b"", b"[]", b"{}", b'{"keys": {}}', b'{"keys": [1]}', b"[" * 10000,
      json.dumps({"keys": [jwk("RS256")] * 101}).encode()],
 )  # fmt: skip
-def test_what_is_no_set(data: bytes) -> None:
+def test_an_invalid_key_set_is_refused(data: bytes) -> None:
     with pytest.raises(ValueError, match=r"JWK Set|has no key"):
         keys_of_set("RS256", data)
 

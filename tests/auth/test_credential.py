@@ -55,7 +55,7 @@ def test_another_scheme_is_somebody_elses() -> None:
 @pytest.mark.parametrize(
     "header", ["Bearer", "Bearer ", "Bearer a b", "Bearer a,b", "Bearer é", "Bearer =a", "bearer \t"]
 )
-def test_what_is_no_token_is_denied_and_not_passed_over(header: str) -> None:
+def test_an_invalid_token_is_denied_and_not_skipped(header: str) -> None:
     """Else a request that shows a bad one and a good one would pass, whichever a proxy has looked at."""
     with pytest.raises(Denied):
         find(request("/?token=good", Authorization=header), ("header", "query"), "token", "token")
@@ -134,7 +134,7 @@ def test_every_token_is_compared_in_constant_time(monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.parametrize("written", ["", "ann:", "two words", "é", "a\nb:token", "x" * (MAX_TOKEN + 1)])
-def test_what_cannot_be_a_token_is_told_without_it(written: str) -> None:
+def test_an_invalid_token_is_reported_without_quoting_it(written: str) -> None:
     with pytest.raises(ValueError, match=r"token 2") as error:
         Tokens(["good-token", written])
     assert not written or written not in str(error.value)

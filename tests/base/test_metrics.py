@@ -5,7 +5,7 @@ from __future__ import annotations
 from fws.base.metrics import Metrics
 
 
-def test_news_is_what_has_been_counted_since_the_most_first_and_without_traffic() -> None:
+def test_the_summary_has_new_counts_in_descending_order_without_traffic() -> None:
     metrics = Metrics()
     assert metrics.news() == ""
     metrics.count("refused", label=403)

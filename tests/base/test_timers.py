@@ -21,7 +21,7 @@ def test_they_ring_when_due_the_soonest_first_and_once() -> None:
     assert rung == [1.0, 1.0, 2.0]
 
 
-def test_what_is_set_while_they_ring_waits_for_the_next_time() -> None:
+def test_a_timer_that_is_set_during_a_run_waits_for_the_next_run() -> None:
     """One that sets itself again must not ring for ever."""
     timers, rung = Timers(), []
 
@@ -53,7 +53,7 @@ def test_one_may_cancel_another_that_is_due_too() -> None:
     assert rung == []
 
 
-def test_what_one_raises_keeps_no_other_from_ringing() -> None:
+def test_an_exception_of_one_timer_does_not_stop_the_others() -> None:
     timers, rung = Timers(), []
     failed: list[BaseException] = []
     timers.at(1.0, lambda: 1 / 0)

@@ -70,7 +70,7 @@ def test_rates(text: str, rate: float) -> None:
         (parse_rate, "9" * 400 + "/s", "out of range"),
     ],
 )
-def test_what_is_no_quantity_is_refused_with_advice(parse: Callable[[str], object], text: str, advice: str) -> None:
+def test_an_invalid_quantity_is_refused_with_advice(parse: Callable[[str], object], text: str, advice: str) -> None:
     with pytest.raises(ValueError, match=advice):
         parse(text)
 

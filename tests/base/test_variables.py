@@ -43,7 +43,7 @@ def test_variables_are_filled(text: str, filled: str) -> None:
         ("${HOST:x}", 0, "begins no variable", "${NAME:-default}"),
     ],
 )
-def test_what_cannot_be_filled_is_an_error_with_its_place(text: str, offset: int, message: str, hint: str) -> None:
+def test_a_variable_without_a_value_is_an_error_with_its_place(text: str, offset: int, message: str, hint: str) -> None:
     with pytest.raises(VariableError, match=message) as caught:
         fill_variables(text, ENVIRON)
     assert caught.value.offset == offset

@@ -106,7 +106,7 @@ class Contract:
         self.arrived(2)
         assert all(node.got[1].channel == channel for node in self.nodes)
 
-    def test_what_json_cannot_carry_reaches_nobody(self) -> None:
+    def test_a_value_that_json_cannot_represent_reaches_nobody(self) -> None:
         with pytest.raises(TypeError):
             self.publish(Publication("lobby", {1j}))
         self.publish(Publication("lobby", "next"))
@@ -129,7 +129,7 @@ class Contract:
         in_hub(call)
         self.arrived(1)
 
-    def test_stop_sends_what_was_published(self) -> None:
+    def test_stop_sends_pending_publications(self) -> None:
         self.publish(*(Publication("lobby", str(number)) for number in range(500)))
         self.nodes[0].broker.stop(2)
         self.arrived(500)

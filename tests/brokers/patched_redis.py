@@ -57,7 +57,7 @@ class TestRedis(Contract):
         found = self.server.say("PUBSUB", "CHANNELS", f"{self.prefix}*")
         return {name.decode().removeprefix(self.prefix) for name in found}
 
-    def test_a_node_subscribes_to_exactly_what_has_members(self) -> None:
+    def test_a_node_subscribes_exactly_to_channels_with_members(self) -> None:
         assert self.channels() == {"", "lobby"}
         node = self.nodes[0].broker
         for number in range(1000):
@@ -91,7 +91,7 @@ class TestRedis(Contract):
         assert (self.metrics[1]["redis_malformed"], self.metrics[1]["redis_oversized"]) == (3, 1)
         assert self.metrics[1]["redis_gaps"] == 0
 
-    def test_what_is_too_large_is_not_sent(self) -> None:
+    def test_a_publication_that_is_too_large_is_not_sent(self) -> None:
         self.publish(Publication("lobby", "x" * 2**24), Publication("lobby", "next"))
         wait_until(lambda: self.nodes[1].messages == ["next"])
         assert self.metrics[0]["redis_oversized"] == 1
@@ -136,7 +136,7 @@ class TestRedis(Contract):
             reader.stop(0)
 
 
-def test_the_end_of_a_node_is_no_outage(server: RedisServer, prefix: str) -> None:
+def test_stopping_a_node_does_not_count_as_an_outage(server: RedisServer, prefix: str) -> None:
     """Stopped while messages came in, it told of a Redis that is away: "bad file descriptor"."""
     noisy, _ = broker(server, prefix=prefix)
     noisy.start(lambda publication: None, lambda: False)
@@ -192,7 +192,7 @@ def test_other_applications_channels(server: RedisServer, prefix: str) -> None:
         made.stop(0)
 
 
-def test_what_waits_is_bounded(tmp_path: Path) -> None:
+def test_the_buffer_is_bounded(tmp_path: Path) -> None:
     """Redis away: the oldest is dropped and counted, the publisher's own node has all of it."""
     server = RedisServer(tmp_path, start=False)
     made, metrics = broker(server, buffer=10_000)

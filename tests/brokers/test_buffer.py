@@ -26,7 +26,7 @@ def test_one_that_is_larger_than_the_bound_waits_alone() -> None:
     assert buffer.take(1) == [item(2, 5000)]
 
 
-def test_what_is_given_back_is_the_oldest() -> None:
+def test_returned_publications_are_the_oldest() -> None:
     buffer = Buffer(1000)
     for number in range(3):
         buffer.append(*item(number, 300))

@@ -22,7 +22,9 @@ messages = TEXT | st.binary() | values
 
 
 @given(messages, ids, ids, st.integers(0, 1000))
-def test_what_one_node_writes_another_reads(message: Any, sender: str | None, exclude: str | None, hops: int) -> None:
+def test_one_node_reads_the_envelopes_of_another(
+    message: Any, sender: str | None, exclude: str | None, hops: int
+) -> None:
     publication = Publication("lobby", message, sender, exclude, hops)
     assert decode("lobby", encode(publication, "here"), "there") == publication.replace(origin="node")
 
@@ -71,7 +73,7 @@ def test_another_applications_message_is_taken_as_it_is(payload: bytes, message:
         b"\0fws1[" + b"[" * 3000 + b"\nhello",
     ],
 )  # fmt: skip
-def test_what_only_begins_as_an_envelope_is_refused(payload: bytes) -> None:
+def test_a_payload_that_only_begins_like_an_envelope_is_refused(payload: bytes) -> None:
     with pytest.raises(EnvelopeError):
         decode("lobby", payload, "here")
 
@@ -87,7 +89,7 @@ def test_the_format_is_the_documented_one() -> None:
     assert encode(Publication("lobby", "hi"), "node1") == b'\0fws1{"node":"node1"}\nhi'
 
 
-def test_what_can_be_no_id_is_left_out_and_half_a_character_is_replaced() -> None:
+def test_an_invalid_id_is_omitted_and_half_a_character_is_replaced() -> None:
     publication = Publication("lobby", "a\ud800", "x" * 201, "a\nb")
     assert encode(publication, "n") == b'\0fws1{"node":"n"}\na?'
     with pytest.raises(TypeError):

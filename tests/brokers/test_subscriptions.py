@@ -60,7 +60,7 @@ def test_a_new_connection_is_asked_for_all() -> None:
 
 @pytest.mark.slow
 @given(st.lists(st.tuples(st.sampled_from("adcr"), st.sampled_from([b"x", b"y"]))))
-def test_in_the_end_redis_is_asked_for_exactly_what_is_wanted(steps: list[tuple[str, bytes]]) -> None:
+def test_the_subscriptions_converge_to_the_wanted_channels(steps: list[tuple[str, bytes]]) -> None:
     clock = Clock()
     interest = Subscriptions(clock)
     wanted: set[bytes] = set()

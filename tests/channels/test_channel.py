@@ -79,7 +79,7 @@ def publish(channel: Channel, text: str) -> bytes:
     return encode(TEXT, text.encode())
 
 
-def test_a_slice_that_ends_while_a_frame_is_half_sent_tears_none(stack: ExitStack) -> None:
+def test_a_slice_that_ends_in_the_middle_of_a_frame_does_not_tear_it(stack: ExitStack) -> None:
     """Of two members that took a part of a frame, the second got another channel's frame in the middle of it."""
     large, small = Channel("large"), Channel("small")
     members = [slow(stack), slow(stack)]

@@ -479,7 +479,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     cut=False,
     by_name=False,
 )
-def test_everybody_gets_what_is_theirs(
+def test_every_member_gets_exactly_its_publications(
     folder: Path,
     peer: type[OnWire],
     first: list[tuple[Any, ...]],

@@ -64,7 +64,7 @@ def test_large_frames_are_not_delivered_at_once(harness: Harness) -> None:
 
 
 @pytest.mark.usefixtures("short_turns")
-def test_what_is_published_does_not_queue_behind_those_who_send_much(
+def test_publications_do_not_queue_behind_clients_that_send_much(
     harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clients = [harness.connect() for _ in range(10)]
@@ -75,7 +75,7 @@ def test_what_is_published_does_not_queue_behind_those_who_send_much(
     assert written(harness, clients) == 10
 
 
-def test_what_one_turn_publishes_goes_out_in_one_call(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_publications_of_one_turn_are_written_in_one_call(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
     client = harness.connect()
     calls: list[bytes] = []
 
@@ -90,7 +90,7 @@ def test_what_one_turn_publishes_goes_out_in_one_call(harness: Harness, monkeypa
     assert calls == [b"\x81\x010\x81\x011\x81\x012\x81\x013\x81\x014"]
 
 
-def test_what_is_sent_directly_follows_what_was_published_before(harness: Harness) -> None:
+def test_a_direct_message_follows_earlier_publications(harness: Harness) -> None:
     """Publications wait for the end of the turn: a direct message must not overtake them."""
     client, other = harness.connect(), harness.connect()
     harness.hub.publish("all", "one")
@@ -104,7 +104,7 @@ def test_what_is_sent_directly_follows_what_was_published_before(harness: Harnes
     assert harness.closed(client) == (4000, "bye")
 
 
-def test_one_who_joins_gets_what_is_published_from_then_on(harness: Harness) -> None:
+def test_a_new_member_gets_later_publications_only(harness: Harness) -> None:
     client = harness.connect()
     client.leave("all")
     harness.hub.publish("all", "before")
@@ -116,7 +116,7 @@ def test_one_who_joins_gets_what_is_published_from_then_on(harness: Harness) -> 
     assert harness.sent(client) == ["between"]
 
 
-def test_who_publishes_is_not_read_while_too_much_is_on_its_way_and_others_are(tmp_path: Path) -> None:
+def test_only_publishers_are_not_read_while_too_much_is_pending(tmp_path: Path) -> None:
     """A room that is flooded held up everybody, also who was not in it, for half a second."""
     harness = build(PLAIN + '[endpoints."/echo"]\nconnect = ["join other"]\nmessage = ["echo"]\n', tmp_path)
     client, other = harness.connect(), harness.connect("/echo")
@@ -174,7 +174,7 @@ def test_a_publisher_with_a_greenlet_waits_while_too_much_is_on_its_way(harness:
     assert len(harness.sent(client)) == 3
 
 
-def test_what_is_published_without_end_is_dropped_and_counted(harness: Harness) -> None:
+def test_endless_publications_are_dropped_and_counted(harness: Harness) -> None:
     """A filter that does not wait cannot be made to: one message that makes very many has its bound here."""
     client = harness.connect()
 
@@ -188,7 +188,7 @@ def test_what_is_published_without_end_is_dropped_and_counted(harness: Harness) 
     assert len(harness.sent(client)) == 2 * FULL // CROWDED - dropped
 
 
-def test_one_who_left_cannot_join(harness: Harness) -> None:
+def test_a_disconnected_client_cannot_join(harness: Harness) -> None:
     """A filter that waited while its client went must not leave a member behind for ever."""
     client = harness.connect()
     harness.leave(client)
@@ -206,7 +206,7 @@ def test_a_publication_goes_to_members_once_and_only_to_them(harness: Harness) -
     assert harness.sent(outsider) == ["everyone"]
 
 
-def test_values_are_encoded_and_what_json_cannot_carry_is_the_publishers_fault(harness: Harness) -> None:
+def test_values_are_encoded_and_invalid_values_are_blamed_on_the_publisher(harness: Harness) -> None:
     client = harness.connect()
     harness.hub.publish("all", {"a": [1, None, "ü"]})
     harness.hub.publish("all", b"\x00")
@@ -257,7 +257,7 @@ def test_a_large_channel_lets_others_run_and_keeps_one_order(harness: Harness) -
 
 
 @pytest.mark.usefixtures("short_turns")
-def test_one_who_is_gone_during_a_delivery_gets_no_more(harness: Harness) -> None:
+def test_a_client_that_disconnects_during_a_delivery_gets_nothing_more(harness: Harness) -> None:
     clients = [harness.connect() for _ in range(LARGE)]
     last = clients[-1]
     harness.hub.publish("all", "x")
@@ -281,7 +281,7 @@ class Nested(Filter):
 '''
 
 
-def test_what_is_published_during_a_delivery_follows_it_at_every_member(tmp_path: Path) -> None:
+def test_a_publication_during_a_delivery_follows_it_at_every_member(tmp_path: Path) -> None:
     harness = build(PLAIN + 'deliver = ["nested"]\n', tmp_path, pipelines={"nested": NESTED})
     first, second, third = (harness.connect() for _ in range(3))
     harness.hub.publish("all", "question", sender=second.id)
@@ -429,7 +429,7 @@ class Answering(Filter):
 '''
 
 
-def test_who_has_got_a_part_of_a_batch_gets_the_rest_before_what_is_sent_while_it_is_delivered(tmp_path: Path) -> None:
+def test_the_rest_of_a_batch_precedes_a_direct_message(tmp_path: Path) -> None:
     harness = build(PLAIN + 'deliver = ["answering"]\n', tmp_path, pipelines={"answering": ANSWERING})
     first, second = harness.connect(), harness.connect()
     harness.hub.publish("all", "one")

@@ -33,7 +33,7 @@ def joined(channel: str) -> str:
     return f'connect = ["join {channel}"]\n'
 
 
-def test_members_on_both_nodes_get_it_once_and_who_is_excluded_does_not(tmp_path: Path) -> None:
+def test_members_on_both_nodes_get_it_once_except_the_excluded_client(tmp_path: Path) -> None:
     nodes = Nodes("[pipelines]\n" + joined("lobby") + 'message = ["broadcast lobby to=others"]', tmp_path)
     a, b, c = nodes.first.connect(), nodes.first.connect(), nodes.second.connect()
     nodes.first.client_says(a, "hello")
@@ -56,7 +56,7 @@ def test_a_node_hears_channels_from_their_first_to_their_last_member(tmp_path: P
 
 
 @pytest.mark.parametrize("waits", [False, True])
-def test_what_a_publication_filter_publishes_is_sent_once(tmp_path: Path, waits: bool) -> None:
+def test_publications_of_a_publication_filter_are_sent_once(tmp_path: Path, waits: bool) -> None:
     """Fault: each node's filter published it for all, so that members got it as many times as there were nodes."""
     folder = tmp_path / "pipelines"
     folder.mkdir()
@@ -77,7 +77,7 @@ def test_what_a_publication_filter_publishes_is_sent_once(tmp_path: Path, waits:
         assert sorted(harness.sent(client)) == ["hello", "hello"]  # as member of lobby, and of log
 
 
-def test_a_node_without_members_still_sends_what_its_filter_makes(tmp_path: Path) -> None:
+def test_a_node_without_members_still_sends_publications_of_its_filter(tmp_path: Path) -> None:
     nodes = Nodes('[pipelines]\nmessage = ["broadcast lobby"]\npublication = ["publish log"]\n', tmp_path)
     speaker, listener = nodes.first.connect(), nodes.second.connect()
     listener.join("log")

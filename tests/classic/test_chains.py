@@ -65,7 +65,7 @@ def test_each_base_has_a_chain_of_its_own() -> None:
     assert CALLS == ["one"]
 
 
-def test_what_one_raises_goes_to_the_caller_and_the_rest_are_not_called() -> None:
+def test_an_exception_reaches_the_caller_and_stops_the_chain() -> None:
     class A(FilterBase, metaclass=FilterMeta):
         pass
 

@@ -177,7 +177,7 @@ def test_the_json_form_of_the_options(tmp_path: Path, scripts: list[Script]) -> 
         assert (red.recv(5), other.recv(5)) == ("again", "again")
 
 
-def test_servers_on_one_redis_share_what_is_stored_and_published(
+def test_servers_on_one_redis_share_storage_and_publications(
     tmp_path: Path, scripts: list[Script], redis: RedisServer
 ) -> None:
     name = write(tmp_path, "stored.py", STORED)
@@ -232,7 +232,7 @@ def test_tls_with_key_and_cert(tmp_path: Path, scripts: list[Script]) -> None:
         (["--redis_host", "no host"], "needs a host"),
     ],
 )
-def test_what_cannot_start_says_why(arguments: list[str], sentence: str, tmp_path: Path) -> None:
+def test_a_server_that_cannot_start_says_why(arguments: list[str], sentence: str, tmp_path: Path) -> None:
     write(tmp_path, "faulty.py", "def f(:")
     command = [sys.executable, "-m", "fws", "classic", "-p", "0", *arguments]
     environ = os.environ | {"PYTHONPATH": str(ROOT)}

@@ -21,7 +21,7 @@ def test_sets_by_name() -> None:
     assert storage.get("blue") == set()
 
 
-def test_what_is_done_to_the_set_that_it_gave_is_kept() -> None:
+def test_changes_of_a_returned_set_are_stored() -> None:
     """The first releases had a dictionary of sets, and filters wrote `storage_object[token].add(id)`."""
     storage = DefaultStorageObject()
     storage["red"].add("one")
@@ -34,7 +34,7 @@ def test_what_is_done_to_the_set_that_it_gave_is_kept() -> None:
         storage["red"].remove("two")
 
 
-def test_in_memory_what_is_published_is_put_into_the_queue() -> None:
+def test_publications_in_memory_are_put_into_the_queue() -> None:
     shared = Shared()
     shared.storage_object.publish("news", bytearray(b"text"))
     assert shared.queue.get() == {"type": "message", "pattern": None, "channel": b"news", "data": b"text"}

@@ -42,7 +42,7 @@ def test_sound_files_exit_with_0(folder: Path) -> None:
     assert done.stdout == f"sound.toml: ok\n{ROOT / 'conf' / 'echo.toml'}: ok\n"
 
 
-def test_every_problem_is_told_with_its_place(folder: Path) -> None:
+def test_every_problem_is_shown_with_its_place(folder: Path) -> None:
     done = fws_here("check", "wrong.toml")
     assert done.returncode == 1
     places = [line.split(": ")[0] for line in done.stdout.split("\n") if line.startswith("wrong.toml:")]
@@ -60,7 +60,7 @@ def test_one_wrong_file_fails_the_lot_and_hides_no_other(folder: Path) -> None:
     assert done.stdout.endswith("sound.toml: ok\n")
 
 
-def test_verbose_shows_what_was_understood(folder: Path) -> None:
+def test_verbose_shows_all_filters_and_options(folder: Path) -> None:
     lines = fws_here("check", "-v", "sound.toml").stdout.split("\n")
     paths = [line for line in lines if line.startswith("  ") and line[2] != " "]
     assert paths == ["  /chat/{room}", "  every other path"]
@@ -82,7 +82,7 @@ def test_verbose_shows_the_filters_of_branches(folder: Path) -> None:
     assert lines[start + 3 :][:2] == ["        default", "          drop"]
 
 
-def test_a_warning_is_told_and_fails_nothing(folder: Path) -> None:
+def test_a_warning_is_shown_and_does_not_fail(folder: Path) -> None:
     (folder / "open.toml").write_text('[server]\norigins = ["*"]\n' + SOUND)
     done = fws_here("check", "open.toml")
     assert done.returncode == 0

@@ -105,7 +105,7 @@ def test_lines_of_a_pipe_are_sent_and_their_answers_are_all_of_the_output(peer: 
     assert peer.ending() == (1000, "")
 
 
-def test_what_comes_with_the_handshake_is_shown_and_fragments_are_one_message(peer: Peer) -> None:
+def test_messages_together_with_the_handshake_are_shown_and_fragments_are_joined(peer: Peer) -> None:
     assert fws("connect", f"http://{peer.url}/greeting", "--wait", "0.3").stdout == "first\nin three frames\n"
 
 
@@ -165,7 +165,7 @@ def test_a_reader_that_has_enough_ends_it_quietly(peer: Peer) -> None:
     assert peer.ending() == (1000, "")
 
 
-def test_a_line_that_is_no_text_stops_the_rest(peer: Peer) -> None:
+def test_a_line_that_is_not_text_stops_the_input(peer: Peer) -> None:
     done = fws("connect", peer.url, "--wait", "0.3", stdin=b"one\n\xff\xfe\nthree\n")
     assert (done.returncode, done.stdout) == (1, "one\n")
     assert done.stderr == "fws: line 2 is not UTF-8: this line and the following ones were not sent\n"
@@ -188,14 +188,14 @@ def test_binary_messages_are_shown_with_their_size(peer: Peer) -> None:
         ("garbage", 1, "closed by this side: 1007 "),
     ],
 )
-def test_how_the_connection_ended_is_told(peer: Peer, line: str, status: int, notice: str) -> None:
+def test_the_end_of_the_connection_is_shown(peer: Peer, line: str, status: int, notice: str) -> None:
     done = fws("connect", peer.url, stdin=line + "\n")
     assert (done.returncode, done.stdout) == (status, "")
     assert done.stderr.startswith(notice)
     assert done.stderr.count("\n") == 1
 
 
-def test_the_handshake_carries_what_was_asked_for(peer: Peer) -> None:
+def test_the_handshake_has_the_requested_headers(peer: Peer) -> None:
     done = fws(
         "connect", f"{peer.url}/path?a=b://c", "--wait", "0",
         "-H", "Authorization: Bearer a:b", "--header", "X-Two:1", "-H", "x-two: 2", "-H", "User-Agent: mine",
@@ -214,7 +214,7 @@ def test_the_handshake_carries_what_was_asked_for(peer: Peer) -> None:
 # Where it does not come to a connection
 
 
-def test_a_refusal_is_one_line_with_what_the_server_says(peer: Peer) -> None:
+def test_a_refusal_is_one_line_with_the_servers_sentence(peer: Peer) -> None:
     done = fws_here("connect", f"{peer.url}/forbidden")
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == f"fws: ws://{peer.url}/forbidden answered HTTP 403 Forbidden: Members \\x1b[31monly.\n"
@@ -230,7 +230,7 @@ def test_a_refusal_is_one_line_with_what_the_server_says(peer: Peer) -> None:
         ("nowhere.invalid", ": "),  # the resolver's words differ
     ],
 )
-def test_what_cannot_be_connected_to_is_one_line(url: str, reason: str) -> None:
+def test_a_failed_connection_is_one_line(url: str, reason: str) -> None:
     done = fws_here("connect", url)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("fws: cannot connect to ")
@@ -273,7 +273,7 @@ def test_whatever_answers_instead_is_one_line(answer: bytes | None, reason: str)
 
 
 @pytest.mark.parametrize("header", ["no colon", ": no name", "Two\nLines: x", "X: a\r\nY: b", "spaced name: x"])
-def test_what_is_no_header_is_not_sent(header: str) -> None:
+def test_an_invalid_header_is_not_sent(header: str) -> None:
     done = fws_here("connect", "localhost:1", "-H", header)
     assert done.returncode == 2
     assert 'write "Name: value"' in done.stderr
@@ -436,7 +436,7 @@ def test_an_address_that_is_wrong_is_one_line(url: str, said: str) -> None:
     assert said in done.stderr
 
 
-def test_a_closed_output_is_no_traceback(peer: Peer) -> None:
+def test_a_closed_output_gives_no_traceback(peer: Peer) -> None:
     """Fault: `fws connect URL >&-` ended in a traceback."""
     command = f"{sys.executable} -m fws connect {peer.url} --wait 0.3 >&-"
     done = subprocess.run(

@@ -87,7 +87,7 @@ def test_settings_are_a_page() -> None:
     assert fws_here("filters", "--settings").stdout == settings_markdown()
 
 
-def test_an_unknown_name_is_told_with_the_nearest() -> None:
+def test_an_unknown_name_gets_the_nearest_as_a_hint() -> None:
     done = fws_here("filters", "--built-in", "rate_limt")
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == "fws: there is no filter 'rate_limt' (did you mean 'rate_limit'?)\n"

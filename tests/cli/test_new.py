@@ -56,14 +56,14 @@ def test_a_folder_with_anything_in_it_is_left_alone(tmp_path: Path) -> None:
     assert files(tmp_path) == {"demo/mine"}
 
 
-def test_a_file_in_the_way_is_told_in_one_line(tmp_path: Path) -> None:
+def test_an_existing_file_is_reported_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "demo").touch()
     assert fws("new", "demo", cwd=tmp_path).stderr == "fws: demo is a file: name a new folder\n"
     below = fws("new", "demo/deep", cwd=tmp_path)
     assert (below.returncode, below.stderr) == (1, "fws: cannot make demo/deep: Not a directory\n")
 
 
-def test_what_an_installer_compiled_is_not_copied(tmp_path: Path) -> None:
+def test_bytecode_from_an_installer_is_not_copied(tmp_path: Path) -> None:
     """`pip install` compiles the template's modules where they lie."""
     shutil.copytree(TEMPLATE, tmp_path / "template", ignore=shutil.ignore_patterns("__pycache__"))
     compileall.compile_dir(tmp_path / "template", quiet=1)

@@ -57,7 +57,7 @@ def test_a_message_and_lines_reach_the_members_of_the_channel(conf: Path, tmp_pa
         server.end()
 
 
-def test_without_redis_it_says_what_to_set(conf: Path, tmp_path: Path) -> None:
+def test_without_redis_the_error_says_what_to_set(conf: Path, tmp_path: Path) -> None:
     done = fws("publish", conf, "lobby", "x", cwd=tmp_path)
     assert done.returncode == 78
     assert "set [redis] url" in done.stderr
@@ -70,7 +70,7 @@ def test_a_name_that_no_channel_has(conf: Path, tmp_path: Path, channel: str) ->
     assert "name of a channel" in done.stderr
 
 
-def test_a_redis_that_is_away_is_told_without_its_password(conf: Path, tmp_path: Path) -> None:
+def test_an_unreachable_redis_is_reported_without_its_password(conf: Path, tmp_path: Path) -> None:
     done = fws("publish", conf, "lobby", "x", cwd=tmp_path, REDIS_URL="redis://:open-sesame@127.0.0.1:1/0")
     assert done.returncode == 1
     assert "nothing listens there; 0 messages published" in done.stderr

@@ -54,7 +54,7 @@ def made(conf: Path, *arguments: str) -> str:
         (["--path", "/pair", "--user", "ann", "--key-file", "private.pem"], {"user": "ann", "name": "ann"}),
     ],
 )  # fmt: skip
-def test_what_is_made_is_good(
+def test_a_new_token_is_accepted(
     conf: Path, arguments: list[str], identity: dict[str, object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(conf.parent)
@@ -66,7 +66,7 @@ def test_what_is_made_is_good(
     assert token.strip() not in done.output
 
 
-def test_a_token_of_a_list_is_made_and_it_is_said_what_to_do_with_it(conf: Path) -> None:
+def test_a_token_for_a_list_comes_with_a_note(conf: Path) -> None:
     done = fws("make", conf, "--path", "/listed", "--user", "eve")
     token = done.stdout.strip()
     assert done.stderr == "to use this TOKEN, add to the tokens eve:TOKEN\n"
@@ -117,13 +117,13 @@ def test_a_file_without_tokens(conf: Path) -> None:
     ("path", "token", "cause"),
     [("/shared", "wrong", "unknown"), ("/shared", "", "malformed"), ("/secret", "a.b.c", "malformed")],
 )
-def test_a_bad_one_is_told_why(conf: Path, path: str, token: str, cause: str) -> None:
+def test_a_bad_token_is_refused_with_its_cause(conf: Path, path: str, token: str, cause: str) -> None:
     done = fws("check", conf, "--path", path, stdin=token)
     assert done.exit_code == 1
     assert done.stderr.startswith(f"fws: {cause}: ")
 
 
-def test_an_expired_one_is_told_so(conf: Path) -> None:
+def test_an_expired_token_is_refused_as_expired(conf: Path) -> None:
     token = made(conf, "--path", "/secret", "--claim", "exp=1000000000")
     assert "expired" in fws("check", conf, "--path", "/secret", stdin=token).stderr
 
@@ -140,7 +140,9 @@ def test_an_expired_one_is_told_so(conf: Path) -> None:
         (["--path", "/secret", "--for", "soon"], "duration"),
     ],
 )
-def test_what_cannot_be_made(conf: Path, arguments: list[str], reason: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_token_that_cannot_be_made(
+    conf: Path, arguments: list[str], reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(conf.parent)
     done = fws("make", conf, *arguments)
     assert done.exit_code == 1

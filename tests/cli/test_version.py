@@ -9,7 +9,7 @@ from fws.wire import native
 from tests.cli.command import fws, fws_here
 
 
-def test_which_one_is_used_is_told() -> None:
+def test_the_version_says_which_implementation_is_used() -> None:
     told = "compiled" if native.compiled else "pure Python"
     assert fws_here("--version").stdout == f"fws {__version__}, {told}\n"
 

@@ -220,7 +220,7 @@ def test_one_that_is_still_sending_is_not_taken_for_dead(harness: Harness) -> No
     assert harness.peers[client].wire.aborted
 
 
-def test_a_machine_that_acknowledges_now_and_then_is_no_answer_to_a_ping(harness: Harness) -> None:
+def test_occasional_acknowledgements_of_the_kernel_do_not_answer_a_ping(harness: Harness) -> None:
     """Of a frozen program the kernel acknowledged each publication, and one on its way now and then kept it here."""
     client = harness.connect()
     wire = harness.peers[client].wire
@@ -231,7 +231,7 @@ def test_a_machine_that_acknowledges_now_and_then_is_no_answer_to_a_ping(harness
     assert wire.aborted
 
 
-def test_one_that_reads_what_the_kernel_took_is_not_taken_for_dead(harness: Harness) -> None:
+def test_a_client_that_still_reads_from_the_kernel_is_not_considered_dead(harness: Harness) -> None:
     """A slow reader of a backlog was ended: its ping stood behind megabytes in the kernel, which drained unseen."""
     client = harness.connect()
     wire = harness.peers[client].wire
@@ -249,7 +249,7 @@ def test_one_that_reads_what_the_kernel_took_is_not_taken_for_dead(harness: Harn
     assert wire.aborted
 
 
-def test_what_reaches_a_machine_whose_program_hangs_is_no_answer_to_a_ping(harness: Harness) -> None:
+def test_bytes_that_reach_a_hanging_program_do_not_answer_a_ping(harness: Harness) -> None:
     client = harness.connect()
     for _ in range(35):
         sweep(harness, 1)
@@ -257,7 +257,7 @@ def test_what_reaches_a_machine_whose_program_hangs_is_no_answer_to_a_ping(harne
     assert harness.peers[client].wire.aborted
 
 
-def test_what_waits_still_goes_out_when_the_peer_ends_its_half_behind_its_close(harness: Harness) -> None:
+def test_queued_bytes_are_sent_after_the_peers_close_and_fin(harness: Harness) -> None:
     client = harness.connect()
     wire = harness.peers[client].wire
     wire.full = True
@@ -273,7 +273,7 @@ def test_what_waits_still_goes_out_when_the_peer_ends_its_half_behind_its_close(
     assert wire.closed
 
 
-def test_who_sends_too_many_messages_is_read_no_faster(tmp_path: Path) -> None:
+def test_a_client_that_sends_too_many_messages_is_read_more_slowly(tmp_path: Path) -> None:
     harness = build('[limits]\nmessages = "10/s"\n[pipelines]\nmessage = ["echo"]\n', tmp_path)
     client = harness.connect()
     peer = harness.peers[client]
@@ -295,7 +295,7 @@ def test_who_sends_too_many_messages_is_read_no_faster(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("stages", ['"echo"', '"patient", "echo"'])
-def test_who_sends_too_many_bytes_is_read_no_faster(tmp_path: Path, stages: str) -> None:
+def test_a_client_that_sends_too_many_bytes_is_read_more_slowly(tmp_path: Path, stages: str) -> None:
     source = (
         "from fws import Filter\n\n\nclass Patient(Filter):\n    def message(self, client, message):\n        pass\n"
     )
@@ -317,7 +317,7 @@ def test_who_sends_too_many_bytes_is_read_no_faster(tmp_path: Path, stages: str)
     assert not harness.peers[client].wire.aborted
 
 
-def test_who_says_nothing_for_too_long_is_closed(tmp_path: Path) -> None:
+def test_an_idle_client_is_closed(tmp_path: Path) -> None:
     harness = build('[limits]\nidle_timeout = "5s"\n[pipelines]\nmessage = ["echo"]\n', tmp_path)
     client = harness.connect()
     for _ in range(4):

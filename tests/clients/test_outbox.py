@@ -78,7 +78,7 @@ def test_a_frame_goes_out_at_once_in_one_call() -> None:
     assert (pipe.taken, pipe.calls, outbox.size, pipe.callback) == (b"frame", 1, 0, None)
 
 
-def test_what_is_written_before_the_handshake_is_done_waits_for_it() -> None:
+def test_frames_wait_for_the_handshake() -> None:
     outbox = Outbox(100, Owner())
     outbox.write(b"one")
     outbox.write(b"two")
@@ -89,7 +89,7 @@ def test_what_is_written_before_the_handshake_is_done_waits_for_it() -> None:
     assert pipe.calls == 2
 
 
-def test_what_the_socket_does_not_take_waits_in_order() -> None:
+def test_bytes_that_the_socket_does_not_accept_wait_in_order() -> None:
     outbox, pipe, _ = opened(room=2)
     outbox.write(b"abc")
     outbox.write(b"def")
@@ -100,7 +100,7 @@ def test_what_the_socket_does_not_take_waits_in_order() -> None:
     assert (pipe.taken, outbox.size, pipe.callback) == (b"abcdef", 0, None)
 
 
-def test_over_the_limit_the_owner_is_told_and_nothing_is_queued() -> None:
+def test_above_the_limit_the_owner_is_called_and_nothing_is_queued() -> None:
     outbox, _pipe, overflows = opened(room=0, limit=10)
     assert outbox.write(b"x" * 10)
     assert not outbox.write(b"y")
@@ -108,7 +108,7 @@ def test_over_the_limit_the_owner_is_told_and_nothing_is_queued() -> None:
     assert outbox.size == 10
 
 
-def test_many_small_frames_count_for_what_they_take() -> None:
+def test_small_frames_count_with_their_overhead() -> None:
     """1 MiB of 3-byte pongs is 14 MiB of memory."""
     outbox, _pipe, overflows = opened(room=0, limit=10_000)
     while outbox.write(b"abc"):
@@ -160,7 +160,7 @@ def test_fin_follows_the_last_byte(room: int) -> None:
     assert pipe.ended
 
 
-def test_a_broken_connection_swallows_what_is_written() -> None:
+def test_writes_to_a_broken_connection_are_ignored() -> None:
     outbox, pipe, overflows = opened(limit=10)
     pipe.broken = True
     for _ in range(100):
@@ -202,7 +202,7 @@ def test_the_bytes_on_the_wire_are_whole_frames_in_order(steps: list[tuple[str, 
     assert pipe.taken == accepted
 
 
-def test_what_is_written_while_corked_goes_out_in_one_call() -> None:
+def test_corked_frames_are_written_in_one_call() -> None:
     outbox, pipe, _ = opened()
     outbox.cork()
     outbox.write(b"one")
@@ -253,7 +253,7 @@ def test_the_end_while_corked(last: Callable[[Outbox], None]) -> None:
     assert pipe.ended
 
 
-def test_what_is_held_goes_out_in_order_when_it_is_released_and_else_never() -> None:
+def test_frames_on_hold_are_sent_in_order_only_if_released() -> None:
     outbox, pipe, overflows = opened(limit=200)
     outbox.write(b"before")
     outbox.hold()
@@ -272,7 +272,7 @@ def test_what_is_held_goes_out_in_order_when_it_is_released_and_else_never() -> 
     assert pipe.taken == b"beforeonetwothreeclose"
 
 
-def test_what_is_held_has_a_bound_and_waits_behind_what_waits() -> None:
+def test_frames_on_hold_are_bounded_and_follow_queued_ones() -> None:
     outbox, pipe, overflows = opened(room=3, limit=200)
     outbox.write(b"before")
     outbox.hold()

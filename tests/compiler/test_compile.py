@@ -335,7 +335,7 @@ def test_branches_of_a_switch_are_pipelines_with_all_rights(tmp_path: Path) -> N
         ('[server]\norigins = ["example.org"]\n[pipelines]\nmessage = ["echo"]', 'write "https://example.org"'),
     ],
 )
-def test_each_mistake_is_told_with_what_would_be_right(toml: str, said: str, tmp_path: Path) -> None:
+def test_each_mistake_is_reported_with_a_correction(toml: str, said: str, tmp_path: Path) -> None:
     found = problems(toml, tmp_path)
     assert len(found) == 1, found
     assert said in found[0]
@@ -355,7 +355,7 @@ def test_a_mistake_is_reported_wherever_it_occurs(stage: str, tmp_path: Path) ->
     assert len(found) == 2
 
 
-def test_stages_are_checked_beside_faulty_sections(tmp_path: Path) -> None:
+def test_stages_are_checked_even_if_sections_are_invalid(tmp_path: Path) -> None:
     """Fault: a chain or filter at fault hid every problem of the stages; of origins only the first was told."""
     toml = """\
     [pipelines]
@@ -401,7 +401,7 @@ def test_warnings_do_not_stop_anybody(tmp_path: Path) -> None:
     assert "every web page may connect" in warnings
 
 
-def test_what_endpoints_have_from_the_server_is_told_once_and_there(tmp_path: Path) -> None:
+def test_a_problem_of_an_inherited_setting_is_reported_once(tmp_path: Path) -> None:
     """Fault: the fault of [server] was told again of each endpoint, with the place of its header."""
     endpoints = "[endpoints.'/a']\nmessage = ['echo']\n[endpoints.'/b']\nmessage = ['echo']\n"
     (found,) = problems(f"[server]\norigins = ['*', 'example.org']\n{endpoints}", tmp_path)
@@ -505,7 +505,7 @@ def test_any_text_compiles_or_has_problems_with_places(tmp_path: Path, edits: li
             assert str(problem)
 
 
-def test_where_the_token_of_the_command_line_lets_nobody_in_that_is_told(tmp_path: Path) -> None:
+def test_a_token_of_the_command_line_that_admits_nobody_is_a_warning(tmp_path: Path) -> None:
     """Whoever ran with --token had reason to think that it was good, where the file's own tokens were."""
     file = tmp_path / "test.toml"
     file.write_text("""

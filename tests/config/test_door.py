@@ -14,7 +14,7 @@ def reading(toml: str) -> tuple[Config, list[str]]:
     return config, [f"{problem.message} | {problem.hint}" for problem in problems]
 
 
-def test_without_a_section_there_is_no_tls() -> None:
+def test_tls_is_off_without_a_section() -> None:
     assert reading("")[0].tls is None
 
 
@@ -41,7 +41,7 @@ def test_a_certificate_is_enough() -> None:
         ('[server]\nsocket_owner = "a:b:c"', '"user:group"'),
     ],
 )
-def test_what_is_wrong_is_told_with_what_would_be_right(toml: str, told: str) -> None:
+def test_each_mistake_is_reported_with_a_correction(toml: str, told: str) -> None:
     _, problems = reading(toml)
     assert len(problems) == 1
     assert told in problems[0]

@@ -67,7 +67,7 @@ MISREAD = {
 
 
 @pytest.mark.parametrize("text", MISREAD.values(), ids=MISREAD.keys())
-def test_what_toml_misreads_is_refused_with_its_place(text: str) -> None:
+def test_text_that_toml_misreads_is_refused_with_its_place(text: str) -> None:
     newline = "\r\n" if "\r\n" in text else "\n"
     text = f'first = "sound"{newline}{text}'
     tomllib.loads(text)
@@ -237,7 +237,7 @@ def test_a_syntax_error_shows_its_line_with_a_caret() -> None:
         (".".join("a" * (MAX_KEY_PARTS + 1)) + " = 1", "names are joined with dots"),
     ],
 )
-def test_what_no_configuration_needs_is_refused(text: str, message: str) -> None:
+def test_excessive_files_are_refused(text: str, message: str) -> None:
     assert message in fault_of(text).message
 
 
@@ -315,7 +315,7 @@ def test_bytes_that_are_no_text(tmp_path: Path, data: bytes, message: str) -> No
     ],
     ids=["UTF-8 with a mark", "UTF-16 LE", "UTF-16 BE", "CRLF", "CR", "Ctrl-Z"],
 )
-def test_what_editors_of_other_systems_write_is_read(tmp_path: Path, data: bytes) -> None:
+def test_files_from_editors_of_other_systems_are_read(tmp_path: Path, data: bytes) -> None:
     """Fault: such files were refused, though nothing about them is ambiguous."""
     file = tmp_path / "conf.toml"
     file.write_bytes(data)

@@ -35,7 +35,7 @@ def match(path: str, target: str) -> dict[str, str] | None:
         ("/a:b", "/a:b", {}),
     ],
 )
-def test_what_a_path_matches(path: str, target: str, params: dict[str, str] | None) -> None:
+def test_paths_match(path: str, target: str, params: dict[str, str] | None) -> None:
     assert match(path, target) == params
 
 

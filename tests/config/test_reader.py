@@ -158,7 +158,7 @@ def test_a_variable_may_hold_any_type_but_no_structure() -> None:
         ("[chains]\na = []\n[filters.a]\nuse = 'x'\n", 3, 10, "there is also a chain 'a'", "rename"),
     ],
 )
-def test_each_fault_has_its_place_and_says_what_would_be_right(
+def test_each_problem_has_its_place_and_a_correction(
     text: str, line: int, column: int, message: str, hint: str
 ) -> None:
     problems = problems_of(text)
@@ -170,14 +170,14 @@ def test_each_fault_has_its_place_and_says_what_would_be_right(
 
 
 @pytest.mark.parametrize("text", ["", "[pipelines]\n", "[endpoints]\n", "[server]\nlisten = ':1'\n"])
-def test_a_file_that_serves_nobody_is_no_configuration(text: str) -> None:
+def test_a_file_that_serves_nobody_is_refused(text: str) -> None:
     line, column, message, hint = only(text)
     assert (line, column) == (0, 0)
     assert "neither [pipelines] nor [endpoints]" in message
     assert 'message = ["echo"]' in hint
 
 
-def test_all_problems_of_a_file_are_told_at_once_in_its_order() -> None:
+def test_all_problems_of_a_file_are_reported_at_once_in_its_order() -> None:
     text = """\
 [pipelines]
 mesage = []
@@ -194,20 +194,20 @@ foo = 1
     assert lines == [2, 3, 4, 4, 6, 7, 8, 9, 10]
 
 
-def test_a_problem_is_told_once() -> None:
+def test_a_problem_is_reported_once() -> None:
     source = parse(ECHO, "conf.toml").source
     problem = Problem("twice", ("pipelines", "message", 0))
     assert len(place_problems([problem, problem], source)) == 1
 
 
-def test_stages_can_be_checked_beside_a_faulty_setting() -> None:
+def test_stages_are_checked_even_if_a_setting_is_invalid() -> None:
     config, problems = read(parse("[server]\ndrain = 1\n[pipelines]\nmessage = ['echo', ' ']\n", "f"), {})
     assert len(problems) == 2
     assert config.server.drain == 25
     assert config.pipelines == {"message": ["echo", " "]}
 
 
-def test_a_chain_or_filter_at_fault_keeps_its_name() -> None:
+def test_the_name_of_an_invalid_chain_or_filter_stays_known() -> None:
     """So that the stages that name it are not told to be at fault too."""
     config, problems = read(parse(ECHO + "[chains]\na = 1\n[filters]\nc = 1\n[filters.b]\n", "f"), {})
     assert len(problems) == 3

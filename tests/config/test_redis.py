@@ -67,7 +67,7 @@ def test_addresses(url: str, wanted: dict[str, Any], shown: str) -> None:
         ("redis+cluster://:s3cret@h/1", "only the database 0"),
     ],
 )
-def test_what_is_no_address_is_told_without_the_password(url: str, rule: str) -> None:
+def test_an_invalid_address_is_reported_without_its_password(url: str, rule: str) -> None:
     with pytest.raises(ValueError, match=rule) as error:
         parse_redis(url)
     assert "s3cret" not in str(error.value)
@@ -106,7 +106,7 @@ def test_what_is_no_address_is_told_without_the_password(url: str, rule: str) ->
         ("rediss+cluster://a", RedisAddress("cluster", "rediss+cluster", (("a", 6379),))),
     ],
 )
-def test_what_providers_hand_out_is_read(url: str, expected: RedisAddress) -> None:
+def test_urls_of_providers_are_read(url: str, expected: RedisAddress) -> None:
     """Fault: options behind a `?` and TLS for Sentinel and Cluster had no address."""
     found = parse_redis(url)
     assert msgspec.structs.asdict(found) == msgspec.structs.asdict(expected)

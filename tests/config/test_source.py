@@ -70,7 +70,7 @@ def test_values_and_keys_have_places(path: tuple[str | int, ...], value: tuple[i
     assert at(path, key=True) == key
 
 
-def test_what_is_not_there_is_placed_at_what_is_around_it() -> None:
+def test_a_missing_value_has_the_place_of_its_table() -> None:
     assert at(("server", "nothing")) == (2, 2)
     assert at(("many", 1, "nothing", 3, "x")) == (14, 3)
     assert at(("nothing",)) == (0, 0)
@@ -111,7 +111,7 @@ def test_an_offset_crosses_lines(text: str) -> None:
     assert place.text[place.column - 1] == "X"
 
 
-def test_crlf_is_no_part_of_a_line() -> None:
+def test_crlf_is_not_part_of_a_line() -> None:
     place = Source("f", "a = 1\r\nb = 2\r\n").place(("b",))
     assert (place.line, place.column, place.text) == (2, 5, "b = 2")
 
@@ -138,7 +138,7 @@ def test_depth_counts_brackets() -> None:
 
 @given(st.text("ab=.[]{}'\"#\\\n\r ,1é", max_size=60))
 @settings(max_examples=500, deadline=None)
-def test_text_that_is_no_toml_does_no_harm(text: str) -> None:
+def test_text_that_is_not_toml_does_no_harm(text: str) -> None:
     source = Source("f", text)
     place = source.place(("a", "b", 1), 5)
     assert 0 <= place.line <= text.count("\n") + 1

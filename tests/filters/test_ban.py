@@ -51,7 +51,7 @@ def status(server: Harness, user: str, address: str = "192.0.2.1") -> int:
         ("user:Ann", 0, 0, 0),
     ],
 )
-def test_who_is_banned_is_not_let_in(server: Harness, field: str, ann: int, bob: int, elsewhere: int) -> None:
+def test_a_banned_client_is_refused(server: Harness, field: str, ann: int, bob: int, elsewhere: int) -> None:
     server.storage.set_field("bans", field, "")
     for user, address, expected in (
         ("ann", "192.0.2.1", ann),
@@ -65,7 +65,7 @@ def test_who_is_banned_is_not_let_in(server: Harness, field: str, ann: int, bob:
     assert server.faults == 0
 
 
-def test_who_is_in_goes_when_it_is_banned_elsewhere(server: Harness) -> None:
+def test_a_connected_client_that_is_banned_elsewhere_is_disconnected(server: Harness) -> None:
     ann, bob, waiting = connect(server, "ann"), connect(server, "bob"), server.connect()
     server.storage.set_field("bans", "user:ann", "")
     server.pass_time(2)
@@ -183,7 +183,7 @@ def test_after_an_outage_it_is_asked_again_at_once(server: Harness) -> None:
     assert server.closed(ann) == (4403, "access was revoked")
 
 
-def test_while_the_storage_cannot_be_asked_nobody_is_let_in(server: Harness) -> None:
+def test_clients_are_refused_while_the_storage_is_unavailable(server: Harness) -> None:
     ann = connect(server, "ann")
     server.storage.set("bans", "of another kind")
     assert status(server, "bob") == 503
@@ -194,6 +194,6 @@ def test_while_the_storage_cannot_be_asked_nobody_is_let_in(server: Harness) -> 
 
 
 @pytest.mark.parametrize("stage", ["ban nobody", "ban for=0s", "ban for=1"])
-def test_what_bans_nobody_is_a_problem_of_the_file(tmp_path: Path, stage: str) -> None:
+def test_a_ban_that_bans_nobody_is_a_problem_of_the_file(tmp_path: Path, stage: str) -> None:
     with pytest.raises(ConfigError):
         build(f"[pipelines]\nmessage = ['{stage}']", tmp_path)

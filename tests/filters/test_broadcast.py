@@ -49,7 +49,7 @@ def test_a_room_of_the_path_is_its_channel(tmp_path: Path) -> None:
     assert server.sent(coffee) == []
 
 
-def test_a_channel_no_channel_can_be_ends_the_event_and_is_no_fault(tmp_path: Path) -> None:
+def test_an_invalid_channel_name_ends_the_event_without_an_error(tmp_path: Path) -> None:
     server = build('[endpoints."/{room}"]\nmessage = ["broadcast room:{room}", "echo"]', tmp_path)
     client = server.connect("/" + "x" * 200)
     server.client_says(client, "hello")
@@ -86,7 +86,7 @@ def test_on_publication_without_a_channel_nobody_gets_it_in_circles(tmp_path: Pa
     assert server.faults == 0
 
 
-def test_on_publication_who_was_left_out_stays_left_out(tmp_path: Path) -> None:
+def test_on_publication_the_excluded_client_stays_excluded(tmp_path: Path) -> None:
     server = build('[pipelines]\npublication = ["broadcast"]', tmp_path)
     left_out, other = server.connect(), server.connect()
     server.hub.publish("tea", "hello", exclude=left_out.id)

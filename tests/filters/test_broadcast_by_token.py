@@ -72,7 +72,7 @@ class Away(MemoryStorage):
             raise StorageError("away", told=True)
 
 
-def test_what_may_be_in_the_storage_is_taken_out_at_the_end(server: Harness) -> None:
+def test_ids_that_may_be_in_the_storage_are_removed_at_the_end(server: Harness) -> None:
     """Fault: an id stayed for good where adding it had failed after all, or where leaving the last group had."""
     storage = server.generation.services.storage = Away(server.clock)
     client = server.connect()

@@ -102,7 +102,7 @@ def seen() -> list[Any]:
     return noted
 
 
-def test_what_one_filter_changes_the_next_sees_and_flows_on(server: Harness) -> None:
+def test_the_next_filter_sees_the_changes_of_the_previous_one(server: Harness) -> None:
     client = server.connect()
     says(server, client, "grüße", b"\xfe")
     assert seen() == ["grüße!".encode(), b"\xfe!"]
@@ -148,7 +148,7 @@ def test_close_keeps_its_code(server: Harness) -> None:
     assert server.faults == 0
 
 
-def test_filters_keep_what_they_like_on_the_instance(server: Harness) -> None:
+def test_filters_set_any_attribute_of_the_instance(server: Harness) -> None:
     """Old filters have no `state`: they set attributes."""
     client, other = server.connect(), server.connect()
     says(server, client, "count", "count")
@@ -166,7 +166,7 @@ def test_they_share_storage_and_channels_with_new_filters(server: Harness) -> No
     assert seen()[-1][1]["channel"] == b"news"
 
 
-def test_who_leaves_meanwhile_ends_no_loop_over_users(server: Harness) -> None:
+def test_a_client_that_leaves_does_not_break_a_loop_over_users(server: Harness) -> None:
     """Clients come and go while a filter waits, for Redis for one."""
     first, second = server.connect(), server.connect()
     met = []
@@ -196,7 +196,7 @@ def test_filters_of_other_modules_do_not_run(server: Harness, tmp_path: Path) ->
         ("classic {room}", "", "placeholders are not allowed here"),
     ],
 )
-def test_what_is_wrong_with_a_module_is_a_problem_of_the_file(
+def test_an_invalid_module_is_a_problem_of_the_file(
     stage: str, source: str, sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "faulty.py").write_text(source)

@@ -8,7 +8,7 @@ from fws.base.errors import ConfigError
 from tests.support import build
 
 
-def test_what_was_sent_before_goes_out_and_then_the_code_and_reason(tmp_path: Path) -> None:
+def test_earlier_messages_precede_the_close_code_and_reason(tmp_path: Path) -> None:
     server = build("""[pipelines]\nmessage = ["echo", "close 4001 'good bye'", "echo"]""", tmp_path)
     client = server.connect()
     server.client_says(client, "hello", "ignored")

@@ -8,7 +8,7 @@ from fws.base.errors import Reject
 from tests.support import build
 
 
-def test_who_is_here_is_counted_up_and_down(tmp_path: Path) -> None:
+def test_connected_clients_are_counted_up_and_down(tmp_path: Path) -> None:
     server = build('[pipelines]\nconnect = ["count online"]\ndisconnect = ["count online by=-1"]', tmp_path)
     first, second = server.connect(), server.connect()
     assert server.storage.get("online") == "2"

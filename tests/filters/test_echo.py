@@ -13,7 +13,7 @@ def test_each_kind_of_message_comes_back_as_its_kind(tmp_path: Path) -> None:
     assert server.sent(other) == []
 
 
-def test_what_flows_is_sent_and_flows_on(tmp_path: Path) -> None:
+def test_the_message_is_sent_and_flows_on(tmp_path: Path) -> None:
     server = build('[pipelines]\nmessage = ["json", "echo", "pick a", "echo"]', tmp_path)
     client = server.connect()
     server.client_says(client, '{"a": 1, "b": 2}')

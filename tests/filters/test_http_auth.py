@@ -91,7 +91,7 @@ def test_the_chosen_headers_are_passed_and_no_others(tmp_path: Path, service: Se
     assert not service.header("cookie")
 
 
-def test_what_a_client_says_of_its_own_address_is_replaced(tmp_path: Path, service: Service) -> None:
+def test_headers_of_the_client_about_its_address_are_replaced(tmp_path: Path, service: Service) -> None:
     """The service got both, the client's word beside ours."""
     server = serving(tmp_path, service, "headers=X-Forwarded-For,x-original-uri,accept")
     server.connect("/a", headers={"X-Forwarded-For": "127.0.0.1", "X-Original-URI": "/admin", "Accept": "text/html"})
@@ -109,7 +109,7 @@ def test_a_no_is_a_no_and_no_failure(tmp_path: Path, service: Service, status: i
     assert server.counted("logins_refused_") == {"denied": 2}
 
 
-def test_who_is_denied_with_403_has_failed_to_log_in(tmp_path: Path, service: Service) -> None:
+def test_a_403_counts_as_a_failed_login(tmp_path: Path, service: Service) -> None:
     """Many services say 403 to a wrong password: who guesses must not be free to go on."""
     service.status = 403
     server = serving(tmp_path, service)
@@ -159,7 +159,7 @@ def test_anything_else_refuses_with_503(tmp_path: Path, service: Service, fault:
 
 
 @pytest.mark.parametrize("head", [b"", b"HTTP/1.1 200 OK\r\n\r\n"])
-def test_what_drips_does_not_take_longer_than_the_timeout(tmp_path: Path, service: Service, head: bytes) -> None:
+def test_a_slow_answer_does_not_take_longer_than_the_timeout(tmp_path: Path, service: Service, head: bytes) -> None:
     """Of a head each line, even each byte, had the time of the whole."""
 
     def write(file: Any) -> None:
@@ -212,7 +212,7 @@ def test_a_client_cannot_have_the_service_left_alone(tmp_path: Path, service: Se
     assert server.connect().identity == {"user": "ann"}
 
 
-def test_over_https_the_service_proves_who_it_is(tmp_path: Path, service: Service) -> None:
+def test_over_https_the_certificate_of_the_service_is_verified(tmp_path: Path, service: Service) -> None:
     authority, other = Authority(tmp_path), Authority(tmp_path, "other")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(*authority.sign())
@@ -247,6 +247,6 @@ def test_no_body_lets_in_without_an_identity(tmp_path: Path, service: Service, b
 @pytest.mark.parametrize(
     "url", ["ftp://a/", "http://", "https://a b/", "http://u:p@a/", "http://a:99999/", "http://a/{id}"]
 )
-def test_what_is_no_url_is_a_problem_of_the_file(tmp_path: Path, url: str) -> None:
+def test_an_invalid_url_is_a_problem_of_the_file(tmp_path: Path, url: str) -> None:
     with pytest.raises(ConfigError):
         build(f"[pipelines]\nconnect = ['http_auth \"{url}\"']", tmp_path)

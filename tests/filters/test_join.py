@@ -8,7 +8,7 @@ from fws.base.errors import Reject
 from tests.support import build
 
 
-def test_a_member_gets_what_is_published_until_it_is_gone(tmp_path: Path) -> None:
+def test_a_member_gets_publications_until_it_disconnects(tmp_path: Path) -> None:
     server = build('[pipelines]\nconnect = ["join lobby", "join lobby"]', tmp_path)
     client = server.connect()
     server.hub.publish("lobby", "once")

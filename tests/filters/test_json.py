@@ -25,7 +25,7 @@ def test_decoding_twice_decodes_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("bad", [*BAD, *DEEP], ids=range(len(BAD + DEEP)))
-def test_what_is_no_json_is_dropped(tmp_path: Path, bad: str | bytes) -> None:
+def test_a_message_that_is_not_json_is_dropped(tmp_path: Path, bad: str | bytes) -> None:
     server = build('[pipelines]\nmessage = ["json", "echo"]', tmp_path)
     client = server.connect()
     server.client_says(client, bad, "1")

@@ -49,7 +49,7 @@ def test_claims_become_the_identity(tmp_path: Path) -> None:
     assert other.channels == {"user:a@b.c"}
 
 
-def test_who_has_no_good_token_is_refused_and_the_cause_counted(tmp_path: Path) -> None:
+def test_a_client_without_a_valid_token_is_refused_and_the_cause_counted(tmp_path: Path) -> None:
     server = serving(tmp_path, STAGE + " from=header")
     for headers in ({}, bearer(signed()), bearer("x.y.z"), bearer(signed("HS512", aud="chat"))):
         with pytest.raises(Reject) as refused:
@@ -94,7 +94,7 @@ def test_a_fresh_token_before_it_goes_on_and_no_filter_sees_it(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("claims", "cause"), [({"sub": "eve"}, "other_user"), ({"exp": NOW - 1}, "expired"), ({"aud": "x"}, "audience")]
 )
-def test_a_fresh_token_that_is_no_good_ends_the_connection(tmp_path: Path, claims: Any, cause: str) -> None:
+def test_an_invalid_new_token_ends_the_connection(tmp_path: Path, claims: Any, cause: str) -> None:
     server = serving(tmp_path)
     client = connect(server)
     server.client_says(client, json.dumps({"token": signed(**({"aud": "chat"} | claims))}))
@@ -109,7 +109,7 @@ def renew(server: Harness, client: Client, **claims: Any) -> tuple[int, str] | N
     return server.closed(client)
 
 
-def test_a_fresh_token_does_not_take_the_place_of_who_another_filter_said_it_is(tmp_path: Path) -> None:
+def test_a_new_token_does_not_replace_the_identity_of_another_filter(tmp_path: Path) -> None:
     """It was compared with the other filter's user, and its claims replaced the other filter's."""
     source = """
 from fws import Filter
@@ -148,7 +148,7 @@ def test_under_a_fresh_token_the_conditions_hold_or_the_connection_ends(
     assert renew(server, first, roles=[]) == (4403, closed)
 
 
-def test_a_fault_in_what_decides_about_a_fresh_token_ends_the_connection(tmp_path: Path) -> None:
+def test_an_error_while_a_new_token_is_judged_ends_the_connection(tmp_path: Path) -> None:
     """The client stayed, with the new claims and whatever was to be asked after the fault unasked."""
     server = serving(tmp_path)
     client = connect(server)
@@ -226,7 +226,7 @@ def test_it_ends_also_for_one_whose_token_was_the_first_message(tmp_path: Path) 
     assert (server.closed(client) or (0,))[0] == 4401
 
 
-def test_who_leaves_leaves_no_call_behind(tmp_path: Path) -> None:
+def test_a_client_that_leaves_has_no_timer_left(tmp_path: Path) -> None:
     server = serving(tmp_path)
     client = connect(server, exp=NOW + 10)
     server.leave(client)
@@ -252,7 +252,7 @@ def test_who_leaves_leaves_no_call_behind(tmp_path: Path) -> None:
         ("jwt HS256 {path}", "no placeholders"),
     ],
 )
-def test_what_cannot_verify_is_refused_at_the_start(tmp_path: Path, stage: str, reason: str) -> None:
+def test_an_unsuitable_key_is_refused_at_the_start(tmp_path: Path, stage: str, reason: str) -> None:
     with pytest.raises(ConfigError, match=reason) as error:
         serving(tmp_path, stage, PUBLIC=public("RS256"), SHORT="short")
     assert SECRET not in str(error.value)
@@ -337,7 +337,7 @@ def test_a_url_gives_keys_and_new_ones_when_a_token_names_one(tmp_path: Path, pr
     assert refused.value.status == 401
 
 
-def test_a_key_that_was_taken_back_is_no_good_after_a_quiet_day(tmp_path: Path, provider: Provider) -> None:
+def test_a_revoked_key_is_refused_after_a_quiet_day(tmp_path: Path, provider: Provider) -> None:
     provider.keys = [jwk("RS256", 0, kid="a"), jwk("RS256", 1, kid="b")]
     server = serving(tmp_path, f"jwt RS256 jwks=http://127.0.0.1:{provider.server_port}/keys")
     token = bearer(signed("RS256", 0, headers={"kid": "a"}, exp=NOW + 10**6))
@@ -349,7 +349,7 @@ def test_a_key_that_was_taken_back_is_no_good_after_a_quiet_day(tmp_path: Path, 
 
 
 @pytest.mark.parametrize("fault", ["redirect", "huge", "garbage", "gone"])
-def test_without_keys_nobody_is_let_in_and_with_old_ones_it_goes_on(
+def test_clients_are_refused_without_keys_and_admitted_with_old_ones(
     tmp_path: Path, provider: Provider, fault: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     server = serving(tmp_path, f"jwt RS256 jwks=http://127.0.0.1:{provider.server_port}/keys")

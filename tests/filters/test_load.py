@@ -22,7 +22,7 @@ from tests.support import build
         ("nothing of=set", "[]"),
     ],
 )
-def test_what_is_stored_comes_into_the_message(options: str, loaded: str, tmp_path: Path) -> None:
+def test_a_stored_value_is_put_into_the_message(options: str, loaded: str, tmp_path: Path) -> None:
     key, _, rest = options.partition(" ")
     server = build(f'[pipelines]\nmessage = ["json", "load {key} into=it {rest}", "pick it", "echo"]', tmp_path)
     server.storage.set_field("map", "a", "1")
@@ -34,7 +34,7 @@ def test_what_is_stored_comes_into_the_message(options: str, loaded: str, tmp_pa
     assert server.sent(client) == [f'{{"it":{loaded}}}']
 
 
-def test_what_is_no_object_is_dropped(tmp_path: Path) -> None:
+def test_a_message_that_is_not_an_object_is_dropped(tmp_path: Path) -> None:
     server = build('[pipelines]\nmessage = ["load key into=it", "echo"]', tmp_path)
     client = server.connect()
     server.client_says(client, "text")
@@ -42,7 +42,7 @@ def test_what_is_no_object_is_dropped(tmp_path: Path) -> None:
     assert server.faults == 0
 
 
-def test_what_is_too_large_to_be_read_as_json_ends_the_event(tmp_path: Path) -> None:
+def test_a_value_that_is_too_large_to_read_as_json_ends_the_event(tmp_path: Path) -> None:
     """Fault: a map of 4 MiB of brackets, which any client may have stored, held up the whole process for a second."""
     for options in ("of=map", "field=name"):
         server = build(f'[pipelines]\nmessage = ["json", "load key into=it read=json {options}", "echo"]', tmp_path)
@@ -54,7 +54,7 @@ def test_what_is_too_large_to_be_read_as_json_ends_the_event(tmp_path: Path) -> 
         assert (server.faults, server.metrics["storage_faults"]) == (0, 1)
 
 
-def test_what_is_nested_too_deep_stays_text(tmp_path: Path) -> None:
+def test_a_value_that_is_nested_too_deep_stays_text(tmp_path: Path) -> None:
     """Fault: what is nested 900 deep can be decoded, and not encoded a few calls further down."""
     server = build('[pipelines]\nmessage = ["json", "load key into=it read=json", "echo"]', tmp_path)
     server.storage.set("key", "[" * 900 + "]" * 900)

@@ -14,7 +14,7 @@ def lines(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
     return caplog
 
 
-def test_each_event_is_one_line_and_what_flows_flows_on(tmp_path: Path, lines: pytest.LogCaptureFixture) -> None:
+def test_each_event_is_one_line_and_the_message_flows_on(tmp_path: Path, lines: pytest.LogCaptureFixture) -> None:
     server = build(
         """
         [pipelines]

@@ -16,7 +16,7 @@ def test_the_named_fields_go_and_the_message_of_the_others_is_untouched() -> Non
 
 
 @pytest.mark.parametrize("value", ["text", b"bytes", [{"secret": 1}], 5, None])
-def test_what_is_no_object_is_dropped(value: object) -> None:
+def test_a_message_that_is_not_an_object_is_dropped(value: object) -> None:
     assert Omit(fields=["secret"]).change(value) is DROP
 
 

@@ -16,7 +16,7 @@ def test_only_the_named_fields_stay_in_the_order_of_the_stage() -> None:
 
 
 @pytest.mark.parametrize("value", ["text", b"bytes", [{"secret": 1}], 5, None])
-def test_what_is_no_object_is_dropped(value: object) -> None:
+def test_a_message_that_is_not_an_object_is_dropped(value: object) -> None:
     assert Pick(fields=["type"]).change(value) is DROP
 
 

@@ -65,7 +65,9 @@ def test_a_publication_and_a_delivery_fill_in_as_well(tmp_path: Path) -> None:
         ("publication", "publish {client.id}", "a placeholder needs a client, and publication has none"),
     ],
 )
-def test_what_an_event_does_not_have_is_a_problem(event: str, stage: str, said: str, tmp_path: Path) -> None:
+def test_a_placeholder_that_the_event_does_not_have_is_a_problem(
+    event: str, stage: str, said: str, tmp_path: Path
+) -> None:
     with pytest.raises(ConfigError, match=said):
         build(f'[pipelines]\n{event} = ["{stage}"]', tmp_path)
 

@@ -8,7 +8,7 @@ from fws.base.errors import ConfigError, Reject
 from tests.support import build
 
 
-def test_coming_and_leaving_can_be_told_without_code(tmp_path: Path) -> None:
+def test_arrivals_and_departures_are_announced_without_code(tmp_path: Path) -> None:
     server = build(
         """
         [pipelines]
@@ -24,7 +24,7 @@ def test_coming_and_leaving_can_be_told_without_code(tmp_path: Path) -> None:
     assert server.sent(first) == [f"{second.id} has left"]
 
 
-def test_without_a_value_what_flows_is_published_and_flows_on(tmp_path: Path) -> None:
+def test_without_a_value_the_message_is_published_and_flows_on(tmp_path: Path) -> None:
     server = build(
         '[pipelines]\nconnect = ["join a", "join b"]\nmessage = ["publish a", "publish b to=others", "echo"]', tmp_path
     )

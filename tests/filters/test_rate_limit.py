@@ -36,7 +36,7 @@ def test_refused_events_cost_no_token(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("rate", "burst"), [("20/s", 20), ("2.5/s", 3), ("5/min", 1), ("0.1/h", 1)])
-def test_the_burst_is_what_the_rate_gives_in_a_second(tmp_path: Path, rate: str, burst: int) -> None:
+def test_the_default_burst_is_the_rate_per_second(tmp_path: Path, rate: str, burst: int) -> None:
     server = echo(tmp_path, f"rate_limit {rate}")
     client = server.connect()
     server.client_says(client, *["x"] * (burst + 5))
@@ -77,7 +77,7 @@ def test_an_excess_is_answered_or_closes(tmp_path: Path) -> None:
     assert server.closed(client) == (1008, "too fast")
 
 
-def test_raw_bytes_in_excess_close_as_frames_with_holes_are_none(tmp_path: Path) -> None:
+def test_excess_bytes_close_the_connection_because_missing_bytes_corrupt_frames(tmp_path: Path) -> None:
     server = build('[pipelines]\ndata = ["rate_limit 1/s burst=2"]\nmessage = ["echo"]', tmp_path)
     client = server.connect()
     server.client_says(client, "1", "2", "3")
@@ -85,7 +85,7 @@ def test_raw_bytes_in_excess_close_as_frames_with_holes_are_none(tmp_path: Path)
     assert server.closed(client) == (1008, "too fast")
 
 
-def test_connections_are_limited_by_address_and_told_when_to_come_again(tmp_path: Path) -> None:
+def test_connections_are_limited_by_address_with_retry_after(tmp_path: Path) -> None:
     server = build('[pipelines]\nconnect = ["rate_limit 6/min burst=2 by=address"]', tmp_path)
     server.connect()
     server.connect()
@@ -105,6 +105,6 @@ def test_nothing_of_it_can_be_read_as_state(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("stage", ["rate_limit", "rate_limit 20", "rate_limit 0/s", "rate_limit 1/s burst=0"])
-def test_what_lets_nothing_or_everything_pass_is_a_mistake_in_the_file(tmp_path: Path, stage: str) -> None:
+def test_a_limit_that_passes_nothing_or_everything_is_a_problem_of_the_file(tmp_path: Path, stage: str) -> None:
     with pytest.raises(ConfigError, match=r"rate|burst"):
         echo(tmp_path, stage)

@@ -22,7 +22,7 @@ EDITOR = {"user": "ann", "roles": ["editor"]}
         (None, "/?mode=read", True),
     ],
 )
-def test_who_may_come_in(tmp_path: Path, identity: Any, target: str, passes: bool) -> None:
+def test_which_clients_are_admitted(tmp_path: Path, identity: Any, target: str, passes: bool) -> None:
     condition = "identity.roles is not null and 'editor' in identity.roles and not startswith(identity.roles, 'e')"
     server = build(
         f"[pipelines]\nconnect = [\"require {condition} or request.query.mode == 'read'\", 'join in']", tmp_path
@@ -52,7 +52,7 @@ def test_behind_a_token_that_comes_as_the_first_message_the_refusal_is_a_close_c
     ("how", "sent", "closed"),
     [("drop", [], None), ("reply", ['{"error":"not allowed"}'], None), ("close", [], (1008, "not allowed"))],
 )
-def test_who_is_heard(tmp_path: Path, how: str, sent: list[str], closed: Any) -> None:
+def test_which_messages_are_accepted(tmp_path: Path, how: str, sent: list[str], closed: Any) -> None:
     stage = f"require on_refusal={how} type != 'kick' or identity.admin == true"
     server = build(f'[pipelines]\nmessage = ["json", "{stage}", "echo"]', tmp_path)
     client = server.connect(identity={"admin": 1})
@@ -65,7 +65,7 @@ def test_who_is_heard(tmp_path: Path, how: str, sent: list[str], closed: Any) ->
 
 
 @pytest.mark.parametrize("condition", ["type == 'x'", "channel == 'x'", "request.secret", "request"])
-def test_what_there_is_not_on_connect_is_a_problem_of_the_file(tmp_path: Path, condition: str) -> None:
+def test_a_name_that_connect_does_not_have_is_a_problem_of_the_file(tmp_path: Path, condition: str) -> None:
     with pytest.raises(ConfigError):
         build(f'[pipelines]\nconnect = ["require {condition}"]', tmp_path)
 
@@ -97,7 +97,7 @@ def rooms(tmp_path: Path) -> Harness:
     return build(ROOMS, tmp_path, pipelines={"set_room": SET_ROOM})
 
 
-def test_a_channel_is_joined_by_whom_it_is_allowed(rooms: Harness) -> None:
+def test_only_permitted_clients_join_a_channel(rooms: Harness) -> None:
     client = rooms.connect("/tea", identity={"rooms": ["tea", "milk"]})
     with pytest.raises(Reject) as refused:
         rooms.connect("/tea", identity={"rooms": ["milk"]})
@@ -110,7 +110,7 @@ def test_a_channel_is_joined_by_whom_it_is_allowed(rooms: Harness) -> None:
     assert rooms.counted("channels_refused") == {"": 3}
 
 
-def test_a_channel_is_published_to_by_whom_it_is_allowed(rooms: Harness) -> None:
+def test_only_permitted_clients_publish_to_a_channel(rooms: Harness) -> None:
     ann = rooms.connect("/tea", identity={"rooms": ["tea"]})
     bob = rooms.connect("/tea", identity={"rooms": ["tea"], "muted": True})
     for client in (ann, bob):
@@ -132,7 +132,7 @@ def test_no_placeholder_becomes_part_of_a_condition(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["*", "chat:*", "a?", "[ab]"])
-def test_a_name_that_is_a_pattern_is_no_channel(tmp_path: Path, name: str) -> None:
+def test_a_pattern_is_not_a_valid_channel_name(tmp_path: Path, name: str) -> None:
     """Redis would take it for one, and a member would hear all channels."""
     from urllib.parse import quote
 

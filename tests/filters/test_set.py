@@ -10,14 +10,14 @@ from fws.filters.set import Set
 from tests.support import build
 
 
-def test_fields_replace_what_the_sender_put_there_and_leave_its_message_alone() -> None:
+def test_fields_replace_those_of_the_sender_in_a_copy() -> None:
     message = {"from": "forged", "text": "hi"}
     assert Set(fields={"from": "c1"}).change(message) == {"from": "c1", "text": "hi"}
     assert message == {"from": "forged", "text": "hi"}
 
 
 @pytest.mark.parametrize("value", ["text", '{"from":"forged"}', b"bytes", [{"from": "x"}], 5, None])
-def test_what_is_no_object_is_dropped(value: object) -> None:
+def test_a_message_that_is_not_an_object_is_dropped(value: object) -> None:
     assert Set(fields={"from": "c1"}).change(value) is DROP
 
 
@@ -31,7 +31,7 @@ def test_placeholders_are_filled_per_client_and_time(tmp_path: Path) -> None:
         assert server.sent(client) == [f'{{"from":"{client.id}","room":"{room}","at":"2026-01-02T03:04:05.000Z"}}']
 
 
-def test_what_a_placeholder_fills_in_is_text_whatever_the_client_made_it(tmp_path: Path) -> None:
+def test_the_value_of_a_placeholder_is_always_text(tmp_path: Path) -> None:
     server = build('[endpoints."/{room}"]\nmessage = ["json", "set room={room}", "echo"]', tmp_path)
     for room, json in (("123", '"123"'), ("true", '"true"'), ("%7B%22a%22:1%7D", '"{\\"a\\":1}"')):
         client = server.connect("/" + room)

@@ -27,7 +27,7 @@ def test_an_item_that_is_dropped_is_dropped_alone(tmp_path: Path) -> None:
     assert server.sent(client) == ['{"n":1}', '{"n":3}', '{"n":4}']
 
 
-def test_a_close_ends_what_is_left(tmp_path: Path) -> None:
+def test_a_close_ends_the_rest_of_the_list(tmp_path: Path) -> None:
     server = build("""[pipelines]\nmessage = ["json", "split", "echo", "when message == 2", "close 4000"]""", tmp_path)
     client = server.connect()
     server.client_says(client, "[1,2,3]")
@@ -49,7 +49,7 @@ def test_lists_of_lists_split_as_often_as_asked(tmp_path: Path) -> None:
     assert server.sent(client) == ["1", "2", "3", "4"]
 
 
-def test_an_empty_list_is_no_message(tmp_path: Path) -> None:
+def test_an_empty_list_gives_no_message(tmp_path: Path) -> None:
     server = server_of(tmp_path, "split")
     client = server.connect()
     server.client_says(client, "[]")

@@ -28,7 +28,7 @@ def test_without_a_field_the_value_is_a_member_of_a_set(tmp_path: Path) -> None:
     assert server.storage.members(f"said:{client.id}") == set()
 
 
-def test_what_lacks_something_is_dropped(tmp_path: Path) -> None:
+def test_a_message_without_the_fields_is_dropped(tmp_path: Path) -> None:
     toml = '[pipelines]\nmessage = ["json", "store scores field=player value=points", "echo"]'
     server = build(toml, tmp_path)
     client = server.connect()
@@ -47,7 +47,7 @@ def test_a_storage_that_holds_something_else_ends_the_event_and_is_counted(tmp_p
     assert server.closed(client) is None
 
 
-def test_what_fails_for_each_message_is_told_once_a_minute(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_repeated_failure_is_logged_once_a_minute(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     server = build('[endpoints."/{room}"]\nmessage = ["store {room}"]', tmp_path)
     client = server.connect("/taken")
     server.storage.set("taken", "a plain value")

@@ -43,7 +43,7 @@ true = ["reply yes"]
         ('"chat"', ["unknown"]),
     ],
 )
-def test_the_branch_of_the_value_runs_and_what_it_makes_flows_on(tmp_path: Path, says: str, sent: list[str]) -> None:
+def test_the_branch_of_the_value_runs_and_its_result_flows_on(tmp_path: Path, says: str, sent: list[str]) -> None:
     server = build(BY_TYPE, tmp_path)
     client = server.connect()
     server.client_says(client, says)

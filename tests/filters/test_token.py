@@ -116,9 +116,7 @@ def test_messages_right_behind_the_token_are_served_after_it(server: Harness) ->
 
 
 @pytest.mark.parametrize("message", [ANN, f'{{"token": "{ANN}"}}'])
-def test_a_token_that_comes_as_a_message_although_a_cookie_let_in_is_for_nobody_else(
-    tmp_path: Path, message: str
-) -> None:
+def test_a_token_message_after_a_cookie_login_reaches_no_other_filter(tmp_path: Path, message: str) -> None:
     """A page that always sends it does not know of the cookie: everybody in the channel got its token."""
     server = build(f"[pipelines]\nconnect = ['token {ANN}']\nmessage = ['echo']", tmp_path)
     client = server.connect(headers={"Cookie": f"token={ANN}"})
@@ -202,7 +200,7 @@ class Wait(Filter):
 
 
 @pytest.mark.parametrize(("token", "sent", "closed"), [(BOB, [], (4403, "not you")), (ANN, ["before", "secret"], None)])
-def test_who_may_still_be_refused_gets_nothing(
+def test_a_client_that_may_still_be_refused_gets_nothing(
     tmp_path: Path, token: str, sent: list[str], closed: tuple[int, str] | None
 ) -> None:
     """Of a member that a later filter refused, after a while, the channel's messages were on the wire already."""
@@ -230,7 +228,7 @@ def test_the_variable_is_used_when_nothing_else_is_given(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("stage", ["token", "token ${EMPTY}", 'token "a b"', "token {room}", "token file=none.txt"])
-def test_what_would_let_in_anybody_or_nobody_is_a_problem_of_the_file(tmp_path: Path, stage: str) -> None:
+def test_a_token_stage_that_admits_everybody_or_nobody_is_a_problem_of_the_file(tmp_path: Path, stage: str) -> None:
     with pytest.raises(ConfigError):
         build(f"[endpoints.'/{{room}}']\nconnect = ['{stage}']", tmp_path, environ={"EMPTY": ""})
 
@@ -250,7 +248,7 @@ def test_a_file_is_read_again_and_a_token_taken_away_ends_its_connections(tmp_pa
     assert server.connect(headers={"Authorization": "Bearer new"}).identity == {}
 
 
-def test_while_the_file_cannot_be_read_nobody_is_let_in_and_who_is_in_stays(tmp_path: Path) -> None:
+def test_while_the_file_is_unreadable_new_clients_are_refused_and_others_stay(tmp_path: Path) -> None:
     file = tmp_path / "tokens.txt"
     file.write_text(ANN)
     server = build('[pipelines]\nconnect = ["token file=tokens.txt"]', tmp_path)
@@ -361,7 +359,7 @@ def test_a_one_time_token_lets_in_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("stage", [f"token {ANN} one_time=true", "token one_time=true", "token storage=t users={room}"])
-def test_what_a_storage_alone_can_do(tmp_path: Path, stage: str) -> None:
+def test_options_that_require_a_storage(tmp_path: Path, stage: str) -> None:
     if "{" in stage:  # a map for each room: a placeholder is filled before anything is asked
         server = build(f"[endpoints.'/{{room}}']\nconnect = ['{stage}']", tmp_path)
         server.storage.set_field("tea", BOB, "bob")
@@ -373,7 +371,7 @@ def test_what_a_storage_alone_can_do(tmp_path: Path, stage: str) -> None:
         build(f"[pipelines]\nconnect = ['{stage}']", tmp_path, environ={"FWS_TOKEN": ANN})
 
 
-def test_while_the_storage_cannot_be_asked_nobody_is_let_in_and_who_is_in_stays(tmp_path: Path) -> None:
+def test_while_the_storage_is_unavailable_new_clients_are_refused_and_others_stay(tmp_path: Path) -> None:
     server = build(STORED.format("storage=tokens"), tmp_path)
     server.storage.add("tokens", ANN)
     ann, waiting = server.connect(headers=bearer(ANN)), server.connect()

@@ -87,7 +87,7 @@ def test_on_disconnect_the_rest_is_left_out(tmp_path: Path) -> None:
         ("when", "needs its option 'condition'"),
     ],
 )
-def test_a_mistake_is_told_before_the_server_starts(tmp_path: Path, stage: str, says: str) -> None:
+def test_a_mistake_is_reported_before_the_server_starts(tmp_path: Path, stage: str, says: str) -> None:
     with pytest.raises(ConfigError, match=says):
         build(f'[pipelines]\nmessage = ["{stage}"]', tmp_path)
 
@@ -101,7 +101,7 @@ def test_a_condition_has_quotes_wherever_it_needs_them(tmp_path: Path) -> None:
     assert server.sent(client) == ['{"type":"a","text":""}']
 
 
-def test_what_a_client_chooses_cannot_become_part_of_a_condition(tmp_path: Path) -> None:
+def test_values_of_clients_cannot_become_part_of_a_condition(tmp_path: Path) -> None:
     # A room named `" or true or "` would open every door.
     with pytest.raises(ConfigError, match=r"use the name: params\.room"):
         build("""[endpoints."/{room}"]\nmessage = ['when room == "{room}"', "echo"]""", tmp_path)
@@ -116,7 +116,7 @@ def test_what_a_client_chooses_cannot_become_part_of_a_condition(tmp_path: Path)
         ("publication", "client.id == sender", "client"),
     ],
 )
-def test_a_condition_asks_only_about_what_the_event_has(event: str, condition: str, name: str, tmp_path: Path) -> None:
+def test_a_condition_uses_only_names_that_the_event_has(event: str, condition: str, name: str, tmp_path: Path) -> None:
     """Fault: on `connect` a field of the message was null without a word, so a client was refused or let in for it."""
     with pytest.raises(ConfigError, match=f"when: there is no '{name}' on {event}: use "):
         build(f'[pipelines]\n{event} = ["when {condition}"]\n', tmp_path)

@@ -19,6 +19,6 @@ def test_where_the_fuzzer_begins(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", TARGETS)
-def test_what_the_fuzzer_has_found(name: str) -> None:
+def test_inputs_that_the_fuzzer_has_found(name: str) -> None:
     for path in found(name):
         TARGETS[name].check(path.read_bytes())

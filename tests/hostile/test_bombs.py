@@ -103,7 +103,7 @@ def test_messages_just_below_the_limit_one_after_the_other(servers: Servers, tls
     [(False, "/quiet"), (False, "/"), (False, "/patient"), (True, "/")],
     ids=["dropped", "echoed", "in greenlets", "over TLS"],
 )
-def test_many_at_once_who_send_such_messages(servers: Servers, tls: bool, path: str) -> None:
+def test_many_clients_that_send_such_messages_at_once(servers: Servers, tls: bool, path: str) -> None:
     """A dozen, of whom each takes ten milliseconds and more: in one round of the loop they were 200 together."""
     server = servers(tls)
     data = frame(TEXT, deflated(1_000_000), rsv=4) * 20

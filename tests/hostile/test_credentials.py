@@ -89,7 +89,7 @@ def test_a_flood_of_wrong_tokens_as_messages(server: Running) -> None:
     assert "Traceback" not in server.output
 
 
-def test_who_guesses_has_to_wait_wherever_the_token_is(serve: Serve) -> None:
+def test_a_client_that_guesses_tokens_is_slowed_down(serve: Serve) -> None:
     toml = '[limits]\nexempt = []\nfailed_logins = "20/min"\nconnections_per_address = "10000/s"\n'
     server = serve(toml + PLACES.replace('[endpoints."/pair"]\nconnect = ["jwt RS256 jwks=keys.json"]', ""))
     seen: Counter[int] = Counter()
@@ -144,7 +144,7 @@ def slow() -> Iterator[int]:
     [("http_auth {url} timeout=5s at_once=20", 20), ("jwt RS256 jwks={url}", 60)],
     ids=["http", "jwks"],
 )
-def test_who_waits_for_a_service_waits_alone(serve: Serve, slow: int, stage: str, most: int) -> None:
+def test_a_client_that_waits_for_a_service_delays_nobody(serve: Serve, slow: int, stage: str, most: int) -> None:
     """Sixty come at once. So many as may wait are let in, the others are told that it is busy."""
     stage = stage.format(url=f"http://127.0.0.1:{slow}/")
     server = serve(f"[endpoints.'/slow']\nconnect = ['{stage}']{ECHO}")

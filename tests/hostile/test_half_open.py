@@ -164,7 +164,7 @@ def place(request: pytest.FixtureRequest) -> Iterator[Place]:
         yield Deaf(stack) if request.param == "deaf" else Unplugged(stack)
 
 
-def test_who_has_vanished_is_found_out_and_disturbs_nobody(serve: Serve, place: Place) -> None:
+def test_a_vanished_peer_is_noticed_and_disturbs_nobody(serve: Serve, place: Place) -> None:
     server = serve(ROOM, pipelines={"swell": SWELL}, inside=place.inside, listen="0.0.0.0:0")
     with Bystander(server, inside=place.inside, address=place.address):
         files = descriptors(server)

@@ -60,7 +60,7 @@ AMBIGUOUS = {
 
 
 @pytest.mark.parametrize("tls", [False, True], ids=["http", "https"])
-def test_what_is_ambiguous_gets_one_refusal_and_the_end(servers: Servers, tls: bool) -> None:
+def test_an_ambiguous_request_gets_one_refusal_and_is_closed(servers: Servers, tls: bool) -> None:
     server = servers(tls)
 
     def come() -> None:

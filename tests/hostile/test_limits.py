@@ -39,7 +39,7 @@ def test_when_all_places_are_taken_others_get_503_and_a_time_to_come_back(serve:
     assert "Traceback" not in server.output
 
 
-def test_who_asks_for_nothing_when_all_places_are_taken_holds_up_nobody(serve: Serve) -> None:
+def test_silent_connections_over_the_limit_delay_nobody(serve: Serve) -> None:
     server = serve('[limits]\nclients = 3\nhandshake_timeout = "1s"' + ECHO)
     with Bystander(server), contextlib.ExitStack() as stack:
         inside = [Raw(stack.enter_context(server.connect())) for _ in range(2)]
@@ -136,7 +136,7 @@ def test_failed_logins_and_users_have_their_bounds(serve: Serve) -> None:
     [('messages = "100/s"', frame(TEXT, b"x") * 50, 3), ('bytes = "64KiB"', frame(TEXT, b"x" * 125) * 50, 131)],
     ids=["messages", "bytes"],
 )
-def test_who_sends_too_much_is_read_no_faster(serve: Serve, limit: str, data: bytes, most: int) -> None:
+def test_a_client_that_sends_too_much_is_read_more_slowly(serve: Serve, limit: str, data: bytes, most: int) -> None:
     """A second's worth at once, and then so much a second: here what comes back, in bytes for each."""
     server = serve(f"[limits]\n{limit}{ECHO}")
     with Bystander(server, "/"), server.connect() as sock:
@@ -149,7 +149,7 @@ def test_who_sends_too_much_is_read_no_faster(serve: Serve, limit: str, data: by
     assert rate * 0.5 < len(heard) < rate * (1 + seconds) + 16 * 1024
 
 
-def test_who_says_nothing_is_closed(serve: Serve) -> None:
+def test_a_silent_client_is_closed(serve: Serve) -> None:
     """Control frames are no messages: a client that only pings is idle as well."""
     server = serve('[limits]\nidle_timeout = "1s"\nping_interval = "500ms"' + ECHO)
     with Bystander(server), contextlib.ExitStack() as stack:
@@ -183,9 +183,7 @@ message = ["log", "broadcast all"]
 
 
 @pytest.mark.parametrize("tls", [False, True], ids=["ws", "wss"], indirect=True)
-def test_with_256_files_400_clients_are_let_in_or_told_and_all_is_well_when_they_leave(
-    serve: Serve, tmp_path: Path
-) -> None:
+def test_400_clients_with_256_files_are_admitted_or_refused_and_nothing_leaks(serve: Serve, tmp_path: Path) -> None:
     """gevent-websocket's R7: nobody was told, and there was no descriptor left for anything else."""
     redis = RedisServer(tmp_path / "redis")
     try:

@@ -79,7 +79,7 @@ def test_slow_readers_are_ended_and_nobody_else_misses_a_message(serve: Serve) -
     assert "Traceback" not in server.output
 
 
-def test_who_asks_for_pages_and_reads_none_keeps_nobody_waiting(serve: Serve, tmp_path: Path) -> None:
+def test_a_client_that_requests_pages_without_reading_delays_nobody(serve: Serve, tmp_path: Path) -> None:
     (tmp_path / "conf" / "pages").mkdir(parents=True)
     (tmp_path / "conf" / "pages" / "large.bin").write_bytes(b"x" * 20_000_000)
     server = serve('[server]\nstatic = "pages"' + ECHO)

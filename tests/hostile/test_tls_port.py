@@ -46,7 +46,7 @@ def test_a_flood_of_hellos_that_cost_their_sender_nothing(server: Running) -> No
         assert repeat(come, hands=4) > 20
 
 
-def test_what_is_no_tls_is_closed_with_a_short_line_at_most(server: Running) -> None:
+def test_a_connection_that_is_not_tls_is_closed_with_at_most_a_short_line(server: Running) -> None:
     first = hello(server)
     pieces = {
         "HTTP": b"GET / HTTP/1.1\r\nHost: a\r\n\r\n",

@@ -201,7 +201,7 @@ def test_compression_is_off_until_asked_for_and_then_works(serve: Serve) -> None
             assert client.recv() == message
 
 
-def test_pings_and_the_end_of_who_does_not_answer(serve: Serve) -> None:
+def test_a_client_that_does_not_answer_pings_is_ended(serve: Serve) -> None:
     server = serve(
         """
         [limits]

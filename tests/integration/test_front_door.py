@@ -81,7 +81,7 @@ def test_a_connection_of_a_proxy_that_does_not_begin_so_is_ended(serve: Serve) -
     server.wait_for("the proxy 127.0.0.1 sent no PROXY header")
 
 
-def test_a_proxy_header_of_others_is_no_request(serve: Serve) -> None:
+def test_a_proxy_header_from_an_untrusted_peer_is_refused(serve: Serve) -> None:
     server = serve('[server]\ntrusted_proxies = ["10.0.0.0/8"]\nproxy_protocol = true\n' + ADDRESS)
     with server.connect() as sock:
         assert answer(sock, b"PROXY TCP4 192.0.2.7 10.0.0.1 5000 443\r\n" + request()).startswith(b"HTTP/1.1 400 ")

@@ -322,7 +322,7 @@ def test_a_wrong_way_to_close_is_the_filters_fault_and_hurts_nobody_else(server:
     server.wait_for("deliver failed in pipelines.probe.Wrong.deliver")
 
 
-def test_a_data_filter_that_returns_no_bytes_is_told_by_name(server: Running) -> None:
+def test_a_data_filter_that_does_not_return_bytes_is_named(server: Running) -> None:
     with server.connect() as sock:
         raw = Raw(sock, "/data")
         raw.send(TEXT, b"text", mask=b"\0\0\0\0")
@@ -456,7 +456,7 @@ def test_disconnect_runs_exactly_once_for_each_way_to_end(server: Running, way: 
     assert server.output.count("deferred 1") == 1
 
 
-def test_disconnect_runs_for_those_whom_the_end_of_the_server_meets(server: Running) -> None:
+def test_disconnect_runs_for_clients_that_are_connected_when_the_server_ends(server: Running) -> None:
     with greeted(server), greeted(server):
         server.signal(signal.SIGTERM)
         assert server.process.wait(10) == 0

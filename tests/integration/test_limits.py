@@ -30,7 +30,7 @@ class Counts(Filter):
 """
 
 
-def test_what_is_refused_is_counted_under_the_name_of_the_reason(serve: Serve) -> None:
+def test_refusals_are_counted_by_reason(serve: Serve) -> None:
     server = serve(
         '[endpoints."/counts"]\nconnect = ["counts"]\n[pipelines]\nmessage = ["echo"]', pipelines={"counts": COUNTS}
     )

@@ -214,7 +214,7 @@ class Who(Filter):
 """
 
 
-def test_who_says_by_message_who_it_is_counts_for_that_user(serve: Serve) -> None:
+def test_a_login_by_message_counts_for_the_limit_of_the_user(serve: Serve) -> None:
     """It counted for whom the certificate, or a filter in front, had said it was."""
     toml = f"[limits]\nclients_per_user = 1\n[pipelines]\nconnect = ['who', 'token ann:{TOKEN}']\nmessage = ['echo']"
     server = serve(toml, pipelines={"who": WHO})

@@ -314,7 +314,7 @@ def come_and_go(server: Running, number: int) -> None:
 
 
 @BOTH
-def test_who_has_gone_leaves_nothing(serve: Serve, tls: bool) -> None:
+def test_a_client_that_is_gone_leaves_no_memory(serve: Serve, tls: bool) -> None:
     """Memory, descriptors and greenlets are where they were. FWS_CYCLES sets how many come and go."""
     cycles = int(os.environ.get("FWS_CYCLES", "900" if tls else "3000"))
     server = serve(CHURN, pipelines=FILTERS, FWS_TOKEN="secret")

@@ -45,7 +45,7 @@ def test_a_signal_tells_every_client_and_ends_with_0(serve: Serve, number: int) 
     assert len([line for line in server.lines if "info    gone" in line]) == 30
 
 
-def test_what_was_sent_before_the_signal_arrives_before_the_close(serve: Serve) -> None:
+def test_messages_before_the_signal_arrive_before_the_close(serve: Serve) -> None:
     server = serve(CHATTY)
     with connect(server.url(), max_size=None) as client:
         client.send("x" * 500_000)
@@ -141,7 +141,7 @@ def test_a_missing_file(serve: Serve, tmp_path: Path) -> None:
     assert "Traceback" not in server.output
 
 
-def test_a_port_in_use_is_told_in_a_sentence(serve: Serve) -> None:
+def test_a_port_in_use_is_reported_in_a_sentence(serve: Serve) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         server = serve(CHATTY, listen=f"127.0.0.1:{taken.getsockname()[1]}", ready=False)
         assert server.process.wait(10) == 1
@@ -331,7 +331,7 @@ class Shout(Filter):
         assert client.recv() == "HELLO?!"
 
 
-def test_a_filter_that_fails_to_start_is_told_in_a_sentence(serve: Serve) -> None:
+def test_a_filter_that_fails_to_start_is_reported_in_a_sentence(serve: Serve) -> None:
     bad = """
 from fws import Filter
 
@@ -376,7 +376,7 @@ class Logs(Filter):
 
 
 @pytest.mark.parametrize("style", ["text", "json"])
-def test_what_filters_and_libraries_log_is_in_the_log(style: str, serve: Serve) -> None:
+def test_lines_of_filters_and_libraries_are_in_the_log(style: str, serve: Serve) -> None:
     """Fault: a filter's own logger was silent, and warnings were bare lines among those of JSON."""
     toml = '[pipelines]\nmessage = ["logs"]'
     server = serve(toml, "--log-format", style, pipelines={"logs": LOGS}, ready=False)

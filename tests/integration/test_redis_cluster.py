@@ -124,7 +124,7 @@ def test_a_slot_that_moves_is_followed(cluster: Nodes, tmp_path: Path) -> None:
         scene.close()
 
 
-def test_a_node_of_the_cluster_that_is_gone_is_told_and_the_others_serve_on(cluster: Nodes, tmp_path: Path) -> None:
+def test_a_lost_node_of_the_cluster_is_reported_and_the_others_go_on(cluster: Nodes, tmp_path: Path) -> None:
     source = cluster.serving(CHANNEL)
     other = next(server for server in cluster.servers if server is not source)
     for server in cluster.servers:

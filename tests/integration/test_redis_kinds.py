@@ -112,7 +112,7 @@ def test_a_unix_socket_with_a_user(serve: Serve, server: RedisServer, tmp_path: 
     assert "s3cret" not in node.output
 
 
-def test_a_wrong_password_is_told_and_shown_nowhere(serve: Serve, server: RedisServer) -> None:
+def test_a_wrong_password_is_reported_and_never_shown(serve: Serve, server: RedisServer) -> None:
     server.say("ACL", "SETUSER", "chat", "on", ">right", "~*", "&*", "+@all")
     node = serve(TOML % "", REDIS_URL=f"redis://chat:s3cret@127.0.0.1:{server.port}")
     node.wait_for("is away: it refuses the password")

@@ -220,7 +220,7 @@ def test_a_cluster_over_tls(serve: Serve, tmp_path: Path, authority: Authority) 
         server.kill()
 
 
-def test_a_node_that_stops_while_redis_is_away_says_what_was_left(serve: Serve, tmp_path: Path) -> None:
+def test_a_node_that_stops_while_redis_is_away_reports_unsent_publications(serve: Serve, tmp_path: Path) -> None:
     """Fault: the log said that Redis was back and nothing was lost, while it had never come back."""
     server = RedisServer(tmp_path / "redis")
     node = serve(TOML % "", REDIS_URL=server.url)

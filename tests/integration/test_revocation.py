@@ -63,9 +63,7 @@ def alive(client: ClientConnection) -> bool:
     return client.recv(timeout=5) == "hello"
 
 
-def test_of_many_who_come_at_once_with_one_token_exactly_one_is_let_in(
-    nodes: list[Running], redis: RedisServer
-) -> None:
+def test_a_one_time_token_admits_exactly_one_of_many_clients(nodes: list[Running], redis: RedisServer) -> None:
     rounds, crowd = 10, 8
     redis.say("SADD", "fws:once", *(f"token-{number}" for number in range(rounds)))
     for number in range(rounds):
@@ -86,7 +84,7 @@ def test_of_many_who_come_at_once_with_one_token_exactly_one_is_let_in(
         assert sorted(outcomes) == [101] + [401] * (crowd - 1)
 
 
-def test_what_is_taken_away_ends_on_every_node_within_5_seconds(nodes: list[Running], redis: RedisServer) -> None:
+def test_revoked_access_ends_on_every_node_within_5_seconds(nodes: list[Running], redis: RedisServer) -> None:
     redis.say("SADD", "fws:tokens", "token-a", "token-b")
     redis.say("HSET", "fws:token_users", "token-ann", "ann", "token-bob", "bob")
     with (
@@ -107,7 +105,7 @@ def test_what_is_taken_away_ends_on_every_node_within_5_seconds(nodes: list[Runn
         assert status(nodes[0], "/shared", token) == expected
 
 
-def test_what_is_taken_away_during_an_outage_ends_after_it(nodes: list[Running], redis: RedisServer) -> None:
+def test_access_that_is_revoked_during_an_outage_ends_after_it(nodes: list[Running], redis: RedisServer) -> None:
     redis.say("SADD", "fws:tokens", "token-a", "token-b")
     with opened(nodes[0], "/shared", "token-a") as a, opened(nodes[1], "/shared", "token-b") as b:
         redis.kill()

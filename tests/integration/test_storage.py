@@ -61,7 +61,7 @@ def refused(node: Running) -> float:
     return time.monotonic() - began
 
 
-def test_what_one_node_stores_the_other_finds(serve: Serve, redis: RedisServer) -> None:
+def test_one_node_finds_values_of_another(serve: Serve, redis: RedisServer) -> None:
     here, there = both(serve, redis.url)
     with connect(here.url("/counted"), legacy=True), connect(there.url("/counted"), legacy=True):
         assert redis.say("GET", "fws:online") == b"2"
@@ -126,7 +126,7 @@ def answers(node: Running) -> bool:
     return True
 
 
-def test_a_frozen_node_of_a_cluster_keeps_nobody_long(serve: Serve, tmp_path: Path) -> None:
+def test_a_frozen_node_of_a_cluster_delays_nobody_for_long(serve: Serve, tmp_path: Path) -> None:
     """Fault: redis-py has its callers wait for one another, 2 s for each, and the last one waited for a minute."""
     cluster = Nodes(tmp_path / "cluster")
     try:

@@ -119,7 +119,7 @@ def test_both_versions_and_the_protocols_name(serve: Serve, version: ssl.TLSVers
 
 
 @pytest.mark.parametrize("tls", [True], indirect=True)
-def test_what_is_left_in_a_record_is_read_though_nothing_more_comes(serve: Serve) -> None:
+def test_the_rest_of_a_tls_record_is_read_without_new_bytes(serve: Serve) -> None:
     """With compression 4 KiB are read in one go, and a record has 16."""
     server = serve("[server]\ncompression = true\n" + ECHO)
     with server.connect() as sock:
@@ -175,7 +175,7 @@ def test_no_record_is_torn_when_a_slow_reader_gets_large_and_small_frames(
         assert seen == {b"L": 30, b"s": 300}
 
 
-def test_files_at_fault_are_named_in_a_sentence(serve: Serve, conf: Path) -> None:
+def test_invalid_files_are_named_in_a_sentence(serve: Serve, conf: Path) -> None:
     authority = Authority(conf)
     authority.sign(password=b"secret")
     server = serve(WITH_FILES, ready=False)
@@ -282,7 +282,7 @@ def test_keys_are_changed_while_much_waits_for_a_slow_reader(serve: Serve) -> No
         (("-tls1_2", "-cipher", "AES256-GCM-SHA384"), b"", b"alert handshake failure"),
     ],
 )
-def test_what_is_too_old_for_the_internet_is_refused(
+def test_outdated_tls_versions_are_refused(
     serve: Serve, options: tuple[str, ...], commands: bytes, answer: bytes
 ) -> None:
     server = serve(ECHO)

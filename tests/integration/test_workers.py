@@ -146,7 +146,7 @@ def test_several_without_redis_are_refused_with_a_sentence(serve: Serve) -> None
         ("many", "WEB_CONCURRENCY='many' is ignored: write 1 to 256"),
     ],
 )
-def test_what_a_platform_wishes_for_is_a_hint(serve: Serve, wish: str, said: str) -> None:
+def test_the_number_of_workers_from_a_platform_is_a_hint(serve: Serve, wish: str, said: str) -> None:
     """Fault: Heroku sets the variable by itself, and the server ended with status 78."""
     server = serve('[pipelines]\nmessage = ["echo"]\n', WEB_CONCURRENCY=wish)
     server.wait_for(f"warning {re.escape(said)}")
@@ -434,7 +434,7 @@ def test_renewing_the_workers_refuses_no_connection_and_takes_new_filters(
         server.client(stack)
 
 
-def test_renewing_the_workers_waits_for_who_has_begun_to_connect(several: StartSeveral) -> None:
+def test_renewing_the_workers_waits_for_handshakes_in_progress(several: StartSeveral) -> None:
     """After one second a 503 said that the server is shutting down, to whoever had a slow link or a busy machine."""
     server = several(2, conf=CONF.replace('"5s"', '"20s"'))
     whole = request()

@@ -128,7 +128,7 @@ def test_does_not_hold(text: str) -> None:
     assert Condition.parse(text).holds(CLIENT, MESSAGE, "lobby") is False
 
 
-def test_true_is_no_number() -> None:
+def test_true_is_not_a_number() -> None:
     # For Python `True == 1`: a claim `admin = 1` must not pass for the `true` that a condition asks for.
     assert not Condition.parse("identity.admin == true").holds(CLIENT, MESSAGE)
     assert not Condition.parse("ok == 1").holds(CLIENT, MESSAGE)
@@ -198,7 +198,7 @@ def test_it_shows_as_it_was_written() -> None:
         ("a\0", "null"),
     ],
 )
-def test_what_is_wrong_is_said(text: str, says: str) -> None:
+def test_each_mistake_is_explained(text: str, says: str) -> None:
     with pytest.raises(ValueError, match=re.escape(says)):
         Condition.parse(text)
 

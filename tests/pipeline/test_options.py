@@ -69,7 +69,7 @@ def test_an_option_tells_its_kind_and_default(name: str, kind: str, default: str
     assert option(name).default_text == default
 
 
-def test_what_an_option_takes_of_a_stage() -> None:
+def test_which_arguments_of_a_stage_an_option_takes() -> None:
     takes = {name: option(name).takes for name in ("text", "names", "numbers", "table", "rest")}
     assert takes == {"text": "one", "names": "many", "numbers": "many", "table": "named", "rest": "rest"}
 
@@ -127,7 +127,7 @@ def test_text_and_toml_become_values(name: str, given: Any, value: Any) -> None:
         ("table", 1, "expected table of anything, not 1"),
     ],
 )
-def test_what_an_option_cannot_take_is_refused_in_words(name: str, given: Any, message: str) -> None:
+def test_an_invalid_value_of_an_option_is_refused_in_words(name: str, given: Any, message: str) -> None:
     with pytest.raises(ValueError, match="^" + message.replace(".", r"\.").replace("(", r"\(")):
         option(name).convert(given)
 
@@ -138,7 +138,7 @@ def test_a_message_stays_short_whatever_was_given() -> None:
     assert len(str(caught.value)) < 100
 
 
-def test_types_of_fws_are_made_by_who_knows_them() -> None:
+def test_types_of_fws_are_converted_by_a_hook() -> None:
     class Made:
         def __init__(self, text: str) -> None:
             self.text = text

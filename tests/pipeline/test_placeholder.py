@@ -61,7 +61,7 @@ def test_a_placeholder_without_a_value_for_this_client() -> None:
         value.fill(Flow(SOMEBODY))
 
 
-def test_what_a_variable_holds_is_text_never_a_placeholder_nor_a_variable() -> None:
+def test_the_value_of_a_variable_is_never_a_placeholder_or_variable() -> None:
     environ = {"A": "{room} ${B} x", "B": "b"}
     assert parse_value("<${A}>", environ, ["room"]) == "<{room} ${B} x>"
 
@@ -93,7 +93,7 @@ def test_a_field_of_the_message_fills_in(text: str, message: object, filled: str
     [None, "text", b"", [], {}, {"id": None}, {"id": True}, {"id": 1.5}, {"id": ""}, {"id": []}, {"id": {"a": 1}},
      {"id": "x" * (MAX_VALUE + 1)}, {"id": "\u00fc" * MAX_VALUE}, {"id": 10**200}],
 )  # fmt: skip
-def test_what_a_message_cannot_fill_in(message: object) -> None:
+def test_values_of_a_message_that_cannot_be_filled_in(message: object) -> None:
     value = parse_value("{message.id}", {}, [])
     assert isinstance(value, Template)
     with pytest.raises(MessageFillError, match="not a text or an integer of 1 to 200 bytes"):

@@ -70,7 +70,7 @@ NEVER: dict[str, Callable[[], Any]] = {
 
 @pytest.mark.parametrize("event", EVENTS)
 @pytest.mark.parametrize("make", NEVER.values(), ids=NEVER)
-def test_what_is_never_right_is_blamed_on_the_hook_that_returned_it(event: str, make: Callable[[], Any]) -> None:
+def test_an_invalid_result_is_blamed_on_the_hook_that_returned_it(event: str, make: Callable[[], Any]) -> None:
     with pytest.raises(HookResultError) as caught:
         run(event, make())
     line = getattr(Returns, event).__code__.co_firstlineno
@@ -109,7 +109,7 @@ def test_where_nothing_flows_a_value_is_wrong(event: str, value: Any) -> None:
         ("message", PUBLICATION),
     ],
 )
-def test_what_flows_has_the_events_type(event: str, value: Any) -> None:
+def test_results_have_the_type_of_the_event(event: str, value: Any) -> None:
     """Fault: a `deliver` filter that returned the text alone made publications disappear without a word."""
     with pytest.raises(HookResultError):
         run(event, value)

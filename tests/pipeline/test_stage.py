@@ -56,7 +56,7 @@ def test_stages_are_split_as_a_shell_would(text: str, expected: list[tuple[str |
         ('reply "a"b', "right after a closing quote", 9),
     ],
 )
-def test_what_is_no_stage(text: str, message: str, offset: int) -> None:
+def test_an_invalid_stage_is_refused(text: str, message: str, offset: int) -> None:
     with pytest.raises(StageError, match=message) as error:
         bind(parse_stage(text), ())
     assert error.value.offset == offset

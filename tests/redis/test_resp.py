@@ -36,7 +36,7 @@ def test_replies_are_the_same_however_they_are_cut(wanted: list[Any], size: int)
 
 
 @given(st.integers(11, 500), st.integers(1, 40), st.booleans())
-def test_what_is_too_long_is_skipped_and_never_kept(length: int, size: int, push: bool) -> None:
+def test_a_reply_that_is_too_long_is_skipped_and_not_kept(length: int, size: int, push: bool) -> None:
     """Fault: 64 MiB on a channel were kept whole before anybody looked at them."""
     name = b"message" if push else b"other"
     data = encoded([name, b"c", b"x" * length]) + encoded([name, b"c", b"short"])
@@ -58,7 +58,7 @@ def test_errors_and_short_answers() -> None:
 @pytest.mark.parametrize(
     "data", [b"HTTP/1.1 400 Bad Request\r\n", b"$x\r\n", b"*999999999\r\n", b"*1\r\n" * 20, b"+" + b"x" * 70_000]
 )
-def test_what_is_not_redis_is_refused(data: bytes) -> None:
+def test_bytes_that_are_not_redis_replies_are_refused(data: bytes) -> None:
     with pytest.raises(RespError):
         Replies(100).feed(data)
 

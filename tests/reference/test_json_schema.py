@@ -95,7 +95,7 @@ SCHEMA = json_schema(Registry(ROOT))
 
 
 @pytest.mark.parametrize("conf", sorted(ROOT.glob("conf/*.toml")), ids=lambda conf: conf.name)
-def test_the_schema_takes_what_is_shipped(conf: Path) -> None:
+def test_the_schema_accepts_the_shipped_files(conf: Path) -> None:
     assert faults(SCHEMA, tomllib.loads(conf.read_text()), SCHEMA) == []
 
 
@@ -135,12 +135,12 @@ def test_the_schema_takes_the_examples_of_the_filters(found: Found) -> None:
         ("[filters.a]\nuse = 'nonsense'", ".filters.a.use"),
     ],
 )
-def test_the_schema_marks_what_the_loader_refuses(text: str, place: str) -> None:
+def test_the_schema_refuses_files_that_the_loader_refuses(text: str, place: str) -> None:
     tree = tomllib.loads(text) | ({} if "[pipelines]" in text else {"pipelines": {"message": ["echo"]}})
     assert faults(SCHEMA, tree, SCHEMA) == [place]
 
 
-def test_the_schema_takes_what_is_filled_in_later() -> None:
+def test_the_schema_accepts_variables() -> None:
     text = """
     [server]
     compression = "${COMPRESS:-false}"
@@ -179,7 +179,7 @@ TEXTS = st.from_regex(
 
 
 @given(TEXTS)
-def test_patterns_of_quantities_match_what_is_read(text: str) -> None:
+def test_patterns_of_quantities_match_the_parsers(text: str) -> None:
     for name, read_quantity in QUANTITIES.items():
         refusal = ""
         try:

@@ -123,7 +123,7 @@ def test_json_tells_all_of_a_filter() -> None:
     assert [option["default"] for option in view["options"]] == [None, "64KiB", "soft", [], {}, None]
 
 
-def test_defaults_are_what_the_option_would_read() -> None:
+def test_defaults_can_be_read_by_their_option() -> None:
     classes: list[type] = [Server, Redis, Channel, *(found.cls for found in BUILT_IN)]
     for cls in classes:
         for option in options_of(cls):

@@ -46,7 +46,7 @@ def test_an_answer_to_head_has_no_body(server: Running, sent: bytes, status: int
     assert body == b""
 
 
-def test_an_empty_list_of_subprotocols_asks_for_none(server: Running) -> None:
+def test_an_empty_list_of_subprotocols_is_accepted(server: Running) -> None:
     """It was refused with 400.
 
     https://github.com/miguelgrinberg/Flask-SocketIO/issues/466 shows the request of a client for microcontrollers that
@@ -97,7 +97,7 @@ def test_another_protocol_is_refused_at_once_and_by_name(server: Running, sent: 
     ],
     ids=["no Upgrade", "no Connection", "HTTP/1.0"],
 )
-def test_what_a_proxy_leaves_of_an_upgrade_is_refused_with_the_reason(
+def test_an_upgrade_that_a_proxy_has_spoiled_is_refused_with_the_reason(
     server: Running, path: str, lines: dict[str, str], advice: bytes
 ) -> None:
     """A WebSocket's request that a proxy had spoiled was answered with a page and 200, or 404.

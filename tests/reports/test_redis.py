@@ -101,7 +101,7 @@ def test_a_redis_that_closes_idle_connections_loses_nothing(
     assert hears(there, "after a while")
 
 
-def test_what_disconnect_publishes_reaches_other_nodes(
+def test_publications_of_disconnect_reach_other_nodes(
     nodes: tuple[Running, Running], clients: tuple[ClientConnection, ClientConnection]
 ) -> None:
     """https://github.com/django/channels_redis/issues/372: of what was sent in `disconnect` some never arrived."""

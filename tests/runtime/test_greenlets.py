@@ -89,7 +89,7 @@ def test_a_job_that_raises_takes_no_other_with_it() -> None:
     assert len(job.ran) == 2
 
 
-def test_what_a_job_was_given_is_let_go() -> None:
+def test_the_arguments_of_a_job_are_freed() -> None:
     pool, job = GreenletPool(), Job()
     given = Job()
     pool.spawn(job, given)

@@ -40,7 +40,7 @@ def test_an_exception_comes_through_with_its_traceback() -> None:
     assert "in fails" in "".join(traceback.format_tb(caught.value.__traceback__))
 
 
-def test_what_takes_too_long_is_given_up() -> None:
+def test_a_computation_that_takes_too_long_is_abandoned() -> None:
     metrics = Metrics()
     offload = Offload(1, 0.05, metrics)
     begin = time.monotonic()

@@ -26,7 +26,7 @@ def refused(call: Any, *arguments: Any) -> Refusal:
     return caught.value
 
 
-def test_an_address_has_so_many_connections_and_gets_another_when_one_ends() -> None:
+def test_an_address_has_a_limit_of_connections() -> None:
     door, metrics, _ = admission(clients_per_address=2)
     first, _ = door.enter("192.0.2.1"), door.enter("192.0.2.1")
     refused(door.enter, "192.0.2.1")
@@ -79,7 +79,7 @@ def test_failed_logins_shut_the_address_out_for_a_while() -> None:
     assert (metrics["failed_logins"], metrics["failed_logins_over_rate"]) == (3, 1)
 
 
-def test_a_user_has_so_many_connections_from_wherever() -> None:
+def test_a_user_has_a_limit_of_connections_from_all_addresses() -> None:
     door, metrics, _ = admission(clients_per_user=2)
     tickets = [door.enter(f"192.0.2.{number}") for number in range(3)]
     tickets[0].claim("ann")

@@ -345,7 +345,7 @@ def unreadable() -> Iterator[Path]:
             (folder / "closed").chmod(0o700)
 
 
-def test_what_cannot_be_read_is_not_found(unreadable: Path) -> None:
+def test_an_unreadable_file_is_not_found(unreadable: Path) -> None:
     assert client(unreadable).get("/public.txt").text == "public"
     for path in ("/file.txt", "/closed", "/closed/", "/closed/index.html"):
         assert client(unreadable).get(path).status_code == 404, path

@@ -57,13 +57,13 @@ def test_all_is_well() -> None:
         ((0, 1, 0), {"duplicated": 1}),
     ],
 )
-def test_what_goes_wrong_is_counted(arriving: tuple[int, ...], counts: dict[str, int]) -> None:
+def test_errors_are_counted(arriving: tuple[int, ...], counts: dict[str, int]) -> None:
     room = Room(HERE)
     room.says(*arriving)
     assert room.counts() == counts
 
 
-def test_the_end_is_missed_by_who_stays_and_not_by_who_was_cut_off() -> None:
+def test_a_missing_end_counts_only_for_members_that_stay() -> None:
     for polite, counts in ((True, {"lost": 2}), (False, {})):
         room = Room(HERE)
         room.says(0, 1)
@@ -75,7 +75,7 @@ def test_the_end_is_missed_by_who_stays_and_not_by_who_was_cut_off() -> None:
         assert room.counts(polite) == counts
 
 
-def test_what_was_said_before_somebody_came_is_not_missed() -> None:
+def test_messages_before_a_member_joined_do_not_count_as_lost() -> None:
     for process in (HERE, THERE):
         room = Room(process, said_before=5)
         room.says(5, 6)
@@ -90,7 +90,7 @@ def test_nobody_heard_at_all_is_missed() -> None:
         assert room.counts() == {name: 1}
 
 
-def test_between_processes_what_is_lost_while_redis_is_away_is_told_apart() -> None:
+def test_losses_between_processes_during_an_outage_are_counted_separately() -> None:
     for process, name in ((HERE, "lost"), (THERE, "lost while Redis was away")):
         room = Room(process)
         room.ledger.outages = [(room.now - 1, room.now - AFTER / 2)]

@@ -109,7 +109,7 @@ class Contract:
         storage.set("s", "a plain value takes any key")
         assert storage.get("s") == "a plain value takes any key"
 
-    def test_what_fails_leaves_the_expiry_alone(self) -> None:
+    def test_a_failed_change_does_not_change_the_expiry(self) -> None:
         """Fault: the change failed, and the expiry set with it had another application's list deleted."""
         storage = self.storage
         storage.set("v", "somebody's")
@@ -132,7 +132,7 @@ class Contract:
         self.storage.set("k" * MAX_KEY, "x" * MAX_VALUE)
         assert self.storage.get("k" * MAX_KEY) == "x" * MAX_VALUE
 
-    def test_what_utf_8_cannot_carry_is_refused(self) -> None:
+    def test_text_that_utf_8_cannot_encode_is_refused(self) -> None:
         """Fault: memory took a lone surrogate, and Redis did not."""
         storage, lone = self.storage, "\ud800"
         for call in (
@@ -210,7 +210,7 @@ class Contract:
         assert storage.members("s") == {"a"}
         assert storage.increment("n", expire=short) == 1
 
-    def test_of_several_who_want_the_same_one_gets_it(self) -> None:
+    def test_only_one_of_several_callers_gets_a_member(self) -> None:
         self.storage.add("tokens", "t")
         won: list[str] = []
 

@@ -27,7 +27,7 @@ class TestMemory(Contract):
         self.storage = MemoryStorage(self.clock)
         self.passes = self.clock.advance
 
-    def test_it_gives_back_the_room_of_what_is_forgotten(self) -> None:
+    def test_expired_keys_free_their_memory(self) -> None:
         storage = MemoryStorage(self.clock)
         storage.set("v", "x", expire=1)
         storage.set("v", "xyz", expire=1)
@@ -42,13 +42,13 @@ class TestMemory(Contract):
             assert not storage.delete(key)
         assert storage._size == 0
 
-    def test_of_what_expires_only_the_last_date_is_kept(self) -> None:
+    def test_only_the_last_expiry_of_a_key_is_kept(self) -> None:
         storage = MemoryStorage(self.clock)
         for _ in range(1000):
             storage.add("s", "a", expire=60)
         assert len(storage._due) < 100
 
-    def test_what_expires_is_forgotten_though_nobody_asks_for_it(self) -> None:
+    def test_expired_keys_are_removed_without_being_read(self) -> None:
         storage = MemoryStorage(self.clock)
         for number in range(1000):
             storage.set(f"{number}", "x", expire=60)
@@ -62,7 +62,7 @@ class TestMemory(Contract):
         with pytest.raises(StorageError, match="full"):
             storage.set("v", "x" * 1999 + "\U0001f600")
 
-    def test_full_it_keeps_what_a_change_was_to_replace(self) -> None:
+    def test_a_change_that_does_not_fit_keeps_the_old_value(self) -> None:
         """Fault: the old value was forgotten before the new one was found too large."""
         storage = MemoryStorage(self.clock, most=4000)
         storage.set("v", "x" * 1000)

@@ -122,7 +122,7 @@ class TestRedis(Contract):
         self.cli("SET", f"{prefix}v", "said")
         assert (storage.members("s"), storage.get_field("m", "other"), storage.get("v")) == ({"a", "b"}, "1", "said")
 
-    def test_what_others_wrote_is_checked(self) -> None:
+    def test_values_of_other_applications_are_checked(self) -> None:
         storage, prefix = self.storage, self.prefix
         self.server.say("RPUSH", f"{prefix}list", "a")
         self.server.say("SADD", f"{prefix}bytes", b"\xff\xfe")
@@ -152,7 +152,7 @@ class TestRedis(Contract):
         for name in ("huge", "large", "member"):
             storage.delete(name)
 
-    def test_what_was_never_there_is_never_read(self) -> None:
+    def test_a_value_that_never_existed_is_never_read(self) -> None:
         """Fault: a value set between two round trips was read as an empty text, every other time."""
         other = RedisStorage(Connector(self.server.url), self.prefix)
         found = set()
@@ -211,7 +211,7 @@ class TestRedis(Contract):
             self.storage.get("n")
         assert caplog.records == []
 
-    def test_what_fails_now_and_then_fails(self, caplog: pytest.LogCaptureFixture) -> None:
+    def test_occasional_failures_are_failures(self, caplog: pytest.LogCaptureFixture) -> None:
         """Fault: with one node of a Cluster away, or a Redis that takes no writes, there were two lines a message."""
         storage = self.storage
         self.server.say("CONFIG", "SET", "maxmemory", "1")

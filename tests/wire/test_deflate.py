@@ -153,7 +153,7 @@ PAYLOADS = (b"", b"a", b"Hello", b"Hello" * 50, bytes(range(256)) * 40, b"x" * 3
 
 @pytest.mark.parametrize("bits", range(9, 16))
 @pytest.mark.parametrize("payload", PAYLOADS, ids=[str(len(payload)) for payload in PAYLOADS])
-def test_what_the_server_compresses_fits_the_agreed_window(bits: int, payload: bytes) -> None:
+def test_compressed_messages_fit_the_agreed_window(bits: int, payload: bytes) -> None:
     assert zlib.decompressobj(-bits).decompress(deflate(payload, bits) + TAIL) == payload
 
 
@@ -263,7 +263,7 @@ def test_the_limit_is_on_the_inflated_message() -> None:
         assert outline(decoder(1000).feed(pieces)) == expected
 
 
-def test_what_does_not_compress_may_fill_the_limit() -> None:
+def test_incompressible_messages_may_fill_the_limit() -> None:
     packed = Peer().compress(NOISE)
     assert len(packed) > len(NOISE)
     assert decoder(len(NOISE)).feed(client_frame(BINARY, packed, rsv=4)) == [NOISE]

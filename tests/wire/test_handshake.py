@@ -120,7 +120,7 @@ class TestCheck:
             ["8", "13"],
         ],
     )
-    def test_another_version_is_told_ours(self, version: str | list[str] | None) -> None:
+    def test_another_version_gets_426_with_version_13(self, version: str | list[str] | None) -> None:
         caught = refusal(request(Sec_WebSocket_Version=version))
         assert caught.status == 426
         assert ("Sec-WebSocket-Version", "13") in caught.headers
@@ -152,11 +152,11 @@ class TestCheck:
     ("upgrade", "expected"),
     [("websocket", True), ("h2c, WEBSOCKET", True), ("h2c", False), ("websocket2", False), (None, False)],
 )
-def test_who_wants_an_upgrade(upgrade: str | None, expected: bool) -> None:
+def test_which_requests_ask_for_an_upgrade(upgrade: str | None, expected: bool) -> None:
     assert wants_upgrade(request(Upgrade=upgrade, Sec_WebSocket_Key=None)) is expected
 
 
-def test_a_key_without_an_upgrade_is_what_a_proxy_leaves_of_a_request_for_a_websocket() -> None:
+def test_a_request_with_a_key_asks_for_an_upgrade_even_without_the_header() -> None:
     spoiled = request(Upgrade=None, Connection="close")
     assert wants_upgrade(spoiled)
     assert "proxy" in refusal(spoiled).reason
@@ -332,12 +332,12 @@ class TestOrigin:
             "android-app://com.example.app",
         ],
     )
-    def test_what_app_shells_send_can_be_listed(self, origin: str) -> None:
+    def test_origins_of_app_shells_can_be_listed(self, origin: str) -> None:
         assert passes(origin, origin)
         assert not passes(origin)
         assert not passes(origin, "https://example.org", "null")
 
-    def test_what_is_refused_is_explained_to_the_operator(self) -> None:
+    def test_a_refusal_is_explained_to_the_operator(self) -> None:
         """Fault: behind nginx with `Host $host` a page got 403, and the log said nothing."""
         head = HeadReader().feed(b"GET / HTTP/1.1\r\nHost: chat.example\r\nOrigin: http://chat.example:8080\r\n\r\n")
         assert head is not None
@@ -386,7 +386,7 @@ class TestOrigin:
         ("", '"scheme://host:port"'),
     ],
 )
-def test_a_wrong_entry_is_named_with_what_would_be_right(entry: str, hint: str) -> None:
+def test_an_invalid_entry_is_named_with_a_correction(entry: str, hint: str) -> None:
     with pytest.raises(ValueError, match="origin") as caught:
         parse_origins(["https://fine.example", entry])
     assert repr(entry) in str(caught.value)

@@ -66,7 +66,7 @@ class TestAccepted:
         assert head.get("authorization") is None
         assert not head.has_body
 
-    def test_what_follows_the_head_is_kept(self) -> None:
+    def test_bytes_after_the_head_are_kept(self) -> None:
         reader = HeadReader()
         assert reader.feed(BROWSER[:-1]) is None
         assert reader.feed(b"\n\x81\x80\r\n\r\n") is not None
@@ -307,7 +307,7 @@ class TestLimits:
         assert refused(line).status == refused(line[:20], line[20:]).status == 414
         assert refused(line[:9000]).status == 414
 
-    def test_what_follows_the_head_does_not_count(self) -> None:
+    def test_bytes_after_the_head_do_not_count(self) -> None:
         assert read(b"GET / HTTP/1.0\r\n\r\n" + bytes(2 * MAX_HEAD)).path == "/"
 
     @pytest.mark.parametrize("filler", [b" ", b"\t", b"a", b"a "])
@@ -393,7 +393,7 @@ def test_bytes_of_any_kind_are_read_or_refused(data: bytes) -> None:
 @pytest.mark.slow
 @settings(max_examples=1000, deadline=None)
 @given(streams())
-def test_what_is_accepted_h11_reads_alike(stream: bytes) -> None:
+def test_h11_reads_accepted_heads_in_the_same_way(stream: bytes) -> None:
     checks.head(stream)
 
 

@@ -191,7 +191,7 @@ def test_frames_of_any_message(message: str | bytes) -> None:
 
 
 @needs_it
-def test_what_is_no_text_and_no_bytes_is_left_to_the_other() -> None:
+def test_other_values_are_left_to_the_python_implementation() -> None:
     class Text(str):
         __slots__ = ()
 
@@ -323,7 +323,7 @@ def test_sending_to_a_full_socket_tells_how_much_was_sent() -> None:
 
 
 @needs_it
-def test_sending_to_one_who_is_gone_raises_no_signal(pair: tuple[socket.socket, socket.socket]) -> None:
+def test_sending_to_a_closed_socket_raises_no_signal(pair: tuple[socket.socket, socket.socket]) -> None:
     ours, theirs = pair
     theirs.close()
     mine = receiver(ours)

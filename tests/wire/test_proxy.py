@@ -54,7 +54,7 @@ class TestNetworks:
         ("entry", "advice"),
         [("10.0.0.1/8", 'write "10.0.0.0/8"'), ("localhost", "write one such as"), ("*", "such as"), ("", "such as")],
     )
-    def test_what_is_none_is_told_with_what_would_be_right(self, entry: str, advice: str) -> None:
+    def test_an_invalid_network_is_reported_with_a_correction(self, entry: str, advice: str) -> None:
         with pytest.raises(ValueError, match=advice):
             parse_networks([entry])
 
@@ -91,7 +91,7 @@ class TestForwarded:
             ("", "10.0.0.1"),
         ],
     )
-    def test_the_client_is_the_last_that_is_no_proxy(self, value: str, address: str) -> None:
+    def test_the_client_is_the_last_address_that_is_not_a_proxy(self, value: str, address: str) -> None:
         assert forwarded(head(f"X-Forwarded-For: {value}"), Source("10.0.0.1"), TRUSTED).address == address
 
     def test_scheme_and_host(self) -> None:

@@ -51,7 +51,7 @@ def test_a_row_is_heard_before_it_serves_and_not_after_it_is_cleared(board: Scor
     assert not board.serves(0)
 
 
-def test_who_is_ahead_leaves_connections_to_the_others(board: Scoreboard) -> None:
+def test_a_worker_that_is_ahead_leaves_connections_to_others(board: Scoreboard) -> None:
     board.beat(0, 10)
     board.beat(1, 100)
     assert not board.is_ahead(0, 10)

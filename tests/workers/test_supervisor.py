@@ -283,7 +283,7 @@ def test_a_signal_lets_all_drain_and_the_status_is_0() -> None:
     assert world.supervisor.exit_status == 0
 
 
-def test_who_does_not_drain_in_time_is_killed_and_the_status_tells() -> None:
+def test_a_worker_that_does_not_drain_in_time_is_killed_and_the_status_is_1() -> None:
     world = World(2)
     world.all_serve()
     world.started[1].stubborn = True
