@@ -1,4 +1,4 @@
-"""Certificates made for a test: an authority of its own, and what it signs."""
+"""Certificates for tests: an authority, and the certificates that it signs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _DAY = datetime.timedelta(days=1)
 
 
 class Authority:
-    """Signs certificates. `file` is its own, which clients trust."""
+    """Signs certificates. `file` has its own certificate, which clients trust."""
 
     def __init__(self, folder: Path, name: str = "authority") -> None:
         self._folder = folder
@@ -26,7 +26,7 @@ class Authority:
         self.file.write_bytes(own.public_bytes(serialization.Encoding.PEM))
 
     def sign(self, name: str = "localhost", *, password: bytes | None = None) -> tuple[Path, Path]:
-        """Certificate and key for a name, as files `NAME.pem` and `NAME.key`; for localhost and 127.0.0.1 too."""
+        """Write the files `NAME.pem` and `NAME.key`. The certificate is also valid for localhost and 127.0.0.1."""
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         files = self._folder / f"{name}.pem", self._folder / f"{name}.key"

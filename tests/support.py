@@ -1,4 +1,4 @@
-"""A server without a network: real generations, hubs and clients on recording wires, under clocks that stand still.
+"""A server without a network: real generations, hubs and clients on recording wires, with clocks that a test moves.
 
 harness = build('[pipelines]\nmessage = ["echo"]', tmp_path)
 client = harness.connect("/chat?name=ann")
@@ -35,7 +35,7 @@ from fws.wire.request import Request
 
 
 class Clock:
-    """Seconds that pass when a test says so."""
+    """A clock that a test moves."""
 
     def __init__(self, now: float = 0.0) -> None:
         self.now = now
@@ -48,15 +48,13 @@ class Clock:
 
 
 class Wire:
-    """A transport that keeps what is written.
-
-    It has no descriptor: what is written goes through the outbox.
+    """A transport that records what is written. It has no descriptor, so that all bytes go through the outbox.
 
     Attributes:
         written: the bytes so far.
-        room: how many bytes more it takes, as a socket does whose peer has stopped reading.
-        full: whether it takes nothing.
-        under_way: bytes that were taken and have not reached the peer.
+        room: the number of bytes that it still accepts, like a socket whose peer has stopped reading.
+        full: whether it accepts nothing.
+        under_way: bytes that were accepted and have not reached the peer.
         ended, aborted, closed: whether FIN was sent, the connection reset, the socket closed.
     """
 
@@ -103,7 +101,7 @@ class Wire:
         self._callback = None
 
     def drain(self, room: float = math.inf) -> None:
-        """The peer reads again, so many bytes."""
+        """The peer reads this many bytes again."""
         self.room = room
         if self._callback is not None:
             self._callback()
@@ -112,7 +110,7 @@ class Wire:
         self.ended = True
 
     def arrive(self, data: bytes) -> None:
-        """Bytes come from the peer."""
+        """Bytes arrive from the peer."""
         self._arrived += data
 
     def hang_up(self) -> None:
@@ -120,7 +118,7 @@ class Wire:
         self._hung_up = True
 
     def poll(self) -> bool:
-        """As the loop does: call who wants to read, if there is anything to read."""
+        """Call the reader if there is anything to read, as the event loop does."""
         if (self._arrived or self._hung_up) and self._readable is not None:
             self._readable()
             return True
@@ -148,7 +146,7 @@ class Wire:
 
 
 class Peer:
-    """The other end of a client's connection: the parser and writer of an independent library.
+    """The other end of a client's connection, with the protocol implementation of an independent library.
 
     Args:
         compressed: whether permessage-deflate was agreed on.
@@ -162,7 +160,7 @@ class Peer:
             self.protocol.extensions = [PerMessageDeflate(True, True, 15, 15)]
 
     def frame(self, message: str | bytes) -> bytes:
-        """A message as bytes on the wire."""
+        """The bytes of a message on the wire."""
         if isinstance(message, str):
             self.protocol.send_text(message.encode())
         else:
@@ -174,7 +172,7 @@ class Peer:
         self.wire.arrive(data)
 
     def poll(self) -> bool:
-        """In the loop: let the server read what is there. Whether it did."""
+        """In the loop: let the server read. Returns whether there was anything."""
         polled: bool = self.wire.poll()
         return polled
 
@@ -196,7 +194,7 @@ class Peer:
 
 
 class Loop:
-    """A scheduler whose turns a test takes one by one. What it calls runs in gevent's hub, as in a server."""
+    """A scheduler whose turns a test runs one by one. Its calls run in gevent's hub, as in a server."""
 
     def __init__(self, clock: Callable[[], float] = lambda: 0.0) -> None:
         self._clock = clock
@@ -222,7 +220,7 @@ class Loop:
         self._greenlets.append(gevent.spawn(function, *arguments))
 
     def turn(self) -> bool:
-        """Make the calls that are due, and let greenlets run. Whether there was anything to do."""
+        """Make the calls that are due, and let greenlets run. Returns whether there was anything to do."""
         now = self._clock()
         due = [timer for timer in self._timers if timer[0] <= now]
         self._timers = [timer for timer in self._timers if timer[0] > now]
@@ -237,7 +235,7 @@ class Loop:
 
 
 def in_hub(call: Callable[[], Any]) -> Any:
-    """Call something in gevent's hub, where nothing may wait."""
+    """Call a function in gevent's hub, where blocking is an error."""
     outcome: list[Any] = []
     waiter = Waiter()
 
@@ -287,11 +285,11 @@ class Harness:
         peer: Peer | None = None,
         settle: bool = True,
     ) -> Client:
-        """A client whose handshake is done. Raises Reject when `connect` refuses it.
+        """A client with a completed handshake. Raises Reject if `connect` refuses it.
 
         Args:
-            peer: its other end; one on a recording wire without it.
-            settle: whether the loop comes to rest before this returns.
+            peer: the other end; by default one on a recording wire.
+            settle: whether to run the loop until nothing is left to do.
         """
         lines = [
             f"GET {target} HTTP/1.1",
@@ -316,7 +314,7 @@ class Harness:
         return client
 
     def settle(self) -> None:
-        """Let the loop turn until there is nothing left to do."""
+        """Run the loop until nothing is left to do."""
         rests = 0
         for _ in range(10_000):
             turned = self.loop.turn()
@@ -332,7 +330,7 @@ class Harness:
         raise AssertionError("the loop does not come to rest")
 
     def arrive(self, client: Client, data: bytes) -> None:
-        """Bytes come from the client, and the loop turns until all is done."""
+        """Bytes arrive from the client, and the loop runs until nothing is left to do."""
         self.peers[client].arrive(data)
         self.settle()
 
@@ -347,20 +345,20 @@ class Harness:
         return self.peers[client].read()
 
     def closed(self, client: Client) -> tuple[int, str] | None:
-        """Code and reason of the Close frame that the client got; None without one."""
+        """The code and reason of the client's Close frame; None without one."""
         self.sent(client)
         received = self.peers[client].protocol.close_rcvd
         return None if received is None else (received.code, received.reason)
 
     def pass_time(self, seconds: float) -> None:
-        """Both clocks go on, and the sweeper does what was due until then."""
+        """Move both clocks, and run the sweeper."""
         self.clock.advance(seconds)
         self.wall.advance(seconds)
         Sweeper(self.hub, self.node.context).sweep(self.clock.now)
         self.settle()
 
     def counted(self, prefix: str) -> dict[str, int]:
-        """The counters whose names begin so, without that beginning."""
+        """The counters with this prefix, by the rest of their names."""
         return {k.removeprefix(prefix): v for k, v in self.metrics.all().items() if k.startswith(prefix)}
 
     def leave(self, client: Client) -> None:
@@ -369,7 +367,7 @@ class Harness:
 
     @property
     def faults(self) -> int:
-        """How often a filter raised what it should not."""
+        """The number of errors of filters."""
         return self.metrics["filter_faults"]
 
 
@@ -385,8 +383,8 @@ def build(
 
     Args:
         pipelines: source code by module name, as in a project's `pipelines/`.
-        environ: what `${NAME}` is filled from; nothing of the process's own environment.
-        broker: that of one process when None.
+        environ: the values of `${NAME}`. The environment of the process is not used.
+        broker: None for the broker of a single process.
 
     Raises:
         ConfigError: as `load_generation`.

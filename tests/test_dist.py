@@ -1,4 +1,4 @@
-"""The source distribution and the wheel: whole, and usable in an environment that has nothing else."""
+"""The source distribution and the wheel are complete, and work in an empty environment."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_source_distribution_has_all_files_of_git(built: Path) -> None:
-    """Fault: it had the tests of one folder without what they import, and no documentation."""
+    """Fault: it had the tests of one folder without the modules that they import, and no documentation."""
     with tarfile.open(next(built.glob("*.tar.gz"))) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
     tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()

@@ -1,4 +1,4 @@
-"""What the documentation shows is run: TOML is compiled, Python executed, commands carried out, references fresh."""
+"""The documentation is run: TOML is compiled, Python and commands are executed, and generated pages are compared."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ def test_the_defaults_of_the_security_page_are_those_of_the_settings() -> None:
 
 
 def serves(command: list[str], cwd: Path, **environ: str) -> int:
-    """Start a server, see that it is up, end it in order. The exit status."""
+    """Start a server, check that it serves, and stop it. Returns the exit status."""
     environment = os.environ | {"FWS_LISTEN": "127.0.0.1:0", "PYTHONPATH": str(ROOT)} | environ
     environment.pop("PORT", None)
     process = subprocess.Popen(
@@ -150,7 +150,7 @@ def serves(command: list[str], cwd: Path, **environ: str) -> int:
 
 
 def test_every_command_of_the_documentation_is_run(tmp_path: Path) -> None:
-    """Each command line of an indented block, in a folder like the reader's."""
+    """Each command line of an indented block is run in a folder like the reader's."""
     ran = set()
     for command in dict.fromkeys(COMMANDS):
         word, *arguments = shlex.split(command)

@@ -59,7 +59,7 @@ PURE = {"base", "wire", "pipeline", "config", "compiler", "auth", "reference"}
 
 
 class Import(NamedTuple):
-    """One import statement: what is imported, and whether for type annotations alone."""
+    """One import statement: what is imported, and whether only for type annotations."""
 
     name: str
     typing_only: bool
@@ -185,7 +185,7 @@ def test_the_documentation_shows_the_same_table() -> None:
 
 
 def test_the_facade_comes_before_patching() -> None:
-    """A filter module may be imported by anything; `import fws` must not load what patching would miss."""
+    """`import fws` must not load modules that must be loaded after gevent has patched the standard library."""
     late = "{'gevent', 'socket', 'ssl', 'select', 'threading', 'subprocess', 'redis'}"
     script = f"import sys, fws; print(sorted({late} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT)

@@ -8,7 +8,7 @@ from tests.support import build
 
 
 def test_a_client_that_gives_others_their_turn_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fault: on a busy machine a message took longer than a turn may, and what followed it seemed lost."""
+    """Fault: on a busy machine a message took longer than a turn, and the next messages seemed lost."""
     monkeypatch.setattr("fws.clients.connection.end_of_turn", lambda: 0.0)
     server = build('[pipelines]\nmessage = ["count said", "echo"]', tmp_path)
     client = server.connect()

@@ -1,4 +1,4 @@
-"""Key pairs, made once, and tokens of any kind, also such as no library would make."""
+"""Key pairs that are made once, and tokens of any kind, including those that no library would make."""
 
 from __future__ import annotations
 
@@ -48,12 +48,12 @@ def pem(key: Any) -> str:
 
 
 def public(algorithm: str, number: int = 0) -> str:
-    """What a server is configured with."""
+    """The public key for the configuration of a server."""
     return SECRET if algorithm.startswith("HS") else pem(private(algorithm, number).public_key())
 
 
 def signed(algorithm: str = "HS256", number: int = 0, headers: dict[str, Any] | None = None, **claims: Any) -> str:
-    """A good token for an hour, but for the claims given; None leaves one out."""
+    """A token that is valid for an hour, with these claims replaced; None omits a claim."""
     key = SECRET if algorithm.startswith("HS") else private(algorithm, number)
     claims = {"sub": "ann", "iat": NOW, "exp": NOW + 3600} | claims
     claims = {name: value for name, value in claims.items() if value is not None}
@@ -83,7 +83,7 @@ def forged(head: Any, claims: Any = None, signature: str = "AAAA") -> str:
 
 
 def mac(head: Any, key: str, claims: Any = None) -> str:
-    """A token with a right HMAC-SHA256 over whatever its head says."""
+    """A token with a correct HMAC-SHA256, whatever its header says."""
     import hashlib
     import hmac
 

@@ -1,4 +1,4 @@
-"""What a JSON Web Token may say, and the attacks that are known."""
+"""The claims of JSON Web Tokens, and known attacks."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_leeway_is_for_clocks_that_differ() -> None:
 
 
 def test_a_token_for_somebody_named_is_for_nobody_else() -> None:
-    """RFC 7519 4.1.3, also where no audience is configured."""
+    """RFC 7519 4.1.3. This also holds if no audience is configured."""
     assert cause_of(signed(aud="chat"), rules=Rules()) == "audience"
     assert claims_of(signed(), rules=Rules())["sub"] == "ann"
 

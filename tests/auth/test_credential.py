@@ -39,7 +39,7 @@ def test_the_first_place_that_has_one_gives_it() -> None:
 
 
 def test_cookies_may_come_in_several_lines() -> None:
-    """As proxies that speak HTTP/2 to the client may leave them; all of them were lost."""
+    """Fault: proxies that speak HTTP/2 with the client may split the cookies, and all of them were lost."""
     head = HeadReader().feed(b"GET / HTTP/1.1\r\nHost: a\r\nCookie: a=1\r\nCookie: token=t; b=2\r\n\r\n")
     assert head is not None
     found = Request(head, {}, "")
@@ -56,7 +56,7 @@ def test_another_scheme_is_somebody_elses() -> None:
     "header", ["Bearer", "Bearer ", "Bearer a b", "Bearer a,b", "Bearer é", "Bearer =a", "bearer \t"]
 )
 def test_an_invalid_token_is_denied_and_not_skipped(header: str) -> None:
-    """Else a request that shows a bad one and a good one would pass, whichever a proxy has looked at."""
+    """Otherwise a request with a bad token and a good one would pass, whichever of them a proxy has checked."""
     with pytest.raises(Denied):
         find(request("/?token=good", Authorization=header), ("header", "query"), "token", "token")
 
@@ -113,7 +113,7 @@ def test_a_fingerprint_names_a_token_and_does_not_show_it() -> None:
 
 
 def test_every_token_is_compared_in_constant_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """CVE-2021-33880: the time of a comparison told how much of the password was right."""
+    """CVE-2021-33880: the time of a comparison revealed how much of the password was right."""
     import hmac
 
     compared = []
@@ -149,7 +149,7 @@ def test_a_user_may_have_colons_and_the_number_of_tokens_is_bounded() -> None:
 
 
 def test_whether_a_token_is_still_there_is_asked_for_every_client() -> None:
-    """600 clients of a file of 10,000 held up everybody for 90 ms, again and again."""
+    """Fault: 600 clients with a file of 10,000 tokens delayed everybody by 90 ms, again and again."""
     tokens = Tokens(f"token-{number}" for number in range(10_000))
     known = tokens.find("token-9999")
     assert known is not None

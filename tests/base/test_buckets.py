@@ -1,4 +1,4 @@
-"""Token buckets: what passes at which rate, and that nothing is remembered for ever."""
+"""Token buckets: their rate and burst, and that keys are forgotten."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_a_burst_passes_and_then_the_rate() -> None:
     steps=st.lists(st.floats(0, 20), min_size=1, max_size=100),
 )
 def test_no_more_passes_than_burst_and_rate_allow(rate: float, burst: int, steps: list[float]) -> None:
-    """For every pattern of calls, and a bucket that says how long to wait keeps its word."""
+    """This holds for every pattern of calls, and after the returned wait there is a token."""
     bucket = TokenBucket(rate, burst)
     now = full_at = 1000.0
     passed = 0

@@ -1,4 +1,4 @@
-"""The log: short lines, nothing forged, no floods, and never in the way."""
+"""The log: lines are short and cannot be forged, floods are folded, and the server never waits."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def test_a_line_that_would_wait_is_lost(log: Log) -> None:
 
 
 def test_a_megabyte_is_cut_before_anyone_looks_at_it(log: Log) -> None:
-    """A client's text in an exception held the loop for a second, and its key in the table of lines a megabyte."""
+    """Fault: a client's text in an exception blocked the event loop for a second, and its key took a megabyte."""
     logger, stream, _, handler = log
     logger.error("failed: %s", "\x01" * 1_000_000)
     assert len(stream.getvalue()) <= 301
@@ -144,7 +144,7 @@ def test_loggers_of_filters_and_libraries_show_their_name(log: Log) -> None:
 
 
 def test_an_exception_is_one_line(log: Log) -> None:
-    """Fault: `logger.exception` in a filter showed its words and not the error."""
+    """Fault: `logger.exception` in a filter showed the message without the error."""
     logger, stream, _, _ = log
     try:
         raise ValueError("seven")

@@ -1,4 +1,4 @@
-"""A problem prints itself the way compilers do, and does nothing to the terminal it is printed on."""
+"""A problem is printed like a compiler's error, and cannot control the terminal."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_a_tab_counts_as_one_column() -> None:
 
 
 def test_control_characters_of_a_file_do_not_reach_the_terminal() -> None:
-    """Fault: a key with an escape sequence in it could clear the screen of who checks the file."""
+    """Fault: a key with an escape sequence could clear the screen of the person who checks the file."""
     place = Place("\x1b.toml", 1, 1, "\x1b[2J")
     shown = str(Problem("unknown key '\x1b[2J'", hint="\x07 \udc80", place=place))
     assert "".join(shown.split("\n")).isprintable()
@@ -81,7 +81,7 @@ def test_the_nearest_word_is_offered_or_all_when_few() -> None:
     ],
 )
 def test_the_password_of_a_url_is_not_shown(text: str) -> None:
-    """The line with a wrong address of Redis was printed as it stands, and so went into the log of a platform."""
+    """Fault: the line with an invalid Redis address was printed unchanged, with its password, into a platform's log."""
     told = str(Problem("this is no address of Redis", place=Place("conf.toml", 7, 7, text)))
     assert "hunter2" not in told
     assert "*******" in told

@@ -22,7 +22,7 @@ def test_they_ring_when_due_the_soonest_first_and_once() -> None:
 
 
 def test_a_timer_that_is_set_during_a_run_waits_for_the_next_run() -> None:
-    """One that sets itself again must not ring for ever."""
+    """A timer that sets itself again must not run endlessly."""
     timers, rung = Timers(), []
 
     def again() -> None:

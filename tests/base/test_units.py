@@ -1,4 +1,4 @@
-"""Quantities with a unit: what is written is what is meant, and what is shown can be written."""
+"""Quantities with a unit: they are read correctly, and what is shown can be read again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`${NAME}`: filled inside strings, with the rules of a shell."""
+"""`${NAME}` is replaced inside strings, with the rules of a shell."""
 
 from __future__ import annotations
 

@@ -10,14 +10,14 @@ from fws.pipeline.publication import Publication
 
 
 class Bus:
-    """Carries payloads by channel to all nodes, when a test says so."""
+    """Carries payloads by channel to all nodes when a test calls it."""
 
     def __init__(self) -> None:
         self.nodes: list[BusBroker] = []
         self.waiting: list[tuple[str | None, bytes]] = []
 
     def turn(self) -> int:
-        """Carry what waits. Returns how much that was."""
+        """Carry all waiting payloads. Returns their number."""
         waiting, self.waiting = self.waiting, []
         for channel, payload in waiting:
             for node in self.nodes:

@@ -1,4 +1,4 @@
-"""What every broker keeps. A class with this mixin says how to make nodes that hear one another."""
+"""What every broker guarantees. A class with this mixin defines how to make connected nodes."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def wait_until(condition: Callable[[], bool], timeout: float = 5) -> None:
 
 
 class Contract:
-    """Tests over `self.nodes`, which the fixture `make` sets: the first publishes, and each hears each."""
+    """Tests with `self.nodes`, which the fixture `make` sets. The first one publishes, and all are connected."""
 
     nodes: list[Node]
 
@@ -66,7 +66,7 @@ class Contract:
             self.nodes[0].broker.publish(publication)
 
     def arrived(self, count: int) -> None:
-        """Wait until every node has so many, and then that there are not more."""
+        """Wait until every node has this many, and check that no more follow."""
         wait_until(lambda: all(len(node.got) >= count for node in self.nodes))
         gevent.sleep(0.02)
         assert [len(node.got) for node in self.nodes] == [count] * len(self.nodes)
@@ -117,7 +117,7 @@ class Contract:
         self.arrived(1)
 
     def test_nothing_waits(self) -> None:
-        """Called in the loop, where whatever waits fails."""
+        """Called in the event loop, where blocking calls fail."""
 
         def call() -> None:
             broker = self.nodes[0].broker

@@ -1,4 +1,4 @@
-"""The Redis broker in a process whose standard library is patched, as a server's is. `test_redis.py` runs this."""
+"""The Redis broker in a process with a patched standard library, like a server. `test_redis.py` runs this."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class TestRedis(Contract):
         assert [node.got[0] for node in self.nodes] == [Publication("lobby", message, origin="outside")] * 2
 
     def test_garbage_is_counted_and_the_relay_goes_on(self) -> None:
-        """Fault: one payload that was not UTF-8 ended the relay, and everybody was silent for good."""
+        """Fault: one payload that was not UTF-8 ended the relay, and nothing was delivered any more."""
         name = f"{self.prefix}lobby"
         with self.server.client() as client:
             client.publish(name, b"\0fws1{}\nforged")
@@ -97,7 +97,7 @@ class TestRedis(Contract):
         assert self.metrics[0]["redis_oversized"] == 1
 
     def test_whatever_delivery_raises_the_relay_goes_on(self) -> None:
-        """An exception, and what a filter may raise to end a greenlet."""
+        """An exception, and the exceptions that end a greenlet."""
         deliver = self.nodes[1]._deliver
 
         def failing(publication: Publication) -> None:
@@ -137,7 +137,7 @@ class TestRedis(Contract):
 
 
 def test_stopping_a_node_does_not_count_as_an_outage(server: RedisServer, prefix: str) -> None:
-    """Stopped while messages came in, it told of a Redis that is away: "bad file descriptor"."""
+    """Fault: when it was stopped while messages arrived, it logged that Redis is away: "bad file descriptor"."""
     noisy, _ = broker(server, prefix=prefix)
     noisy.start(lambda publication: None, lambda: False)
 
@@ -164,7 +164,7 @@ def test_stopping_a_node_does_not_count_as_an_outage(server: RedisServer, prefix
 
 
 def test_other_applications_channels(server: RedisServer, prefix: str) -> None:
-    """Each message once, however many names and patterns it fits."""
+    """Each message arrives once, however many names and patterns it matches."""
     names = ["global", "orders.*", "orders.new.*", "*.new.de", "orders.first", "*"]
     made, _ = broker(server, prefix=prefix, subscribe=names)
     node = Node(made)
@@ -193,7 +193,7 @@ def test_other_applications_channels(server: RedisServer, prefix: str) -> None:
 
 
 def test_the_buffer_is_bounded(tmp_path: Path) -> None:
-    """Redis away: the oldest is dropped and counted, the publisher's own node has all of it."""
+    """While Redis is away, the oldest publications are dropped and counted. The publisher's own node gets all."""
     server = RedisServer(tmp_path, start=False)
     made, metrics = broker(server, buffer=10_000)
     node = Node(made)

@@ -19,7 +19,7 @@ def test_the_oldest_is_dropped_and_counted() -> None:
 
 
 def test_one_that_is_larger_than_the_bound_waits_alone() -> None:
-    """Fault: a message as large as the buffer was dropped though Redis was there to take it."""
+    """Fault: a message as large as the buffer was dropped although Redis was available."""
     buffer = Buffer(1000)
     buffer.append(*item(1, 300))
     assert buffer.append(*item(2, 5000)) == 1

@@ -1,4 +1,4 @@
-"""The wire format: what one node writes another reads, and nothing that comes from Redis does harm."""
+"""The wire format: nodes can read each other's envelopes, and nothing that arrives from Redis does harm."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_no_payload_does_more_than_be_refused(payload: bytes) -> None:
     [(b"hello", "hello"), (b"\xff\xfe", b"\xff\xfe"), (b"", ""), (b"fws1{", "fws1{")],
 )
 def test_another_applications_message_is_taken_as_it_is(payload: bytes, message: str | bytes) -> None:
-    """Fault: one payload that was not UTF-8 ended the relay, and everybody was silent for good."""
+    """Fault: one payload that was not UTF-8 ended the relay, and nothing was delivered any more."""
     assert decode("lobby", payload, "here") == Publication("lobby", message, origin="outside")
 
 

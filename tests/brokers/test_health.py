@@ -39,7 +39,7 @@ def test_one_line_for_each_change_of_state(caplog: pytest.LogCaptureFixture) -> 
 
 
 def test_an_interrupted_subscription_is_not_nothing(caplog: pytest.LogCaptureFixture) -> None:
-    """The line said "nothing lost from here" alone, whatever other nodes had published meanwhile."""
+    """Fault: the line said only "nothing lost from here", even if publications of other nodes were missing."""
     metrics = Metrics()
     state = Health("redis://h:1", metrics, Clock())
     for gaps, told in ((1, "nothing lost from here; what other nodes published"), (0, "nothing lost from here")):

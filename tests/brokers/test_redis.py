@@ -8,7 +8,7 @@ RUN = "from gevent import monkey; monkey.patch_all(); import sys, pytest; sys.ex
 
 
 def test_the_redis_broker() -> None:
-    """Runs patched_redis.py: its sockets have to be gevent's, and this process keeps the standard library's."""
+    """Runs patched_redis.py in a process of its own, because its sockets must be gevent's."""
     file = Path(__file__).with_name("patched_redis.py")
     done = subprocess.run([sys.executable, "-c", RUN, str(file)], capture_output=True, text=True, cwd=file.parents[2])
     print(done.stdout)

@@ -1,4 +1,4 @@
-"""A channel's fan-out in slices, on real sockets: it stops between members, and within no frame."""
+"""A channel's fan-out in slices, on real sockets: it stops between members, and never within a frame."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from fws.wire.frames import TEXT, encode
 
 
 class Member:
-    """What a channel sees of a plain client, and the peer's end of its socket."""
+    """A plain client as a channel sees it, and the peer's end of its socket."""
 
     format = PLAIN
 
@@ -35,7 +35,7 @@ class Member:
         raise AssertionError("more than the outbox takes")
 
     def receive(self, size: int) -> bytes:
-        """So many bytes, as they come; empty when there are none."""
+        """Up to this many bytes that have arrived; empty without any."""
         got = b""
         with gevent.Timeout(10, False):
             while len(got) < size:
@@ -53,7 +53,7 @@ def stack() -> Iterator[ExitStack]:
 
 
 def slow(stack: ExitStack) -> Member:
-    """One whose socket takes some kilobytes at once."""
+    """A member whose socket accepts only some kilobytes at once."""
     listener = stack.enter_context(socket.socket())
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     listener.bind(("127.0.0.1", 0))
@@ -74,13 +74,13 @@ def quick(stack: ExitStack) -> Member:
 
 
 def publish(channel: Channel, text: str) -> bytes:
-    """Have it wait in the channel. Its frame."""
+    """Let a publication wait in the channel. Returns its frame."""
     channel.waiting.append(Entry(Publication(channel.name, text), TEXT, text.encode(), None))
     return encode(TEXT, text.encode())
 
 
 def test_a_slice_that_ends_in_the_middle_of_a_frame_does_not_tear_it(stack: ExitStack) -> None:
-    """Of two members that took a part of a frame, the second got another channel's frame in the middle of it."""
+    """Fault: if two members had received a part of a frame, the second got another channel's frame in its middle."""
     large, small = Channel("large"), Channel("small")
     members = [slow(stack), slow(stack)]
     for member in members:
@@ -100,7 +100,7 @@ def test_a_slice_that_ends_in_the_middle_of_a_frame_does_not_tear_it(stack: Exit
 
 
 def test_the_clock_is_looked_at_also_where_every_socket_takes_the_frame(stack: ExitStack) -> None:
-    """A channel whose members all read was served in one go, however many they were."""
+    """Fault: a channel whose members all read was served in a single turn, however many they were."""
     channel = Channel("all")
     members = [quick(stack) for _ in range(3 * CHUNK)]
     for member in members:

@@ -1,8 +1,8 @@
-"""What holds for every receiver, however publications, direct messages, joins, slow sockets and ends interleave.
+"""Guarantees for every receiver, however publications, direct messages, joins, slow sockets and ends interleave.
 
-Random operations drive a real hub and real clients, on recording wires and on real sockets, and a plain model says
-what each client is to get: once what was published to its channels while it was a member, and what was sent to it,
-in an order that the model knows.
+Random operations drive a real hub and real clients, on recording wires and on real sockets. A simple model defines what
+each client must get: each publication to its channels while it was a member, and each direct message, once and in the
+order of the model.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class OnWire(Peer):
 
     Attributes:
         stream: all bytes that arrived.
-        endless: whether it takes whatever one turn brings, as long as it reads.
+        endless: whether it accepts everything of one turn, as long as it reads.
     """
 
     endless = True
@@ -86,7 +86,7 @@ class OnWire(Peer):
         return super().take()
 
     def stop(self, room: int) -> None:
-        """Read so many bytes more, and then none."""
+        """Read this many more bytes, and then none."""
         self.wire.room = room
 
     def go_on(self, room: float = math.inf) -> None:
@@ -101,7 +101,7 @@ class OnWire(Peer):
 
 
 class OnSocket(OnWire):
-    """The same on a pair of real sockets with small buffers: what is not read here blocks the server's side."""
+    """The same on a pair of real sockets with small buffers. Bytes that are not read here block the server's side."""
 
     endless = False
 
@@ -149,7 +149,7 @@ class OnSocket(OnWire):
 
 
 def opcodes(stream: bytes) -> Iterator[int]:
-    """The opcode of each whole frame of a server, and -1 for one that is cut."""
+    """The opcode of each complete frame of a server, and -1 for an incomplete one."""
     while stream:
         length, start = stream[1] if len(stream) > 1 else 0, 2
         if length > 125:
@@ -160,15 +160,15 @@ def opcodes(stream: bytes) -> Iterator[int]:
 
 
 class Expected:
-    """What one client is to get.
+    """What one client must get.
 
     Attributes:
-        items: in the order in which they were said: the channel, None for a direct message, and the text.
-        got: what has arrived.
-        certain: so many of the first have to arrive, whatever happens; None for all.
-        certain_if_slow: the same, should it be closed as a slow consumer.
+        items: the channel, None for a direct message, and the text, in the order of sending.
+        got: the items that have arrived.
+        certain: this many of the first items must arrive, whatever happens; None for all.
+        certain_if_slow: the same if it is closed as a slow consumer.
         closed: whether the server was told to close it.
-        said: the messages that its peer sent.
+        said: messages from its peer.
         served: those of them that reached its `message` pipeline.
     """
 
@@ -192,18 +192,18 @@ class Expected:
         self.got += [str(message) for message in self.peer.read()]
 
     def arrived(self) -> int:
-        """So many of the first items have arrived."""
+        """Note that this many of the first items have arrived."""
         self.read()
         got = set(self.got)
         return next((place for place, (_, text) in enumerate(self.items) if text not in got), len(self.items))
 
     def may_lose(self) -> None:
-        """From here on what has not arrived may be lost."""
+        """From here on, items that have not arrived may be lost."""
         if self.certain is None:
             self.certain = self.arrived()
 
     def stops(self) -> None:
-        """Its peer reads no more: a small outbox may pass its bound."""
+        """Its peer stops reading, so that a small outbox may exceed its limit."""
         if self.certain_if_slow is None:
             self.certain_if_slow = self.arrived()
 
@@ -285,12 +285,12 @@ class Play:
         client.leave(channel)
 
     def text(self, source: str, size: int) -> str:
-        """A text that is said once."""
+        """A text that is sent only once."""
         self._count += 1
         return f"{'x' * size}{source}{self._count}"
 
     def burst(self, channel: str, size: int, count: int) -> None:
-        """Publications of one turn: they are joined."""
+        """Publications of one turn, which are joined."""
         for _ in range(count):
             self.publish(channel, size, None, None)
 
@@ -321,7 +321,7 @@ class Play:
         client.close(4000, "closed")
 
     def act(self, client: Client, message: str) -> None:
-        """What the `message` pipeline does for a client."""
+        """The client's `message` pipeline."""
         self.expected[client].served.append(message)
         match message.split():
             case ["send", size]:
@@ -332,14 +332,14 @@ class Play:
                 self.close(client)
 
     def say(self, client: Client, messages: list[str]) -> None:
-        """Messages arrive, all at once."""
+        """Messages arrive at the same time."""
         peer = self.expected[client].peer
         if peer.protocol.state is OPEN:
             self.expected[client].said += messages
             peer.arrive(b"".join(peer.frame(message) for message in messages))
 
     def peer_closes(self, client: Client) -> None:
-        """What is said before the server has read this must arrive; what is said later may."""
+        """Items before the server has read this must arrive. Later items may arrive."""
         expected = self.expected[client]
         expected.may_lose()
         if expected.peer.protocol.state is OPEN:
@@ -355,13 +355,13 @@ class Play:
         self.expected[client].peer.stop(room)
 
     def go_on(self, client: Client, room: float) -> None:
-        """Its peer reads again, so many bytes."""
+        """Its peer reads this many bytes again."""
         if room != math.inf:
             self.expected[client].stops()
         self.expected[client].peer.go_on(room)
 
     def turn(self) -> None:
-        """One turn of the loop, cut short; then the sockets have theirs."""
+        """One shortened turn of the loop, and then the turn of the sockets."""
         self.harness.loop.turn()
         for expected in self.expected.values():
             in_hub(expected.peer.poll)
@@ -371,7 +371,7 @@ class Play:
             assert client.outbox.size <= LIMIT or client.closing or not expected.small, "more than its outbox may hold"
 
     def finish(self) -> None:
-        """All peers read again; when nothing is on its way any more, everybody has got what is theirs."""
+        """All peers read again. When nothing is pending any more, every client has got its items."""
         for expected in self.expected.values():
             in_hub(expected.peer.go_on)
         quiet = 0
@@ -434,7 +434,7 @@ operations = st.one_of(
 
 
 def perform(play: Play, operation: tuple[Any, ...]) -> None:
-    """Do one operation; clients are meant by number."""
+    """Do one operation. Clients are identified by number."""
     name, *arguments = operation
     clients = list(play.expected)
     if name in ("connect", "turn"):

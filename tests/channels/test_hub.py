@@ -1,4 +1,4 @@
-"""The hub: membership, one order for all members, and nothing in the way of anybody."""
+"""The hub: membership, one order for all members, and fairness."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ def test_members_come_and_go(harness: Harness) -> None:
 
 @pytest.fixture
 def short_turns(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each turn of the loop is over as soon as somebody looks at the clock."""
+    """Each turn of the loop ends as soon as the clock is checked."""
     monkeypatch.setattr("fws.channels.hub.end_of_turn", lambda: 0.0)
 
 
 def written(harness: Harness, clients: list[Client]) -> int:
-    """How many clients something has been written to."""
+    """The number of clients to which something has been written."""
     return sum(1 for client in clients if harness.peers[client].wire.written)
 
 
@@ -117,7 +117,7 @@ def test_a_new_member_gets_later_publications_only(harness: Harness) -> None:
 
 
 def test_only_publishers_are_not_read_while_too_much_is_pending(tmp_path: Path) -> None:
-    """A room that is flooded held up everybody, also who was not in it, for half a second."""
+    """Fault: a flooded channel delayed all clients by half a second, even those that were not members."""
     harness = build(PLAIN + '[endpoints."/echo"]\nconnect = ["join other"]\nmessage = ["echo"]\n', tmp_path)
     client, other = harness.connect(), harness.connect("/echo")
     harness.client_says(client, "first")
@@ -142,7 +142,7 @@ def test_only_publishers_are_not_read_while_too_much_is_pending(tmp_path: Path) 
 def test_many_publications_to_members_with_a_deliver_pipeline_are_not_delivered_at_once(
     tmp_path: Path, excluded: bool
 ) -> None:
-    """A batch of a thousand went to sixty-four members in one turn, which took half a second."""
+    """Fault: a batch of a thousand was written to sixty-four members in one turn, which took half a second."""
     harness = build('[pipelines]\nconnect = ["join all"]\ndeliver = ["log level=debug"]\n', tmp_path)
     first, second = harness.connect(), harness.connect()
     exclude = first.id if excluded else None
@@ -175,7 +175,7 @@ def test_a_publisher_with_a_greenlet_waits_while_too_much_is_on_its_way(harness:
 
 
 def test_endless_publications_are_dropped_and_counted(harness: Harness) -> None:
-    """A filter that does not wait cannot be made to: one message that makes very many has its bound here."""
+    """Backpressure cannot stop a filter that does not block. This limit is for a message that publishes many."""
     client = harness.connect()
 
     def publish() -> None:
@@ -189,7 +189,7 @@ def test_endless_publications_are_dropped_and_counted(harness: Harness) -> None:
 
 
 def test_a_disconnected_client_cannot_join(harness: Harness) -> None:
-    """A filter that waited while its client went must not leave a member behind for ever."""
+    """A filter that blocks while its client disconnects must not leave a stale member."""
     client = harness.connect()
     harness.leave(client)
     client.join("late")

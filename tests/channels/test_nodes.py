@@ -1,4 +1,4 @@
-"""Two nodes with one configuration: what is published on one, what both make of it, and what comes from outside."""
+"""Two nodes with one configuration: publications on one node, their filters on both, and publications from outside."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.support import Harness, build
 
 
 class Nodes:
-    """Harnesses on one bus."""
+    """Two harnesses on one bus."""
 
     def __init__(self, toml: str, folder: Path) -> None:
         self.bus = Bus()
@@ -57,7 +57,7 @@ def test_a_node_hears_channels_from_their_first_to_their_last_member(tmp_path: P
 
 @pytest.mark.parametrize("waits", [False, True])
 def test_publications_of_a_publication_filter_are_sent_once(tmp_path: Path, waits: bool) -> None:
-    """Fault: each node's filter published it for all, so that members got it as many times as there were nodes."""
+    """Fault: the filter of each node published it for all, so that members got it once for each node."""
     folder = tmp_path / "pipelines"
     folder.mkdir()
     (folder / "slow.py").write_text(

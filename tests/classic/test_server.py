@@ -1,4 +1,4 @@
-"""The older project's examples, as a user runs them: scripts, clients, a Redis."""
+"""The examples of the older project as a user runs them: scripts, clients, and Redis."""
 
 from __future__ import annotations
 
@@ -243,7 +243,7 @@ def test_a_server_that_cannot_start_says_why(arguments: list[str], sentence: str
 
 
 def test_an_option_of_redis_asks_for_redis(tmp_path: Path, scripts: list[Script], redis: RedisServer) -> None:
-    """Without `--redis` they were taken, and everything stayed in memory."""
+    """Fault: without `--redis` these options were accepted, and everything stayed in memory."""
     script = Script(["-m", "fws", "classic", "--redis_port", str(redis.port)], tmp_path)
     scripts.append(script)
     script.wait_for("is reached")

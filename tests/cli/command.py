@@ -1,4 +1,4 @@
-"""The command `fws` as a process: run to its end, or held at a terminal."""
+"""The command `fws` as a process, with pipes or with a terminal."""
 
 from __future__ import annotations
 
@@ -49,14 +49,14 @@ def fws(
 
 
 def fws_here(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    """The same inside this process, for what needs neither a process nor a project: it takes a tenth of the time."""
+    """The same inside this process in a tenth of the time, for tests that need neither a process nor a project."""
     done = CliRunner().invoke(main, list(map(str, arguments)))
     assert done.exception is None or isinstance(done.exception, SystemExit), done.exc_info
     return subprocess.CompletedProcess(arguments, done.exit_code, done.stdout, done.stderr)
 
 
 class Terminal:
-    """`fws` with a terminal as its input and outputs, and as what Ctrl-C comes from."""
+    """`fws` with a terminal for input, output and Ctrl-C."""
 
     def __init__(self, *arguments: str, cwd: Path | None = None, columns: int = 80, rows: int = 24) -> None:
         self._master, slave = os.openpty()
@@ -85,14 +85,14 @@ class Terminal:
         os.write(self._master, keys.encode())
 
     def until(self, text: str, timeout: float = 15) -> str:
-        """What was written up to now, once it holds `text`."""
+        """The output so far, as soon as it contains `text`."""
         deadline = time.monotonic() + timeout
         while text not in self.screen:
             assert self._read(deadline - time.monotonic()), f"{text!r} is not in {self.screen!r}"
         return self.screen
 
     def end(self, timeout: float = 15) -> int:
-        """Read to the end; the exit status."""
+        """Read to the end. Returns the exit status."""
         deadline = time.monotonic() + timeout
         while self._read(deadline - time.monotonic()):
             pass

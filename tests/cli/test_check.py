@@ -1,4 +1,4 @@
-"""`fws check`: all problems of all files, what was understood, and an exit status for scripts."""
+"""`fws check`: all problems of all files, the pipelines, and an exit status for scripts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`fws connect` against a server: at a terminal, in a pipe, and where nothing or something else answers."""
+"""`fws connect`: at a terminal, in a pipe, and with something else or nothing at the other end."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.cli.command import ROOT, Terminal, environment, fws, fws_here
 
 
 class Peer:
-    """A WebSocket server that echoes, does what some messages say, and remembers how connections ended."""
+    """A WebSocket server that echoes, obeys some messages, and remembers how connections ended."""
 
     def __init__(self) -> None:
         self.requests: list[Any] = []
@@ -45,7 +45,7 @@ class Peer:
         self._thread.join()
 
     def ending(self) -> tuple[int | None, str | None]:
-        """How the connection ended, once it has."""
+        """How the connection ended, as soon as it has ended."""
         assert self._ended.wait(15)
         return self.closed[-1]
 
@@ -110,7 +110,7 @@ def test_messages_together_with_the_handshake_are_shown_and_fragments_are_joined
 
 
 def test_waits_for_silence_not_for_a_time(peer: Peer) -> None:
-    """Answers later than `--wait` after the last line still come as long as the gaps are shorter."""
+    """Answers later than `--wait` after the last line are shown as long as the gaps are shorter."""
 
     def slowly() -> None:
         while not peer.connections:
@@ -127,14 +127,14 @@ def test_waits_for_silence_not_for_a_time(peer: Peer) -> None:
 
 
 def test_more_than_socket_buffers_hold_goes_through_both_ways(peer: Peer) -> None:
-    """The server stops reading while it cannot write: a client that sends before it reads would hang."""
+    """The server stops reading while it cannot write. A client that sends everything before it reads would hang."""
     lines = "".join(f"{number:0>1000}\n" for number in range(12_000))
     done = fws("connect", peer.url, "--wait", "0.3", stdin=lines)
     assert done.stdout == lines
 
 
 def test_input_can_be_a_file_or_nothing(peer: Peer, tmp_path: Path) -> None:
-    """A regular file cannot be waited for as a pipe can."""
+    """A regular file cannot be polled like a pipe."""
     (tmp_path / "lines").write_text("a\nb\n")
     command = [sys.executable, "-m", "fws", "connect", peer.url, "--wait", "0.3"]
     with (tmp_path / "lines").open() as file:
@@ -147,7 +147,7 @@ def test_input_can_be_a_file_or_nothing(peer: Peer, tmp_path: Path) -> None:
 
 
 def test_a_reader_that_has_enough_ends_it_quietly(peer: Peer) -> None:
-    """Regression: libev aborted the process when a socket was closed that another greenlet waited for."""
+    """Fault: libev aborted the process if a socket was closed while another greenlet waited for it."""
     command = [sys.executable, "-m", "fws", "connect", peer.url]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, env=environment()) as client:
@@ -349,7 +349,7 @@ def test_a_server_that_does_not_close_is_left_after_a_while() -> None:
 
 
 def answer(connection: socket.socket) -> None:
-    """The 101 of a server that then says nothing more."""
+    """The 101 of a server that sends nothing more."""
     from websockets.utils import accept_key
 
     key = re.search(rb"Sec-WebSocket-Key: (\S+)", connection.recv(65536))

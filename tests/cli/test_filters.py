@@ -1,4 +1,4 @@
-"""`fws filters` as its users see it: people at a terminal, and programs that read a pipe."""
+"""`fws filters` for people at a terminal and for programs that read a pipe."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`fws new`: what it makes runs and passes its own test, and what is there already it leaves alone."""
+"""`fws new`: the new project runs and passes its test, and existing files are not changed."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_an_existing_file_is_reported_in_one_line(tmp_path: Path) -> None:
 
 
 def test_bytecode_from_an_installer_is_not_copied(tmp_path: Path) -> None:
-    """`pip install` compiles the template's modules where they lie."""
+    """`pip install` compiles the modules of the template in place."""
     shutil.copytree(TEMPLATE, tmp_path / "template", ignore=shutil.ignore_patterns("__pycache__"))
     compileall.compile_dir(tmp_path / "template", quiet=1)
     assert (tmp_path / "template" / "pipelines" / "__pycache__").is_dir()

@@ -1,4 +1,4 @@
-"""`fws schema`: valid JSON on standard output, with the filters of the project it is run in."""
+"""`fws schema`: valid JSON on standard output, with the filters of the current project."""
 
 from __future__ import annotations
 

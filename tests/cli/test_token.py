@@ -75,7 +75,7 @@ def test_a_token_for_a_list_comes_with_a_note(conf: Path) -> None:
 
 
 def test_the_first_token_is_made_before_the_variable_is_set(conf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """To make it took a token."""
+    """Fault: making the first token required a token."""
     conf.write_text("[pipelines]\nconnect = ['token']")
     monkeypatch.delenv("FWS_TOKEN", raising=False)
     done = fws("make", conf, "--user", "ann")
@@ -95,7 +95,7 @@ def test_the_first_token_is_made_before_the_variable_is_set(conf: Path, monkeypa
     ],
 )
 def test_the_only_stage_that_takes_tokens_is_found_without_a_path(toml: str, conf: Path) -> None:
-    """Fault: without --path the endpoint / was meant, also where it takes no tokens."""
+    """Fault: without --path the endpoint / was used, even if it does not ask for tokens."""
     conf.write_text(toml)
     assert json.loads(fws("check", conf, stdin=made(conf, "--user", "ann")).stdout)["user"] == "ann"
 

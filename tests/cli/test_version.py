@@ -1,4 +1,4 @@
-"""`fws --version`: the version, and whether the compiled loops are in use."""
+"""`fws --version`: the version, and whether the compiled functions are in use."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A client without a network: what it does about time, closing and compression."""
+"""A client without a network: time limits, closing and compression."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def harness(tmp_path: Path) -> Harness:
 
 
 def sweep(harness: Harness, seconds: float) -> None:
-    """Time passes, and the sweeper sees it pass."""
+    """Time passes, and the sweeper runs."""
     sweeper = Sweeper(harness.hub, harness.node.context)
     for _ in range(round(seconds / TICK)):
         harness.clock.advance(TICK)
@@ -124,7 +124,9 @@ def test_after_our_close_the_peer_is_read_but_not_served(harness: Harness) -> No
 
 
 def test_after_close_timeout_nothing_more_is_decoded(harness: Harness) -> None:
-    """What a flooding peer had left in the socket was decoded to the last byte, and TCP ended half a second late."""
+    """Fault: the bytes that a flooding peer had left in the socket were all decoded, so that TCP ended half a second
+    late.
+    """
     client = harness.connect()
     client.close(4000, "bye")
     sweep(harness, 5)
@@ -158,7 +160,7 @@ def test_send_says_whether_it_will_be_sent(harness: Harness) -> None:
 
 
 def test_several_may_look_at_messages_first(harness: Harness) -> None:
-    """`jwt` waits for fresh tokens, `token` for one that comes late: the second put the first out of its place."""
+    """Fault: `jwt` waits for new tokens and `token` for one that arrives late, and the second replaced the first."""
     client = harness.connect()
 
     def takes(message: str) -> Callable[[object, object], bool]:
@@ -197,7 +199,7 @@ def test_request_as_filters_see_it(harness: Harness) -> None:
 
 
 def test_cookies_that_are_no_utf_8_are_read_all_the_same() -> None:
-    """They raised, so that any stranger got a 500 and a traceback into the log from whoever asks for a cookie."""
+    """Fault: they raised, so that any client could cause a 500 and a traceback where a filter uses cookies."""
     head = HeadReader().feed(b"GET / HTTP/1.1\r\nHost: a\r\nCookie: a=1; \xf4b=2; c=\xc3\xbc\x80\r\n\r\n")
     assert head is not None
     assert Request(head, {}, "").cookies == {"a": "1", "\ufffdb": "2", "c": "ü\ufffd"}
@@ -208,7 +210,7 @@ def test_time_is_readable(harness: Harness) -> None:
 
 
 def test_one_that_is_still_sending_is_not_taken_for_dead(harness: Harness) -> None:
-    """A large frame on a slow link: inside it the peer cannot answer a ping."""
+    """The peer cannot answer a ping inside a large frame on a slow link."""
     client = harness.connect()
     frame = harness.peers[client].frame("x" * 1000)
     harness.arrive(client, frame[:10])
@@ -221,7 +223,9 @@ def test_one_that_is_still_sending_is_not_taken_for_dead(harness: Harness) -> No
 
 
 def test_occasional_acknowledgements_of_the_kernel_do_not_answer_a_ping(harness: Harness) -> None:
-    """Of a frozen program the kernel acknowledged each publication, and one on its way now and then kept it here."""
+    """Fault: the kernel of a frozen program acknowledged each publication, and occasional publications kept it
+    connected.
+    """
     client = harness.connect()
     wire = harness.peers[client].wire
     for number in range(80):
@@ -232,7 +236,9 @@ def test_occasional_acknowledgements_of_the_kernel_do_not_answer_a_ping(harness:
 
 
 def test_a_client_that_still_reads_from_the_kernel_is_not_considered_dead(harness: Harness) -> None:
-    """A slow reader of a backlog was ended: its ping stood behind megabytes in the kernel, which drained unseen."""
+    """Fault: a slow reader was ended, because its ping waited behind megabytes in the kernel that were still being
+    read.
+    """
     client = harness.connect()
     wire = harness.peers[client].wire
     client.send("x" * 1000)

@@ -1,4 +1,4 @@
-"""The outbox: whole frames in order, a bound in bytes, never a wait."""
+"""The outbox: whole frames in order, a limit in bytes, and no blocking."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Owner:
 
 
 class Pipe:
-    """A socket that takes `room` bytes, then none until more room is made."""
+    """A socket that accepts `room` bytes, and then none until there is more room."""
 
     def __init__(self, room: int = 10**9) -> None:
         self.room = room

@@ -29,7 +29,7 @@ def warnings(toml: str, folder: Path, **pipelines: str) -> list[str]:
     ],
 )
 def test_authentication_that_can_be_skipped(connect: str, skipped: str | None, tmp_path: Path) -> None:
-    """Fault: `when` before `token` admits those for whom the condition does not hold, and nothing said so."""
+    """Fault: `when` before `token` admits clients for which the condition does not hold, without a warning."""
     toml = f'[pipelines]\nconnect = {connect}\nmessage = ["echo"]\n[chains]\nearly = ["when client.path == \'/x\'"]\n'
     found = [one for one in warnings(toml, tmp_path) if "can be skipped" in one]
     assert bool(found) is bool(skipped)

@@ -356,7 +356,9 @@ def test_a_mistake_is_reported_wherever_it_occurs(stage: str, tmp_path: Path) ->
 
 
 def test_stages_are_checked_even_if_sections_are_invalid(tmp_path: Path) -> None:
-    """Fault: a chain or filter at fault hid every problem of the stages; of origins only the first was told."""
+    """Fault: an invalid chain or filter hid every problem of the stages, and only the first invalid origin was
+    reported.
+    """
     toml = """\
     [pipelines]
     message = ["by_type", "guard", "nope"]
@@ -402,7 +404,7 @@ def test_warnings_do_not_stop_anybody(tmp_path: Path) -> None:
 
 
 def test_a_problem_of_an_inherited_setting_is_reported_once(tmp_path: Path) -> None:
-    """Fault: the fault of [server] was told again of each endpoint, with the place of its header."""
+    """Fault: a problem of [server] was reported again for each endpoint, with the place of its header."""
     endpoints = "[endpoints.'/a']\nmessage = ['echo']\n[endpoints.'/b']\nmessage = ['echo']\n"
     (found,) = problems(f"[server]\norigins = ['*', 'example.org']\n{endpoints}", tmp_path)
     assert ":2:17: 'example.org' is not an origin" in found
@@ -506,7 +508,7 @@ def test_any_text_compiles_or_has_problems_with_places(tmp_path: Path, edits: li
 
 
 def test_a_token_of_the_command_line_that_admits_nobody_is_a_warning(tmp_path: Path) -> None:
-    """Whoever ran with --token had reason to think that it was good, where the file's own tokens were."""
+    """Users of --token could believe that it is accepted where the file has its own tokens."""
     file = tmp_path / "test.toml"
     file.write_text("""
 [pipelines]

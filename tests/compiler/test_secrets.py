@@ -1,4 +1,4 @@
-"""Secrets in a file that has problems: they are in no line that a problem quotes, and in no message."""
+"""Secrets in a file with problems are not shown in quoted lines or messages."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SECRET = "s3cr3tOfTheChat"
 
 
 def told(toml: str, folder: Path, project: str = "") -> str:
-    """All problems of a file, as people see them."""
+    """All problems of a file as they are printed."""
     file = folder / "test.toml"
     file.write_text(toml)
     if project:
@@ -49,7 +49,7 @@ def test_a_mistake_does_not_show_a_secret(toml: str, tmp_path: Path) -> None:
 
 
 def test_a_name_that_two_origins_have_does_not_show_a_secret(tmp_path: Path) -> None:
-    """Fault: the stage was not looked at, as no single filter was found, and the line was quoted as it is."""
+    """Fault: the stage was not examined because its filter was ambiguous, and the line was quoted unchanged."""
     project = "from fws import Filter\nclass Token(Filter):\n    def connect(self, client): ...\n"
     shown = told(f'[pipelines]\nconnect = ["token {SECRET}"]', tmp_path, project)
     assert "2 filters are named 'token'" in shown
@@ -57,7 +57,7 @@ def test_a_name_that_two_origins_have_does_not_show_a_secret(tmp_path: Path) -> 
 
 
 def test_the_wording_of_a_hint_does_not_decide_what_is_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fault: the compiler recognised the meant filter by the English of its own hint."""
+    """Fault: the compiler found the intended filter in the text of its own hint."""
 
     def reworded(name: str) -> str:
         return f"perhaps {name}" if name else ""

@@ -1,4 +1,4 @@
-"""The ids of steps: each step has one of its own, and edits elsewhere do not change it."""
+"""The ids of steps: they are unique, and edits elsewhere do not change them."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_each_step_is_named_by_endpoint_event_and_way(tmp_path: Path) -> None:
 
 
 def sorted_as_walked() -> list[str]:
-    """`walk` gives the options of a switch in their order: `case` before `default`."""
+    """`walk` yields the branches of a switch in order: `case` before `default`."""
     default = MESSAGE.index("by_type/default/drop")
     last = MESSAGE.index("guard#2/rate_limit")
     return [*MESSAGE[:default], *MESSAGE[default + 1 : last], MESSAGE[default], *MESSAGE[last:]]

@@ -1,4 +1,4 @@
-"""The settings of the front door: TLS, trusted proxies, the file of a UNIX socket."""
+"""The settings for connections: TLS, trusted proxies, and the file of a UNIX socket."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The loader: one tree out of two readers, or one problem with its place. No text may hang or kill it."""
+"""The loader: a tree on which both readers agree, or one problem with its place. No text may hang or crash it."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def test_the_hint_says_what_to_write_instead(text: str, remedy: str) -> None:
     ("item", "remedy"), [("5", "one kind"), ("{ use = 'x' }", "[filters.NAME]"), ("true", "one kind")]
 )
 def test_a_list_of_several_kinds_has_the_caret_below_the_odd_item(item: str, remedy: str) -> None:
-    """Fault: the place was the list's, and braces in a stage made the hint speak of tables."""
+    """Fault: the place was that of the list, and braces in a stage led to a hint about tables."""
     problem = fault_of(f'a = ["x", "y"]\n[p]\nm = [\n  "reply {{1}}",\n  {item},\n]\n')
     assert problem.place is not None
     assert (problem.place.line, problem.place.column) == (5, 3)
@@ -316,7 +316,7 @@ def test_bytes_that_are_no_text(tmp_path: Path, data: bytes, message: str) -> No
     ids=["UTF-8 with a mark", "UTF-16 LE", "UTF-16 BE", "CRLF", "CR", "Ctrl-Z"],
 )
 def test_files_from_editors_of_other_systems_are_read(tmp_path: Path, data: bytes) -> None:
-    """Fault: such files were refused, though nothing about them is ambiguous."""
+    """Fault: such files were refused, although they are not ambiguous."""
     file = tmp_path / "conf.toml"
     file.write_bytes(data)
     assert load(file).tree == {"a": "x", "b": {"c": 2}}

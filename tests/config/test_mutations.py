@@ -1,4 +1,4 @@
-"""Whatever a file holds: a configuration, or problems with places; never a traceback."""
+"""Any file gives a configuration, or problems with places, and never a traceback."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ def test_an_invalid_number_of_workers(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["0", "-1", "257", "two", "1.5", "²"])
 def test_a_wish_of_the_environment_that_cannot_be_read_is_a_warning(text: str) -> None:
-    """Fault: the server did not start, though nobody had asked for anything."""
+    """Fault: the server did not start, although no number of workers was set."""
     count, warning = effective_workers(3, flag=None, variable=text, cores=2, redis=True)
     assert count == 3
     assert warning == f"WEB_CONCURRENCY={text!r} is ignored: write 1 to 256, or auto for one per core"

@@ -1,4 +1,4 @@
-"""What a file may hold, and what is said of what it may not."""
+"""Valid files, and the messages about invalid ones."""
 
 from __future__ import annotations
 
@@ -208,7 +208,7 @@ def test_stages_are_checked_even_if_a_setting_is_invalid() -> None:
 
 
 def test_the_name_of_an_invalid_chain_or_filter_stays_known() -> None:
-    """So that the stages that name it are not told to be at fault too."""
+    """Otherwise the stages that name it would be reported as invalid too."""
     config, problems = read(parse(ECHO + "[chains]\na = 1\n[filters]\nc = 1\n[filters.b]\n", "f"), {})
     assert len(problems) == 3
     assert (config.chains, config.filters) == ({"a": []}, {"b": {}, "c": {}})

@@ -107,7 +107,7 @@ def test_an_invalid_address_is_reported_without_its_password(url: str, rule: str
     ],
 )
 def test_urls_of_providers_are_read(url: str, expected: RedisAddress) -> None:
-    """Fault: options behind a `?` and TLS for Sentinel and Cluster had no address."""
+    """Fault: options after a `?` and TLS for Sentinel and Cluster could not be written as an address."""
     found = parse_redis(url)
     assert msgspec.structs.asdict(found) == msgspec.structs.asdict(expected)
     assert found.tls is url.lower().startswith(("rediss", "valkeys"))

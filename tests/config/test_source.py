@@ -1,4 +1,4 @@
-"""Places: from a path to the line and column at which the thing stands."""
+"""Places: from a path in the tree to line and column in the file."""
 
 from __future__ import annotations
 

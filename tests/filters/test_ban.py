@@ -117,7 +117,7 @@ def test_a_client_without_a_user_is_banned_by_its_address(tmp_path: Path) -> Non
 
 
 def test_at_a_unix_socket_nobody_is_banned_for_somebody_else(tmp_path: Path) -> None:
-    """All who came that way have the same address, which is none: one who misbehaved kept all of them out."""
+    """Fault: all clients of a UNIX socket have the same empty address, so that a ban of one refused all."""
     server = build("[pipelines]\nconnect = ['ban']\nmessage = ['ban']", tmp_path)
     client, other = server.connect(address=""), server.connect(address="")
     server.client_says(client, "x")
@@ -128,7 +128,7 @@ def test_at_a_unix_socket_nobody_is_banned_for_somebody_else(tmp_path: Path) -> 
 
 
 def test_a_single_address_of_ipv6_can_be_banned_and_its_network(server: Harness) -> None:
-    """`address:2001:db8::7`, which an operator would write, banned nobody."""
+    """Fault: `address:2001:db8::7`, which an operator would write, banned nobody."""
     server.storage.set_field("bans", "address:2001:db8::7", "")
     assert status(server, "ann", "2001:db8::7") == 403
     connect(server, "ann", "2001:db8::8")
@@ -153,7 +153,7 @@ class Who(Filter):
 
 @pytest.mark.slow
 def test_many_are_looked_at_in_slices(server: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
-    """20,000 in one go held up everybody for 120 ms."""
+    """Fault: checking 20,000 clients in one step delayed everybody by 120 ms."""
     for number in range(600):
         server.connect(
             address=f"10.0.{number >> 8}.{number & 255}", headers={"Authorization": f"Bearer {TOKENS['ann']}"}
@@ -173,7 +173,7 @@ def test_many_are_looked_at_in_slices(server: Harness, monkeypatch: pytest.Monke
 
 
 def test_after_an_outage_it_is_asked_again_at_once(server: Harness) -> None:
-    """The time to fail, 4 s with a Redis that has stopped, and the one to the next look were more than 5 s."""
+    """Fault: the time to fail, 4 s with a hanging Redis, and the time to the next check were more than 5 s together."""
     ann = connect(server, "ann")
     server.storage.set("bans", "of another kind")
     server.pass_time(2)

@@ -54,7 +54,7 @@ def test_a_storage_that_fails_leaves_the_client_where_it_was(server: Harness) ->
 
 
 class Away(MemoryStorage):
-    """A storage that fails while it is away."""
+    """A storage that fails while `away` is set."""
 
     away = False
 
@@ -73,7 +73,7 @@ class Away(MemoryStorage):
 
 
 def test_ids_that_may_be_in_the_storage_are_removed_at_the_end(server: Harness) -> None:
-    """Fault: an id stayed for good where adding it had failed after all, or where leaving the last group had."""
+    """Fault: an id stayed permanently if adding it or leaving the last group had failed."""
     storage = server.generation.services.storage = Away(server.clock)
     client = server.connect()
     server.client_says(client, "token:red")

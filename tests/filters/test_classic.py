@@ -1,4 +1,4 @@
-"""Older filters in new pipelines."""
+"""Filters of the older API in new pipelines."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Harness]
 
 
 def says(server: Harness, client: Client, *messages: str | bytes) -> None:
-    """Messages arrive one by one. These filters run in the client's greenlet, which pauses when its turn was long."""
+    """Messages are handled one by one. These filters run in the client's greenlet, which pauses after a long turn."""
     for message in messages:
         server.client_says(client, message)
         until = time.monotonic() + 10
@@ -149,7 +149,7 @@ def test_close_keeps_its_code(server: Harness) -> None:
 
 
 def test_filters_set_any_attribute_of_the_instance(server: Harness) -> None:
-    """Old filters have no `state`: they set attributes."""
+    """Filters of the older API have no `state` and set attributes."""
     client, other = server.connect(), server.connect()
     says(server, client, "count", "count")
     says(server, other, "count")
@@ -167,7 +167,7 @@ def test_they_share_storage_and_channels_with_new_filters(server: Harness) -> No
 
 
 def test_a_client_that_leaves_does_not_break_a_loop_over_users(server: Harness) -> None:
-    """Clients come and go while a filter waits, for Redis for one."""
+    """Clients come and go while a filter blocks, for example on Redis."""
     first, second = server.connect(), server.connect()
     met = []
     for name, user in shared_of(server.generation.services).users.items():

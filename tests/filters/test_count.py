@@ -35,7 +35,7 @@ def test_a_counter_that_is_none_refuses_the_client(tmp_path: Path) -> None:
 
 
 def test_a_key_that_cannot_be_refuses_on_connect_and_ends_the_message(tmp_path: Path) -> None:
-    """Fault: a client's long path was an exception in the log, and 500."""
+    """Fault: a client's long path caused an exception in the log and a 500."""
     path = "/" + "/".join(["r" * 200] * 3)
     server = build('[endpoints."/{a}/{b}/{c}"]\nconnect = ["count {a}{b}{c}"]', tmp_path)
     with pytest.raises(Reject) as caught:

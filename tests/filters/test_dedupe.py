@@ -32,7 +32,7 @@ def test_a_long_id_is_an_id(tmp_path: Path) -> None:
 
 
 def test_a_client_cannot_make_the_key_too_long(tmp_path: Path) -> None:
-    """Fault: an id of 100 characters has up to 400 bytes; with a long room it was an exception in the log."""
+    """Fault: an id of 100 characters has up to 400 bytes. With a long channel name it caused an exception."""
     server = build('[endpoints."/{room}"]\nmessage = ["json", "dedupe key={room}", "echo"]', tmp_path)
     client = server.connect("/" + "r" * 200)
     for _ in range(2):

@@ -1,4 +1,4 @@
-"""What every built-in filter owes its users, whatever it does."""
+"""What every built-in filter guarantees."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from tests.support import Harness, build
 
 
 class Service(http.server.ThreadingHTTPServer):
-    """Answers as a test says, and keeps what it was asked."""
+    """A service that answers as a test defines, and keeps the requests."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Answer)
@@ -27,7 +27,7 @@ class Service(http.server.ThreadingHTTPServer):
         self.asked: list[dict[str, list[str]]] = []
 
     def header(self, name: str) -> list[str]:
-        """Its values in the last question."""
+        """The values of a header in the last request."""
         return self.asked[-1].get(name, [])
 
 
@@ -92,7 +92,7 @@ def test_the_chosen_headers_are_passed_and_no_others(tmp_path: Path, service: Se
 
 
 def test_headers_of_the_client_about_its_address_are_replaced(tmp_path: Path, service: Service) -> None:
-    """The service got both, the client's word beside ours."""
+    """Fault: the service got both, the client's header and ours."""
     server = serving(tmp_path, service, "headers=X-Forwarded-For,x-original-uri,accept")
     server.connect("/a", headers={"X-Forwarded-For": "127.0.0.1", "X-Original-URI": "/admin", "Accept": "text/html"})
     assert service.header("x-forwarded-for") == ["192.0.2.1"]
@@ -110,7 +110,7 @@ def test_a_no_is_a_no_and_no_failure(tmp_path: Path, service: Service, status: i
 
 
 def test_a_403_counts_as_a_failed_login(tmp_path: Path, service: Service) -> None:
-    """Many services say 403 to a wrong password: who guesses must not be free to go on."""
+    """Many services answer 403 to a wrong password, and guessing must be limited."""
     service.status = 403
     server = serving(tmp_path, service)
     refused(server)
@@ -160,7 +160,7 @@ def test_anything_else_refuses_with_503(tmp_path: Path, service: Service, fault:
 
 @pytest.mark.parametrize("head", [b"", b"HTTP/1.1 200 OK\r\n\r\n"])
 def test_a_slow_answer_does_not_take_longer_than_the_timeout(tmp_path: Path, service: Service, head: bytes) -> None:
-    """Of a head each line, even each byte, had the time of the whole."""
+    """Fault: each line and even each byte of the response head had the whole time."""
 
     def write(file: Any) -> None:
         file.write(head)
@@ -203,7 +203,7 @@ def test_a_service_that_fails_is_left_alone_for_a_while(tmp_path: Path, service:
 
 @pytest.mark.parametrize("status", [400, 431, 302])
 def test_a_client_cannot_have_the_service_left_alone(tmp_path: Path, service: Service, status: int) -> None:
-    """With a header that the service does not like: five of these kept everybody out."""
+    """Fault: five requests with a header that the service rejects made all clients be refused."""
     service.status = status
     server = serving(tmp_path, service, "failures=2")
     assert [refused(server) for _ in range(5)] == [503] * 5

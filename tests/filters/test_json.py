@@ -66,7 +66,7 @@ def test_a_hundred_levels_and_any_number_of_brackets_are_no_depth(tmp_path: Path
     ],
 )
 def test_half_of_an_emoji_can_be_replaced(sent: str, shown: str, tmp_path: Path) -> None:
-    """Fault: a text that JavaScript had cut in an emoji was dropped as "no JSON"."""
+    """Fault: a text that JavaScript had cut in the middle of an emoji was dropped as "no JSON"."""
     server = build('[pipelines]\nmessage = ["json surrogates=replace", "echo"]', tmp_path)
     client = server.connect()
     server.client_says(client, sent)

@@ -103,14 +103,14 @@ def test_an_invalid_new_token_ends_the_connection(tmp_path: Path, claims: Any, c
 
 
 def renew(server: Harness, client: Client, **claims: Any) -> tuple[int, str] | None:
-    """A fresh token comes; how the connection ended, None when it did not."""
+    """Send a new token. Returns how the connection ended; None if it did not."""
     shown: dict[str, Any] = {"aud": "chat", "exp": NOW + 600} | claims
     server.client_says(client, json.dumps({"token": signed(**shown)}))
     return server.closed(client)
 
 
 def test_a_new_token_does_not_replace_the_identity_of_another_filter(tmp_path: Path) -> None:
-    """It was compared with the other filter's user, and its claims replaced the other filter's."""
+    """Fault: it was compared with the user of the other filter, and its claims replaced those of the other filter."""
     source = """
 from fws import Filter
 class Who(Filter):
@@ -137,7 +137,7 @@ class Who(Filter):
 def test_under_a_fresh_token_the_conditions_hold_or_the_connection_ends(
     tmp_path: Path, stage: str, closed: str
 ) -> None:
-    """Who was staff once stayed so for good."""
+    """Fault: a client that was staff once stayed staff permanently."""
     toml = f'[pipelines]\nconnect = ["{STAGE}", {json.dumps(stage)}]\nmessage = ["echo"]'
     server = build(toml, tmp_path, environ={"KEY": SECRET})
     client = connect(server, roles=["staff"])
@@ -149,7 +149,7 @@ def test_under_a_fresh_token_the_conditions_hold_or_the_connection_ends(
 
 
 def test_an_error_while_a_new_token_is_judged_ends_the_connection(tmp_path: Path) -> None:
-    """The client stayed, with the new claims and whatever was to be asked after the fault unasked."""
+    """Fault: the client stayed with the new claims, and the checks after the error were skipped."""
     server = serving(tmp_path)
     client = connect(server)
 
@@ -171,7 +171,9 @@ def test_a_claim_named_user_makes_nobody_a_user(tmp_path: Path, sub: Any) -> Non
 
 
 def test_a_fresh_token_may_wait_for_its_key(tmp_path: Path) -> None:
-    """Where no filter of `message` waits, messages are served where nothing may wait: the token was lost to a fault."""
+    """Fault: if no filter of `message` blocks, messages are served in the event loop, and the token was lost in an
+    error.
+    """
     server = serving(tmp_path, "jwt RS256 jwks=https://127.0.0.1:1/")
 
     class Away:
@@ -190,7 +192,7 @@ def test_a_fresh_token_may_wait_for_its_key(tmp_path: Path) -> None:
 
 
 def test_a_ban_of_a_token_holds_for_every_way_to_sign_it(tmp_path: Path) -> None:
-    """Of a signature on a curve anybody can make a second one that is good as well."""
+    """Anybody can make a second valid signature from one on an elliptic curve."""
     (tmp_path / "key.pem").write_text(public("ES256"))
     server = build("[pipelines]\nconnect = ['jwt ES256 key_file=key.pem', 'ban']\nmessage = ['ban token']", tmp_path)
     token = signed("ES256")
@@ -281,7 +283,7 @@ def test_a_key_file_is_read_again(tmp_path: Path) -> None:
 
 
 class Provider(http.server.ThreadingHTTPServer):
-    """Serves a JWK Set; counts how often."""
+    """Serves a JWK Set, and counts the requests."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Answer)
@@ -396,7 +398,7 @@ def also(tmp_path: Path, items: str, **environ: str) -> Harness:
 
 
 def test_a_secret_is_rotated_and_an_algorithm_added(tmp_path: Path) -> None:
-    """Fault: one stage took one key and one algorithm, so that neither could be changed without refusing clients."""
+    """Fault: a stage accepted one key and one algorithm, so that neither could be changed without refusing clients."""
     (tmp_path / "new.pem").write_text(public("RS256"))
     server = also(tmp_path, '"HS256:${OLD}", "RS256:file:new.pem"')
     tokens = [

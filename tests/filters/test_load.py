@@ -43,7 +43,7 @@ def test_a_message_that_is_not_an_object_is_dropped(tmp_path: Path) -> None:
 
 
 def test_a_value_that_is_too_large_to_read_as_json_ends_the_event(tmp_path: Path) -> None:
-    """Fault: a map of 4 MiB of brackets, which any client may have stored, held up the whole process for a second."""
+    """Fault: a map with 4 MiB of brackets, which any client could store, blocked the process for a second."""
     for options in ("of=map", "field=name"):
         server = build(f'[pipelines]\nmessage = ["json", "load key into=it read=json {options}", "echo"]', tmp_path)
         for name in "abc":
@@ -55,7 +55,7 @@ def test_a_value_that_is_too_large_to_read_as_json_ends_the_event(tmp_path: Path
 
 
 def test_a_value_that_is_nested_too_deep_stays_text(tmp_path: Path) -> None:
-    """Fault: what is nested 900 deep can be decoded, and not encoded a few calls further down."""
+    """Fault: a value that is nested 900 deep can be decoded, but not encoded a few calls further down."""
     server = build('[pipelines]\nmessage = ["json", "load key into=it read=json", "echo"]', tmp_path)
     server.storage.set("key", "[" * 900 + "]" * 900)
     client = server.connect()

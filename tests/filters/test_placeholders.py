@@ -1,4 +1,4 @@
-"""Stages whose placeholders a message fills in, in a server."""
+"""Stages with placeholders for fields of the message."""
 
 from __future__ import annotations
 

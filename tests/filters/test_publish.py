@@ -104,7 +104,7 @@ def test_on_publication_to_others_leaves_the_sender_out(tmp_path: Path) -> None:
 @pytest.mark.parametrize("event", ["connect", "disconnect"])
 @pytest.mark.parametrize("path", ["/a", "/{room}"])
 def test_where_nothing_flows_a_value_is_asked_for_before_anything_starts(event: str, path: str, tmp_path: Path) -> None:
-    """Fault: the check passed it, and every client was answered with 500."""
+    """Fault: the file passed the check, and every client got a 500."""
     channel = "{room}" if "{" in path else "lobby"
     with pytest.raises(ConfigError, match=f"nothing flows on {event}: give the option 'value'"):
         build(f'[endpoints."{path}"]\n{event} = ["publish {channel}"]\n', tmp_path)

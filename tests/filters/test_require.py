@@ -133,7 +133,7 @@ def test_no_placeholder_becomes_part_of_a_condition(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["*", "chat:*", "a?", "[ab]"])
 def test_a_pattern_is_not_a_valid_channel_name(tmp_path: Path, name: str) -> None:
-    """Redis would take it for one, and a member would hear all channels."""
+    """Redis would read the name as a pattern, and a member would get the publications of all channels."""
     from urllib.parse import quote
 
     server = build("[endpoints.'/{room}']\nconnect = ['join {room}']", tmp_path)

@@ -81,7 +81,7 @@ def test_a_limit_of_nothing_or_of_too_much_is_a_mistake_in_the_file(tmp_path: Pa
 
 @pytest.mark.parametrize("stages", [["split items", "split", "reply x"], ["split items", "switch_split"]])
 def test_one_message_becomes_at_most_a_thousand(tmp_path: Path, stages: list[str]) -> None:
-    """Guards against lists in lists: 10 KB that became 10,000 messages, and made everybody wait 140 ms."""
+    """Fault: lists in lists made 10,000 messages of 10 KB, and delayed everybody by 140 ms."""
     tables = """
 [filters.switch_split]
 use = "switch"

@@ -61,7 +61,7 @@ def test_a_token_lets_in_wherever_it_stands(server: Harness, headers: dict[str, 
     ],
 )
 def test_a_wrong_token_is_refused_and_counted(server: Harness, headers: dict[str, str], cause: str) -> None:
-    """The first place that has one decides: nobody tries one token after the other in one request."""
+    """The first place with a token decides, so that a client cannot try several tokens in one request."""
     with pytest.raises(Reject) as refused:
         server.connect("/tea", headers=headers)
     assert refused.value.status == 401
@@ -117,7 +117,7 @@ def test_messages_right_behind_the_token_are_served_after_it(server: Harness) ->
 
 @pytest.mark.parametrize("message", [ANN, f'{{"token": "{ANN}"}}'])
 def test_a_token_message_after_a_cookie_login_reaches_no_other_filter(tmp_path: Path, message: str) -> None:
-    """A page that always sends it does not know of the cookie: everybody in the channel got its token."""
+    """Fault: a page that always sends the token does not know of the cookie, and the whole channel got the token."""
     server = build(f"[pipelines]\nconnect = ['token {ANN}']\nmessage = ['echo']", tmp_path)
     client = server.connect(headers={"Cookie": f"token={ANN}"})
     server.client_says(client, message, "hello", BOB)
@@ -203,7 +203,7 @@ class Wait(Filter):
 def test_a_client_that_may_still_be_refused_gets_nothing(
     tmp_path: Path, token: str, sent: list[str], closed: tuple[int, str] | None
 ) -> None:
-    """Of a member that a later filter refused, after a while, the channel's messages were on the wire already."""
+    """Fault: if a later filter refused a member after a while, the channel's messages had already been sent to it."""
     toml = f"[pipelines]\nconnect = ['token ann:{ANN} {BOB}', 'join lobby', 'wait']\nmessage = ['echo']"
     server = build(toml, tmp_path, pipelines={"wait": WAIT})
     client = server.connect()

@@ -117,6 +117,6 @@ def test_values_of_clients_cannot_become_part_of_a_condition(tmp_path: Path) -> 
     ],
 )
 def test_a_condition_uses_only_names_that_the_event_has(event: str, condition: str, name: str, tmp_path: Path) -> None:
-    """Fault: on `connect` a field of the message was null without a word, so a client was refused or let in for it."""
+    """Fault: on `connect` a field of the message was silently null, and clients were refused or admitted by it."""
     with pytest.raises(ConfigError, match=f"when: there is no '{name}' on {event}: use "):
         build(f'[pipelines]\n{event} = ["when {condition}"]\n', tmp_path)

@@ -1,6 +1,6 @@
-"""Fuzzing of what reads strangers' bytes: request heads, frames, TOML files, tokens, PROXY headers.
+"""Fuzzing of the parsers for untrusted bytes: request heads, frames, TOML files, tokens, PROXY headers.
 
-`checks` says what must hold for any bytes, `seeds` where to begin, `mutate` how to go on, and `__main__` is what
-`make fuzz` runs: atheris, which is libFuzzer with the coverage of Python code. Property tests elsewhere use the same
-checks, so that they hold in `make test` too, and `test_fuzz` replays what was found.
+`checks` has what must hold for any bytes, `seeds` has the first inputs, and `mutate` changes them. `make fuzz` runs
+`__main__` with atheris, which is libFuzzer with the coverage of Python code. Property tests elsewhere use the same
+checks, so that `make test` runs them too, and `test_fuzz` replays the inputs that were found.
 """

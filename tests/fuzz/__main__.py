@@ -1,7 +1,7 @@
 """Fuzzes the parsers one after the other: python -m tests.fuzz [TARGET ...] [--seconds 120].
 
-What is found is printed with its traceback, and its bytes are kept in .fuzz/; copied to tests/fuzz/found/TARGET/ they
-are a regression test. What covers code is kept there too, and the next run begins with it.
+A failing input is printed with its traceback and kept in .fuzz/. Copy it to tests/fuzz/found/TARGET/ to make it a
+regression test. Inputs that cover new code are kept too, and the next run begins with them.
 """
 
 from __future__ import annotations

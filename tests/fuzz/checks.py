@@ -1,4 +1,4 @@
-"""What must hold for any bytes, one function for each parser. They raise AssertionError, or what the parser raised."""
+"""What must hold for any bytes, with one function per parser. They raise AssertionError, or the parser's exception."""
 
 from __future__ import annotations
 
@@ -42,11 +42,11 @@ Check = Callable[[bytes], None]
 
 
 class Slow(AssertionError):
-    """A case that takes more time than its length is worth."""
+    """A case takes too much time for its length."""
 
 
 def within(check: Check, data: bytes, most: float, per_kib: float) -> None:
-    """Run a check; raise Slow if it takes more processor time than `most` and `per_kib` seconds, three times over."""
+    """Run a check. Raises Slow if it takes more processor time than `most` plus `per_kib` seconds in three runs."""
     limit = most + per_kib * len(data) / 1024
     spent = []
     for _ in range(3):
@@ -59,7 +59,7 @@ def within(check: Check, data: bytes, most: float, per_kib: float) -> None:
 
 
 def cuts(data: bytes) -> Iterator[list[bytes]]:
-    """The bytes in pieces: in two ways that follow from them, and each byte alone."""
+    """The bytes cut in two ways that depend on them, and byte by byte."""
     for salt in range(2):
         chance = random.Random(zlib.crc32(data, salt))
         edges = sorted(chance.randint(0, len(data)) for _ in range(chance.randint(1, 6)))
@@ -72,7 +72,7 @@ def cuts(data: bytes) -> Iterator[list[bytes]]:
 
 
 def head_outcome(pieces: Sequence[bytes]) -> tuple[Any, ...]:
-    """What a peer can tell apart: the head and what came behind it, or the status of the refusal, or more is needed."""
+    """The result for a peer: the head and the rest, the status of a refusal, or that more bytes are needed."""
     reader = HeadReader()
     for number, piece in enumerate(pieces):
         try:
@@ -85,9 +85,8 @@ def head_outcome(pieces: Sequence[bytes]) -> tuple[Any, ...]:
 
 
 def head(stream: bytes) -> None:
-    """Read or refused, however it is cut; what is accepted h11 reads alike, and it reads alike when written again.
-
-    The one known difference to h11 is an empty line before the request, which h11 refuses.
+    """The result does not depend on how the bytes are cut. h11 reads accepted heads in the same way, and so does our
+    reader if they are written again. The only known difference is an empty line before the request, which h11 refuses.
     """
     result = head_outcome([stream])
     for pieces in cuts(stream):
@@ -137,10 +136,11 @@ def decoder(agreement: Agreement | None) -> Decoder:
 
 
 def stream_of_frames(data: bytes) -> None:
-    """The first byte chooses whether compression was agreed on; the others are what the client sends.
+    """The first byte selects whether compression was agreed on, and the others are sent by the client.
 
-    However the bytes are cut, and compiled or not, the events are the same; nothing follows a last word; messages keep
-    to the limit; and what was read reads alike when it is written again, by a client and by the server.
+    The events do not depend on how the bytes are cut, and are the same with and without the compiled part. Nothing
+    follows a final event. Messages are within the limit. Events are read in the same way if they are written again, by
+    a client and by the server.
     """
     agreement, stream = AGREEMENTS[data[0] & 3] if data else None, data[1:]
     events = decoder(agreement).feed(stream)
@@ -181,7 +181,7 @@ def payload_of(event: Any) -> tuple[int, bytes]:
 
 
 def unframed(data: bytes) -> tuple[int, bytes]:
-    """A server's frame, read in the plainest way."""
+    """Reads a server's frame in the simplest way."""
     assert data[0] & 0xF0 == 0x80
     start = {126: 4, 127: 10}.get(data[1], 2)
     length = data[1] if start == 2 else int.from_bytes(data[2:start])
@@ -195,7 +195,7 @@ ENVIRON = {"X": "${Y} {room} [x]"}
 
 
 def problems_of(text: str) -> list[Problem]:
-    """Every problem of a text, as `fws check` would find them."""
+    """Every problem of a text, as `fws check` reports them."""
     try:
         document = parse(text, "/nowhere/conf.toml")
     except ConfigError as error:
@@ -213,7 +213,7 @@ def problems_of(text: str) -> list[Problem]:
 
 
 def text_of_toml(text: str) -> None:
-    """A configuration, or problems with places that are in the text; both readers of TOML read what passes alike."""
+    """The result is a configuration, or problems with places in the text. Both TOML readers agree on valid texts."""
     lines = text.split("\n")
     for problem in problems_of(text):
         place = problem.place
@@ -246,9 +246,8 @@ KEYS = {algorithm: _keys(algorithm) for algorithm in CHOSEN}
 
 
 def token(data: bytes) -> None:
-    """Only what our key has signed passes, with the algorithm that is configured, whatever the head says.
-
-    Two bytes choose the algorithm and who signs; then come head, claims and signature, each on a line.
+    """Only tokens that our key has signed with the configured algorithm are accepted, whatever the header says. Two
+    bytes select the algorithm and the signer. Then header, claims and signature follow, each on a line.
     """
     algorithm, signer = CHOSEN[data[0] & 3] if data else "HS256", data[1] % 6 if len(data) > 1 else 0
     head, _, rest = data[2:].partition(b"\n")
@@ -303,7 +302,7 @@ def sign(algorithm: str, data: bytes, number: int = 0) -> bytes:
 
 
 def is_ours(algorithm: str, shown: str) -> bool:
-    """Whether our key has signed a token, said without PyJWT."""
+    """Whether our key has signed a token, without using PyJWT."""
     text, _, last = shown.rpartition(".")
     data, signature = text.encode(), base64url_decode(last)
     if algorithm == "HS256":
@@ -326,7 +325,7 @@ def is_ours(algorithm: str, shown: str) -> bool:
 
 
 def proxy(data: bytes) -> None:
-    """Where a header ends is known from its own bytes alone, stays so, and the address is the one that stands there."""
+    """The end of a header depends on its own bytes only, and the address is the one in the header."""
     ends = [_end(data[:size]) for size in range(min(len(data), 400) + 1)]
     decided = next((index for index, found in enumerate(ends) if found is not None), None)
     end = _end(data)

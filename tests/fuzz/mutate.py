@@ -1,4 +1,6 @@
-"""Changes that keep most of an input right: of bits, bytes and pieces, which go, come again or come from others."""
+"""Changes that keep most of an input valid: of bits, bytes and pieces, which are removed, repeated or copied from other
+inputs.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,7 @@ def mutated(data: bytes, others: Sequence[bytes], chance: random.Random, most: i
     """One to four changes of an input.
 
     Args:
-        others: whole inputs that pieces may come from.
+        others: inputs from which pieces may be copied.
         most: the largest result, in bytes.
     """
     found = bytearray(data)
@@ -65,7 +67,7 @@ def _splice(found: bytearray, start: int, end: int, others: Sequence[bytes], cha
 
 
 def _lines(found: bytearray, start: int, end: int, others: Sequence[bytes], chance: random.Random) -> None:
-    """A line of another in place of one of ours, or before it."""
+    """Replace one of our lines by a line of another input, or insert it."""
     lines, theirs = found.splitlines(keepends=True), chance.choice(others).splitlines(keepends=True)
     if lines and theirs:
         place = chance.randrange(len(lines))

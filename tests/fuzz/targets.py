@@ -1,4 +1,4 @@
-"""What is fuzzed: for each target its check, the inputs to begin with, and what a case may take."""
+"""The targets of fuzzing: for each one its check, its first inputs, and its limits."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ class Target(msgspec.Struct, frozen=True):
 
     Attributes:
         check: raises for bytes that it should not.
-        seeds: inputs that are right, or nearly.
+        seeds: inputs that are valid or nearly valid.
         size: the largest input that is tried, in bytes.
-        seconds: processor time of one case, whatever its size.
-        per_kib: and more for each KiB. Both are for all that the check does, with coverage being traced, and a
-            multiple of what they are then: they are to show what is not linear.
-        environ: for its process.
+        seconds: processor time of one case of any size.
+        per_kib: further processor time for each KiB. Both limits are several times what the check takes with tracing.
+            Their purpose is to find checks that do not take linear time.
+        environ: the environment of its process.
     """
 
     check: checks.Check
@@ -147,5 +147,5 @@ TARGETS = {
 
 
 def found(name: str) -> list[Path]:
-    """Inputs that once broke a target: files to replay."""
+    """Files with inputs that once broke a target."""
     return sorted((FOUND / name).glob("*"))

@@ -1,4 +1,4 @@
-"""What the fuzzer checks, on the inputs it begins with, on a few changes of each, and on all that it has ever found."""
+"""The checks of the fuzzer, with its first inputs, a few changes of each, and all inputs that it has found."""
 
 from __future__ import annotations
 

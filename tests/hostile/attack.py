@@ -1,4 +1,4 @@
-"""What attackers are made of: a flood that never waits, and many hands that do one thing over and over for a while."""
+"""Parts of attackers: a flood that never waits, and threads that repeat something for a while."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ _BUSY = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
 def flood(sock: socket.socket, data: bytes, seconds: float = SECONDS, *, reads: bool = True) -> tuple[int, bytes]:
-    """Send `data` again and again, as fast as it goes: how many bytes went, and the first MiB that came back.
+    """Send `data` repeatedly, as fast as possible. Returns the number of bytes and the first MiB of the answers.
 
     Args:
-        reads: whether to take what the server sends.
+        reads: whether to read what the server sends.
     """
     sock.setblocking(False)
     until = time.monotonic() + seconds
@@ -68,7 +68,7 @@ def flood(sock: socket.socket, data: bytes, seconds: float = SECONDS, *, reads: 
 
 
 def repeat(act: Callable[[], Any], seconds: float = SECONDS, hands: int = 1) -> int:
-    """Do something over and over in so many threads; how often. What it raises ends the test."""
+    """Repeat something in this many threads. Returns how often. An exception ends the test."""
     until = time.monotonic() + seconds
     counts: list[int] = []
 
@@ -99,7 +99,7 @@ def meanwhile(act: Callable[..., object]) -> Iterator[None]:
 
 
 def answer(sock: socket.socket, data: bytes) -> bytes:
-    """All that comes back until the server ends TCP."""
+    """Everything that arrives until the server ends TCP."""
     received = b""
     with contextlib.suppress(ConnectionError, ssl.SSLEOFError):
         sock.sendall(data)
@@ -110,12 +110,12 @@ def answer(sock: socket.socket, data: bytes) -> bytes:
 
 
 def connect_from(server: Running, address: str) -> socket.socket:
-    """A raw socket that comes from an address of the loopback network."""
+    """A raw socket that connects from an address of the loopback network."""
     return socket.create_connection(("127.0.0.1", server.port), 10, (address, 0))
 
 
 def status(server: Running, *lines: str, path: str = "/") -> int:
-    """What an upgrade request is answered with; 0 when the connection is closed without a word."""
+    """The status of the answer to an upgrade request; 0 if the connection is closed without one."""
     with server.connect() as sock, contextlib.suppress(ConnectionError):
         sock.sendall(request(path, *lines))
         got = sock.recv(4096)
@@ -124,7 +124,7 @@ def status(server: Running, *lines: str, path: str = "/") -> int:
 
 
 def until(condition: Callable[[], object], seconds: float = 10) -> float:
-    """Wait until it holds: for how many seconds."""
+    """Wait until a condition holds. Returns the seconds."""
     began = time.monotonic()
     while not condition():
         assert time.monotonic() - began < seconds
@@ -133,17 +133,17 @@ def until(condition: Callable[[], object], seconds: float = 10) -> float:
 
 
 def clients(server: Running) -> int:
-    """How many the server says it has."""
+    """The number of clients that the server reports."""
     with urllib.request.urlopen(server.page + "/healthz", context=server.tls) as page:
         return int(json.load(page)["clients"])
 
 
 def descriptors(server: Running) -> int:
-    """How many files the server has open."""
+    """The number of open files of the server."""
     return len(list(Path(f"/proc/{server.process.pid}/fd").iterdir()))
 
 
 def memory(server: Running) -> int:
-    """KiB that the server has in memory."""
+    """The resident memory of the server in KiB."""
     lines = Path(f"/proc/{server.process.pid}/status").read_text().split("\n")
     return int(next(line for line in lines if line.startswith("VmRSS")).split()[1])

@@ -1,20 +1,21 @@
-"""A bystander: a well-behaved client that echoes every 10 ms, and what it has to wait while others attack.
+"""A bystander: a well-behaved client that echoes every 10 ms, and its waiting time while others attack.
 
     with Bystander(server):
         attack()
 
-ends the test when one echo took longer than 100 ms. What is measured is the server, not the machine. The bystander
-is a process of its own, so that it waits for no lock of the attacker's interpreter. And of each wait is taken off
+ends the test if one echo took longer than 100 ms. The server is measured, and not the machine. The bystander is a
+process of its own, so that it does not wait for the lock of the attacker's interpreter. The following is subtracted
+from each wait:
 
-* the time in which the server's thread could run but had no processor: the kernel counts that for each thread
-  (/proc/PID/task/TID/schedstat, its second number). A server that computes, sleeps or waits for something has it not;
-* the same of the bystander, while it sends and after the echo has come;
-* the time in which the whole machine stood still: the bystander looks up every 5 ms, and sees when it could not though
-  it had its processor; or the time that another guest of the same machine was given (steal, in /proc/stat), whichever
-  is more.
+* the time in which the server's thread could run but had no processor. The kernel counts this for each thread (the
+second number in /proc/PID/task/TID/schedstat). A server that computes, sleeps or waits has none;
+* the same for the bystander, while it sends and after the echo has arrived;
+* the time in which the whole machine was suspended. The bystander wakes up every 5 ms and notices when it could not,
+although it had its processor. Or the time that other guests of the same machine had (steal in /proc/stat), whichever is
+more.
 
-Where the kernel counts none of this, nothing is taken off. tests/hostile/test_bystander.py holds it to both: a server
-that stands still is seen, and a busy machine is not blamed on it.
+If the kernel counts none of this, nothing is subtracted. tests/hostile/test_bystander.py checks both: a server that
+hangs is noticed, and the server is not blamed for a busy machine.
 """
 
 from __future__ import annotations
@@ -48,19 +49,19 @@ _ROOT = Path(__file__).parents[2]
 
 
 class Bystander:
-    """Echoes from `with` to its end.
+    """Echoes while a `with` block runs.
 
     Args:
-        server: where it is a client.
-        path: of an endpoint that echoes.
-        inside: a command that runs the bystander's, as that of another network namespace.
-        limit: seconds that an echo may take; None leaves it to the test to look.
-        address, source: where the server listens, and the address that it comes from.
+        server: the server to connect to.
+        path: the path of an endpoint that echoes.
+        inside: a command that runs the bystander's command, such as in another network namespace.
+        limit: seconds that an echo may take; None if the test checks the result itself.
+        address, source: the address of the server, and the address to connect from.
 
     Attributes:
-        worst: the longest wait that the server has to answer for, in seconds, once it has ended.
-        longest: the longest wait with all that was taken off.
-        echoes: how many there were.
+        worst: after the end, the longest wait that the server has caused, in seconds.
+        longest: the longest wait without subtractions.
+        echoes: the number of echoes.
     """
 
     def __init__(
@@ -116,7 +117,7 @@ class Bystander:
             assert self._limit is None or self.worst < self._limit, said
 
     def _end(self) -> dict[str, Any]:
-        """Let it stop, and take its report."""
+        """Stop it and read its report."""
         try:
             said, _ = self._process.communicate(timeout=2 * _PATIENCE)
         except subprocess.TimeoutExpired:
@@ -128,11 +129,11 @@ class Bystander:
 
 
 class Echoes:
-    """The bystander's side of its process.
+    """The bystander inside its process.
 
     Args:
-        sock: connected, and inside TLS where that is spoken.
-        pid: of the server.
+        sock: a connected socket, with TLS if the server uses it.
+        pid: the pid of the server.
     """
 
     def __init__(self, sock: socket.socket, path: str, pid: int) -> None:
@@ -144,7 +145,7 @@ class Echoes:
         self._poll.register(sock, select.POLLIN)
 
     def once(self) -> tuple[float, float]:
-        """Send a message and wait for it: how long that took, and how much of it is the server's part.
+        """Send a message and wait for its echo. Returns how long it took, and the server's part of it.
 
         Raises:
             EOFError: the server has ended the connection.
@@ -172,7 +173,7 @@ class Echoes:
         self._raw.sock.send(frame(opcode, payload))
 
     def _heard(self, message: bytes) -> bool:
-        """Whether the echo has come."""
+        """Whether the echo has arrived."""
         raw = self._raw
         try:
             while data := raw.sock.recv(4096):
@@ -192,7 +193,7 @@ class Echoes:
 
 
 def _starved(schedule: Path) -> float:
-    """Seconds that a thread could run and had no processor, since it began."""
+    """Seconds since its start in which a thread could run and had no processor."""
     try:
         return int(schedule.read_text().split()[1]) / 1e9
     except (OSError, ValueError, IndexError):
@@ -200,7 +201,7 @@ def _starved(schedule: Path) -> float:
 
 
 def _steal() -> list[float]:
-    """Seconds that other guests had of each of our processors, since the machine began."""
+    """Seconds since the start of the machine that other guests had each of our processors."""
     try:
         lines = [line.split() for line in Path("/proc/stat").read_text().split("\n") if line.startswith("cpu")]
         return [int(fields[8]) / _TICKS for fields in lines[1:]]
@@ -209,7 +210,7 @@ def _steal() -> list[float]:
 
 
 def _is_over(echoes: int) -> bool:
-    """Rest for the interval, or less when standard input ends."""
+    """Sleep for the interval, or until standard input ends."""
     ended = bool(select.select([sys.stdin], [], [], INTERVAL)[0])
     if ended and echoes < FEWEST:
         time.sleep(INTERVAL)
@@ -217,7 +218,7 @@ def _is_over(echoes: int) -> bool:
 
 
 def main(given: dict[str, Any]) -> None:
-    """Echo until standard input ends; then print the report."""
+    """Echo until standard input ends, and then print the report."""
     source = (given["source"], 0) if given["source"] else None
     sock = socket.create_connection((given["address"], given["port"]), _PATIENCE, source)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

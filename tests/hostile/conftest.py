@@ -14,7 +14,7 @@ __all__ = ["authority", "serve", "shared", "tls"]
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory, authority: Authority) -> Iterator[dict[bool, Serve]]:
-    """`serve` for servers that live as long as the module; by whether they speak TLS."""
+    """`serve` for servers that run as long as the module, without and with TLS."""
     with (
         launcher(tmp_path_factory.mktemp("plain"), None) as plain,
         launcher(tmp_path_factory.mktemp("tls"), authority) as secure,

@@ -1,4 +1,4 @@
-"""Clients in a process of their own, so that they can be in another network namespace, and vanish with it."""
+"""Clients in a process of their own, so that they can be in another network namespace and vanish with it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tests.integration.raw import Raw, request
 
 
 def main(address: str, port: str, count: str) -> None:
-    """Connect: a third joins the room, a third says nothing, and a third is in the middle of its handshake."""
+    """Connect: a third joins the room, a third is silent, and a third is in the middle of its handshake."""
     kept = []
     for number in range(int(count)):
         sock = socket.create_connection((address, int(port)), 10)

@@ -1,4 +1,4 @@
-"""Compression bombs: what is a thousand times as large inside, in one frame, in many, and from many."""
+"""Compression bombs: messages that become a thousand times larger, in one frame, in many, and from many clients."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ both = pytest.mark.parametrize("tls", [False, True], ids=["ws", "wss"])
 
 
 def deflated(size: int) -> bytes:
-    """So many zeros as a message: 1,030 to 1."""
+    """This many zeros as a message, which compresses 1,030 to 1."""
     compressor = zlib.compressobj(9, zlib.DEFLATED, -15)
     return (compressor.compress(bytes(size)) + compressor.flush(zlib.Z_SYNC_FLUSH))[:-4]
 
@@ -84,7 +84,7 @@ def test_a_bomb_is_stopped_at_the_message_limit(servers: Servers, tls: bool, kin
 
 @both
 def test_messages_just_below_the_limit_one_after_the_other(servers: Servers, tls: bool) -> None:
-    """Each is a kilobyte that becomes a megabyte, and is within the rules."""
+    """Each message is a kilobyte that becomes a megabyte, which is within the limits."""
     server = servers(tls)
     before = memory(server)
     data = frame(TEXT, deflated(1_000_000), rsv=4) * 100
@@ -104,7 +104,7 @@ def test_messages_just_below_the_limit_one_after_the_other(servers: Servers, tls
     ids=["dropped", "echoed", "in greenlets", "over TLS"],
 )
 def test_many_clients_that_send_such_messages_at_once(servers: Servers, tls: bool, path: str) -> None:
-    """A dozen, of whom each takes ten milliseconds and more: in one round of the loop they were 200 together."""
+    """Fault: twelve clients take ten milliseconds and more each, and 200 ms together in one round of the loop."""
     server = servers(tls)
     data = frame(TEXT, deflated(1_000_000), rsv=4) * 20
     with contextlib.ExitStack() as stack:
@@ -122,7 +122,7 @@ def test_many_clients_that_send_such_messages_at_once(servers: Servers, tls: boo
 
 
 def test_a_room_whose_members_have_agreed_on_seven_windows(servers: Servers) -> None:
-    """Each message is compressed once for each; a batch of them took 150 ms in one go."""
+    """Fault: each message is compressed once for each window, and a batch of them took 150 ms in one turn."""
     server = servers(False)
     letters = random.Random(1).choices(string.ascii_lowercase + " ", k=300_000)
     data = frame(TEXT, "".join(letters).encode())

@@ -1,4 +1,4 @@
-"""The measure itself: a server that stands still is seen, and a busy machine is not blamed on it."""
+"""The measurement: a server that hangs is noticed, and is not blamed for a busy machine."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_a_server_that_stands_still_is_seen(serve: Serve, kind: str) -> None:
 
 
 def test_a_server_that_gets_no_processor_is_not_to_blame(serve: Serve) -> None:
-    """It shares one with processes that compute, and has the least right to it."""
+    """It shares one processor with processes that compute, and has the lowest priority."""
     server = serve(ECHO)
     processor = {min(os.sched_getaffinity(0))}
     with Bystander(server, limit=None) as bystander:

@@ -1,4 +1,4 @@
-"""Wrong credentials, many of them, and a service that takes its time to say who may come in."""
+"""Many wrong credentials, and a service that is slow to decide which clients may connect."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def issued(algorithm: str = "HS256", **claims: Any) -> str:
 
 
 def forged(token: str) -> str:
-    """The same token with a signature of the same form that is wrong."""
+    """The same token with a wrong signature of the same form."""
     head, claims, signature = token.split(".")
     return f"{head}.{claims}.{signature[:10][::-1]}{signature[10:]}"
 
@@ -111,7 +111,7 @@ def test_a_client_that_guesses_tokens_is_slowed_down(serve: Serve) -> None:
 
 
 class Slow(http.server.BaseHTTPRequestHandler):
-    """A service that takes its time."""
+    """A slow service."""
 
     def do_GET(self) -> None:
         time.sleep(1)
@@ -145,7 +145,7 @@ def slow() -> Iterator[int]:
     ids=["http", "jwks"],
 )
 def test_a_client_that_waits_for_a_service_delays_nobody(serve: Serve, slow: int, stage: str, most: int) -> None:
-    """Sixty come at once. So many as may wait are let in, the others are told that it is busy."""
+    """Sixty clients connect at once. As many as may wait are admitted, and the others get 503."""
     stage = stage.format(url=f"http://127.0.0.1:{slow}/")
     server = serve(f"[endpoints.'/slow']\nconnect = ['{stage}']{ECHO}")
     bearer = f"Authorization: Bearer {issued('RS256')}"

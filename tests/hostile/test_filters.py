@@ -1,7 +1,7 @@
-"""Filters that take their time: who is served by one waits, and nobody else.
+"""Slow filters: their own client waits, and nobody else.
 
-A filter that holds the loop itself makes everybody wait, and no server can help that: how it is named in the log is in
-tests/integration/test_watchdog.py.
+A filter that blocks the event loop makes everybody wait, which no server can prevent.
+tests/integration/test_watchdog.py checks that the log names it.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Fall(Filter):
 
 
 def test_a_filter_that_waits_makes_only_its_own_client_wait_with_bounded_memory(serve: Serve) -> None:
-    """A second for each message stands for thirty: what a client sends meanwhile stays in the sockets."""
+    """One second per message stands for thirty. What a client sends meanwhile stays in the sockets."""
     server = serve(f'[endpoints."/slow"]\nmessage = ["rest", "echo"]{ECHO}', pipelines={"rest": REST})
     files = descriptors(server)
     number, size = 15, 100_000

@@ -1,7 +1,7 @@
-"""Floods: one client sends as much as it can, or is sent as much as there is.
+"""Floods: one client sends as much as it can, or gets as much as possible.
 
-The loop serves a client whose filters do not wait in its own callback, any other in a greenlet: both ways are tried,
-and one of them over TLS. Where one client can starve the others, each wait is seconds long (gevent-websocket's C6).
+A client whose filters do not block is served in the event loop's callback, and others in a greenlet. Both are tested,
+and one of them over TLS. If one client can starve others, each wait takes seconds (fault C6 of gevent-websocket).
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ BROKEN = {
 
 
 def test_a_flood_of_broken_frames(server: Running) -> None:
-    """Each ends its connection; what tests/integration/test_connection.py says of the codes."""
+    """Each of them ends its connection. tests/integration/test_connection.py checks the close codes."""
 
     def come() -> None:
         for sent in BROKEN.values():
@@ -97,7 +97,7 @@ def test_a_flood_of_broken_frames(server: Running) -> None:
 
 
 def test_a_flood_whose_answers_nobody_reads(server: Running) -> None:
-    """What is not read is not answered: the flood waits in the sockets, and memory has its bound."""
+    """Messages that are not read are not answered, so that the flood waits in the sockets and memory is bounded."""
     before = memory(server)
     with Bystander(server), server.connect() as first, server.connect() as second:
         Raw(first)
@@ -109,7 +109,7 @@ def test_a_flood_whose_answers_nobody_reads(server: Running) -> None:
 
 @pytest.mark.parametrize("size", [100, 100_000])
 def test_a_broadcast_to_many(server: Running, size: int) -> None:
-    """One message after the other goes to 200 clients, as fast as its sender sees them come back."""
+    """One message after the other goes to 200 clients, as fast as their sender receives them."""
     published = 0
     with contextlib.ExitStack() as stack:
         selector = stack.enter_context(selectors.DefaultSelector())
@@ -142,7 +142,7 @@ def test_a_broadcast_to_many(server: Running, size: int) -> None:
 
 @pytest.mark.parametrize("path", ["/all", "/told"])
 def test_a_room_that_is_flooded(server: Running, path: str) -> None:
-    """Six members flood 200, with a `deliver` pipeline and without: who is not in the room waited half a second."""
+    """Fault: six members flood 200, with and without a `deliver` pipeline, and other clients waited half a second."""
     with contextlib.ExitStack() as stack:
         for _ in range(200):
             Raw(stack.enter_context(server.connect()), path)
@@ -155,7 +155,7 @@ def test_a_room_that_is_flooded(server: Running, path: str) -> None:
 
 
 def test_many_floods_at_once(server: Running) -> None:
-    """Twelve clients, and a turn each. The last of these tests: what they have sent is digested for seconds after."""
+    """Twelve clients with one turn each. This test is the last, because the server is busy for seconds afterwards."""
     kinds = ["pings", "small messages", "empty fragments"]
     with contextlib.ExitStack() as stack:
         stack.enter_context(Bystander(server))

@@ -1,10 +1,10 @@
-"""Half-open peers: their machine lost its power, or a cable was pulled. Nothing more comes, not even an end.
+"""Half-open peers: their machine has lost power, or a cable was pulled. Nothing more arrives, not even a FIN.
 
-There are two ways to make them. "unplugged" has them in a network namespace of their own, the server in another, a pair
-of virtual interfaces between the two, and one of these is taken down. That needs user namespaces, which any user may
-make on a Debian machine, but not in a container with Docker's default rules; there only the other way is taken. "deaf"
-needs no rights: the peers' sockets get a filter (BPF) that drops each packet before TCP sees it, so that nothing is
-acknowledged and nothing is answered.
+There are two ways to make them. For "unplugged", the peers and the server are in two network namespaces with a pair of
+virtual interfaces between them, one of which is taken down. This requires user namespaces, which every user may create
+on a Debian machine, but not in a container with Docker's default rules; there only the other way is used. "deaf" needs
+no privileges: the peers' sockets get a filter (BPF) that drops each packet before TCP sees it, so that nothing is
+acknowledged or answered.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ NEAR, FAR = "10.77.0.1", "10.77.0.2"
 
 
 def can_unplug() -> bool:
-    """Whether namespaces can be had here. Who has the right to make them and cannot has something missing."""
+    """Whether namespaces are available. It is an error if they are permitted and cannot be created."""
     try:
         if subprocess.run(["unshare", "-rn", "true"], capture_output=True).returncode == 0:
             return True
@@ -70,7 +70,7 @@ WAYS = ["deaf", "unplugged"] if can_unplug() else ["deaf"]
 
 
 def deafen(sock: socket.socket) -> None:
-    """Drop every packet that comes for this socket."""
+    """Drop every packet for this socket."""
     program = ctypes.create_string_buffer(struct.pack("HBBI", 0x06, 0, 0, 0))  # BPF_RET | BPF_K: keep 0 bytes
     sock.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, struct.pack("HP", 1, ctypes.addressof(program)))
 
@@ -79,8 +79,8 @@ class Place:
     """Where server, bystander and peers are.
 
     Attributes:
-        inside: the command that runs something where the server is.
-        address: the server's, for the bystander.
+        inside: the command that runs another command in the server's namespace.
+        address: the address of the server for the bystander.
     """
 
     inside: tuple[str, ...] = ()
@@ -91,7 +91,7 @@ class Place:
         raise NotImplementedError
 
     def vanish(self) -> None:
-        """And now they are gone."""
+        """The peers vanish."""
         raise NotImplementedError
 
 
@@ -130,7 +130,7 @@ class Unplugged(Place):
             self._run(*way, "ip", "link", "set", name, "up")
 
     def _hold(self, *command: str) -> int:
-        """Keep a new namespace alive: the pid of who does."""
+        """Keep a new namespace alive. Returns the pid of the process that does."""
         program = "import sys; print('here', flush=True); sys.stdin.read()"
         process = self._start(*command, sys.executable, "-c", program)
         assert process.stdout is not None

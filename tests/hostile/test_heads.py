@@ -1,4 +1,4 @@
-"""Handshakes: many, half ones and slow ones, and heads that are huge, ambiguous or forged."""
+"""Handshakes: many, incomplete and slow ones, and request heads that are huge, ambiguous or forged."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def test_a_flood_of_connections_with_a_head(servers: Servers, tls: bool, kind: s
 
 @pytest.mark.parametrize("tls", [False, True], ids=["http", "https"], indirect=True)
 def test_heads_that_dawdle_are_ended_in_the_time_of_the_handshake(serve: Serve) -> None:
-    """A hundred come byte by byte, a hundred stop half-way, and a hundred say nothing at all."""
+    """A hundred heads arrive byte by byte, a hundred stop half-way, and a hundred clients are silent."""
     server = serve(HURRY + ECHO)
     files = descriptors(server)
     with contextlib.ExitStack() as stack:
@@ -142,7 +142,7 @@ def test_heads_that_dawdle_are_ended_in_the_time_of_the_handshake(serve: Serve) 
 
 
 def test_a_forged_address_is_ignored(serve: Serve) -> None:
-    """Otherwise nobody's number of connections would have a bound: each would come from somewhere else."""
+    """Otherwise connections would not be limited, because each could claim another address."""
     toml = '[limits]\nexempt = []\nconnections_per_address = "20/s"\nclients_per_address = 15\n'
     server = serve(f'[server]\ntrusted_proxies = ["10.0.0.0/8"]\nproxy_protocol = true\n{toml}{ECHO}')
     seen: list[int] = []

@@ -1,4 +1,4 @@
-"""`[limits]`: who is over one is told so, and nobody else notices."""
+"""`[limits]`: a client over a limit gets a clear answer, and others do not notice."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ def test_failed_logins_and_users_have_their_bounds(serve: Serve) -> None:
     ids=["messages", "bytes"],
 )
 def test_a_client_that_sends_too_much_is_read_more_slowly(serve: Serve, limit: str, data: bytes, most: int) -> None:
-    """A second's worth at once, and then so much a second: here what comes back, in bytes for each."""
+    """One second's worth at once, and then the rate per second, measured by the echoed bytes."""
     server = serve(f"[limits]\n{limit}{ECHO}")
     with Bystander(server, "/"), server.connect() as sock:
         Raw(sock)
@@ -150,7 +150,7 @@ def test_a_client_that_sends_too_much_is_read_more_slowly(serve: Serve, limit: s
 
 
 def test_a_silent_client_is_closed(serve: Serve) -> None:
-    """Control frames are no messages: a client that only pings is idle as well."""
+    """Control frames are not messages, so that a client that only sends pings is idle."""
     server = serve('[limits]\nidle_timeout = "1s"\nping_interval = "500ms"' + ECHO)
     with Bystander(server), contextlib.ExitStack() as stack:
         idle = [Raw(stack.enter_context(server.connect())) for _ in range(100)]
@@ -184,7 +184,7 @@ message = ["log", "broadcast all"]
 
 @pytest.mark.parametrize("tls", [False, True], ids=["ws", "wss"], indirect=True)
 def test_400_clients_with_256_files_are_admitted_or_refused_and_nothing_leaks(serve: Serve, tmp_path: Path) -> None:
-    """gevent-websocket's R7: nobody was told, and there was no descriptor left for anything else."""
+    """Fault R7 of gevent-websocket: clients got no answer, and no descriptor was left for anything else."""
     redis = RedisServer(tmp_path / "redis")
     try:
         toml = NODE.format(url=redis.url)

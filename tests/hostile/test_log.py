@@ -1,4 +1,4 @@
-"""The log: what attackers make it say is short, bounded and their own; and when it cannot be written, nothing waits."""
+"""The log: lines that attackers cause are short and few and cannot be forged, and nothing waits for the log."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def log(tmp_path: Path) -> Path:
 
 
 def into(log: Path) -> tuple[str, ...]:
-    """The command that has the server write its log there."""
+    """The command that makes the server write its log to this file."""
     return ("sh", "-c", 'exec "$@" 2<>"$0"', str(log))
 
 
@@ -125,7 +125,7 @@ def test_a_full_disk_stops_nothing(serve: Serve) -> None:
 
 
 def _talk(server: Running) -> None:
-    """Come, say something that is logged, and go."""
+    """Connect, send something that is logged, and disconnect."""
     with server.connect() as sock:
         raw = Raw(sock, "/log")
         for number in range(10):

@@ -1,4 +1,4 @@
-"""Readers that are slow, and readers that never read: they cost memory up to their bound, and then their connection."""
+"""Slow readers, and clients that never read: they use memory up to a limit, and are then closed."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ SLOW, FAST = 60, 40
 
 
 def test_slow_readers_are_ended_and_nobody_else_misses_a_message(serve: Serve) -> None:
-    """gevent-websocket's C5. Some of the slow ones read a little, which does not help them."""
+    """Fault C5 of gevent-websocket. Some of the slow clients read a little, which does not help them."""
     server = serve(ROOM + ECHO)
     payload = b"x" * 50_000
     slow: list[Raw] = []

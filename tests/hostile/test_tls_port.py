@@ -1,4 +1,4 @@
-"""The TLS port: handshakes without end, halves of them, and what is no TLS at all."""
+"""The TLS port: endless handshakes, incomplete ones, and connections that are not TLS."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def server(shared: dict[bool, Serve]) -> Running:
 
 
 def hello(server: Running) -> bytes:
-    """A client's first flight."""
+    """The first TLS message of a client."""
     assert server.tls is not None
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
     with contextlib.suppress(ssl.SSLWantReadError):
@@ -34,7 +34,7 @@ def test_a_flood_of_handshakes(server: Running) -> None:
 
 
 def test_a_flood_of_hellos_that_cost_their_sender_nothing(server: Running) -> None:
-    """The server signs for each; the sender has made one and does not read the answer."""
+    """The server signs for each of them. The sender has computed one, and does not read the answers."""
     first = hello(server)
 
     def come() -> None:

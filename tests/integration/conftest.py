@@ -64,7 +64,7 @@ class Running:
         return "\n".join(self.lines)
 
     def wait_for(self, pattern: str, timeout: float = 15) -> re.Match[str]:
-        """The first match in the output, now or within the time."""
+        """Wait for a match in the output and return it."""
         until = time.monotonic() + timeout
         with self._more:
             while True:
@@ -90,12 +90,12 @@ class Running:
         return f"{'http' if self.tls is None else 'https'}://127.0.0.1:{self.port}"
 
     def connect(self) -> socket.socket:
-        """A raw socket, inside TLS when that is spoken."""
+        """A raw socket, with TLS if the server uses it."""
         raw = self.connect_tcp()
         return raw if self.tls is None else self.tls.wrap_socket(raw, server_hostname="localhost")
 
     def connect_tcp(self) -> socket.socket:
-        """A raw socket that speaks no TLS."""
+        """A raw socket without TLS."""
         raw = socket.create_connection(("127.0.0.1", self.port), timeout=10)
         raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return raw
@@ -112,7 +112,7 @@ class Running:
             self.process.stdout.close()
 
     def stop(self, timeout: float = 20) -> int:
-        """SIGTERM, and the exit status."""
+        """Send SIGTERM. Returns the exit status."""
         self.signal(signal.SIGTERM)
         status = self.process.wait(timeout)
         self._reader.join(10)
@@ -129,13 +129,13 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 
 @pytest.fixture
 def tls(request: pytest.FixtureRequest) -> bool:
-    """Whether the servers of a test speak TLS; a module that runs over both parametrises it."""
+    """Whether the servers of a test use TLS. A module for both parametrizes it."""
     return bool(getattr(request, "param", False))
 
 
 @contextlib.contextmanager
 def launcher(folder: Path, authority: Authority | None) -> Iterator[Serve]:
-    """`serve` for a folder; with an authority over TLS. What was started is ended."""
+    """`serve` for a folder, with TLS if there is an authority. Started servers are ended."""
     servers = []
     secure: list[str] = []
     context = None
@@ -180,7 +180,7 @@ def launcher(folder: Path, authority: Authority | None) -> Iterator[Serve]:
 def serve(tmp_path: Path, tls: bool, authority: Authority) -> Iterator[Serve]:
     """`serve(toml, *arguments, pipelines={"name": source}, **environ)` gives a running server.
 
-    `inside` is a command that runs the server's, as that of another network namespace.
+    `inside` is a command that runs the server's command, such as in another network namespace.
     """
     with launcher(tmp_path, authority if tls else None) as start:
         yield start

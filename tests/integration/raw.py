@@ -1,4 +1,4 @@
-"""A WebSocket client made of bytes, for what well-behaved clients cannot do."""
+"""A WebSocket client that sends raw bytes, for tests of what well-behaved clients do not do."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def request(path: str = "/", *lines: str, host: str = "localhost") -> bytes:
 
 
 class Raw:
-    """A connection after the handshake. Reads frames; says nothing by itself."""
+    """A connection after the handshake. It reads frames and sends nothing by itself."""
 
     def __init__(self, sock: socket.socket, path: str = "/", *lines: str) -> None:
         self.sock = sock
@@ -91,7 +91,7 @@ class Raw:
                 return (struct.unpack("!H", payload[:2])[0], payload[2:].decode()) if payload else (1005, "")
 
     def at_end(self) -> bool:
-        """Whether the server ended TCP (waits for it, at most the socket's time-out)."""
+        """Whether the server ends TCP within the socket's time-out."""
         try:
             while self.sock.recv(65536):
                 pass

@@ -1,4 +1,4 @@
-"""A private Redis on a free port, and what may happen to it."""
+"""A private Redis on a free port, and ways to disturb it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _ports = itertools.cycle(range(20_000 + 1_000 * _WORKER, 21_000 + 1_000 * _WORKE
 
 
 def free_port() -> int:
-    """A port of the loopback interface that nobody listens on."""
+    """A free port of the loopback interface."""
     for port in _ports:
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -33,7 +33,7 @@ def free_port() -> int:
 
 
 class RedisServer:
-    """A `redis-server` process; ended by its pid."""
+    """A `redis-server` process, which is ended by its pid."""
 
     def __init__(self, folder: Path, *options: str, start: bool = True) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -61,7 +61,7 @@ class RedisServer:
             self.wait()
 
     def command(self, *options: str) -> list[str]:
-        """The words of the command that starts it."""
+        """The command that starts it."""
         place = ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder), "--save", ""]
         return ["redis-server", *place, "--enable-debug-command", "yes", *self.options, *options]
 
@@ -80,7 +80,7 @@ class RedisServer:
         return redis.Redis(port=self.port, **(defaults | options))
 
     def say(self, *words: Any) -> Any:
-        """One command, over a connection of its own."""
+        """Run one command over a new connection."""
         with self.client() as client:
             return client.execute_command(*words)
 

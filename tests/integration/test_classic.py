@@ -1,4 +1,4 @@
-"""Older filters in the pipelines of two nodes on one Redis."""
+"""Filters of the older API in the pipelines of two nodes on one Redis."""
 
 from __future__ import annotations
 

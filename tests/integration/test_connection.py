@@ -29,7 +29,7 @@ message = ["echo"]
 
 
 def answer(sock: socket.socket, data: bytes) -> bytes:
-    """All that comes back until the server ends TCP."""
+    """Everything that arrives until the server ends TCP."""
     sock.sendall(data)
     received = b""
     with contextlib.suppress(ConnectionResetError):
@@ -224,7 +224,7 @@ def test_a_client_that_does_not_answer_pings_is_ended(serve: Serve) -> None:
 
 
 def test_a_slow_reader_of_a_backlog_in_the_kernel_is_not_taken_for_dead(serve: Serve) -> None:
-    """It was ended: the ping stands behind megabytes that the kernel took, and that left unseen."""
+    """Fault: it was ended, because the ping waits behind megabytes in the kernel that are still being read."""
     server = serve(
         """
         [limits]
@@ -282,7 +282,7 @@ def test_plain_requests_share_a_connection(serve: Serve) -> None:
 
 
 def test_frames_of_two_senders_are_never_torn(serve: Serve) -> None:
-    """gevent-websocket's C1: a small message inside a large one whose write was under way."""
+    """Fault C1 of gevent-websocket: a small message was written into a large one."""
     server = serve('[pipelines]\nconnect = ["join all"]\nmessage = ["broadcast all"]\n[limits]\nmax_outbox = "64MiB"\n')
     with server.connect() as first, server.connect() as second, server.connect() as third:
         reader, large, small = Raw(first), Raw(second), Raw(third)
@@ -297,7 +297,7 @@ def test_frames_of_two_senders_are_never_torn(serve: Serve) -> None:
 
 
 def test_an_answer_does_not_wait_for_a_filter_that_waits_on_the_next_message(serve: Serve) -> None:
-    """The answers to one read go out together, but never later than the first wait."""
+    """The answers to one read are sent together, but not later than the first filter that blocks."""
     server = serve(
         '[pipelines]\nmessage = ["echo", "slow"]\n',
         pipelines={

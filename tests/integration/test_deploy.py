@@ -1,4 +1,6 @@
-"""What docs/deploy.md shows is run: the proxies in front of a real server, the unit's and the container's commands."""
+"""The examples of docs/deploy.md are run: proxies in front of a real server, and the commands of the unit and the
+container.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +44,7 @@ def replaced(text: str, old: str, new: str) -> str:
 
 @pytest.fixture
 def program() -> Iterator[Callable[..., None]]:
-    """`program(name, *arguments, port=…)` runs one until the end of the test; returns when its port answers."""
+    """`program(name, *arguments, port=…)` runs a program until the end of the test, and waits until it answers."""
     started = []
 
     def start(name: str, *arguments: str, port: int) -> None:
@@ -67,7 +69,7 @@ def program() -> Iterator[Callable[..., None]]:
 
 
 def chats_through(port: int) -> None:
-    """The page and the chat of conf/chat.toml, as a browser asks for them."""
+    """The page and the chat of conf/chat.toml, requested like by a browser."""
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=10) as page:
         assert b"<html" in page.read()
     with connect(f"ws://127.0.0.1:{port}/", origin=Origin(f"http://127.0.0.1:{port}")) as client:
@@ -105,7 +107,7 @@ def test_haproxy_in_front(serve: Serve, program: Callable[..., None], tmp_path: 
 
 
 def command_of(line: str, listen: str = "") -> list[str]:
-    """The arguments of a shown `fws`, with an address of the test's in place of its own."""
+    """The arguments of an `fws` command in the docs, with an address of the test."""
     word, *arguments = shlex.split(line)
     assert Path(word).name == "fws"
     if "--listen" in arguments:
@@ -135,7 +137,7 @@ def test_the_systemd_unit(tmp_path: Path) -> None:
 
 
 def test_the_container_has_all_that_its_command_needs(tmp_path: Path) -> None:
-    """Docker itself is not run: what it would copy is, with the command that it would carry out."""
+    """Docker itself is not run. The files that it would copy are run with the command of the container."""
     shown = block("dockerfile")
     for sources, target in re.findall(r"^COPY (.+) (\S+)$", shown, re.MULTILINE):
         for source in sources.split():

@@ -1,4 +1,4 @@
-"""What may come in at the front door: trusted proxies, and sockets that are passed or have owners."""
+"""Incoming connections: trusted proxies, sockets from systemd, and socket files with owners."""
 
 from __future__ import annotations
 

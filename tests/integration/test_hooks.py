@@ -1,4 +1,4 @@
-"""What hooks may return and raise, over real connections: DESIGN's rules one by one."""
+"""What hooks may return and raise, over real connections."""
 
 from __future__ import annotations
 

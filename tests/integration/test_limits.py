@@ -1,4 +1,4 @@
-"""Each refusal is counted under the name of its reason; tests/hostile has the limits themselves."""
+"""Each refusal is counted by its reason. The limits themselves are tested in tests/hostile."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.integration.raw import BINARY, TEXT, Raw, frame, request
 
 
 def answer_of(server: Running, *lines: str) -> bytes:
-    """The head of what an upgrade request is answered with; empty when the connection is closed."""
+    """The head of the answer to an upgrade request; empty if the connection is closed."""
     with server.connect() as sock, contextlib.suppress(ConnectionError):
         sock.sendall(request("/", *lines))
         return sock.recv(4096)

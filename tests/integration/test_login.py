@@ -1,4 +1,4 @@
-"""Who comes in to a real server, and that no credential is seen anywhere but where it belongs."""
+"""Logins at a real server, and that credentials are shown nowhere."""
 
 from __future__ import annotations
 
@@ -185,7 +185,7 @@ def test_a_connection_ends_when_its_token_does(serve: Serve) -> None:
 
 
 def message_login(server: Running, token: str) -> int:
-    """The close code; 0 for who is let in and served."""
+    """The close code; 0 if the client is admitted and served."""
     with opened(server) as client:
         try:
             client.send(token)
@@ -215,7 +215,7 @@ class Who(Filter):
 
 
 def test_a_login_by_message_counts_for_the_limit_of_the_user(serve: Serve) -> None:
-    """It counted for whom the certificate, or a filter in front, had said it was."""
+    """Fault: the connection counted for the user of the certificate or of an earlier filter."""
     toml = f"[limits]\nclients_per_user = 1\n[pipelines]\nconnect = ['who', 'token ann:{TOKEN}']\nmessage = ['echo']"
     server = serve(toml, pipelines={"who": WHO})
     with opened(server) as first:

@@ -1,4 +1,4 @@
-"""What clients cost: an idle one, the largest one, and those that have gone."""
+"""The memory of clients: idle ones, the largest one, and those that have disconnected."""
 
 from __future__ import annotations
 
@@ -59,20 +59,20 @@ def until(condition: Callable[[], object], seconds: float = 10) -> None:
 
 
 def status_of(server: Running, key: str) -> int:
-    """KiB of the server's process: `VmRSS`, or `VmHWM`, the most that it ever was."""
+    """The memory of the server's process in KiB: `VmRSS`, or the peak `VmHWM`."""
     status = Path(f"/proc/{server.process.pid}/status").read_text()
     return int(next(line for line in status.split("\n") if line.startswith(key)).split()[1])
 
 
 def memory_is_quiet(server: Running) -> None:
-    """Forget the most that the process ever was."""
+    """Reset the peak of the process."""
     Path(f"/proc/{server.process.pid}/clear_refs").write_text("5")
 
 
 @pytest.mark.parametrize("speaks", [False, True], ids=["silent", "compressing"])
 @BOTH
 def test_an_idle_client_takes_little(serve: Serve, tls: bool, speaks: bool) -> None:
-    """12 KiB, over TLS 45: also one that has sent a compressed message, of which zlib kept a window of 40 KiB."""
+    """12 KiB, or 45 KiB over TLS, even after a compressed message, for which zlib kept a window of 40 KiB."""
     server = serve('[server]\ncompression = true\n[pipelines]\nconnect = ["join all"]\nmessage = ["echo"]\n')
     packed = deflated(bytes(range(256)) * 200)
 
@@ -103,7 +103,7 @@ def deflated(payload: bytes) -> bytes:
 
 
 def send_for(raw: Raw, data: bytes, seconds: float = 2) -> None:
-    """Send as much as the server takes in the time."""
+    """Send as much as the server accepts in the time."""
     raw.sock.settimeout(seconds)
     with contextlib.suppress(OSError):
         raw.sock.sendall(data)
@@ -139,7 +139,7 @@ def inflated(come: Callable[..., Raw], limit: int) -> None:
 
 
 def inflated_while_a_filter_waits(come: Callable[..., Raw], limit: int) -> None:
-    """Of 4 KiB in one read became 4 MiB of messages in the backlog."""
+    """Fault: 4 KiB in one read became 4 MiB of messages in the backlog."""
     send_for(come("/wait", DEFLATE), frame(BINARY, deflated(bytes(limit // 8)), rsv=4) * 100)
 
 
@@ -220,7 +220,7 @@ def test_no_client_takes_more_than_two_messages_and_its_outbox(serve: Serve, att
 
 @BOTH
 def test_a_filter_that_waits_makes_only_its_own_client_wait(serve: Serve) -> None:
-    """Meanwhile that client sends as much as it can: it is not read, and others are."""
+    """Meanwhile that client sends as much as it can. It is not read, and others are."""
     toml = '[endpoints."/wait"]\nmessage = ["wait", "echo"]\n[pipelines]\nmessage = ["wait", "echo"]\n'
     long = {"wait": SLOW["wait"].replace("sleep(1)", "sleep(3 if client.path == '/wait' else 0.001)")}
     server = serve(toml, pipelines=long)
@@ -263,12 +263,12 @@ connect = ["token from=message", "join all"]
 
 
 def reset(sock: socket.socket) -> None:
-    """Have `close` end TCP with a RST."""
+    """Make `close` end TCP with a RST."""
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
 
 
 def come_and_go(server: Running, number: int) -> None:
-    """Connect and leave, in one of many ways."""
+    """Connect and disconnect in one of many ways."""
     way = number % 12
     if way == 0:  # in the middle of TLS' hello, or of a request
         with server.connect_tcp() as sock:
@@ -315,7 +315,7 @@ def come_and_go(server: Running, number: int) -> None:
 
 @BOTH
 def test_a_client_that_is_gone_leaves_no_memory(serve: Serve, tls: bool) -> None:
-    """Memory, descriptors and greenlets are where they were. FWS_CYCLES sets how many come and go."""
+    """Memory, descriptors and greenlets return to their old values. FWS_CYCLES sets the number of clients."""
     cycles = int(os.environ.get("FWS_CYCLES", "900" if tls else "3000"))
     server = serve(CHURN, pipelines=FILTERS, FWS_TOKEN="secret")
 

@@ -70,7 +70,7 @@ def test_a_client_that_does_not_leave_is_cut_off(serve: Serve) -> None:
 
 
 def test_the_exit_is_within_the_drain_time_even_if_filters_never_end(serve: Serve) -> None:
-    """The last steps came on top of it: a platform that kills after the same time cut them off."""
+    """Fault: the last steps took additional time, and a platform that kills after the same time cut them off."""
     server = serve(
         '[server]\ndrain = "4s"\n[pipelines]\nmessage = ["stubborn", "echo"]\n',
         pipelines={
@@ -186,7 +186,7 @@ def test_a_stale_socket_file_is_replaced_and_a_live_one_is_not(serve: Serve, tmp
 
 
 def test_the_socket_file_of_a_server_that_is_stuck_does_not_hold_up_the_start(serve: Serve, tmp_path: Path) -> None:
-    """Nobody accepts there and its queue is full: to connect waited for ever."""
+    """Fault: nobody accepts there and the queue is full, so that connecting blocked forever."""
     path = str(tmp_path / "fws.sock")
     with socket.socket(socket.AF_UNIX) as stuck, contextlib.ExitStack() as stack:
         stuck.bind(path)
@@ -377,7 +377,7 @@ class Logs(Filter):
 
 @pytest.mark.parametrize("style", ["text", "json"])
 def test_lines_of_filters_and_libraries_are_in_the_log(style: str, serve: Serve) -> None:
-    """Fault: a filter's own logger was silent, and warnings were bare lines among those of JSON."""
+    """Fault: a filter's own logger was silent, and warnings were plain lines between those of JSON."""
     toml = '[pipelines]\nmessage = ["logs"]'
     server = serve(toml, "--log-format", style, pipelines={"logs": LOGS}, ready=False)
     server.port = int(server.wait_for(r"(?:listening on|connect) +\S+:(\d+)")[1])
@@ -415,7 +415,7 @@ class Computes(Filter):
 
 
 def test_a_computation_holds_nobody_else_up_and_no_drain(serve: Serve) -> None:
-    """Fault: a filter that computes made everybody wait, and a pool of processes hung the server, SIGTERM included."""
+    """Fault: a filter that computes delayed everybody, and a pool of processes made the server hang for good."""
     toml = '[server]\ndrain = "4s"\n[pipelines]\nmessage = ["computes", "echo"]'
     server = serve(toml, pipelines={"computes": COMPUTES})
     with connect(server.url()) as stuck, connect(server.url()) as other:

@@ -20,7 +20,7 @@ from tests.integration.redis_server import RedisServer
 
 
 def two_free_ports() -> int:
-    """The first of two ports in a row: `honcho` counts on from it."""
+    """The first of two free consecutive ports, which `honcho` uses."""
     while True:
         with socket.socket() as one, socket.socket() as two:
             one.bind(("", 0))
@@ -33,7 +33,7 @@ def two_free_ports() -> int:
 
 
 def said(client: ClientConnection, text: str) -> None:
-    """Wait until the client is told this."""
+    """Wait until the client gets this message."""
     until = time.monotonic() + 10
     while time.monotonic() < until:
         message = json.loads(client.recv(timeout=10))

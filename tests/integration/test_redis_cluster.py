@@ -20,7 +20,7 @@ SLOTS = [(0, 5460), (5461, 10922), (10923, 16383)]
 
 
 class Nodes:
-    """Three masters that know one another."""
+    """Three connected masters."""
 
     def __init__(self, folder: Path) -> None:
         options = ("--cluster-enabled", "yes", "--cluster-node-timeout", "2000")
@@ -78,7 +78,7 @@ def cluster(tmp_path: Path) -> Iterator[Nodes]:
 
 
 def test_a_slot_that_moves_is_followed(cluster: Nodes, tmp_path: Path) -> None:
-    """Fault: Redis says `sunsubscribe` and then nothing more; who does not move is silent for good."""
+    """Fault: Redis sends `sunsubscribe` and nothing more, and a node that does not move gets nothing any more."""
     source = cluster.serving(CHANNEL)
     target = next(server for server in cluster.servers if server is not source)
     scene = Scene(tmp_path / "nodes", source, cluster.url)

@@ -1,8 +1,8 @@
-"""Redis comes and goes, and two nodes with clients on them live through it.
+"""Faults of Redis, and two nodes with clients that must survive them.
 
 Each fault has a Redis, two nodes and a load of its own: a client of the first node publishes 40 numbered messages a
-second and waits for the echo of each; a member on each node notes what it gets and when. All faults run side by side,
-once, and the tests look at what was measured; `pytest -s` shows the figures.
+second and waits for the echo of each; a member on each node records what it gets and when. All faults run once at the
+same time, and the tests check the measurements; `pytest -s` shows the figures.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ PACE = 0.025
 
 
 class Member:
-    """A client that notes what arrives."""
+    """A client that records what arrives."""
 
     def __init__(self, url: str) -> None:
         self.socket: ClientConnection = connect(url, legacy=True)
@@ -72,8 +72,8 @@ class Scene:
     """A Redis, two nodes, a publisher on the first and a member on each.
 
     Attributes:
-        waits: how long the publisher waited for each echo.
-        back: when Redis was whole again.
+        waits: seconds that the publisher waited for each echo.
+        back: when Redis was working again.
     """
 
     def __init__(self, folder: Path, server: RedisServer, url: str) -> None:
@@ -112,7 +112,7 @@ class Scene:
             return health
 
     def wait_until(self, is_so: Callable[[], bool], timeout: float, what: str) -> float:
-        """Wait for a condition; returns the seconds it took."""
+        """Wait for a condition. Returns the seconds."""
         began = time.monotonic()
         while not is_so():
             assert time.monotonic() - began < timeout, f"not within {timeout} s: {what}"
@@ -125,7 +125,7 @@ class Scene:
         )
 
     def wait_until_heard(self, timeout: float = 5) -> float:
-        """Wait until something that is published from now on has crossed to the other node."""
+        """Wait until a publication from now on has crossed to the other node."""
         number = self.sent + 1
         return self.wait_until(lambda: max(self.there.numbers(), default=-1) >= number, timeout, "crossed again")
 
@@ -144,7 +144,7 @@ class Scene:
 
 
 class Result:
-    """What was measured in one scene."""
+    """The measurements of one fault."""
 
     def __init__(self, scene: Scene, detected: float | None, recovered: float | None) -> None:
         everything = list(range(scene.sent))
@@ -180,7 +180,7 @@ Times = tuple[float | None, float | None]
 
 
 def mended(scene: Scene) -> float:
-    """Redis is whole from now on: the seconds until messages cross again and the nodes say that all is well."""
+    """Redis works from now on. Returns the seconds until messages cross again and the nodes report that all is well."""
     began = time.monotonic()
     scene.wait_for_health("ok", 8)
     scene.wait_until_heard()

@@ -1,4 +1,4 @@
-"""Kinds of links to Redis: TLS, a UNIX socket, users."""
+"""Kinds of connections to Redis: TLS, a UNIX socket, users."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def health(node: Running) -> str:
 
 
 def crosses(node: Running, server: RedisServer) -> None:
-    """A message comes through Redis, and one goes out."""
+    """A message arrives through Redis, and another is sent."""
     until = time.monotonic() + 10
     member = Raw(node.connect())
     try:
@@ -104,7 +104,7 @@ def test_tls_to_a_port_without_it(serve: Serve, server: RedisServer) -> None:
 
 
 def test_a_unix_socket_with_a_user(serve: Serve, server: RedisServer, tmp_path: Path) -> None:
-    """The user may do no more than docs/redis.md says."""
+    """The user has only the permissions in docs/redis.md."""
     server.say("ACL", "SETUSER", "chat", "on", ">s3cret", "resetchannels", "&fws:*", "-@all", "+ping", "+select",
                "+publish", "+subscribe", "+unsubscribe", "+psubscribe")  # fmt: skip
     node = serve(TOML % "", REDIS_URL=f"unix://chat:s3cret@{tmp_path / 'r.sock'}")

@@ -1,4 +1,4 @@
-"""Twenty thousand messages a second from Redis, and the others hardly notice; last words reach other nodes."""
+"""Twenty thousand messages per second from Redis do not disturb others, and the last publications reach other nodes."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_a_flood_from_redis_holds_nobody_up(serve: Serve, server: RedisServer, o
             got.extend(member.sock.recv(1 << 20))
 
     def flood() -> None:
-        """As one of many publishers would: a little every few milliseconds."""
+        """Publishes a little every few milliseconds, like one of many publishers."""
         with server.client() as client:
             began = time.monotonic()
             sent = 0
@@ -113,7 +113,7 @@ def test_a_flood_from_redis_holds_nobody_up(serve: Serve, server: RedisServer, o
 
 
 def test_last_words_reach_other_nodes(serve: Serve, server: RedisServer, open_raw: Open) -> None:
-    """What `disconnect` pipelines publish while a node drains is sent before it ends."""
+    """Publications of `disconnect` pipelines during a drain are sent before the node ends."""
     staying = serve(TOML, REDIS_URL=server.url)
     leaving = serve('[limits]\nclose_timeout = "1s"\n' + TOML, "--log-level", "warning", REDIS_URL=server.url)
     listener = open_raw(staying, "/lobby")

@@ -72,7 +72,7 @@ class Sentinel(RedisServer):
 
 
 def planned(group: Group) -> None:
-    """The operator asks for a failover: the old master serves on until the Sentinels have told it, some 10 s later."""
+    """The operator requests a failover. The old master serves until the Sentinels inform it, about 10 s later."""
     group.sentinels[0].say("SENTINEL", "FAILOVER", SERVICE)
 
 
@@ -81,7 +81,7 @@ def killed(group: Group) -> None:
 
 
 def frozen(group: Group) -> None:
-    """Frozen, replaced, and then back in the belief that it is the master."""
+    """The master is frozen, replaced, and then resumes as if it were still the master."""
     group.servers[0].freeze()
 
 
@@ -94,7 +94,7 @@ FAILOVERS: dict[str, tuple[Callable[[Group], None], float]] = {
 
 
 def connections(server: RedisServer) -> int:
-    """How many connections of nodes it has. Sentinels have names."""
+    """The number of connections of nodes. Sentinels' connections have names."""
     with server.client() as client:
         lines = client.client_list(_type="normal") + client.client_list(_type="pubsub")
     commands = [line["cmd"] for line in lines if not line["name"].startswith("sentinel")]

@@ -52,7 +52,7 @@ def server(tmp_path: Path, authority: Authority, request: pytest.FixtureRequest)
 
 
 def reached(node: Running) -> str:
-    """What the node says of its health once it is connected, or at last."""
+    """The health of the node as soon as it is connected, or after the time limit."""
     until = time.monotonic() + 10
     while '"status":"ok"' not in (found := health(node)) and time.monotonic() < until:
         time.sleep(0.05)
@@ -60,7 +60,7 @@ def reached(node: Running) -> str:
 
 
 def two_nodes_talk(serve: Serve, toml: str, url: str) -> None:
-    """What one node's client says reaches the other's."""
+    """A message of one node's client reaches the other's."""
     nodes = [serve(toml, REDIS_URL=url) for _ in range(2)]
     for node in nodes:
         assert '"status":"ok"' in reached(node), node.output
@@ -86,7 +86,7 @@ def fingerprint(port: int) -> str:
 
 
 def test_a_self_signed_certificate_needs_no_authority_when_asked_so(serve: Serve, server: RedisServer) -> None:
-    """Fault: Heroku's Redis could not be used: there was no way to skip or pin the verification."""
+    """Fault: Heroku's Redis could not be used, because the verification could not be skipped or pinned."""
     url = f"rediss://127.0.0.1:{server.tls_port}"
     two_nodes_talk(serve, TOML % 'verify = "none"', url)
     node = serve(TOML % "", REDIS_URL=f"{url}?ssl_cert_reqs=none")
@@ -103,7 +103,7 @@ def test_a_pinned_certificate_is_the_only_one(serve: Serve, server: RedisServer)
 
 
 def test_the_authority_without_the_host_name(serve: Serve, server: RedisServer, authority: Authority) -> None:
-    """A certificate for `localhost` and 127.0.0.1, reached as ip6-localhost's sibling 127.0.0.2."""
+    """A certificate for `localhost` and 127.0.0.1, while the server is reached at 127.0.0.2."""
     port = server.tls_port
     server.say("CONFIG", "SET", "bind", "127.0.0.1 127.0.0.2")
     url = f"rediss://127.0.0.2:{port}"
@@ -132,7 +132,7 @@ def test_publishing_from_the_command_line(tmp_path: Path, server: RedisServer, a
 
 
 class Sentinels:
-    """A master and one Sentinel, over TLS or not, which ask for passwords of their own."""
+    """A master and one Sentinel with different passwords, with or without TLS."""
 
     def __init__(self, folder: Path, authority: Authority | None) -> None:
         tls = [] if authority is None else ["--tls-replication", "yes"]
@@ -199,7 +199,7 @@ def test_sentinels_with_a_password_of_their_own(
 
 
 def test_a_cluster_over_tls(serve: Serve, tmp_path: Path, authority: Authority) -> None:
-    """Fault: a Cluster over TLS had no address."""
+    """Fault: a Cluster over TLS could not be written as an address."""
     port, bus = free_port(), free_port()
     options = [
         "--cluster-enabled",

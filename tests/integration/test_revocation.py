@@ -51,7 +51,7 @@ def status(node: Running, path: str, token: str) -> int:
 
 
 def ends(client: ClientConnection, within: float) -> int:
-    """The close code. It must come in time."""
+    """The close code, which must arrive in time."""
     with pytest.raises(ConnectionClosed) as closed:
         client.recv(timeout=within)
     assert closed.value.rcvd is not None

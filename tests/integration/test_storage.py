@@ -1,4 +1,4 @@
-"""Two nodes and one Redis: filters share what they store, and live through its absence."""
+"""Two nodes and one Redis: filters share their storage, and survive the absence of Redis."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def wait_until(is_so: Callable[[], bool]) -> None:
 
 
 def refused(node: Running) -> float:
-    """The seconds that a client waits to be told 503."""
+    """The seconds until a client gets a 503."""
     began = time.monotonic()
     with pytest.raises(InvalidStatus) as caught:
         connect(node.url("/counted"), legacy=True)
@@ -127,7 +127,7 @@ def answers(node: Running) -> bool:
 
 
 def test_a_frozen_node_of_a_cluster_delays_nobody_for_long(serve: Serve, tmp_path: Path) -> None:
-    """Fault: redis-py has its callers wait for one another, 2 s for each, and the last one waited for a minute."""
+    """Fault: callers of redis-py wait for one another, 2 s for each, and the last one waited for a minute."""
     cluster = Nodes(tmp_path / "cluster")
     try:
         node = serve(TOML, REDIS_URL=cluster.url)

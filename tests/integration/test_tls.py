@@ -1,4 +1,4 @@
-"""TLS at the door: certificates and their reload, clients' certificates, and records that are not torn."""
+"""TLS: certificates and their reload, client certificates, and records that are not torn."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def conf(tmp_path: Path) -> Path:
 
 
 def serial_of(server: Running) -> int:
-    """Of the certificate that a new connection is shown."""
+    """The serial number of the certificate of a new connection."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     with context.wrap_socket(server.connect_tcp()) as sock:
@@ -120,7 +120,7 @@ def test_both_versions_and_the_protocols_name(serve: Serve, version: ssl.TLSVers
 
 @pytest.mark.parametrize("tls", [True], indirect=True)
 def test_the_rest_of_a_tls_record_is_read_without_new_bytes(serve: Serve) -> None:
-    """With compression 4 KiB are read in one go, and a record has 16."""
+    """With compression one read takes 4 KiB, and a TLS record has 16 KiB."""
     server = serve("[server]\ncompression = true\n" + ECHO)
     with server.connect() as sock:
         raw = Raw(sock, "/", "Sec-WebSocket-Extensions: permessage-deflate")
@@ -133,7 +133,9 @@ def test_the_rest_of_a_tls_record_is_read_without_new_bytes(serve: Serve) -> Non
 def test_no_record_is_torn_when_a_slow_reader_gets_large_and_small_frames(
     serve: Serve, version: ssl.TLSVersion
 ) -> None:
-    """gevent-websocket's C4: what OpenSSL has begun must be retried to the byte, whatever is sent meanwhile."""
+    """Fault C4 of gevent-websocket: a record that OpenSSL has begun must be retried unchanged, whatever is sent
+    meanwhile.
+    """
     # Publishers hear nothing: OpenSSL's objects are not for two threads.
     server = serve(
         """
@@ -200,7 +202,7 @@ def test_pages_of_the_same_host_are_those_of_https_only(serve: Serve) -> None:
 
 
 class OpenSsl:
-    """`openssl s_client`, which can do what Python's TLS cannot: a line `K` changes the keys, `R` renegotiates."""
+    """`openssl s_client`, which can do more than Python's TLS: a line `K` updates the keys, and `R` renegotiates."""
 
     def __init__(self, port: int, *options: str) -> None:
         command = ["openssl", "s_client", "-connect", f"127.0.0.1:{port}", *options]
@@ -213,7 +215,7 @@ class OpenSsl:
         self.process.stdin.write(data)
 
     def read(self) -> bool:
-        """Read what is there, waiting for it. False at the end."""
+        """Wait for output and read it. Returns False at the end."""
         assert self.process.stdout is not None
         data = os.read(self.process.stdout.fileno(), 65536)
         self.output += data
@@ -238,7 +240,7 @@ class OpenSsl:
 
 @pytest.mark.parametrize("tls", [True], indirect=True)
 def test_keys_are_changed_while_much_waits_for_a_slow_reader(serve: Serve) -> None:
-    """The server must answer the change, though its socket takes nothing; no frame is lost or torn by it."""
+    """The server must answer the key update although its socket accepts nothing. No frame is lost or torn by this."""
     server = serve(
         """
         [limits]

@@ -1,4 +1,4 @@
-"""What holds the loop is named while it does, and so is a filter that waits though it promised not to."""
+"""A filter that blocks the event loop is named while it does, and so is one that blocks despite `waits = False`."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""`fws run --workers`: several processes on one port, and what their supervisor does when they die, freeze, or are to
-go. Real processes, signals and a real Redis."""
+"""`fws run --workers`: several processes on one port, and what their supervisor does if they die, freeze, or must
+drain. Real processes, signals and a real Redis."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class Several:
         self.wait_for_serving(count)
 
     def wait_for_serving(self, number: int, timeout: float = 15) -> None:
-        """Wait until so many workers have begun to serve, in all."""
+        """Wait until this many workers in total have begun to serve."""
         self.running.wait_for(rf"(?s)(?:worker \d+ \(pid \d+\) serves.*){{{number}}}", timeout)
 
     def is_gone(self) -> bool:
@@ -77,16 +77,16 @@ class Several:
 
     @property
     def pids(self) -> list[int]:
-        """Of all that have served, in that order."""
+        """The pids of all workers that have served, in order."""
         return [int(pid) for pid in re.findall(r"\(pid (\d+)\) serves", self.running.output)]
 
     def client(self, stack: contextlib.ExitStack) -> tuple[ClientConnection, int]:
-        """A client, and the process that has it."""
+        """A client, and the pid of its process."""
         client = stack.enter_context(connect(self.running.url()))
         return client, int(str(client.recv(timeout=10)))
 
     def clients(self, stack: contextlib.ExitStack) -> dict[int, ClientConnection]:
-        """A client of each worker, by process."""
+        """A client of each worker, by pid."""
         found: dict[int, ClientConnection] = {}
         while len(found) < self.count:
             client, pid = self.client(stack)
@@ -123,7 +123,7 @@ def alive(pid: int) -> bool:
 
 
 def wait_until(condition: Callable[[], object], timeout: float = 10) -> float:
-    """Seconds until `condition()` was true."""
+    """Wait until `condition()` is true. Returns the seconds."""
     begin = time.monotonic()
     while not condition():
         assert time.monotonic() - begin < timeout, "in vain"
@@ -356,7 +356,7 @@ def test_workers_end_when_their_supervisor_dies(several: StartSeveral) -> None:
 
 @pytest.mark.parametrize("everybody", [False, True], ids=["the supervisor", "every process"])
 def test_a_signal_drains_all(several: StartSeveral, everybody: bool) -> None:
-    """Some platforms send SIGTERM to every process: a worker then has it twice and still must not end at once."""
+    """Some platforms send SIGTERM to every process. A worker gets it twice then, and must not end at once."""
     server = several(2)
     with contextlib.ExitStack() as stack:
         clients = [server.client(stack)[0] for _ in range(20)]
@@ -435,7 +435,9 @@ def test_renewing_the_workers_refuses_no_connection_and_takes_new_filters(
 
 
 def test_renewing_the_workers_waits_for_handshakes_in_progress(several: StartSeveral) -> None:
-    """After one second a 503 said that the server is shutting down, to whoever had a slow link or a busy machine."""
+    """Fault: after one second, clients with a slow link or a busy machine got a 503 from a server that was shutting
+    down.
+    """
     server = several(2, conf=CONF.replace('"5s"', '"20s"'))
     whole = request()
     with contextlib.ExitStack() as stack:

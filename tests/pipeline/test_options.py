@@ -1,4 +1,4 @@
-"""Options: what a declared field says of itself, and the values it takes."""
+"""Options: their declaration, and the values that they accept."""
 
 from __future__ import annotations
 

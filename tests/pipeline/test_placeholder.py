@@ -1,4 +1,4 @@
-"""Placeholders: which ones there are, and what fills them."""
+"""Placeholders and their values."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_a_variable_that_is_not_set() -> None:
     ],
 )
 def test_a_field_of_the_message_fills_in(text: str, message: object, filled: str) -> None:
-    """Fault: `broadcast room:{message.room}` was refused, as nothing would fill it."""
+    """Fault: `broadcast room:{message.room}` was refused, because nothing filled the placeholder."""
     value = parse_value(text, {}, ["room"])
     assert isinstance(value, Template)
     assert value.fill(Flow(SOMEBODY, message)) == filled

@@ -1,4 +1,4 @@
-"""What hooks may return: a value that can never be right is the fault of the filter that returned it."""
+"""Results of hooks: a value that can never be right is blamed on the filter that returned it."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def test_where_nothing_flows_a_value_is_wrong(event: str, value: Any) -> None:
     ],
 )
 def test_results_have_the_type_of_the_event(event: str, value: Any) -> None:
-    """Fault: a `deliver` filter that returned the text alone made publications disappear without a word."""
+    """Fault: a `deliver` filter that returned only the text made publications disappear silently."""
     with pytest.raises(HookResultError):
         run(event, value)
 
@@ -183,7 +183,7 @@ class Guard(Filter):
 def test_a_guard_that_does_not_raise_admits_nobody(
     line: str, stage: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Fault: `connect` failed open. Everybody was admitted, and neither the check nor the log said a word."""
+    """Fault: `connect` failed open. Everybody was admitted, without a message from the check or in the log."""
     server = build(
         f'[endpoints."/{{name}}"]\nconnect = ["{stage}"]\n'
         '[chains]\nchained = ["guard"]\n[filters.named]\nuse = "guard"\n',

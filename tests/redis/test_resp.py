@@ -37,7 +37,7 @@ def test_replies_are_the_same_however_they_are_cut(wanted: list[Any], size: int)
 
 @given(st.integers(11, 500), st.integers(1, 40), st.booleans())
 def test_a_reply_that_is_too_long_is_skipped_and_not_kept(length: int, size: int, push: bool) -> None:
-    """Fault: 64 MiB on a channel were kept whole before anybody looked at them."""
+    """Fault: a message of 64 MiB on a channel was kept in memory before its size was checked."""
     name = b"message" if push else b"other"
     data = encoded([name, b"c", b"x" * length]) + encoded([name, b"c", b"short"])
     reader = Replies(10)

@@ -27,7 +27,7 @@ BUILT_IN = [found for found in Registry().all() if isinstance(found, Found)]
 
 
 def faults(schema: Any, value: Any, root: dict[str, Any], path: str = "") -> list[str]:
-    """Where `value` breaks the schema; empty if nowhere."""
+    """The places where `value` violates the schema; empty without any."""
     if isinstance(schema, bool):
         return [] if schema else [path]
     found: list[str] = []
@@ -75,7 +75,7 @@ def faults(schema: Any, value: Any, root: dict[str, Any], path: str = "") -> lis
 
 
 def fits(pattern: str, text: str) -> bool:
-    """As in a schema: `$` is the very end, where Python's would let a line feed follow."""
+    """As in a schema, `$` is the very end. Python's `$` would let a line feed follow."""
     return re.search(pattern.replace("$", r"\Z"), text) is not None
 
 

@@ -1,4 +1,4 @@
-"""The views of filters and settings: complete, escaped, and of one mind with the loader."""
+"""The views of filters and settings: complete, escaped, and consistent with the loader."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def test_text_tells_all_of_a_filter() -> None:
 
 
 def test_markdown_keeps_the_table_whole() -> None:
-    """A bar in a help text would begin another column."""
+    """A vertical bar in a help text would begin another column."""
     lines = filter_markdown(SAMPLE).split("\n")
     assert "```toml" in lines
     assert r"| `pause` | duration | required | Wait \| sleep. |" in lines

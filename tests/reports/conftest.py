@@ -1,4 +1,4 @@
-"""The fixtures of the integration tests, and servers that live as long as a module."""
+"""The fixtures of the integration tests, and servers that run as long as a module."""
 
 from __future__ import annotations
 
@@ -13,6 +13,6 @@ __all__ = ["authority", "serve", "shared", "tls"]
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
-    """`serve` for servers that live as long as the module. Each starts in a folder of its own module."""
+    """`serve` for servers that run as long as the module. Each module has a folder of its own."""
     with launcher(tmp_path_factory.mktemp("shared"), None) as start:
         yield start

@@ -1,4 +1,4 @@
-"""Requests as health checks, proxies, old clients and confused ones send them."""
+"""Requests of health checks, proxies, old clients and confused clients."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.integration.test_connection import answer
 
 @pytest.fixture(scope="module")
 def server(shared: Serve) -> Running:
-    """Logs at the level debug, where every request and every refusal has its line."""
+    """A server that logs at the level `debug`, where every request and every refusal has a line."""
     return shared('[endpoints."/ws"]\nsubprotocols = ["chat"]\nmessage = ["echo"]\n', "--log-level", "debug")
 
 
@@ -35,7 +35,7 @@ def head(*lines: str) -> bytes:
     ids=["upgrade", "unknown path", "health", "bad path", "no host", "long header"],
 )
 def test_an_answer_to_head_has_no_body(server: Running, sent: bytes, status: int) -> None:
-    """What was refused had a body after its headers, which HEAD forbids (RFC 9110 9.3.2).
+    """Fault: refusals had a body after their headers, which HEAD forbids (RFC 9110 9.3.2).
 
     https://github.com/python-websockets/websockets/issues/1677: a server failed at HEAD.
     """
@@ -47,9 +47,8 @@ def test_an_answer_to_head_has_no_body(server: Running, sent: bytes, status: int
 
 
 def test_an_empty_list_of_subprotocols_is_accepted(server: Running) -> None:
-    """It was refused with 400.
-
-    https://github.com/miguelgrinberg/Flask-SocketIO/issues/466 shows the request of a client for microcontrollers that
+    """Fault: it was refused with 400. https://github.com/miguelgrinberg/Flask-SocketIO/issues/466 shows the request of
+    a client for microcontrollers that
     always sends the header; https://github.com/websockets/ws/pull/2016 has servers that do.
     """
     with server.connect() as sock:
@@ -74,7 +73,7 @@ HELLO = b"\x16\x03\x01\x00\xc8\x01\x00\x00\xc4\x03\x03" + bytes(32) + b"\x00\x0a
     ids=["TLS", "TLS, its beginning", "PROXY 1", "PROXY 2"],
 )
 def test_another_protocol_is_refused_at_once_and_by_name(server: Running, sent: bytes, advice: bytes) -> None:
-    """The reason spoke of a carriage return, and a hello without a line feed was held for 10 s.
+    """Fault: the reason mentioned a carriage return, and a TLS hello without a line feed was held for 10 s.
 
     https://github.com/miguelgrinberg/Flask-SocketIO/issues/1451: the user of a plain port connects with https, and the
     log shows unreadable bytes.
@@ -100,7 +99,7 @@ def test_another_protocol_is_refused_at_once_and_by_name(server: Running, sent: 
 def test_an_upgrade_that_a_proxy_has_spoiled_is_refused_with_the_reason(
     server: Running, path: str, lines: dict[str, str], advice: bytes
 ) -> None:
-    """A WebSocket's request that a proxy had spoiled was answered with a page and 200, or 404.
+    """Fault: an upgrade request that a proxy had spoiled was answered with a page and 200, or with 404.
 
     https://github.com/miguelgrinberg/Flask-SocketIO/issues/543 and https://github.com/django/daphne/issues/191: the
     browser reports an unexpected 200 or 404, and nothing says that nginx has removed `Upgrade`.

@@ -1,4 +1,4 @@
-"""What the log says of connections that the server ends."""
+"""Log lines about connections that the server ends."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Flood(Filter):
 
 
 def test_the_end_of_every_connection_has_a_line_with_its_reason(serve: Serve) -> None:
-    """The level debug said nothing about a client that the server ended; only counters did.
+    """Fault: the level `debug` had no line about a client that the server ended. Only counters showed it.
 
     https://github.com/django/daphne/pull/474: nobody could see that the server itself had ended a client that did not
     answer. https://github.com/miguelgrinberg/python-socketio/issues/1006: a message over the limit ended a connection,

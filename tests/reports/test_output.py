@@ -1,4 +1,4 @@
-"""What is shown on standard output, whatever its encoding."""
+"""Output in any encoding."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.integration.conftest import Serve
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
 def test_a_message_is_shown_whatever_the_encoding_of_the_output(serve: Serve, encoding: str) -> None:
-    """A message with a character that the output's encoding lacks was not shown at all, without a word.
+    """Fault: a message with a character that the output's encoding lacks was silently not shown.
 
     https://github.com/python-websockets/websockets/pull/1711 is about a message that could not be shown in a log;
     containers without a locale have such an encoding.

@@ -1,4 +1,4 @@
-"""Who is alive, and who is not."""
+"""Which clients are considered alive."""
 
 from __future__ import annotations
 

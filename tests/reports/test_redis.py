@@ -1,4 +1,4 @@
-"""Two nodes and a Redis that is not always kind."""
+"""Two nodes and an unreliable Redis."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Goodbye(Filter):
 
 @pytest.fixture(scope="module")
 def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    """It closes ordinary connections that were idle for a second, as managed ones do after some minutes."""
+    """A Redis that closes connections that were idle for a second, as managed ones do after some minutes."""
     server = RedisServer(tmp_path_factory.mktemp("redis"), "--timeout", "1")
     yield server
     server.kill()
@@ -60,7 +60,7 @@ def nodes(shared: Serve, redis: RedisServer) -> tuple[Running, Running]:
 
 @pytest.fixture
 def clients(nodes: tuple[Running, Running]) -> Iterator[tuple[ClientConnection, ClientConnection]]:
-    """One on each node, which hear one another."""
+    """A client on each node, which get each other's messages."""
     with connect(nodes[0].url("/ws")) as here, connect(nodes[1].url("/ws")) as there:
         cross(here, there)
         cross(there, here)
@@ -71,7 +71,7 @@ _numbers = itertools.count()
 
 
 def cross(sender: ClientConnection, receiver: ClientConnection, timeout: float = 10) -> None:
-    """Wait until a message gets from one to the other; what is sent before a subscription stands is lost."""
+    """Wait until a message arrives at the other node. Messages before the subscription are lost."""
     until = time.monotonic() + timeout
     while True:
         text = f"cross {next(_numbers)}"
@@ -82,7 +82,7 @@ def cross(sender: ClientConnection, receiver: ClientConnection, timeout: float =
 
 
 def hears(client: ClientConnection, text: str, timeout: float = 5) -> bool:
-    """Whether this message arrives in time. Others are passed over."""
+    """Whether this message arrives in time. Others are skipped."""
     until = time.monotonic() + timeout
     with contextlib.suppress(TimeoutError):
         while (left := until - time.monotonic()) > 0:
@@ -174,7 +174,7 @@ def test_reconnects_leave_no_descriptors(
 def test_a_prefix_separates_applications_and_the_number_of_a_database_does_not(
     shared: Serve, clients: tuple[ClientConnection, ClientConnection], redis: RedisServer
 ) -> None:
-    """docs/redis.md did not say it.
+    """Fault: docs/redis.md did not mention this.
 
     https://github.com/anycable/anycable-go/issues/90: staging and production, each with a database of its own in one
     Redis, got each other's messages. Redis's pub/sub knows no databases.

@@ -20,7 +20,7 @@ from fws.cli import main; main()
 def test_a_download_may_take_longer_than_its_pieces_and_a_reader_that_stops_is_cut_off(
     serve: Serve, tmp_path: Path
 ) -> None:
-    """A plain response had 60 s as a whole: of a large file a slow network got the beginning.
+    """Fault: a plain response had 60 s as a whole, so that slow networks got only the beginning of a large file.
 
     https://github.com/dunglas/mercure/issues/335: a time-out for writing, counted from the beginning, cut off clients
     that read all the time.

@@ -1,4 +1,4 @@
-"""Greenlets that are used again: one at a time has a job, and none that strange code has run in."""
+"""The greenlet pool: a greenlet runs one job at a time, and is not used again after untrusted code."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from fws.runtime.greenlets import IDLE, GreenletPool
 
 
 class Job:
-    """Notes the greenlets that it ran in."""
+    """A job that records the greenlets in which it ran."""
 
     def __init__(self, again: bool = True, wait: float | None = None) -> None:
         self.ran: list[object] = []
@@ -52,7 +52,7 @@ def test_jobs_at_once_have_greenlets_of_their_own_of_which_some_are_kept() -> No
 
 
 def test_strange_code_leaves_nothing_to_the_next_job() -> None:
-    """A time-out that a filter of `connect` forgot would end the handshake of somebody else."""
+    """A time-out that a filter of `connect` left running would end the handshake of another client."""
     pool = GreenletPool()
     left: list[gevent.Timeout] = []
 

@@ -1,4 +1,4 @@
-"""Turns: who asks for one later gets it in order, and in each round of the loop there is one for all."""
+"""Turns: they are given in order, and all that wait share one turn in each round of the loop."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The admission: who is counted under which name, who is refused, and that nothing is remembered for ever."""
+"""Admission: limits by address and user, and that nothing is remembered permanently."""
 
 from __future__ import annotations
 

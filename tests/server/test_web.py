@@ -22,7 +22,7 @@ SECRET = "not for the public"
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A static folder with a secret beside it."""
+    """A static folder with a secret next to it."""
     (tmp_path / "secret.txt").write_text(SECRET)
     (tmp_path / "static-private").mkdir()
     (tmp_path / "static-private" / "secret.txt").write_text(SECRET)
@@ -40,7 +40,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 class Browser(Client):
-    """A client that reads every answer to its end, as a server does with what an application gives it."""
+    """A client that reads every response to its end, as a server does."""
 
     def open(self, *args: Any, **more: Any) -> TestResponse:
         return super().open(*args, buffered=True, **more)
@@ -54,7 +54,7 @@ def client(
 
 
 def get(static: Path, path: str, **more: Any) -> TestResponse:
-    """Ask for a path exactly as given: what stands in PATH_INFO, with nothing tidied up on the way."""
+    """Request a path exactly as given: it becomes PATH_INFO without normalization."""
     return client(static).get("/", environ_overrides={"PATH_INFO": path}, **more)
 
 
@@ -262,7 +262,7 @@ class TestPathTricks:
         ],
     )
     def test_a_trick_from_the_wire_finds_nothing(self, folder: Path, path: str) -> None:
-        """As it goes through the reader of heads, which decodes it."""
+        """The path goes through the head reader, which decodes it."""
         try:
             head = HeadReader().feed(f"GET {path} HTTP/1.0\r\n\r\n".encode())
         except Refusal as refusal:
@@ -284,7 +284,7 @@ class TestPathTricks:
             assert client(folder).get(path).status_code == 404, path
 
     def test_links_inside_the_folder_are_followed(self, folder: Path) -> None:
-        """A mounted Kubernetes ConfigMap is made of links through a folder with dots."""
+        """A mounted Kubernetes ConfigMap consists of links through a folder with dots."""
         (folder / "..data").mkdir()
         (folder / "..data" / "page.html").write_text("page")
         (folder / "page.html").symlink_to("..data/page.html")
@@ -325,7 +325,9 @@ class TestPathTricks:
 
 @pytest.fixture
 def unreadable() -> Iterator[Path]:
-    """A folder whose file and whose subfolder this process may not read. Root may read all, so it steps down."""
+    """A folder with an unreadable file and subfolder. Root may read everything, so that this process drops its
+    privileges.
+    """
     user = os.geteuid()
     with tempfile.TemporaryDirectory() as parent:  # not pytest's, into which only its owner sees
         folder = Path(parent)
@@ -353,7 +355,7 @@ def test_an_unreadable_file_is_not_found(unreadable: Path) -> None:
 
 
 def test_a_bare_wsgi_server_needs_nothing_else(folder: Path) -> None:
-    """Only what PEP 3333 promises to be in the environment is asked for."""
+    """The application uses only what PEP 3333 guarantees in the environment."""
     environ: dict[str, object] = {}
     setup_testing_defaults(environ)
     environ |= {"PATH_INFO": "/docs"}
@@ -372,7 +374,7 @@ def test_a_bare_wsgi_server_needs_nothing_else(folder: Path) -> None:
 
 
 def test_well_known_files_are_for_the_public(tmp_path: Path) -> None:
-    """Fault: RFC 8615's folder, which certificates and app links depend on, got 404 as every name with a dot."""
+    """Fault: the folder of RFC 8615, which certificates and app links need, got 404 like every name with a dot."""
     for name in (".well-known/assetlinks.json", ".well-known/.secret", "a/.well-known/x", ".env"):
         file = tmp_path / name
         file.parent.mkdir(parents=True, exist_ok=True)

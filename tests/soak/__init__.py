@@ -1,5 +1,5 @@
-"""A soak: servers under mixed traffic for ten minutes, and everything that they promise counted. `make soak` runs it.
+"""A soak test: servers under mixed traffic for ten minutes, and a check of all their guarantees. `make soak` runs it.
 
-`ledger` knows what was sent and what must arrive, `traffic` has the clients, `servers` the processes and what they
-take, `__main__` what happens when, and the verdict.
+`ledger` knows what was sent and what must arrive. `traffic` has the clients, and `servers` has the processes and their
+resources. `__main__` has the schedule and the result.
 """

@@ -1,6 +1,6 @@
-"""Soaks two nodes and a Redis: python -m tests.soak [--seconds 600].
+"""Soak test of two nodes and a Redis: python -m tests.soak [--seconds 600].
 
-A line every 30 seconds, a table at the end, and exit status 1 if a promise was broken.
+It prints a line every 30 seconds and a table at the end. The exit status is 1 if a guarantee was broken.
 """
 
 from __future__ import annotations
@@ -47,7 +47,9 @@ BROKEN = {
 
 
 class Soak:
-    """One run. `rows` is the table at its end: what, figure, whether it is as promised (None: no promise)."""
+    """One run. `rows` is the table at its end: what was measured, the figure, and whether it is as guaranteed (None
+    without a guarantee).
+    """
 
     def __init__(self, seconds: float, servers: Servers) -> None:
         self.seconds = seconds
@@ -122,7 +124,9 @@ class Soak:
     # What happens beside the traffic.
 
     def _incidents(self) -> list[Coroutine[Any, Any, None]]:
-        """Redis goes and comes, certificates are renewed, workers are renewed early: the last ones are to grow old."""
+        """Redis is killed and started, and certificates and workers are renewed. Workers are renewed early, so that the
+        last ones run for long.
+        """
         short = self.seconds < SHORT
         return [
             self._repeat(self._restart_redis, (0.35,) if short else (0.08, 0.2, 0.33, 0.45, 0.55, 0.66, 0.76, 0.86)),

@@ -1,11 +1,11 @@
-"""Who has sent what, who must get it, and what came of it. Pure: every time is passed in.
+"""Records what was sent, who must get it, and what arrived. Pure: every time is passed in.
 
-Each message of a chat carries its sender, its number and a checksum, so that one that is torn, comes twice or out of
-order can be told from one that is right. What must arrive is what docs/redis.md promises:
+Each message of a chat carries its sender, its number and a checksum, so that torn, duplicate and reordered messages are
+recognized. The messages that must arrive are those that docs/redis.md guarantees:
 
-* From a sender on the same process: everything, from the moment that the receiver was let in, for as long as it reads.
-* From another process: at most once and in order at any time; and all of it while Redis is there, from a while after
-  the receiver was let in.
+* From a sender on the same process: everything from the moment that the receiver was admitted, as long as it reads.
+* From another process: at most once and in order at any time; and everything while Redis is available, beginning a
+while after the receiver was admitted.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def written(sender: int, number: int, filler: str = "") -> str:
 
 
 def read(message: str | bytes) -> tuple[int, int] | None:
-    """Sender and number of a message; None for one that is torn."""
+    """Sender and number of a message; None for a torn message."""
     if not isinstance(message, str):
         return None
     kind, _, rest = message.partition("|")
@@ -44,8 +44,8 @@ class Sender:
     """One connection that sends to a room.
 
     Attributes:
-        times: when each of its messages was sent.
-        echoed: the last of them that has come back to it, which it does when it is published; -1 before.
+        times: the time of each of its messages.
+        echoed: the number of the last message that came back to it when it was published; -1 before.
     """
 
     def __init__(self, key: int, process: int, room: str) -> None:
@@ -61,7 +61,7 @@ class Sender:
 
 
 class _Heard:
-    """What a receiver has of one sender: numbers from `first` to `last` without the `missing` ones."""
+    """What a receiver has got of one sender: the numbers from `first` to `last` without the `missing` ones."""
 
     __slots__ = ("first", "last", "missing")
 
@@ -71,7 +71,7 @@ class _Heard:
 
 
 class Receiver:
-    """One member of a room, from when it was let in."""
+    """One member of a room, from its admission."""
 
     def __init__(self, ledger: Ledger, process: int, room: str, now: float) -> None:
         self._ledger = ledger
@@ -106,7 +106,7 @@ class Receiver:
         return found
 
     def wants(self) -> None:
-        """From now on only what has been published by now is waited for; `has_all` tells when it is here."""
+        """From now on, wait only for messages that have been published. `has_all` says when they have arrived."""
         for sender in self._ledger.senders[self._room]:
             if sender.process == self._process and sender.echoed >= self._from.get(sender.key, 0):
                 self._until[sender.key] = sender.echoed
@@ -115,7 +115,7 @@ class Receiver:
         return all(key in self._heard and self._heard[key].last >= number for key, number in self._until.items())
 
     def close(self, now: float, polite: bool) -> None:
-        """Count what did not come. One that was cut off may miss the end of each sender's messages, and no more."""
+        """Count missing messages. A receiver that was cut off may miss the end of each sender's messages only."""
         for sender in self._ledger.senders[self._room]:
             if sender.times and sender.times[-1] >= self._since:
                 for number in self._missed(sender, now, polite):
@@ -139,13 +139,13 @@ class Receiver:
 
 
 class Ledger:
-    """Everybody's messages.
+    """The messages of all clients.
 
     Attributes:
         counts: `sent`, `delivered`, `torn`, `duplicated`, `out of order`; `lost` on one process, `lost between
-            processes`, `lost while Redis was away`; and whatever the clients count.
-        outages: when Redis went and when it was back, None as long as it is not.
-        latest: how many seconds after Redis was back the last message was sent that was lost.
+            processes`, `lost while Redis was away`; and further counts of the clients.
+        outages: when Redis went away and when it was back; None until then.
+        latest: the time of the last lost message, in seconds after Redis was back.
     """
 
     def __init__(self) -> None:

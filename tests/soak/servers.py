@@ -1,4 +1,4 @@
-"""The processes of the soak, and what they take: two nodes and a Redis between them, in a folder of their own."""
+"""The processes of the soak and their resources: two nodes and a Redis between them, in a folder of their own."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ WARM_UP, WINDOW, LIFE = 0.25, 0.15, 0.25
 
 
 class Sample(msgspec.Struct, frozen=True):
-    """What a process has at a time: seconds, MiB resident, MiB of its own share, open files."""
+    """The resources of a process at a time: seconds, resident MiB, proportional MiB, open files."""
 
     time: float
     rss: float
@@ -56,7 +56,7 @@ class Sample(msgspec.Struct, frozen=True):
 
 
 def sample(pid: int, now: float) -> Sample | None:
-    """None when the process is no more."""
+    """None if the process has ended."""
     try:
         rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
         files = len(os.listdir(f"/proc/{pid}/fd"))
@@ -89,7 +89,7 @@ class Watched:
         return self.samples[-1].time - self.samples[0].time if self.samples else 0.0
 
     def windows(self) -> tuple[list[Sample], list[Sample]]:
-        """Its samples after the warm-up, and the last ones."""
+        """The samples after the warm-up, and the last ones."""
         born = self.samples[0].time
         start, end = born + WARM_UP * self.life, born + (1 - WINDOW) * self.life
         first = [one for one in self.samples if start <= one.time <= start + WINDOW * self.life]
@@ -154,7 +154,7 @@ class Servers:
         return {self.alone.process.pid, *self._workers()[-2:]}
 
     def new_certificate(self) -> None:
-        """Sign another and have it loaded; blocks until a new connection is shown it."""
+        """Sign and load another certificate. Blocks until new connections get it."""
         self.authority.sign()
         self.alone.signal(signal.SIGHUP)
         until = time.monotonic() + 30
@@ -174,7 +174,7 @@ class Servers:
         return digits.zfill(len(digits) + len(digits) % 2)
 
     def renew_workers(self) -> None:
-        """Blocks until the workers are others, and the old ones are gone."""
+        """Renew the workers. Blocks until the old ones are gone."""
         renewed = self.both.output.count("all workers have been renewed")
         self.both.signal(signal.SIGUSR2)
         self.both.wait_for(rf"(?s)(?:all workers have been renewed.*){{{renewed + 1}}}", 90)
@@ -184,7 +184,7 @@ class Servers:
         return f"{self.alone.output}\n{self.both.output}"
 
     def stop(self) -> list[int]:
-        """SIGTERM, and the exit statuses."""
+        """Send SIGTERM. Returns the exit statuses."""
         return [one.stop(30) for one in (self.alone, self.both)]
 
     def end(self) -> None:

@@ -1,4 +1,4 @@
-"""The soak's own arithmetic: it sees each thing that it is there for. And a few seconds of the soak itself."""
+"""The soak detects each kind of error that it is made for. One test runs it for a few seconds."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ HERE, THERE = 1, 2
 
 
 class Room:
-    """A sender and a receiver, on one process or on two, under a clock."""
+    """A sender and a receiver on one process or on two, with a passed clock."""
 
     def __init__(self, process: int, said_before: int = 0) -> None:
         self.ledger = Ledger()
@@ -26,7 +26,7 @@ class Room:
         self.now += GRACE + 1
 
     def says(self, *arriving: int) -> None:
-        """Says as many things as arrive, or would; it hears itself."""
+        """Send this many messages, of which some arrive. The sender gets its own."""
         for _ in range(max(arriving, default=-1) + 1 - len(self.sender.times)):
             self.sender.next(self.now)
         for number in arriving:

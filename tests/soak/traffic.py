@@ -1,4 +1,4 @@
-"""The clients of the soak: members of rooms that stay or come and go, slow readers, and those that want an echo."""
+"""The clients of the soak: members of rooms that stay or come and go, slow readers, and clients that expect an echo."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ GOING_AWAY, TRY_LATER = 1001, 1013
 
 
 class Site(msgspec.Struct, frozen=True):
-    """Where clients go: a name, the address without a path, and the TLS context or None."""
+    """A server for clients: its name, its address without a path, and the TLS context or None."""
 
     name: str
     address: str
@@ -44,11 +44,11 @@ class World:
 
     Attributes:
         running: whether clients still come and go.
-        talking: whether those that stay still say something.
-        leaving: whether they leave.
-        present: how many connections there are.
-        serial: which certificate new connections must be shown, and since when; None when nobody has said.
-        trouble: what went wrong, in words.
+        talking: whether clients that stay still send messages.
+        leaving: whether they disconnect.
+        present: the number of connections.
+        serial: the certificate that new connections must get, and since when; None before it is known.
+        trouble: descriptions of errors.
     """
 
     def __init__(self, ledger: Ledger, sites: list[Site], seed: int) -> None:
@@ -64,7 +64,7 @@ class World:
         self.trouble: list[str] = []
 
     def note(self, kind: str, what: object) -> None:
-        """Count something that must not be."""
+        """Count an error."""
         self.counts[kind] += 1
         if len(self.trouble) < 50:
             self.trouble.append(f"{kind}: {what}")
@@ -107,7 +107,7 @@ class World:
             await client.close()
 
     def ended(self, client: ClientConnection) -> None:
-        """A connection has ended without its client's doing: with 1001, or something is wrong."""
+        """The server has ended a connection. Any code other than 1001 is an error."""
         if client.close_code == GOING_AWAY:
             self.counts["asked to leave"] += 1
         else:
@@ -115,11 +115,11 @@ class World:
 
 
 class Gone(Exception):
-    """There is no connection."""
+    """The connection failed."""
 
 
 class Member:
-    """One connection to a room: it says things and counts what it hears. Some halt now and then."""
+    """One connection to a room, which sends messages and counts those that arrive. Some pause from time to time."""
 
     def __init__(self, world: World, client: ClientConnection, process: int, room: str, halts: bool = False) -> None:
         self.world = world
@@ -314,7 +314,7 @@ async def want_echo(world: World, site: Site, size: Callable[[], int], pause: fl
 
 
 def _block(world: World, number: int, size: int) -> str | bytes:
-    """Text or bytes, half of which compress well."""
+    """Text or bytes, half of which can be compressed well."""
     half = size // 2
     body = b"%d|" % number + os.urandom(half) + b"soak" * (half // 4)
     return body.hex()[:size] if number % 2 else body + zlib.crc32(body).to_bytes(4)

@@ -1,4 +1,4 @@
-"""What every storage holds: memory and Redis run the same tests."""
+"""What every storage guarantees. Memory and Redis run the same tests."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from fws.pipeline.storage import MAX_ANSWER, MAX_ITEMS, MAX_KEY, MAX_VALUE, Stor
 
 
 class Contract:
-    """A subclass sets `storage`, and `passes`, which lets so many seconds pass for it."""
+    """A subclass sets `storage`, and `passes`, which lets this many seconds pass for it."""
 
     storage: Storage
     passes: Callable[[float], None]
@@ -110,7 +110,7 @@ class Contract:
         assert storage.get("s") == "a plain value takes any key"
 
     def test_a_failed_change_does_not_change_the_expiry(self) -> None:
-        """Fault: the change failed, and the expiry set with it had another application's list deleted."""
+        """Fault: the change failed, and the expiry that was set with it deleted the list of another application."""
         storage = self.storage
         storage.set("v", "somebody's")
         for change in (
@@ -133,7 +133,7 @@ class Contract:
         assert self.storage.get("k" * MAX_KEY) == "x" * MAX_VALUE
 
     def test_text_that_utf_8_cannot_encode_is_refused(self) -> None:
-        """Fault: memory took a lone surrogate, and Redis did not."""
+        """Fault: the memory accepted a lone surrogate, and Redis did not."""
         storage, lone = self.storage, "\ud800"
         for call in (
             lambda: storage.get(lone),
@@ -149,7 +149,9 @@ class Contract:
 
     @pytest.mark.parametrize("seconds", [0, -1, float("nan"), float("inf"), 1e15])
     def test_a_time_that_is_none_is_refused(self, seconds: float) -> None:
-        """Fault: memory kept a key for ever that Redis refused, and forgot at once what Redis kept for a moment."""
+        """Fault: the memory kept a key permanently that Redis refused, and removed at once what Redis kept for a
+        moment.
+        """
         storage = self.storage
         for call in (
             lambda: storage.add("s", "a", expire=seconds),

@@ -1,6 +1,6 @@
-"""In a process that is patched, as a server is: greenlets ask a Redis that is stuck, and some of them are killed.
+"""Greenlets use a Redis that hangs, and some of them are killed. This runs in a patched process, like a server.
 
-`test_redis.py` runs this, with the port and the pid of a `redis-server`. Prints how many of the calls behind succeed.
+`test_redis.py` runs this, with the port and the pid of a `redis-server`. It prints how many of the later calls succeed.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from tests.support import Clock
 
 
 def fill(storage: MemoryStorage) -> None:
-    """Put small values in until it is full."""
+    """Store small values until it is full."""
     for number in itertools.count():
         try:
             storage.set(f"{number}", "", expire=60)
@@ -56,14 +56,16 @@ class TestMemory(Contract):
         assert 60 <= len(storage._entries) < 100
 
     def test_text_counts_with_the_room_it_takes(self) -> None:
-        """Fault: one character beyond ASCII makes each of them take four bytes, and the bound four times as much."""
+        """Fault: one character beyond ASCII makes each character take four bytes, so that the limit was exceeded four
+        times.
+        """
         storage = MemoryStorage(self.clock, most=5000)
         storage.set("v", "x" * 4000)
         with pytest.raises(StorageError, match="full"):
             storage.set("v", "x" * 1999 + "\U0001f600")
 
     def test_a_change_that_does_not_fit_keeps_the_old_value(self) -> None:
-        """Fault: the old value was forgotten before the new one was found too large."""
+        """Fault: the old value was removed before the new one was found to be too large."""
         storage = MemoryStorage(self.clock, most=4000)
         storage.set("v", "x" * 1000)
         storage.set_field("m", "a", "1")
@@ -79,7 +81,7 @@ class TestMemory(Contract):
 
     @pytest.mark.slow
     def test_full_it_refuses_at_no_cost(self) -> None:
-        """Fault: each refused change looked at every key, and held up the whole process for 0.1 s."""
+        """Fault: each refused change looked at every key, and blocked the process for 0.1 s."""
         storage = MemoryStorage(self.clock)
         fill(storage)
         began = time.perf_counter()

@@ -33,7 +33,7 @@ from tests.support import Clock
 
 
 def passing(servers: list[RedisServer], prefix: str) -> Callable[[float], None]:
-    """Time that passes for the keys below a prefix: their expiry comes so much nearer."""
+    """Let time pass for the keys below a prefix by reducing their expiry."""
 
     def passes(seconds: float) -> None:
         for server in servers:
@@ -84,7 +84,7 @@ class TestSentinel(Contract):
 
 
 class TestUser(Contract):
-    """A user that may do no more than docs/storage.md says."""
+    """A user with only the permissions in docs/storage.md."""
 
     @pytest.fixture(autouse=True)
     def made(self, server: RedisServer) -> None:
@@ -105,7 +105,7 @@ class TestRedis(Contract):
         self.passes = passing([server], self.prefix)
 
     def cli(self, *words: str) -> str:
-        """What `redis-cli` says, as another application would."""
+        """The result of `redis-cli`, which stands for another application."""
         command = ["redis-cli", "-p", str(self.server.port), *words]
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
@@ -153,7 +153,7 @@ class TestRedis(Contract):
             storage.delete(name)
 
     def test_a_value_that_never_existed_is_never_read(self) -> None:
-        """Fault: a value set between two round trips was read as an empty text, every other time."""
+        """Fault: a value that was set between two round trips was read as an empty text, every other time."""
         other = RedisStorage(Connector(self.server.url), self.prefix)
         found = set()
 
@@ -169,7 +169,7 @@ class TestRedis(Contract):
         assert found <= {None, "x"}
 
     def test_a_huge_value_is_not_taken_up_to_be_compared(self) -> None:
-        """Fault: the script compared 100 MB of another application's, and Redis answered nobody for a second."""
+        """Fault: the script compared 100 MB of another application, and Redis did not answer for a second."""
         self.server.say("SETRANGE", f"{self.prefix}huge", 100 * 1024 * 1024, "x")
         self.server.say("CONFIG", "RESETSTAT")
         assert not self.storage.compare_and_set("huge", "x", "y")
@@ -179,7 +179,9 @@ class TestRedis(Contract):
         self.storage.delete("huge")
 
     def test_a_greenlet_that_is_killed_gives_its_turn_back(self, server: RedisServer) -> None:
-        """Fault: threading's semaphore broke when one that waited for it was killed, and nobody could ask any more."""
+        """Fault: the semaphore of `threading` broke if a waiting greenlet was killed, and the storage could not be used
+        any more.
+        """
         assert server.process is not None
         script = ROOT / "tests" / "storages" / "patched_redis.py"
         command = [sys.executable, "-m", "gevent.monkey", str(script), str(server.port), str(server.process.pid)]
@@ -202,7 +204,9 @@ class TestRedis(Contract):
             time.sleep(0.01)
 
     def test_data_of_others_are_no_change_of_state(self, caplog: pytest.LogCaptureFixture) -> None:
-        """Fault: a counter that was none had the storage fail and answer again in the log, for each message."""
+        """Fault: with a key that is not a counter, the log said for each message that the storage fails and answers
+        again.
+        """
         self.storage.set("n", "no number")
         for _ in range(3):
             with pytest.raises(StorageError, match="not an integer") as caught:
@@ -212,7 +216,7 @@ class TestRedis(Contract):
         assert caplog.records == []
 
     def test_occasional_failures_are_failures(self, caplog: pytest.LogCaptureFixture) -> None:
-        """Fault: with one node of a Cluster away, or a Redis that takes no writes, there were two lines a message."""
+        """Fault: with one node of a Cluster away, or a Redis that refuses writes, the log had two lines per message."""
         storage = self.storage
         self.server.say("CONFIG", "SET", "maxmemory", "1")
         try:
@@ -257,7 +261,7 @@ def away(tmp_path: Path) -> Iterator[RedisServer]:
 
 
 def test_a_cluster_without_nodes_is_a_storage_that_fails() -> None:
-    """Fault: redis-py's error for that is none of its others' kind, and went out as a fault of the filter."""
+    """Fault: redis-py raises an unrelated exception for this, which counted as an error of the filter."""
     storage = RedisStorage(Connector(f"redis+cluster://127.0.0.1:{free_port()}"), "fws:")
     for _ in range(2):
         with pytest.raises(StorageError, match="none of its nodes can be reached"):

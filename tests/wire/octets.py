@@ -1,4 +1,4 @@
-"""What a client writes, right and wrong: the other half of the codec, for its tests."""
+"""Valid and invalid bytes of clients, for tests of the codec."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def feed_pieces(decoder: Decoder, pieces: Iterable[bytes]) -> list[Event]:
 
 
 def outline(events: list[Event]) -> list[object]:
-    """Events without the wording of a violation, which may differ with the way the bytes were cut."""
+    """Events without the text of a violation, which may depend on how the bytes were cut."""
     return [("violation", event.code) if isinstance(event, Violation) else event for event in events]
 
 

@@ -1,4 +1,4 @@
-"""permessage-deflate: the ground of Autobahn's groups 12 and 13, hostile offers, bombs and broken streams."""
+"""permessage-deflate: the subjects of Autobahn's groups 12 and 13, hostile offers, bombs and broken streams."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def decoder(limit: int = MIB, agreement: Agreement = TAKEOVER) -> Decoder:
 
 
 class Peer:
-    """A client's compressor that keeps its window from message to message."""
+    """A client's compressor that keeps its window between messages."""
 
     def __init__(self, bits: int = 15) -> None:
         self.stream = zlib.compressobj(wbits=-bits)
@@ -193,14 +193,14 @@ def test_messages_without_context_takeover() -> None:
 )
 @pytest.mark.parametrize("agreement", [TAKEOVER, ALONE], ids=["takeover", "alone"])
 def test_the_examples_of_the_rfc(payload: bytes, agreement: Agreement) -> None:
-    """RFC 7692 7.2.3; a last block inside a message must not silence what follows it."""
+    """RFC 7692 7.2.3: a last block inside a message must not make the rest disappear."""
     for cut in range(len(payload)):
         stream = client_frame(TEXT, payload[:cut], rsv=4, fin=False) + client_frame(CONTINUATION, payload[cut:])
         assert decoder(agreement=agreement).feed(stream * 3) == ["Hello"] * 3
 
 
 def test_a_last_block_without_the_extra_byte() -> None:
-    """A peer that forgets the empty block of RFC 7692 7.2.3.4 is understood, and so is its next message."""
+    """A peer that omits the empty block of RFC 7692 7.2.3.4 is understood, and so is its next message."""
     stream = client_frame(TEXT, bytes.fromhex("f348cdc9c90700"), rsv=4)
     assert decoder().feed(stream * 2) == ["Hello"] * 2
 

@@ -1,4 +1,4 @@
-"""RFC 6455 for a server, case by case: the ground of Autobahn's groups 1 to 7 and 9, and what it is blind to."""
+"""RFC 6455 for a server, case by case: the subjects of Autobahn's groups 1 to 7 and 9, and what these do not test."""
 
 from __future__ import annotations
 
@@ -193,7 +193,7 @@ def test_close_codes_that_may_not(code: int) -> None:
 
 
 def viable(prefix: bytes) -> bool:
-    """Whether some bytes behind it make this prefix UTF-8, by trying those that could."""
+    """Whether this prefix can be completed to valid UTF-8, by trying."""
     for head in ("", "80", "90", "a0"):
         for length in range(3 if head else 1):
             try:
@@ -295,7 +295,7 @@ def test_a_message_byte_by_byte_takes_linear_time() -> None:
 
 
 def held_and_peak(stream: bytes, step: int, limit: int) -> tuple[int, int]:
-    """Bytes that a decoder holds after this unfinished stream, and the most it held on the way."""
+    """The bytes that a decoder holds after this unfinished stream, and the most that it held meanwhile."""
     decoder = Decoder(limit)
     gc.collect()
     tracemalloc.start()
@@ -380,7 +380,7 @@ def test_control_frames_of_the_server() -> None:
 
 
 def test_close_frames_carry_code_and_reason() -> None:
-    """gevent-websocket sends an empty Close whatever the code, or a code made of the reason's letters (P1)."""
+    """Fault P1 of gevent-websocket: its Close is empty for any code, or its code consists of letters of the reason."""
     assert close(4001, "server says bye") == b"\x88\x11\x0f\xa1server says bye"
     assert close(1000) == b"\x88\x02\x03\xe8"
     assert close() == close(1005, "lost") == close(0) == b"\x88\x00"

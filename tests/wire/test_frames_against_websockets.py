@@ -1,18 +1,19 @@
-"""The decoder beside the parser of the `websockets` package, an independent reading of the same RFCs.
+"""The decoder compared with the parser of the `websockets` package, an independent implementation of the same RFCs.
 
-Both get the same bytes and must give the same messages and the same close code. Where they differ on purpose:
+Both get the same bytes and must give the same messages and the same close code. They differ intentionally in these
+points:
 
-* `websockets` checks a frame's bits, fragmentation and control length only when its payload is there and inflated,
-  and its size before that: a frame that is also wrong in one of these is 1002 here, too big or corrupt there.
-* It accepts lengths that are not in their shortest form, against RFC 6455 5.2, and calls one with the top bit set
-  too big.
+* `websockets` checks the bits, fragmentation and control length of a frame only after its payload has arrived and was
+decompressed, and checks its size before. A frame with several errors is 1002 here, and too large or corrupt there.
+* It accepts lengths that are not in their shortest form, against RFC 6455 5.2, and treats one with the top bit set as
+too large.
 * It refuses a Close inside an unfinished message, which RFC 6455 5.4 allows.
-* It calls corrupt compressed data 1002, we 1007 (see `Inflater.inflate`), and it inflates a frame before text is
-  looked at, so that a text with several faults has another one first. It ignores what follows a last deflate block.
-* It takes the tail off a compressed message without any bytes, which disturbs the next one.
-* It counts compressed bytes against the limit for inflated ones; we allow them a quarter more.
+* For corrupt compressed data it uses 1002 and we use 1007 (see `Inflater.inflate`). It decompresses a frame before it
+checks text, so that it finds another error first if there are several. It ignores what follows a last deflate block.
+* It processes the tail of a compressed message without any bytes, which corrupts the next one.
+* It counts compressed bytes towards the limit for decompressed ones. We allow a quarter more for them.
 
-Text is checked outside its parser: here by an incremental decoder over its frames.
+Its parser does not check text. Here an incremental decoder does.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ SILENT = logging.Logger("silent", logging.CRITICAL + 1)
 
 
 class Deflate(PerMessageDeflate):
-    """Their extension, which tells when a stream came by that it is known to misread."""
+    """Their extension, which reports streams that it is known to misread."""
 
     def __init__(self) -> None:
         super().__init__(False, False, 15, 15)
@@ -58,7 +59,7 @@ class Deflate(PerMessageDeflate):
 
 
 def expected(stream: bytes, extension: Deflate | None = None) -> list[object]:
-    """What `websockets` makes of a stream, in our words."""
+    """The result of `websockets` for a stream, in the form of ours."""
     protocol = Protocol(Side.SERVER, max_size=LIMIT, logger=SILENT)
     protocol.extensions = [extension] if extension else []
     protocol.receive_data(stream)
@@ -132,7 +133,7 @@ payloads = st.one_of(st.binary(max_size=30), st.text(max_size=30).map(str.encode
 
 @st.composite
 def frames_of_a_client(draw: st.DrawFn, compressed: bool) -> bytes:
-    """Frames that mostly follow the rules: each is likely to be allowed where it stands."""
+    """Frames that are mostly valid at their position."""
     packer = zlib.compressobj(wbits=-15)
     stream = b""
     inside = packed = False

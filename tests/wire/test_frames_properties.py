@@ -1,4 +1,4 @@
-"""What holds for the decoder whatever the bytes are."""
+"""What holds for the decoder and any bytes."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def control_frames(draw: st.DrawFn) -> tuple[bytes, Event]:
 
 @st.composite
 def conversations(draw: st.DrawFn) -> tuple[bytes, list[Event]]:
-    """Valid frames of a client, and the events they stand for."""
+    """Valid frames of a client, and their events."""
     stream = b""
     events: list[Event] = []
     for _ in range(draw(st.integers(0, 4))):

@@ -29,7 +29,7 @@ UPGRADE = {
 
 
 def request(**changes: str | list[str] | None) -> Head:
-    """An upgrade request as it comes out of the reader; a change to None leaves the header out, a list repeats it."""
+    """An upgrade request from the head reader. A change to None omits the header, and a list repeats it."""
     headers = UPGRADE | {name.replace("_", "-"): value for name, value in changes.items()}
     lines = ["GET / HTTP/1.1"]
     for name, value in headers.items():
@@ -42,7 +42,7 @@ def request(**changes: str | list[str] | None) -> Head:
 
 
 def made(method: str = "GET", version: str = "1.1", **more: str) -> Head:
-    """A head that the reader would not let through."""
+    """A head that the reader would refuse."""
     headers: dict[str, str | tuple[str, ...]] = {
         name.lower().replace("_", "-"): value for name, value in (UPGRADE | more).items()
     }
@@ -295,7 +295,7 @@ class TestOrigin:
             assert not passes(origin, *allowed)
 
     def test_a_star_stands_for_the_labels_at_the_left_of_a_host(self) -> None:
-        """Fault: neither all hosts below a domain nor the origins of app shells could be written."""
+        """Fault: neither all hosts below a domain nor the origins of app shells could be configured."""
         entry = "https://*.example.net"
         for origin in ("https://a.example.net", "https://a.b.example.net", "https://A.Example.NET:443"):
             assert passes(origin, entry)

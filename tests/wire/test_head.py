@@ -268,7 +268,7 @@ class TestRefused:
 
 
 class TestLimits:
-    """The last that fits and the first that does not, both whole and before its end has come."""
+    """The largest head that fits and the smallest that does not, complete and before its end has arrived."""
 
     def test_request_line(self) -> None:
         line = b"GET /" + b"a" * (MAX_HEAD_LINE - len("GET / HTTP/1.1")) + b" HTTP/1.1"
@@ -411,12 +411,12 @@ def test_h11_reads_accepted_heads_in_the_same_way(stream: bytes) -> None:
     ],
 )
 def test_the_absolute_form_is_taken_with_its_host(target: bytes, path: str, query: str, host: str) -> None:
-    """Fault: RFC 9112 3.2.2 obliges a server to accept it; it got 400. Its host counts, and not the header's."""
+    """Fault: a server must accept it (RFC 9112 3.2.2), and it got 400. Its host counts, and not the header's."""
     head = read(b"GET " + target + b" HTTP/1.1\r\nHost: other.example\r\n\r\n")
     assert (head.path, head.query, head.get("host")) == (path, query, host)
     assert head.target.startswith("/")
 
 
 def test_a_minor_version_above_ours_is_served_as_ours() -> None:
-    """RFC 9110 2.5: 1.2 got 505."""
+    """Fault: version 1.2 got 505 (RFC 9110 2.5)."""
     assert read(b"GET / HTTP/1.2\r\nHost: a\r\n\r\n").version == "1.1"

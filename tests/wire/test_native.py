@@ -1,7 +1,7 @@
-"""The compiled functions give what the Python beside them gives, and stay within their bounds.
+"""The compiled functions give the same results as their Python equivalents, and stay within their bounds.
 
 The tests import the extension module itself and not `fws.wire.native`, so that they run with `FWS_PURE` as well. Where
-a compiler is available the module must have been built: without it fws would be slower, and nobody would notice.
+a compiler is available the module must have been built: without it fws would be slower without anybody noticing.
 """
 
 from __future__ import annotations
@@ -56,7 +56,9 @@ def test_a_variable_of_the_environment_switches_it_off(pure: str, expected: bool
 
 @pytest.mark.skipif("FWS_PURE" in os.environ, reason="these are the pure ones")
 def test_the_pure_ones_pass_the_same_tests() -> None:
-    """What is compiled is optional, so what is not must be as right: the codec, and the way of a publication."""
+    """The compiled part is optional, so that the Python part must be equally correct: the codec, and the way of a
+    publication.
+    """
     chosen = ("--ignore=tests/wire/test_native.py", "tests/wire", "tests/channels", "tests/clients/test_client.py")
     command = [sys.executable, "-m", "pytest", "-x", *chosen]
     environment = os.environ | {"FWS_PURE": "1"}
@@ -68,7 +70,7 @@ def test_the_pure_ones_pass_the_same_tests() -> None:
 
 
 def both(pieces: list[bytes], **limits: Any) -> tuple[list[Any], list[Any]]:
-    """The events of these bytes, from the pure decoder and from the one with the compiled loop."""
+    """The events of these bytes, from the pure decoder and from the one with the compiled function."""
     results = []
     for decode in (None, _native.decode):
         with pytest.MonkeyPatch.context() as patch:
@@ -271,12 +273,12 @@ def test_a_descriptor_that_is_none_is_the_end_of_the_stream(pair: tuple[socket.s
 
 
 def receiver(sock: socket.socket | None) -> Any:
-    """What `send_each` sees of a client."""
+    """A client as `send_each` sees it."""
     return SimpleNamespace(fd=-1 if sock is None else sock.fileno())
 
 
 def fill(sock: socket.socket) -> int:
-    """Send until the socket takes no more. How many bytes that were."""
+    """Send until the socket accepts no more. Returns the number of bytes."""
     sent = 0
     try:
         while True:

@@ -1,4 +1,4 @@
-"""What proxies say of their clients: who is believed, and what is no PROXY header."""
+"""What proxies say about their clients: which ones are trusted, and invalid PROXY headers."""
 
 from __future__ import annotations
 

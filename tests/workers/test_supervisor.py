@@ -1,4 +1,4 @@
-"""The supervisor's decisions, with processes that do as the test says and a clock that the test turns."""
+"""The supervisor's decisions, with simulated processes and a clock that the test moves."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class Fake:
 
 
 class World:
-    """A supervisor, the processes it started, in order, and the time."""
+    """A supervisor, the processes that it has started in order, and the time."""
 
     def __init__(self, count: int) -> None:
         self.now = 1000.0
@@ -102,7 +102,7 @@ class World:
         self.supervisor.tick()
 
     def passes(self, seconds: float) -> None:
-        """Time passes, and who lives and serves gives its beats."""
+        """Time passes, and workers that are alive and serve have heartbeats."""
         end = self.now + seconds
         while self.now < end:
             self.now = min(end, self.now + 0.5)
@@ -316,7 +316,7 @@ def test_a_signal_while_workers_start_and_one_waits() -> None:
 
 
 def test_hanging_up_is_passed_on_to_those_that_heed_it() -> None:
-    """Before a worker serves the signal's default would end it."""
+    """Before a worker serves, the default action of the signal would end it."""
     world = World(2)
     world.started[0].serve()
     world.supervisor.tick()

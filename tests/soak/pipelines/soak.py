@@ -1,4 +1,4 @@
-"""What the soak's servers do beside the built-in filters."""
+"""The filters of the soak's servers."""
 
 import ctypes
 import gc
@@ -18,7 +18,7 @@ LONGEST = 500
 
 
 class Who(Filter):
-    """Tell a new client which process has it."""
+    """Send a new client the number of its process."""
 
     waits = False
 
@@ -27,7 +27,7 @@ class Who(Filter):
 
 
 class Recent(Filter):
-    """Keep the last messages of each room, and give them to who comes."""
+    """Keep the last messages of each room, and send them to new members."""
 
     waits = False
 
@@ -44,14 +44,14 @@ class Recent(Filter):
 
 
 class Pause(Filter):
-    """Wait a little for each message, as one does that asks somebody."""
+    """Block for a short time for each message, like a filter that asks a service."""
 
     def message(self, client: Client, message: str) -> None:
         time.sleep(0.001)
 
 
 class Census(Filter):
-    """Tell what there is in this process, and give free memory back, so that what it still has is in use."""
+    """Send figures of this process, and return free memory, so that only memory in use is left."""
 
     def connect(self, client: Client) -> None:
         gc.collect()
