@@ -1,4 +1,4 @@
-"""What a broker promises: it carries publications to the hub of every node, the publisher's own included."""
+"""The interface of a broker, which carries publications to the hub of every node, including the publisher's own."""
 
 from __future__ import annotations
 
@@ -11,38 +11,38 @@ Deliver = Callable[[Publication], None]
 
 
 class Broker(Protocol):
-    """Carries publications between nodes. None of its methods waits but `stop`: they are called from the loop."""
+    """Carries publications between nodes. Its methods are called in the event loop and do not block, except `stop`."""
 
     def start(self, deliver: Deliver, crowded: Callable[[], bool]) -> None:
-        """Begin to carry.
+        """Begin to carry publications.
 
         Args:
-            deliver: the hub's; given each publication once, in the order in which it comes.
-            crowded: whether the hub has so much on its way that nothing more should be fetched from elsewhere.
+            deliver: the hub's method. It gets each publication once, in the order of arrival.
+            crowded: whether the hub has too many pending publications to read more from elsewhere.
         """
 
     def stop(self, timeout: float) -> None:
-        """End. What was published and can still be sent is sent, within `timeout` seconds."""
+        """End. Pending publications are sent, if that is possible within `timeout` seconds."""
 
     def publish(self, publication: Publication) -> None:
         """Carry one publication to every node.
 
-        The publisher's own node has it before this returns: exactly once, and its members depend on no other process.
-        Other nodes get it at most once, in order for one publisher on one channel; what was or may have been lost on
-        the way is counted.
+        The publisher's own node gets it exactly once, before this returns, so that its members do not depend on another
+        process. Other nodes get it at most once, in order for one publisher on one channel. Publications that were
+        lost, or may have been, are counted.
 
         Raises:
-            TypeError: a message that JSON cannot carry.
+            TypeError: the message cannot be written as JSON.
         """
 
     def subscribe(self, channel: str) -> None:
-        """The channel has a first member on this node: what other nodes publish on it is wanted.
+        """The channel has a first member on this node: begin to receive publications of other nodes.
 
-        It is delivered from a moment on that comes soon after, not from this call on.
+        They are delivered from a moment soon after this call on.
         """
 
     def unsubscribe(self, channel: str) -> None:
-        """The last member has left. What still comes for a while is delivered, to nobody."""
+        """The last member has left. Publications may still arrive for a while."""
 
     def health(self) -> str | None:
-        """None when all is well, else why publications are not carried: one sentence without any password."""
+        """None if all is well, else the reason why publications are not carried, without a password."""

@@ -1,10 +1,10 @@
-"""What waits to be sent to Redis: bounded in bytes, the oldest goes first when it is full."""
+"""The buffer of publications for Redis. It is bounded in bytes, and drops the oldest when it is full."""
 
 from __future__ import annotations
 
 from collections import deque
 
-# What an item takes beside its bytes.
+# The memory of an item in addition to its bytes.
 ITEM = 100
 
 
@@ -13,7 +13,7 @@ class Buffer:
 
     Attributes:
         size: bytes that wait.
-        dropped: items dropped so far because there was no room.
+        dropped: the number of items that were dropped so far.
     """
 
     __slots__ = ("_items", "_most", "dropped", "size")
@@ -28,18 +28,18 @@ class Buffer:
         return len(self._items)
 
     def bound(self, most: int) -> int:
-        """Set the bound, in bytes. Returns how many items were dropped because of it."""
+        """Set the limit in bytes. Returns the number of items that were dropped because of it."""
         self._most = most
         return self._trim()
 
     def append(self, channel: bytes, payload: bytes) -> int:
-        """Add one. Returns how many older ones were dropped for it. One that is larger than the bound waits alone."""
+        """Add an item. Returns how many older items were dropped. An item that is larger than the limit waits alone."""
         self._items.append((channel, payload))
         self.size += ITEM + len(channel) + len(payload)
         return self._trim() if self.size > self._most else 0
 
     def take(self, most: int) -> list[tuple[bytes, bytes]]:
-        """Remove the oldest, up to `most` bytes, at least one if there is any."""
+        """Remove the oldest items, up to `most` bytes, but at least one item if there is any."""
         taken: list[tuple[bytes, bytes]] = []
         while self._items and (most > 0 or not taken):
             channel, payload = item = self._items.popleft()
@@ -50,7 +50,7 @@ class Buffer:
         return taken
 
     def put_back(self, items: list[tuple[bytes, bytes]]) -> int:
-        """Give back what was taken and is not sent, to its old place. Returns how many were dropped, the oldest."""
+        """Put items that were taken and not sent back to the front. Returns how many of the oldest were dropped."""
         self._items.extendleft(reversed(items))
         self.size += sum(ITEM + len(channel) + len(payload) for channel, payload in items)
         return self._trim()

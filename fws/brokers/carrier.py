@@ -1,4 +1,4 @@
-"""What the Redis broker is built on: payloads by Redis channel, to and from one kind of Redis."""
+"""The interface of a carrier, which carries payloads by channel to and from one kind of Redis."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ Take = Callable[[Received], None]
 
 
 class Settings(NamedTuple):
-    """What every carrier is given.
+    """The settings of every carrier.
 
     Attributes:
         everyone: the channel of all clients, which is always subscribed.
         names, patterns: other applications' channels, which are always subscribed.
         buffer: bytes that wait while Redis is away.
         largest: bytes of the largest message that is read.
-        health: what the parts of the broker know of Redis.
+        health: the state of Redis as the parts of the broker report it.
         clock: monotonic seconds.
     """
 

@@ -1,4 +1,6 @@
-"""A Redis Cluster: sharded pub/sub, each channel at the node that serves its slot, followed when it moves."""
+"""A Redis Cluster with sharded pub/sub: each channel is at the node that serves its slot, and is followed when it
+moves.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,7 @@ from fws.redis.backoff import Backoff
 from fws.redis.connector import Connector, ConnectorError, Stream, slot_of
 
 SLOTS = 16384
-# Seconds between two looks at who serves what: while all is well, while it is not, and at the least.
+# Seconds between two queries of the slots: if all is well, if it is not, and the minimum.
 CALM = 5.0
 TROUBLED = 0.5
 LEAST = 0.1
@@ -44,7 +46,7 @@ class Cluster:
         self._known: list[Place] = list(connector.address.hosts)
         self._places: list[Place | None] = [None] * SLOTS
         self._shards: dict[Place, _Shard] = {}
-        # What is published while nobody is known to serve its slot.
+        # Publications for slots without a known node.
         self._homeless = Buffer(settings.buffer)
         self._changed = Event()
         self._follower: gevent.Greenlet | None = None
@@ -57,7 +59,7 @@ class Cluster:
         settings.health.expect(self)
         self._follower = gevent.spawn(self._follow)
         if settings.names or settings.patterns:
-            # Ordinary channels are heard at any node.
+            # Ordinary channels can be received from any node.
             nothing = Subscriptions(settings.clock)
             self._ear = Relay(self._any, nothing, settings, take, crowded, settings.names, settings.patterns)
             self._ear.start()
@@ -116,7 +118,7 @@ class Cluster:
             self._changed.wait(CALM if state.reason is None else TROUBLED)
 
     def _find(self) -> list[Place | None]:
-        """Who serves each slot, as the first node says that answers and is in the Cluster."""
+        """The node of each slot, according to the first node that answers and is in the Cluster."""
         why = ConnectorError("no node answers")
         for host, port in tuple(self._known):
             try:
@@ -129,11 +131,11 @@ class Cluster:
                 why = error
                 continue
             if places := _places(ranges, host):
-                # It is asked first next time, and those it named before those of the address.
+                # It is asked first next time, and the nodes that it names before those of the address.
                 named = (place for place in places if place)
                 self._known = list(dict.fromkeys([(host, port), *named, *self._connector.address.hosts]))
                 return places
-            why = ConnectorError("its nodes are no Cluster yet")
+            why = ConnectorError("its nodes do not form a Cluster yet")
         raise why
 
     def _settle(self, places: list[Place | None]) -> None:
@@ -170,11 +172,11 @@ class Cluster:
         return _Shard(subscriptions, relay, sender)
 
     def _moved(self) -> None:
-        """A relay was told that its node serves something no longer."""
+        """A relay's node does not serve a channel any more."""
         self._changed.set()
 
     def _refused(self, items: list[tuple[bytes, bytes]]) -> None:
-        """A sender's node does not serve these, so they were not published."""
+        """A sender's node does not serve these channels, so that the payloads were not published."""
         if dropped := self._homeless.put_back(items):
             self._settings.metrics.count("redis_dropped", dropped)
         self._changed.set()
@@ -190,13 +192,13 @@ class Cluster:
 
 
 def _places(ranges: Any, asked: str) -> list[Place | None]:
-    """The master of each slot, of what CLUSTER SLOTS replies; empty when no slot has one."""
+    """The master of each slot in a reply of CLUSTER SLOTS; empty if no slot has one."""
     places: list[Place | None] = [None] * SLOTS
     try:
         for first, last, (host, port, *_), *_ in ranges:
-            # A node that does not know its own address is where it was asked.
+            # A node that does not know its own address has the address at which it was asked.
             place = (host.decode() if host else asked, port)
             places[first : last + 1] = [place] * (last + 1 - first)
     except (TypeError, ValueError, AttributeError):
-        raise ConnectorError("its nodes do not say who serves what") from None
+        raise ConnectorError("its nodes do not say which node serves which slot") from None
     return places if any(places) else []

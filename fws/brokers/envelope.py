@@ -1,12 +1,12 @@
-"""The wire format of a publication on Redis: docs/redis.md is its specification.
+"""The wire format of a publication in Redis. docs/redis.md is its specification.
 
     00 66 77 73 31   the marker, "\\0fws1": a zero byte, "fws", the version
     {"node":"…",…}   the header, one JSON object
     0A               end of the header
-    …                the message: the rest, as it is
+    …                the message: the rest, unchanged
 
-Payloads without the marker are other applications' messages and are taken as they are. Nothing in an envelope is ever
-evaluated: a header has these fields with these types, or the whole is refused.
+Payloads without the marker are messages of other applications and are delivered unchanged. Nothing in an envelope is
+evaluated. A header must have these fields with these types; otherwise the envelope is refused.
 """
 
 from __future__ import annotations
@@ -22,24 +22,24 @@ from fws.wire.encoding import json_bytes
 
 MARKER = b"\0fws"
 VERSION = b"1"
-# Of the header; with all its fields at their longest it has some 1,700 bytes.
+# The most bytes of the header. With fields of the greatest length it has about 1,700.
 MAX_HEADER = 4096
 
 _START = MARKER + VERSION
-# Control characters, and halves of characters that UTF-8 cannot carry.
+# Control characters, and lone surrogates, which UTF-8 cannot encode.
 _NO_ID = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
-# Characters of a node's and of a client's id; clients' are 12 long.
+# The characters of the ids of nodes and clients. Ids of clients have 12.
 MAX_ID = 200
 
 _Id = Annotated[str, Meta(min_length=1, max_length=MAX_ID, pattern=r"^[^\x00-\x1f\x7f-\x9f]+$")]
 
 
 class EnvelopeError(ValueError):
-    """A payload that begins as an envelope and is none."""
+    """A payload begins like an envelope and is malformed."""
 
 
 class _Header(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Unknown fields are ignored, so that later versions can add what older nodes may do without."""
+    """Unknown fields are ignored, so that later versions can add fields that older nodes do not need."""
 
     node: _Id
     type: Literal["text", "binary", "json"] = "text"
@@ -54,15 +54,15 @@ _decode_json = msgspec.json.Decoder().decode
 
 
 def encode(publication: Publication, node: str) -> bytes:
-    """The payload that carries a publication of this node. A sender or exclude that can be no id is left out.
+    """The payload for a publication of this node. A `sender` or `exclude` that cannot be an id is omitted.
 
     Raises:
-        TypeError: a message that JSON cannot carry.
+        TypeError: the message cannot be written as JSON.
     """
     message = publication.message
     kind: Literal["text", "binary", "json"]
     if isinstance(message, str):
-        # A lone surrogate becomes "?", as it does for clients.
+        # A lone surrogate becomes "?", as in frames for clients.
         kind, body = "text", message.encode("utf-8", "replace")
     elif isinstance(message, bytes | bytearray | memoryview):
         kind, body = "binary", bytes(message)
@@ -79,14 +79,14 @@ def _id(name: str | None) -> str | None:
 
 
 def decode(channel: str | None, payload: bytes, own: str) -> Publication | None:
-    """The publication that a payload carries; None for one of this node's own.
+    """The publication in a payload; None if this node has published it.
 
     Args:
-        channel: where it was published.
+        channel: the channel of the payload.
         own: this node's id.
 
     Raises:
-        EnvelopeError: it has the marker and is no envelope of a version that this node knows.
+        EnvelopeError: the payload has the marker, and is malformed or of an unknown version.
     """
     if not payload.startswith(MARKER):
         return Publication(channel, _text_or_bytes(payload), origin="outside")

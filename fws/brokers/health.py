@@ -1,4 +1,4 @@
-"""Whether Redis is there: what the parts of a broker know of it, told in `/healthz` and once per change in the log."""
+"""Whether Redis is available, as the parts of a broker report it: for `/healthz`, and once per change for the log."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from fws.base.metrics import Metrics
 
 logger = logging.getLogger("fws.redis")
 
-# What this node may lose while Redis is away, by counter, in the words of the line that says that it is back.
+# The losses while Redis is away, by counter, in the words of the log line that says that it is back.
 _LOSSES = {
     "redis_dropped": "dropped from the full buffer",
     "redis_refused": "refused",
@@ -18,7 +18,7 @@ _LOSSES = {
 
 
 class Health:
-    """Up when all parts are.
+    """Redis is available if all parts of the broker have reached it.
 
     Args:
         name: the address without its password.
@@ -35,34 +35,34 @@ class Health:
         self._reached = False
         self._ended = False
         self._since: float | None = None
-        # The counters when it was last up: what is lost is counted before anybody knows that it is away.
+        # The counters when it was last available, because losses are counted before an outage is noticed.
         self._before: dict[str, int] = {}
 
     @property
     def reason(self) -> str | None:
-        """Why it is not up, with the address; None when it is."""
+        """The reason why it is not available, with the address; None if it is."""
         why = next(iter(self._reasons.values()), None)
         return None if why is None else f"Redis {self._name}: {why}"
 
     def expect(self, part: object) -> None:
-        """A part begins, and has not reached Redis yet."""
+        """A part of the broker begins, and has not reached Redis yet."""
         self._reasons[part] = "not reached yet"
 
     def forget(self, part: object) -> None:
-        """A part ends: it is no longer asked."""
+        """A part of the broker ends, and does not count any more."""
         self._reasons.pop(part, None)
         self._settle()
 
     def end(self) -> None:
-        """This node is stopping. From now on nothing is said about Redis coming back: its parts end, and are not up."""
+        """This node is stopping. From now on, the log does not say that Redis is back, because the parts only end."""
         self._ended = True
 
     def unsent(self, count: int, size: int) -> None:
-        """Log what was left to send to other nodes at the end.
+        """Log the publications for other nodes that were not sent at the end.
 
         Args:
-            count: publications.
-            size: their bytes.
+            count: the number of publications.
+            size: their size in bytes.
         """
         if count:
             why = "" if self._since is None else f", because Redis {self._name} was away"
@@ -75,7 +75,9 @@ class Health:
             self._since = self._clock()
             self._metrics.count("redis_outages")
             logger.warning(
-                "Redis %s is away: %s; clients here go on, what they publish for other nodes waits", self._name, reason
+                "Redis %s is away: %s; clients of this node are served, and publications for other nodes wait",
+                self._name,
+                reason,
             )
 
     def up(self, part: object) -> None:
@@ -91,8 +93,8 @@ class Health:
             losses = {text: self._metrics[name] - self._before.get(name, 0) for name, text in _LOSSES.items()}
             lost = ", ".join(f"{count} {text}" for text, count in losses.items() if count) or "nothing lost from here"
             if self._metrics["redis_gaps"] > self._before.get("redis_gaps", 0):
-                # It may have begun long before the outage was noticed, and nobody knows how much it was.
-                lost += "; what other nodes published meanwhile is missing here"
+                # The gap may have begun long before the outage was noticed, and its size is unknown.
+                lost += "; publications of other nodes in that time are missing here"
             logger.warning("Redis %s is back after %.1f s: %s", self._name, away, lost)
         elif not self._reached:
             logger.info("Redis %s is reached", self._name)

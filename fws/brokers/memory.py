@@ -1,4 +1,4 @@
-"""The broker of one process: what is published is delivered at once, by the caller's own greenlet."""
+"""The broker of a single process: publications are delivered at once, in the caller's greenlet."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from fws.brokers.base import Deliver
 
 
 class MemoryBroker:
-    """There is no other node: everything is delivered exactly once, before `publish` returns."""
+    """There are no other nodes. Each publication is delivered exactly once, before `publish` returns."""
 
     publish: Deliver
 
     def start(self, deliver: Deliver, crowded: Callable[[], bool]) -> None:
-        # The hub's method itself: a call less for each publication.
+        # The hub's method itself, which saves one call per publication.
         self.publish = deliver
 
     def stop(self, timeout: float) -> None:

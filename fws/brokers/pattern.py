@@ -1,4 +1,4 @@
-"""Redis's glob patterns, as `PSUBSCRIBE` understands them."""
+"""Redis's glob patterns, as in `PSUBSCRIBE`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _MEMBER = re.compile(rb"\\(.)|(.)(?:-(.))?", re.DOTALL)
 
 
 def matcher(pattern: bytes) -> Callable[[bytes], bool]:
-    """A function that tells whether a name matches: `*` is any characters, `?` one, `[a-z]` one of these."""
+    """A function that says whether a name matches: `*` is any number of characters, `?` one, `[a-z]` one of these."""
     expression = b"".join(_translated(token) for token in _TOKEN.finditer(pattern))
     found = re.compile(expression + rb"\Z", re.DOTALL).match
     return lambda name: found(name) is not None
@@ -24,7 +24,7 @@ def _translated(token: re.Match[bytes]) -> bytes:
     if text == b"?":
         return b"."
     if text.startswith(b"["):
-        # Escapes, ranges and single characters, all by number: nothing in them has a meaning of its own for `re`.
+        # Escapes, ranges and single characters are written as numbers, so that nothing has a special meaning for `re`.
         members = b"".join(
             b"\\x%02x-\\x%02x" % tuple(sorted((low[0], (high or low)[0])))
             for escaped, single, high in _MEMBER.findall(token[3])

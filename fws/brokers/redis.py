@@ -1,7 +1,7 @@
-"""The broker that connects nodes through Redis pub/sub: docs/redis.md has the wire format and what is promised.
+"""The broker that connects nodes through Redis pub/sub. docs/redis.md has the wire format and the guarantees.
 
-A publication goes to this node's hub at once, and to Redis through a sender; the relay gives what other nodes publish
-to the hub. So members on the publisher's node depend on no other process, and see one order.
+A publication goes to this node's hub at once, and to Redis through a sender. The relay hands publications of other
+nodes to the hub. Members on the publisher's node therefore do not depend on another process, and see one order.
 """
 
 from __future__ import annotations
@@ -25,11 +25,12 @@ class RedisBroker:
     """Carries publications through Redis: one server, the master that Sentinels name, or a Cluster.
 
     Args:
-        connector: how to reach it.
-        prefix: of the names of Redis channels: a channel `lobby` is `fws:lobby` there, everyone is `fws:`.
-        subscribe: other applications' channels, by their own names; with `*`, `?` or `[` as patterns.
+        connector: makes connections to Redis.
+        prefix: the prefix of channels in Redis. With `fws:`, the channel `lobby` is `fws:lobby`, and all clients are
+            `fws:`.
+        subscribe: channels of other applications, by their own names. Names with `*`, `?` or `[` are patterns.
         buffer: bytes of publications that wait while Redis is away.
-        largest: bytes of an envelope; larger ones are neither sent nor taken.
+        largest: the most bytes of an envelope. Larger ones are neither sent nor accepted.
         clock: monotonic seconds.
     """
 
@@ -58,7 +59,7 @@ class RedisBroker:
         self._deliver: Deliver = _nowhere
 
     def start(self, deliver: Deliver, crowded: Callable[[], bool]) -> None:
-        # Made here and not before: forked processes are nodes of their own.
+        # Created here and not before, because forked processes are different nodes.
         self._node = secrets.token_urlsafe(12)
         self._deliver = deliver
         self._carrier.start(self._take, crowded)
@@ -70,7 +71,7 @@ class RedisBroker:
         self._health.unsent(len(left), sum(len(payload) for _, payload in left))
 
     def publish(self, publication: Publication) -> None:
-        # First of all: what other nodes cannot have must not reach this one alone.
+        # Encoded first, because a publication that cannot be sent to other nodes must not be delivered on this one.
         payload = encode(publication, self._node)
         self._deliver(publication)
         if len(payload) > self._largest:
@@ -79,7 +80,7 @@ class RedisBroker:
             self._carrier.send(self._prefix + (publication.channel or "").encode(), payload)
 
     def subscribe(self, channel: str) -> None:
-        # No lock: between the question whether this is the first member and this change nothing waits.
+        # No lock is needed, because nothing blocks between the check for the first member and this change.
         self._carrier.add(self._prefix + channel.encode())
 
     def unsubscribe(self, channel: str) -> None:
@@ -89,7 +90,7 @@ class RedisBroker:
         return self._health.reason
 
     def _take(self, received: Received) -> None:
-        """Deliver one message from Redis here, if it is sound and did not come from here."""
+        """Deliver one message from Redis, if it is valid and was not published by this node."""
         name, payload, pattern = received
         if pattern is not None and self._has_otherwise(pattern, name):
             return
@@ -98,7 +99,7 @@ class RedisBroker:
             return
         try:
             if not name.startswith(self._prefix):
-                # Another server's envelope is outside too: its node is none of ours.
+                # The envelope of another server counts as from outside, because its node is not one of ours.
                 publication = decode(name.decode("utf-8", "replace"), payload, "")
                 publication = publication and publication.replace(origin="outside", hops=0)
             else:
@@ -106,14 +107,14 @@ class RedisBroker:
                 if channel is not None:
                     check_channel(channel)
                 publication = decode(channel, payload, self._node)
-        except ValueError:  # EnvelopeError and UnicodeDecodeError are, too
+        except ValueError:  # also EnvelopeError and UnicodeDecodeError
             self._metrics.count("redis_malformed")
             return
         if publication is not None:
             self._deliver(publication)
 
     def _has_otherwise(self, pattern: bytes, name: bytes) -> bool:
-        """Whether a message that comes for a pattern comes for a name or an earlier pattern as well."""
+        """Whether a message for a pattern also arrives for a name or an earlier pattern."""
         if name.startswith(self._prefix) or name in self._names:
             return True
         for earlier, matches in self._patterns.items():
@@ -125,4 +126,4 @@ class RedisBroker:
 
 
 def _nowhere(publication: Publication) -> None:
-    """Before the start there is no hub."""
+    """Called before the start, when there is no hub."""

@@ -1,7 +1,7 @@
-"""The relay: the greenlet that reads what Redis pushes and gives it to the hub, and its companion that asks for it.
+"""The relay: a greenlet that reads messages from Redis and hands them to the hub, and another one that subscribes.
 
-redis-py's own pub/sub is not used: it sends a ping but asks for no answer, so a frozen Redis is never noticed, it gives
-up after a few attempts, and it keeps whole what it cannot use.
+The pub/sub of redis-py is not used. It sends pings and does not require an answer, so that it does not notice a frozen
+Redis. It gives up after a few attempts. And it keeps whole messages in memory that are too large.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ from fws.runtime.scheduler import Budget, pause
 
 logger = logging.getLogger("fws.redis")
 
-# Seconds between two pings, and without a byte from Redis until it counts as dead: noticed within 10 s.
+# Seconds between two pings, and seconds without a byte until Redis is considered dead. It is noticed within 10 s.
 PING = 3.0
 SILENCE = 6.0
 
 
 class Relay:
-    """Hears one Redis, and connects again for ever.
+    """Receives messages from one Redis, and reconnects without limit.
 
     Args:
-        connect: gives a stream that has been logged in. Raises ConnectorError.
-        subscriptions: names to be subscribed; with `sharded` as a Cluster's sharded channels.
+        connect: returns a stream that is logged in. Raises ConnectorError.
+        subscriptions: the wanted channels; with `sharded`, they are sharded channels of a Cluster.
         take: called for each message, in order.
-        crowded: whether nothing more should be read now.
+        crowded: whether nothing more may be read now (backpressure).
         names, patterns: further channels, always subscribed as ordinary ones.
-        moved: called when this Redis says that another one serves a channel.
+        moved: called if this Redis replies that another one serves a channel.
     """
 
     def __init__(
@@ -76,11 +76,11 @@ class Relay:
         self._greenlet = gevent.spawn(self._run)
 
     def changed(self) -> None:
-        """The subscriptions has changed. Never waits: the companion tells Redis."""
+        """The subscriptions have changed. Never blocks, because the other greenlet sends the changes to Redis."""
         self._wake.set()
 
     def leave(self, place: tuple[str, int] | None = None) -> None:
-        """Connect anew, unless this is the place to be."""
+        """Reconnect, unless the connection is to this place already."""
         if self._stream is not None and self._stream.place != place:
             self._stream.close()
 
@@ -105,30 +105,30 @@ class Relay:
                     stream.close()
                     if self._up:
                         self._up = False
-                        # What other nodes publish from now on does not come here, and nobody knows how much it is.
+                        # Publications of other nodes do not arrive from now on, and their number is unknown.
                         self._metrics.count("redis_gaps")
             except (ConnectorError, RespError) as error:
-                # Closed by `stop`, the stream may fail before the greenlet hears that it is to end.
+                # If `stop` closes the stream, it may fail before the greenlet notices that it must end.
                 if not self._stopped:
                     self._health.down(self, str(error))
             except gevent.GreenletExit:
-                # Raised by a filter, it ends what the filter did, not the relay.
+                # If a filter raises it, that ends the filter and not the relay.
                 if self._stopped:
                     raise
                 self._health.down(self, "a filter raised GreenletExit")
 
     def _ask(self, stream: Stream) -> None:
-        """Tell Redis what is wanted, and ping it. The only one that writes to the stream."""
+        """Send changes of subscriptions and pings to Redis. Nothing else writes to the stream."""
         self._subscriptions.renew()
         pinged = 0.0
         try:
-            # In this order: the answer to the first ping says that all is subscribed.
+            # In this order, so that the answer to the first ping shows that all subscriptions are complete.
             stream.send(commands(b"SUBSCRIBE", self._names) + commands(b"PSUBSCRIBE", self._patterns))
             while True:
                 self._wake.clear()
                 new, gone = self._subscriptions.changes()
                 if self._sharded:
-                    # One by one: the slots of two names may be served by two nodes.
+                    # One by one, because two nodes may serve the slots of two names.
                     data = commands(b"SSUBSCRIBE", new, 1) + commands(b"SUNSUBSCRIBE", gone, 1)
                 else:
                     data = commands(b"SUBSCRIBE", new) + commands(b"UNSUBSCRIBE", gone)
@@ -167,7 +167,7 @@ class Relay:
                 self._moved()
             raise ConnectorError(told(reply))
         if not isinstance(reply, list):
-            # A Cluster's node of which nothing is subscribed answers a ping so.
+            # A node of a Cluster without subscriptions answers a ping like this.
             reply = [reply]
         match reply:
             case [b"message" | b"smessage", bytes(channel), payload]:
@@ -180,7 +180,7 @@ class Relay:
                     self._backoff.reset()
                     self._health.up(self)
             case [b"sunsubscribe", bytes(channel), *_] if channel in self._subscriptions and self._moved is not None:
-                # Nobody asked for it: the slot has moved.
+                # It was not requested, so that the slot has moved.
                 self._metrics.count("redis_gaps")
                 self._subscriptions.lost(channel)
                 self._moved()

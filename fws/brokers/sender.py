@@ -1,4 +1,4 @@
-"""The sender: the greenlet that takes what waits in the buffer to Redis, in pipelined writes."""
+"""The sender: the greenlet that writes the buffer to Redis, in pipelined writes."""
 
 from __future__ import annotations
 
@@ -13,24 +13,25 @@ from fws.redis.backoff import MOST, Backoff
 from fws.redis.connector import REPLY, ConnectorError, Stream, told
 from fws.redis.resp import Failure, Replies, RespError, command
 
-# Bytes of one write. Only one is under way: what is lost at most when Redis goes away, and little enough for 2 s.
+# The bytes of one write. Only one write is under way, so that at most this much is lost if Redis fails. It is small
+# enough to take less than 2 s.
 BATCH = 256 * 1024
-# While Redis answers, more may wait than while it is away: a burst is sent in a moment.
+# While Redis answers, more may wait than during an outage, because a burst is sent soon.
 BURST = 16 * 1024 * 1024
-# Seconds between the return of Redis and the first message: by then the relays of all nodes have subscribed again, and
-# what has waited here is not sent to nobody.
+# Seconds between the return of Redis and the first message. By then the relays of all nodes have subscribed again, so
+# that messages that waited are not lost.
 SETTLE = MOST + 0.5
 # Seconds between two checks of a connection that has nothing to send.
 CHECK = 3.0
 
 
 class Sender:
-    """Sends to one Redis. What it has written is never written again: at most once.
+    """Sends to one Redis, at most once: what has been written is never written again.
 
     Args:
-        connect: gives a stream that has been logged in. Raises ConnectorError.
+        connect: returns a stream that is logged in. Raises ConnectorError.
         word: `PUBLISH`, or `SPUBLISH` in a Cluster.
-        moved: called with what this Redis refuses because another one serves the channel.
+        moved: called with payloads that this Redis refuses because another one serves the channel.
     """
 
     def __init__(
@@ -50,7 +51,7 @@ class Sender:
         self._buffer = Buffer(self._most)
         self._backoff = Backoff()
         self._wake = Event()
-        # Set while nothing waits and nothing is under way.
+        # Set while nothing waits or is under way.
         self._idle = Event()
         self._idle.set()
         self._stream: Stream | None = None
@@ -62,24 +63,24 @@ class Sender:
         self._greenlet = gevent.spawn(self._run)
 
     def send(self, channel: bytes, payload: bytes) -> None:
-        """Send it soon. Never waits."""
+        """Send a payload soon. Never blocks."""
         self._idle.clear()
         if dropped := self._buffer.append(channel, payload):
             self._metrics.count("redis_dropped", dropped)
         self._wake.set()
 
     def leave(self, place: tuple[str, int] | None = None) -> None:
-        """Connect anew, unless this is the place to be. What is being written is given its time."""
+        """Reconnect, unless the connection is to this place already. A write under way is finished first."""
         if self._stream is not None and self._stream.place != place:
             self._leaving = True
             self._wake.set()
 
     def flush(self, timeout: float) -> None:
-        """Wait until all is sent, at most `timeout` seconds."""
+        """Block until everything has been sent, for at most `timeout` seconds."""
         self._idle.wait(timeout)
 
     def stop(self) -> list[tuple[bytes, bytes]]:
-        """End at once. Returns what was not sent."""
+        """End at once. Returns the payloads that were not sent."""
         if self._greenlet is not None:
             self._greenlet.kill(block=False)
         self._health.forget(self)
@@ -103,12 +104,12 @@ class Sender:
 
     def _serve(self, stream: Stream) -> None:
         replies = Replies(BATCH)
-        # A connection that is dead is better found before something is written to it.
+        # It is better to notice a dead connection before something is written to it.
         stream.ask(b"PING")
         if self._backoff.waited:
             gevent.sleep(SETTLE)
             stream.ask(b"PING")
-        # A Redis that answers a ping may still refuse to publish: it is up when it has taken one.
+        # A Redis that answers a ping may still refuse to publish. It is available if it has accepted a publication.
         if items := self._buffer.take(1):
             self._publish(stream, replies, items)
         self._backoff.reset()
@@ -123,7 +124,7 @@ class Sender:
             self._wake.clear()
             if self._leaving:
                 raise ConnectorError("another one has taken its place")
-            # An end is noticed while there is nothing to send: what is written after it would be lost.
+            # The end of the stream is noticed even if there is nothing to send, because later writes would be lost.
             stop = stream.when_readable(self._wake.set)
             try:
                 self._wake.wait(CHECK)
@@ -149,14 +150,15 @@ class Sender:
                         if self._moved is not None and reply.code in ("MOVED", "ASK", "CLUSTERDOWN", "TRYAGAIN"):
                             moved.append(items[answered])
                         elif reply.code == "NOPERM" and "channel" in reply:
-                            # Its user may publish, but not there: it would be refused for ever.
+                            # The Redis user may not publish to this channel, so that a retry would always be refused.
                             self._metrics.count("redis_refused")
                         else:
                             failure = reply
                             refused.append(items[answered])
                     answered += 1
         finally:
-            # Nobody knows whether what has no answer was carried out: once more could be twice.
+            # It is unknown whether commands without an answer were executed. Sending them again could publish them
+            # twice.
             self._metrics.count("redis_unconfirmed", len(items) - answered)
             self._metrics.count("redis_published", answered - len(refused) - len(moved))
             if refused and (dropped := self._buffer.put_back(refused)):

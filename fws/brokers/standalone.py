@@ -1,4 +1,4 @@
-"""One Redis at a time: the one server of the address, or the master that Sentinels name."""
+"""A single Redis: the server of the address, or the master that Sentinels name."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Standalone:
             self._relay.changed()
 
     def _watch(self, master: Master, relay: Relay) -> None:
-        """After a failover leave the old master, also one that nobody has told."""
+        """After a failover, leave the old master, even if it does not know of the failover."""
         while True:
             gevent.sleep(WATCH)
             try:

@@ -1,23 +1,23 @@
-"""Which Redis channels a node wants to hear, and what to tell Redis so that it does."""
+"""The Redis channels that a node wants to receive, and the changes to send to Redis."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-# Seconds for which a channel is still heard after its last member has left: a page that is loaded anew, and a client
-# that comes back, cost Redis nothing.
+# Seconds for which a channel stays subscribed after its last member has left, so that reloading a page or reconnecting
+# does not change the subscriptions.
 LINGER = 1.0
 
 
 class Subscriptions:
-    """Names that are wanted, and those that the present connection has been asked for.
+    """The wanted names, and those that the present connection has subscribed to.
 
-    Nothing here waits, so "is this the first member?" and the change belong together without a lock: what Redis is
-    told is computed later, as the difference between the two.
+    Nothing here blocks, so that the check for the first member and the change are atomic without a lock. The commands
+    for Redis are computed later, as the difference between the two.
 
     Args:
         clock: monotonic seconds.
-        always: names that are wanted from the beginning to the end.
+        always: names that are always wanted.
     """
 
     __slots__ = ("_always", "_asked", "_clock", "_leaving", "_new", "_wanted")
@@ -28,11 +28,11 @@ class Subscriptions:
         self._wanted: dict[bytes, None] = dict.fromkeys(self._always)
         self._asked: set[bytes] = set()
         self._new: dict[bytes, None] = dict(self._wanted)
-        # Names that nobody wants any more, with the time from which on they are given up, the soonest first.
+        # Names that are not wanted any more, with the time at which they are unsubscribed, the earliest first.
         self._leaving: dict[bytes, float] = {}
 
     def __contains__(self, name: bytes) -> bool:
-        """Whether it is wanted, or was until a moment ago."""
+        """Whether the name is wanted, or was until a moment ago."""
         return name in self._wanted or name in self._leaving
 
     def add(self, name: bytes) -> None:
@@ -43,13 +43,13 @@ class Subscriptions:
             self._new[name] = None
 
     def discard(self, name: bytes) -> None:
-        """Want it no more, in a while."""
+        """The name is not wanted any more. It is unsubscribed after a while."""
         if name in self._wanted and name not in self._always:
             del self._wanted[name]
             self._leaving[name] = self._clock() + LINGER
 
     def forget(self, name: bytes) -> None:
-        """Want it no more, at once, and tell nobody: it is no longer heard here."""
+        """Remove the name at once and without a command, because it is received elsewhere now."""
         self._wanted.pop(name, None)
         self._leaving.pop(name, None)
         self._asked.discard(name)
@@ -61,13 +61,13 @@ class Subscriptions:
             self._new[name] = None
 
     def renew(self) -> None:
-        """There is a new connection, which has been asked for nothing."""
+        """There is a new connection without subscriptions."""
         self._asked.clear()
         self._leaving.clear()
         self._new = dict(self._wanted)
 
     def changes(self) -> tuple[list[bytes], list[bytes]]:
-        """What to subscribe and what to unsubscribe now. It counts as done."""
+        """The names to subscribe to and to unsubscribe from now. They count as done."""
         new, self._new = [name for name in self._new if name in self._wanted], {}
         self._asked.update(new)
         gone = []
@@ -82,7 +82,7 @@ class Subscriptions:
         return new, gone
 
     def wait(self) -> float | None:
-        """Seconds until there are changes; None when there is nothing to wait for."""
+        """Seconds until there are changes; None if there is nothing to wait for."""
         if self._new:
             return 0.0
         return next((max(0.0, when - self._clock()) for when in self._leaving.values()), None)

@@ -1,7 +1,7 @@
-"""A channel: its members on this node, what was published to it and is not written yet, and the fan-out in slices.
+"""A channel: its members on this node, its publications that are not written yet, and the fan-out in slices.
 
-What arrives in one turn of the loop is joined and goes to each member in one call. That costs nothing when it is one
-publication, and with many it is what makes the difference: a call to the kernel costs as much as 8 KiB of bytes.
+Publications of one turn of the loop are joined, and each member gets them in one call. For a single publication this
+costs nothing. For many it matters much, because a call to the kernel costs as much as copying 8 KiB.
 """
 
 from __future__ import annotations
@@ -13,21 +13,21 @@ from fws.channels.member import Member
 from fws.pipeline.publication import Publication
 from fws.wire import native
 
-# What an entry takes beside its payload.
+# The memory of an entry in addition to its payload.
 ENTRY = 512
-# Members served between two looks at the clock: 0.2 to 0.6 ms.
+# The members that are served between two looks at the clock. This takes 0.2 to 0.6 ms.
 CHUNK = 64
-# Of frames from this size on, a send takes so long that the clock is looked at after each.
+# With frames from this size on, a send takes so long that the clock is checked after each.
 LARGE = 64 * 1024
 
 
 def _leave_all(receivers: list[Member | None], start: int, stop: int, frame: bytes) -> list[tuple[Member, int]]:
-    """What `send_each` may do at the least: send to nobody."""
+    """The simplest valid `send_each`: send to nobody."""
     return [(client, 0) for client in receivers[start:stop] if client is not None]
 
 
-# Sends a frame to those of `receivers[start:stop]` who take it plain and for whom nothing waits, and returns the others
-# with the bytes sent to each.
+# Sends a frame to those of `receivers[start:stop]` that receive plain frames and have nothing queued. Returns the
+# others with the number of bytes that were sent to each.
 send_each = native.send_each or _leave_all
 
 
@@ -35,7 +35,7 @@ class Entry:
     """One publication that waits to be written.
 
     Attributes:
-        excluded: the client that must not get it, if it is here.
+        excluded: the client that must not get it, if it is on this node.
     """
 
     __slots__ = ("_frames", "_opcode", "_payload", "excluded", "publication")
@@ -49,7 +49,7 @@ class Entry:
 
     @property
     def weight(self) -> int:
-        """Bytes that it takes as long as it waits."""
+        """The bytes that the entry takes while it waits."""
         return ENTRY + len(self._payload)
 
     def has(self, format: Format) -> bool:
@@ -57,7 +57,7 @@ class Entry:
         return format in self._frames
 
     def frame(self, format: Format) -> bytes:
-        """The frame in this format, made when it is first asked for."""
+        """The frame in this format. It is made at the first call."""
         frame = self._frames.get(format)
         if frame is None:
             frame = self._frames[format] = format.encode(self.publication, self._opcode, self._payload)
@@ -65,15 +65,15 @@ class Entry:
 
 
 class Channel:
-    """Members, the oldest first, and the entries on their way to them.
+    """Members, the oldest first, and pending entries.
 
-    Entries wait until `fan_out`; those that wait then are one *batch* for the members of that moment, and the next
-    batch begins when all have got it. Who sends to a member directly calls `settle` first, so that what was
-    published before reaches it before.
+    Entries wait until `fan_out`. Then they form a *batch* for the members at that time, and the next batch begins when
+    all of them have got it. Code that sends to a member directly calls `settle` first, so that earlier publications
+    arrive before that message.
 
     Attributes:
         name: None for the channel of all clients.
-        waiting: published since the present batch began.
+        waiting: the entries since the present batch began.
     """
 
     __slots__ = (
@@ -94,40 +94,40 @@ class Channel:
         self.name = name
         self.members: dict[Member, None] = {}
         self.waiting: list[Entry] = []
-        # Members that need no more than the entries from this number on, of those that wait.
+        # Members that already have the first N waiting entries.
         self._ahead: dict[Member, int] = {}
         self._batch: list[Entry] = []
-        # Those who get a part of the present batch and have not yet: the number of its first entry.
+        # Members that still need a part of the present batch, with the number of the part's first entry.
         self._partly: dict[Member, int] = {}
         self._frames: dict[Format, bytes] = {}
         self._receivers: list[Member | None] = []
         self._position = 0
-        # Of the receivers before that position those that `send_each` left.
+        # Receivers before that position that `send_each` has left out.
         self._rest: dict[Member, None] = {}
-        # Of the present batch, by receiver: its place among them, for `settle`; made when first needed.
+        # The position of each receiver in the present batch, for `settle`. It is made when it is first needed.
         self._places: dict[Member, int] | None = None
 
     @property
     def idle(self) -> bool:
-        """Whether nothing is on its way."""
+        """Whether nothing is pending."""
         return not self._batch and not self.waiting
 
     def join(self, client: Member) -> None:
-        """A client becomes a member, of what is published from now on."""
+        """A client becomes a member. It gets publications from now on."""
         if client not in self.members:
             self.members[client] = None
             if self.waiting:
                 self._ahead[client] = len(self.waiting)
 
     def leave(self, client: Member) -> None:
-        """A member leaves. It gets what was published before."""
+        """A member leaves. It still gets earlier publications."""
         if client in self.members:
             self.settle(client)
             del self.members[client]
             self._ahead.pop(client, None)
 
     def settle(self, client: Member) -> None:
-        """Give one member now what is on its way to it."""
+        """Write everything that is pending for one member now."""
         if self._batch:
             if self._places is None:
                 self._places = {client: place for place, client in enumerate(self._receivers) if client is not None}
@@ -148,13 +148,13 @@ class Channel:
                 self._write(client, self.waiting[start:end])
 
     def fan_out(self, until: float) -> int | None:
-        """Write to members until all have everything, or the time is over.
+        """Write to members until all have got the batch, or the time is over.
 
         Args:
-            until: seconds of `perf_counter`.
+            until: the end of the turn, in seconds of `perf_counter`.
 
         Returns:
-            The weight of the batch, which is done; None when the time is over before that.
+            The weight of the batch if it is complete; None if the time is over before that.
         """
         if not self._batch:
             self._begin()
@@ -185,11 +185,11 @@ class Channel:
                 start = self._position
                 self._position += chunk
                 left = send_each(self._receivers, start, self._position, plain)
-                # A step in which nobody was served is none: those it left come next.
+                # A step that served nobody does not count. The members that it left out come next.
                 begun = begun or len(left) < min(chunk, total - start)
                 for client, sent in left:
                     if sent:
-                        # In the middle of a frame: its rest is queued before anything else can be written.
+                        # A frame was written in part. Its rest is queued before anything else can be written.
                         self._serve(client, sent)
                     else:
                         self._rest[client] = None
@@ -198,7 +198,7 @@ class Channel:
         return weight
 
     def _encode(self, format: Format) -> bool:
-        """Whether the batch is encoded in this format; if not, the next of its entries is encoded now."""
+        """Whether the batch is encoded in this format. If not, its next entry is encoded now."""
         if format not in self._frames:
             for entry in self._batch:
                 if not entry.has(format):
@@ -207,7 +207,7 @@ class Channel:
         return True
 
     def _write_part(self, client: Member, first: int, until: float) -> None:
-        """Write entries of the batch to one client, from this one on; a `deliver` pipeline's until the time is over."""
+        """Write the batch from this entry on to one client. With a `deliver` pipeline, stop when the time is over."""
         if not client.format.each:
             self._write(client, self._batch[first:])
             return
@@ -228,12 +228,12 @@ class Channel:
             if entry.excluded is not None:
                 ahead.setdefault(entry.excluded, 0)
         if ahead:
-            # They get a part of the batch.
+            # These members get a part of the batch.
             self._receivers = [client for client in self.members if client not in ahead]
             self._partly = {client: start for client, start in ahead.items() if client in self.members}
 
     def _serve(self, client: Member, sent: int = 0) -> None:
-        """Give a receiver its batch, of which it has got so many bytes."""
+        """Write the batch to a receiver that has got this many bytes of it."""
         format = client.format
         if format.each:
             self._write(client, self._batch)

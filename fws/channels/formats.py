@@ -1,4 +1,4 @@
-"""How a group of members receives publications: one object for all that get the same bytes.
+"""Formats: how a group of members receives publications. All members that get the same bytes share one object.
 
 A channel encodes each batch once for every format among its members. A client protocol adds a format of its own.
 """
@@ -14,8 +14,8 @@ class Format:
     """Encodes a publication for a group of members.
 
     Attributes:
-        each: whether every member takes each publication by itself, as its endpoint has a `deliver` pipeline. Nothing
-            is encoded for such a format.
+        each: whether every member processes each publication by itself, because its endpoint has a `deliver` pipeline.
+            Nothing is encoded for such a format.
     """
 
     __slots__ = ()
@@ -53,7 +53,7 @@ class Compressed(Format):
 
 
 class Each(Format):
-    """No frames: each member takes each publication by itself."""
+    """No frames: each member processes each publication by itself."""
 
     __slots__ = ()
 
@@ -67,5 +67,5 @@ _COMPRESSED = {bits: Compressed(bits) for bits in range(8, 16)}
 
 
 def format_of(bits: int) -> Format:
-    """Return the one format of members whose frames are compressed with such a window, or plain (0)."""
+    """Return the shared format for frames that are compressed with this window, or plain (0)."""
     return _COMPRESSED[bits] if bits else PLAIN

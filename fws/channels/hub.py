@@ -1,7 +1,7 @@
-"""The hub: this process's clients, its channels, and the turns in which they are written to.
+"""The hub: the clients and channels of this process, and the turns of their fan-out.
 
-It knows no socket: what is published waits at its channel until `_fan_out`, which the hub asks its scheduler to call
-once the event loop has read what there was to read.
+It has no sockets. Publications wait at their channel until `_fan_out`, which the scheduler calls when the event loop
+has read from all sockets.
 """
 
 from __future__ import annotations
@@ -23,15 +23,16 @@ from fws.runtime.context import Context
 from fws.runtime.scheduler import end_of_turn, pause
 from fws.wire.encoding import payload_of
 
-# A publication made by a `publication` filter makes another, and so on: longer chains than this are loops.
+# A publication of a `publication` filter can cause another one, and so on. A chain that is longer than this is a loop.
 MAX_HOPS = 8
-# Bytes on their way to members. Above the first who publishes is not read, or waits in a greenlet of its own;
-# above the second what is published is dropped and counted: it comes from one message that makes very many.
+# Bytes that are pending for members. Above the first limit, publishers are not read, or wait in their greenlets. Above
+# the second limit, publications are dropped and counted. This can only be caused by one message that publishes very
+# many.
 CROWDED = 1024 * 1024
 FULL = 16 * 1024 * 1024
-# What a value that is no text and no bytes is counted for before it is encoded.
+# The assumed size of a value other than text and bytes before it is encoded.
 VALUE = 4096
-# So few pending channels are asked one by one whether they have something for a client.
+# Up to this many pending channels are checked one by one.
 FEW = 8
 
 
@@ -39,22 +40,22 @@ class Hub:
     """Clients and channels of one process.
 
     Args:
-        context: what the process's parts share.
-        broker: where publications go; it hands them to `deliver`. In one process it is a plain call.
+        context: shared by the parts of the process.
+        broker: carries publications, and hands them to `deliver`. In a single process this is a plain call.
         publication: the `publication` pipeline in force.
 
     Attributes:
-        clients: all that are connected, by id.
-        pending: channels with something on its way, in the order of their turns.
+        clients: the connected clients by id.
+        pending: channels with pending entries, in the order of their turns.
         lineage: which publication each greenlet is handling.
-        weight: bytes that are on their way to members.
-        crowded: whether these are so many that nothing more should be published.
+        weight: the bytes that are pending for members.
+        crowded: whether these are too many, so that publishers must wait (backpressure).
     """
 
     def __init__(self, context: Context, broker: Broker, publication: Pipeline) -> None:
         self.publication = publication
         self.clients: dict[str, Member] = {}
-        # Clients whose `disconnect` is running: they are in no list any more, but not done.
+        # The number of clients whose `disconnect` is running. They are not in `clients` any more.
         self.leaving = 0
         self.pending: dict[Channel, None] = {}
         self.lineage = Lineage()
@@ -64,34 +65,34 @@ class Hub:
         self._metrics = context.metrics
         self._scheduler = context.scheduler
         self._faults = context.faults
-        # Those whose `connect` is running: they may join channels, but are not among the clients yet.
+        # Clients whose `connect` is running. They may join channels, and are not in `clients` yet.
         self._arriving: dict[str, Member] = {}
         self._channels: dict[str, Channel] = {}
         self._everyone = Channel(None)
         self._uncrowded: list[Callable[[], None]] = []
-        # Publications whose channel's `publication` filters are still with earlier ones.
+        # Publications that wait because the `publication` filters of their channel are still handling earlier ones.
         self._unfiltered: dict[str | None, deque[Publication]] = {}
 
     def start(self) -> None:
-        """Begin to carry publications: before it nobody may publish."""
+        """Begin to carry publications. Nothing may be published before."""
         self._broker.start(self.deliver, self._is_crowded)
 
     def _is_crowded(self) -> bool:
         return self.crowded
 
     def everybody(self) -> list[Member]:
-        """All clients, and those that have been asked for a token."""
+        """All clients, including those that are connecting or challenged."""
         return [*self.clients.values(), *(client for client in self._arriving.values() if client.is_open)]
 
     @property
     def busy(self) -> int:
-        """Clients that are here, on their way in, or on their way out: those a drain waits for."""
+        """The number of clients that are connected, connecting or disconnecting, for which a drain waits."""
         return len(self.clients) + len(self._arriving) + self.leaving
 
     # Membership.
 
     def expect(self, client: Member) -> None:
-        """A client's `connect` begins: it may join channels."""
+        """A client's `connect` begins. It may join channels."""
         self._arriving[client.id] = client
 
     def admit(self, client: Member) -> None:
@@ -101,7 +102,7 @@ class Hub:
         self._everyone.join(client)
 
     def remove(self, client: Member) -> None:
-        """Forget a client and its memberships."""
+        """Remove a client and its memberships."""
         self._arriving.pop(client.id, None)
         if self.clients.pop(client.id, None) is not None:
             self._everyone.leave(client)
@@ -109,7 +110,7 @@ class Hub:
             self.leave(client, channel)
 
     def join(self, client: Member, channel: str) -> None:
-        """Make a client a member. Raises ValueError for a name that no channel can have."""
+        """Make a client a member. Raises ValueError for an invalid name."""
         check_channel(channel)
         if client.id in self.clients or client.id in self._arriving:
             found = self._channels.get(channel)
@@ -134,7 +135,7 @@ class Hub:
         return [] if found is None else list(found.members)
 
     def channels(self) -> list[str]:
-        """Names of the channels that have local members."""
+        """The names of the channels with local members."""
         return list(self._channels)
 
     # Publishing.
@@ -142,20 +143,20 @@ class Hub:
     def publish(self, channel: str, message: Any, *, sender: str | None = None, exclude: str | None = None) -> None:
         """Send a message to all members of a channel, on every node. At most once to each, in order per channel.
 
-        Of what a `publication` filter publishes about a message that came from another node, nothing is sent: that
-        node runs the same filter and sends it. Of what it publishes about another application's message, which every
-        node gets, each node's part goes to its own members.
+        If a `publication` filter publishes because of a message from another node, nothing is sent to other nodes,
+        because that node runs the same filter and sends it. If it publishes because of another application's message,
+        which every node gets, each node's publication goes to its own members only.
 
-        Members get it once the loop has read what there is to read, together with what else is published until then;
-        what is sent to a member directly after this call reaches it after the publication. From a greenlet, not
-        from a filter that says it does not wait, the call waits while too much is on its way.
+        Members get it when the loop has read from all sockets, together with other publications until then. A message
+        that is sent to a member directly after this call arrives after the publication. In a greenlet, but not in a
+        filter with `waits = False`, the call blocks while too much is pending.
 
         Args:
-            sender: id of the client it comes from.
+            sender: id of the client that it comes from.
             exclude: id of one client that must not get it.
 
         Raises:
-            ValueError: a name that no channel can have.
+            ValueError: the name of the channel is invalid.
             TypeError: a message that JSON cannot carry.
         """
         if channel not in self._channels:
@@ -175,7 +176,7 @@ class Hub:
                     raise RecursionError(f"publications make one another: {MAX_HOPS} in a row, the last was dropped")
                 publication = publication.replace(hops=parent.hops + 1)
                 if event == "publication" and parent.origin != "here":
-                    # Every node runs the `publication` pipeline on it, so that this would come from each of them.
+                    # Every node runs the `publication` pipeline on it, so that every node would send this.
                     if parent.origin == "outside":
                         self._metrics.count("publications")
                         self.deliver(publication.replace(origin="outside"))
@@ -193,12 +194,12 @@ class Hub:
     # Delivery.
 
     def deliver(self, publication: Publication) -> None:
-        """Hand one publication to every local member of its channel. Called by the broker. Never waits.
+        """Hand one publication to every local member of its channel. Called by the broker. Never blocks.
 
-        All members of a channel see the same order. A receiver that is too slow is closed, it is never waited for.
+        All members of a channel see the same order. A slow consumer is closed, and nobody waits for it.
 
         Raises:
-            TypeError: a message that JSON cannot carry, where no `publication` filter may make another of it.
+            TypeError: the message cannot be written as JSON, and there is no `publication` filter that could change it.
         """
         if self.weight > FULL:
             self._metrics.count("publications_dropped")
@@ -235,11 +236,11 @@ class Hub:
                 self._scheduler.soon(call)
 
     def when_uncrowded(self, call: Callable[[], None]) -> None:
-        """Call `call` once, from the loop, when reading may go on."""
+        """Call `call` once, from the event loop, when clients may be read again."""
         self._uncrowded.append(call)
 
     def _fan_out(self) -> None:
-        """From the loop: write what is on its way, channel by channel, for one turn's time."""
+        """In the event loop: write pending entries, channel by channel, for one turn."""
         until = end_of_turn()
         try:
             while self.pending:
@@ -247,7 +248,7 @@ class Hub:
                 weight = channel.fan_out(until)
                 if weight is not None:
                     self._weigh(-weight)
-                # To the end of the row: a large channel does not hold up small ones.
+                # To the end of the queue, so that a large channel does not delay small ones.
                 del self.pending[channel]
                 if not channel.idle:
                     self.pending[channel] = None
@@ -255,11 +256,11 @@ class Hub:
                     break
         finally:
             if self.pending:
-                # Not `later`: what is published must not queue behind those who send much.
+                # Not `later`, because publications must not queue behind clients that send much.
                 self._scheduler.after(0.0, self._fan_out)
 
     def settle(self, client: Member) -> None:
-        """Give a client what was published to its channels until now, before something else is sent to it."""
+        """Write the pending publications of a client's channels, before something else is sent to it."""
         if len(self.pending) <= len(client.channels) + FEW:
             for channel in tuple(self.pending):
                 channel.settle(client)
@@ -274,7 +275,8 @@ class Hub:
     def _filter(self, publication: Publication) -> None:
         queue = self._unfiltered.get(publication.channel)
         if queue is not None:
-            # Made by a filter that is with an earlier one, or come while that waits: it follows.
+            # A filter that handles an earlier publication has made it, or it arrived while that filter blocks. It is
+            # handled next.
             queue.append(publication)
             self._weigh(_weight(publication))
             return
@@ -296,7 +298,9 @@ class Hub:
                     flowed = self.publication.publish(publication)
                     if isinstance(flowed, Publication):
                         self._enqueue(flowed)
-                except BaseException as error:  # a filter may raise anything: the event ends, and the others follow
+                except (
+                    BaseException
+                ) as error:  # a filter may raise anything; the event ends, and the next publication follows
                     self._faults.settle("publication", error)
                 finally:
                     lineage.leave(outer)
@@ -305,6 +309,6 @@ class Hub:
 
 
 def _weight(publication: Publication) -> int:
-    """About how many bytes a publication takes that is not encoded yet."""
+    """The approximate size of a publication that is not encoded yet, in bytes."""
     message = publication.message
     return ENTRY + (len(message) if isinstance(message, str | bytes) else VALUE)

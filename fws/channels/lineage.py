@@ -1,4 +1,6 @@
-"""Which publication each greenlet is handling, so that a publication made meanwhile is known to come from it."""
+"""Records which publication each greenlet is handling, so that publications made meanwhile are known to be caused by
+it.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,7 @@ Handling = tuple[str, Publication]
 
 
 class Lineage:
-    """What is being handled, by greenlet: the event (`publication` or `deliver`) and the publication."""
+    """The event (`publication` or `deliver`) and the publication that each greenlet is handling."""
 
     __slots__ = ("_handling",)
 
@@ -20,23 +22,23 @@ class Lineage:
         self._handling: dict[Any, Handling] = {}
 
     def __bool__(self) -> bool:
-        """Whether any publication is being handled: most of the time none is, and nothing needs to be looked up."""
+        """Whether any publication is being handled. Mostly none is, and nothing needs to be looked up."""
         return bool(self._handling)
 
     @property
     def current(self) -> Handling | None:
-        """What the running greenlet is handling."""
+        """The event and publication that the running greenlet is handling."""
         return self._handling.get(getcurrent())
 
     def enter(self, event: str, publication: Publication) -> Handling | None:
-        """The running greenlet begins to handle a publication. Returns what `leave` needs."""
+        """The running greenlet begins to handle a publication. Returns the argument for `leave`."""
         me = getcurrent()
         outer = self._handling.get(me)
         self._handling[me] = event, publication
         return outer
 
     def leave(self, outer: Handling | None) -> None:
-        """It has handled it, and goes on with what it was handling before."""
+        """The running greenlet has finished it, and continues with the one that it was handling before."""
         if outer is None:
             self._handling.pop(getcurrent(), None)
         else:

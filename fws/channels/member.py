@@ -1,4 +1,4 @@
-"""What a channel knows of a member: how it receives publications, and where they go."""
+"""A member as a channel sees it: how it receives publications, and where they go."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from fws.pipeline.publication import Publication
 
 
 class Outbox(Protocol):
-    """Where a member's frames go, in order."""
+    """The queue of frames for a member."""
 
     def write(self, frame: bytes, several: bool = False, /) -> bool:
         """Send or queue one frame, or `several` joined."""
@@ -19,13 +19,13 @@ class Outbox(Protocol):
 
 
 class Member(Protocol):
-    """A client, as its channels know it.
+    """A client as its channels see it.
 
     Attributes:
         id: unique among all nodes.
         format: how it receives publications; one object for all members that receive the same bytes.
-        fd: a descriptor to which a plain frame may be written at once; -1 when it must go through the outbox.
-        channels: names of the channels that it has joined.
+        fd: the descriptor to which a plain frame may be written directly; -1 if it must go through the outbox.
+        channels: the names of the channels that it has joined.
     """
 
     id: str
@@ -39,7 +39,7 @@ class Member(Protocol):
 
     @property
     def is_open(self) -> bool:
-        """Whether its handshake is done."""
+        """Whether its handshake is complete."""
 
     def close(self, code: int, reason: str, /) -> None:
         """Begin the closing handshake."""
@@ -48,7 +48,7 @@ class Member(Protocol):
         """End TCP now."""
 
     def keep_alive(self, now: float, tick: float) -> None:
-        """Notice what is due: a ping, a time limit."""
+        """Check pings and time limits."""
 
     def deliver(self, publication: Publication, weight: int) -> None:
-        """Take a publication by itself, for a `deliver` pipeline."""
+        """Process a publication in the `deliver` pipeline."""

@@ -1,20 +1,21 @@
-"""How long to wait before the next attempt to reach a Redis that is away."""
+"""The waiting time before the next attempt to reach a Redis that is away."""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Callable
 
-# Seconds. Once Redis is back everybody is within a second, and a node's one attempt a second is nothing to it.
+# Seconds. When Redis is back, all nodes reconnect within a second, and one attempt per second and node is no load.
 FIRST = 0.05
 MOST = 1.0
 
 
 class Backoff:
-    """Waits that double up to `MOST`, each spread over its upper half so that nodes do not come all at once.
+    """Waiting times that double up to `MOST`. Each is spread over its upper half, so that nodes do not reconnect all at
+    once.
 
     Args:
-        spread: returns a number from 0 to 1, anew each time.
+        spread: returns a different number from 0 to 1 each time.
     """
 
     __slots__ = ("_attempts", "_spread")
@@ -29,7 +30,7 @@ class Backoff:
         return self._attempts > 1
 
     def reset(self) -> None:
-        """It was reached: the first attempt after it fails again comes at once."""
+        """Redis was reached. If it fails again, the first attempt is made at once."""
         self._attempts = 0
 
     def next(self) -> float:
@@ -37,6 +38,6 @@ class Backoff:
         attempts, self._attempts = self._attempts, self._attempts + 1
         if not attempts:
             return 0.0
-        # Beyond this it has long been at its most, and the power must not grow for ever.
+        # Beyond this the maximum has been reached, and the power must not grow without limit.
         longest: float = min(MOST, FIRST * 2 ** min(attempts, 16))
         return longest * (1 + self._spread()) / 2

@@ -1,4 +1,4 @@
-"""redis-py clients for commands, for any number of greenlets. Values are bytes."""
+"""redis-py clients for commands from any number of greenlets. Values are bytes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from redis.sentinel import SentinelConnectionPool, SentinelManagedConnection
 from fws.redis.connector import Connector, ConnectorError
 from fws.redis.sentinel import Master
 
-# Connections that one client opens at most, and the seconds that a caller waits for one of them to be free.
+# The most connections of one client, and the seconds that a caller waits for a free one.
 CONNECTIONS = 32
 FREE = 1.0
 
@@ -41,7 +41,7 @@ def client_of(connector: Connector) -> redis.Redis | RedisCluster:
                     options[f"ssl_{name}"] = value
         return RedisCluster(startup_nodes=nodes, dynamic_startup_nodes=False, max_connections=CONNECTIONS, **options)
     if address.kind == "sentinel":
-        # Only its way to ask for the master is used: ours names the reason when there is none.
+        # Only its method to find the master is replaced. Ours names the reason if there is none.
         manager: Any = _Sentinels(Master(connector))
         if address.tls:
             options["connection_class"] = type(
@@ -59,7 +59,7 @@ def client_of(connector: Connector) -> redis.Redis | RedisCluster:
 
 
 class _Sentinels:
-    """As much of redis-py's `Sentinel` as its pool asks for."""
+    """The part of redis-py's `Sentinel` that its pool uses."""
 
     def __init__(self, master: Master) -> None:
         self._master = master

@@ -1,7 +1,7 @@
-"""How to reach one Redis: bare streams, for code that speaks the protocol at its own pace.
+"""Connections to Redis: plain streams, for code that implements the protocol itself.
 
-No call takes long: connecting is given 1 s, a reply 2 s, and nothing is tried again behind the caller's back. In
-redis-py's own ways a caller of a frozen Redis waits for a minute. `fws.redis.client` has clients for commands.
+No call takes long: connecting has 1 s and a reply has 2 s, and nothing is retried without the caller. With redis-py's
+own methods, a caller of a frozen Redis waits for a minute. `fws.redis.client` has clients for commands.
 """
 
 from __future__ import annotations
@@ -27,29 +27,29 @@ from fws.config import Redis
 from fws.config.redis import FINGERPRINT_OF_ONE, RedisAddress, parse_redis
 from fws.redis.resp import Failure, Replies, command
 
-# Seconds for a TCP connection or a TLS handshake, and for one reply.
+# Seconds for a TCP connection or a TLS handshake, and seconds for a reply.
 CONNECT = 1.0
 REPLY = 2.0
-# Bytes that one read takes at most: what a relay can handle in a few milliseconds.
+# The most bytes of one read. A relay can handle this much in a few milliseconds.
 READ = 64 * 1024
-# The longest answer to a question holds the nodes of a Cluster.
+# The most bytes of a reply. The longest one has the nodes of a Cluster.
 LONGEST = 1024 * 1024
 
-# What a client's commands raise, for code that does not import redis-py.
+# The exceptions of a client's commands, for code that does not import redis-py.
 RedisError = redis.RedisError
 
 
 class ConnectorError(FwsError):
-    """Redis cannot be reached, or no longer. Says why in a few words, never with a password."""
+    """Redis cannot be reached. The message says why in a few words, without a password."""
 
 
 class Security(msgspec.Struct, frozen=True):
     """How TLS to Redis is verified, and how fws authenticates to the Sentinels.
 
     Attributes:
-        ca: file of the authorities that may sign the server's certificate; empty for those that the machine trusts.
+        ca: a file of certificate authorities; empty for those that the machine trusts.
         verify: "full", "ca" (not the host name) or "none".
-        fingerprint: SHA-256 of the one certificate that the server may have; nothing else is verified then.
+        fingerprint: SHA-256 of the server's certificate. Nothing else is verified then.
         cert, key: files of the client's certificate and its key.
         sentinel_user, sentinel_password: for the Sentinels themselves.
     """
@@ -64,7 +64,7 @@ class Security(msgspec.Struct, frozen=True):
 
 
 class Connector:
-    """How to reach one Redis, or those of a Sentinel or a Cluster. Making one connects to nothing.
+    """Connects to one Redis, or to those of a Sentinel or a Cluster. The constructor does not connect.
 
     Args:
         url: as in `[redis] url`. What its own options say about TLS wins over `security`.
@@ -81,16 +81,16 @@ class Connector:
         self.security = msgspec.structs.replace(given, **own) if own else given
         self._tls: type[Any] | None = None
         if self.security.fingerprint and address.kind != "one":
-            # Each server has a certificate of its own, and redis-py offers no place to look at it.
+            # Each server has a certificate of its own, and redis-py has no hook to check it.
             raise ValueError(FINGERPRINT_OF_ONE)
 
     @classmethod
     def of(cls, settings: Redis, folder: Path) -> Connector:
-        """The connector that `[redis]` asks for.
+        """The connector for the section `[redis]`.
 
         Args:
             settings: the section; its `url` is not empty.
-            folder: what the paths of its files are relative to.
+            folder: the folder that the paths of files are relative to.
         """
         files = {name: str(folder / value) for name in ("ca", "cert", "key") if (value := getattr(settings, name))}
         security = Security(
@@ -107,11 +107,11 @@ class Connector:
         return str(self.address)
 
     def stream(self, host: str | None = None, port: int = 0, *, sentinel: bool = False) -> Stream:
-        """Connect and log in. Takes 3 s at most.
+        """Connect and log in. This takes at most 3 s.
 
         Args:
-            host: of this server, for one that a Sentinel or a Cluster names; else the only one of the address.
-            sentinel: whether it is a Sentinel, which has a user and password of its own, and no database.
+            host: the server, if a Sentinel or a Cluster has named it; by default that of the address.
+            sentinel: whether it is a Sentinel, which has its own user and password and no database.
 
         Raises:
             ConnectorError: it cannot be reached.
@@ -144,7 +144,7 @@ class Connector:
         return Stream(connection, (host, port))
 
     def options(self) -> dict[str, Any]:
-        """redis-py's options of a connection, without its place."""
+        """redis-py's options for a connection, without host and port."""
         address = self.address
         options: dict[str, Any] = {
             "db": address.db,
@@ -153,14 +153,14 @@ class Connector:
             "socket_timeout": REPLY,
             "socket_connect_timeout": CONNECT,
             "retry": once(),
-            # RESP2: any Redis speaks it, and redis-py asks for no notifications of its own with it.
+            # RESP2, because every Redis supports it, and redis-py does not enable notifications with it.
             "protocol": 2,
             "decode_responses": False,
         }
         return options
 
     def connection_class(self) -> type[Any]:
-        """redis-py's class of connections to this address."""
+        """redis-py's class for connections to this address."""
         if self.address.path:
             return UnixDomainSocketConnection
         if not self.address.tls:
@@ -173,8 +173,8 @@ class Connector:
 def tls_connection(security: Security) -> type[Any]:
     """A class of TLS connections.
 
-    All its connections share one context. redis-py makes one for each, and reading the authorities that a machine
-    trusts holds the event loop for 30 ms. With `ca` those alone are trusted, and not the machine's as well.
+    All its connections share one context. redis-py makes one for each connection, and reading the machine's authorities
+    blocks the event loop for 30 ms. With `ca`, only those authorities are trusted, and not the machine's as well.
 
     Raises:
         OSError: a file of certificates cannot be read.
@@ -193,7 +193,7 @@ def tls_connection(security: Security) -> type[Any]:
                 found = sha256(tls.getpeercert(binary_form=True) or b"").hexdigest()
                 if not hmac.compare_digest(found, security.fingerprint):
                     tls.close()
-                    raise FingerprintError(f"its certificate is another one: its fingerprint is {found}")
+                    raise FingerprintError(f"it has another certificate, whose fingerprint is {found}")
             return tls
 
     return TlsConnection
@@ -207,7 +207,7 @@ class Stream:
     """One open connection to Redis: bytes out, bytes in.
 
     Attributes:
-        place: host and port that it was asked for.
+        place: the host and port that were requested.
     """
 
     __slots__ = ("_connection", "_socket", "place")
@@ -215,11 +215,11 @@ class Stream:
     def __init__(self, connection: Any, place: tuple[str | None, int]) -> None:
         self.place = place
         self._connection = connection
-        # The one private name of redis-py that is used: its own readers wait for whole replies, however large.
+        # The only private name of redis-py that is used, because its readers wait for whole replies of any size.
         self._socket = connection._sock
 
     def send(self, data: bytes, timeout: float = REPLY) -> None:
-        """Send all of it. Raises ConnectorError, and then it is not known how much was sent."""
+        """Send all the data. If it raises ConnectorError, it is unknown how much was sent."""
         try:
             self._socket.settimeout(timeout)
             self._socket.sendall(data)
@@ -227,7 +227,7 @@ class Stream:
             raise ConnectorError(reason(error)) from None
 
     def receive(self, timeout: float) -> bytes:
-        """Return what has arrived, or nothing after the time. Raises ConnectorError when the connection ends."""
+        """Return bytes that have arrived; empty after the time. Raises ConnectorError if the connection ends."""
         try:
             self._socket.settimeout(timeout)
             data: bytes = self._socket.recv(READ)
@@ -240,7 +240,7 @@ class Stream:
         return data
 
     def ask(self, *words: bytes, timeout: float = REPLY) -> Any:
-        """Return the reply to one command. Nothing else may be waiting for replies on the stream.
+        """Return the reply to one command. No other reply may be pending on the stream.
 
         Raises:
             ConnectorError: there is no reply within `timeout` seconds, or it is an error.
@@ -256,7 +256,9 @@ class Stream:
         raise ConnectorError("it does not answer")
 
     def when_readable(self, call: Callable[[], None]) -> Callable[[], None]:
-        """Call `call` when something arrives, or at the end. Returns what stops it, to be called before `close`."""
+        """Call `call` when bytes or the end arrive. Returns a function that stops this, which must be called before
+        `close`.
+        """
         watcher = gevent.get_hub().loop.io(self._socket.fileno(), 1)
         watcher.start(call)
 
@@ -267,18 +269,18 @@ class Stream:
         return stop
 
     def close(self) -> None:
-        """End it. A greenlet that is blocked in `send` or `receive` gets a ConnectorError."""
+        """Close the stream. A greenlet that is blocked in `send` or `receive` gets a ConnectorError."""
         self._connection.disconnect()
 
 
 def slot_of(name: bytes) -> int:
-    """Return the slot of a Cluster that a key or channel belongs to; of a name with `{…}` that part alone counts."""
+    """Return the slot of a Cluster for a key or channel. In a name with `{…}` only that part counts."""
     slot: int = key_slot(name)
     return slot
 
 
 def reason(error: BaseException) -> str:
-    """Return why Redis cannot be reached, in a few words for logs and `/healthz`."""
+    """Return why Redis cannot be reached, in a few words for the log and `/healthz`."""
     if isinstance(error, ConnectorError | FingerprintError):
         return str(error)
     cause = error.__cause__ or error.__context__ or error
@@ -293,7 +295,8 @@ def reason(error: BaseException) -> str:
         if "ALERT" in text and ("CERTIFICATE" in text or "UNKNOWN_CA" in text or "HANDSHAKE_FAILURE" in text):
             return "it refuses the client certificate, or asks for one: set cert and key in [redis]"
         if isinstance(error, ssl.SSLEOFError) or isinstance(cause, ssl.SSLEOFError):
-            # What OpenSSL's server does with a client without a certificate in TLS 1.3, once the handshake is done.
+            # In TLS 1.3, OpenSSL's server ends the connection like this after the handshake if a client certificate is
+            # missing.
             return "it ended the TLS connection: if it asks for client certificates, set cert and key in [redis]"
         if "PEM" in text or "KEY_VALUES_MISMATCH" in text:
             return "a file of certificates or keys in [redis] is invalid"
@@ -320,10 +323,10 @@ _FAILURES = {
 
 
 def told(failure: str) -> str:
-    """Return what Redis replied instead of an answer, in a few words."""
+    """Return the error that Redis replied, in a few words."""
     return _FAILURES.get(failure.partition(" ")[0], f"it replied: {failure[:200]}")
 
 
 def once() -> Retry:
-    """redis-py's policy of retries: none, since the caller decides."""
+    """redis-py's retry policy without retries, because the caller decides."""
     return Retry(NoBackoff(), 0)

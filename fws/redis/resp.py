@@ -1,7 +1,8 @@
-"""Redis's protocol (RESP2), as far as pub/sub needs it: commands to bytes, and bytes to replies, incrementally.
+"""The part of Redis's protocol (RESP2) that pub/sub needs: an encoder for commands and an incremental parser for
+replies.
 
-A reader of our own because a relay must bound what it takes: a string that is longer than the limit is skipped while
-it arrives and never kept, and a reply that has not come whole costs no greenlet that waits for the rest.
+A relay must limit what it accepts, which other parsers cannot do: a string above the limit is skipped while it arrives
+and not kept in memory, and no greenlet waits for the rest of an incomplete reply.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-# A line has a number or a short sentence; replies to pub/sub have four items, those about a cluster some thousands.
+# The most bytes of a line, which has a number or a short sentence, and the most items. Replies to pub/sub have four
+# items, and those about a Cluster some thousands.
 MAX_LINE = 64 * 1024
 MAX_ITEMS = 100_000
 MAX_DEPTH = 8
@@ -44,7 +46,7 @@ def command(*words: bytes) -> bytes:
 
 
 def commands(word: bytes, names: Iterable[bytes], at_once: int = 500) -> bytes:
-    """One command for many names, split so that no single one keeps Redis long."""
+    """One command for many names, split into several so that none of them blocks Redis for long."""
     names = list(names)
     pieces = [names[start : start + at_once] for start in range(0, len(names), at_once)]
     return b"".join([command(word, *piece) for piece in pieces])
@@ -54,7 +56,7 @@ class Replies:
     """Reads replies from bytes: strings as `bytes`, numbers as `int`, arrays as lists, errors as `Failure`.
 
     Args:
-        longest: the most bytes of a string; a longer one is None.
+        longest: the most bytes of a string. A longer one becomes None.
     """
 
     __slots__ = ("_buffer", "_longest", "_skip")
@@ -65,7 +67,7 @@ class Replies:
         self._skip = 0
 
     def feed(self, data: bytes) -> list[Any]:
-        """The replies that are complete with these bytes. Raises RespError, and then nothing more can be read."""
+        """The replies that these bytes complete. After RespError nothing more can be read."""
         if self._skip:
             skipped = min(self._skip, len(data))
             self._skip -= skipped
@@ -77,7 +79,7 @@ class Replies:
         try:
             while position < len(buffer):
                 if (head := _MESSAGE(buffer, position)) is not None:
-                    # Nearly all that comes, read in a third of the time.
+                    # The common case, read in a third of the time.
                     start = head.end() + int(head[2])
                     if (size := _SIZE(buffer, start)) is not None and (length := int(size[1])) <= self._longest:
                         body = size.end()
@@ -134,7 +136,7 @@ class Replies:
         raise RespError("this is not Redis")
 
     def _leave_out(self, position: int, start: int, length: int) -> int:
-        """Put a null in the place of a string, and skip what has not come of it. Returns where reading goes on."""
+        """Replace a string by a null, and skip the part that has not arrived. Returns where reading continues."""
         null = b"$-1\r\n"
         stop = start + length + 2
         self._skip = max(0, stop - len(self._buffer))

@@ -1,15 +1,15 @@
-"""Where the master is: the Sentinels are asked, and the server itself is checked."""
+"""Finds the master by asking the Sentinels, and checks the server itself."""
 
 from __future__ import annotations
 
 from fws.redis.connector import CONNECT, Connector, ConnectorError, Stream
 
-# Seconds between two questions whether there is another master.
+# Seconds between two checks for a new master.
 WATCH = 1.0
 
 
 class Master:
-    """The master of a service, which is another one after a failover."""
+    """The present master of a service, which changes with a failover."""
 
     def __init__(self, connector: Connector) -> None:
         self._connector = connector
@@ -32,8 +32,8 @@ class Master:
         """Return the address that the Sentinels name.
 
         Raises:
-            ConnectorError: none of them names one. The reason is that of the last one that could be reached, or of the
-                last one.
+            ConnectorError: none of them names one. The reason is that of the last Sentinel that could be reached, or
+            else of the last one.
         """
         why, answered = "no Sentinel answers", False
         for host, port in tuple(self._sentinels):
@@ -49,7 +49,7 @@ class Master:
                     why = f"the Sentinel {host}:{port} cannot be asked: {error}"
                 continue
             if isinstance(found, list) and len(found) == 2:
-                # The one that has answered is asked first next time.
+                # The Sentinel that has answered is asked first next time.
                 self._sentinels.remove((host, port))
                 self._sentinels.insert(0, (host, port))
                 return found[0].decode(), int(found[1])

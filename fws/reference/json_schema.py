@@ -1,4 +1,4 @@
-"""JSON Schema of the TOML file, with which editors check and complete it."""
+"""The JSON Schema of the TOML file, with which editors check and complete it."""
 
 from __future__ import annotations
 
@@ -88,12 +88,12 @@ def _pipelines(events: Sequence[str]) -> dict[str, Any]:
 
 
 def _tables(content: dict[str, Any], description: str) -> dict[str, Any]:
-    """A table whose keys the user chooses."""
+    """A table with keys that the user chooses."""
     return {"description": description, "type": "object", "additionalProperties": content}
 
 
 def _named_filter(filters: Sequence[tuple[str, Found]]) -> dict[str, Any]:
-    """`[filters.NAME]`: `use` decides which other keys there are."""
+    """`[filters.NAME]`, in which `use` decides on the other keys."""
     cases = []
     for name, found in filters:
         use = {"use": {"enum": sorted({name, f"{found.origin}:{found.name}"})}}
@@ -102,7 +102,7 @@ def _named_filter(filters: Sequence[tuple[str, Found]]) -> dict[str, Any]:
         table = _object(keys, doc_of(found.cls).summary) | ({"required": required} if required else {})
         cases.append({"if": {"properties": use, "required": ["use"]}, "then": table})
     filter_name: dict[str, Any] = {
-        "description": "The filter whose options stand here.",
+        "description": "The filter whose options follow.",
         "anyOf": [{"enum": [name for name, _ in filters]}, {"type": "string", "pattern": "^(project|fws|package):"}],
     }
     return {"type": "object", "properties": {"use": filter_name}, "required": ["use"], "allOf": cases}
@@ -139,7 +139,7 @@ def _type(hint: Any) -> dict[str, Any]:
         unit = next((mark for mark in args[1:] if isinstance(mark, Unit)), None)
         return _type(args[0]) if unit is None else {"anyOf": [_ref(unit.name), _ref("filled")]}
     if origin in (Union, types.UnionType):
-        # TOML has no null: an optional option is left out.
+        # TOML has no null, so that an optional option is omitted.
         members = [_type(arg) for arg in args if arg is not type(None)]
         return members[0] if len(members) == 1 else {"anyOf": members}
     if origin is Literal:
@@ -152,5 +152,5 @@ def _type(hint: Any) -> dict[str, Any]:
         return _ref("pipeline")
     if hint in _SCALARS:
         return {"anyOf": [_SCALARS[hint], _ref("filled")]}
-    # A type of fws with a `parse`, such as a condition, is written as text. Of other types nothing is known.
+    # A type of fws with a `parse`, such as a condition, is written as text. Nothing is known about other types.
     return {"type": "string"} if hint is str or callable(getattr(hint, "parse", None)) else {}

@@ -1,6 +1,6 @@
 """The reference of filters and settings: for a terminal, as Markdown and as JSON.
 
-Nothing is written twice: the docstring and the fields of a filter are its reference.
+The reference of a filter is made from its docstring and its fields.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def named(founds: Iterable[Found]) -> list[tuple[str, Found]]:
 
 
 def filter_text(found: Found) -> str:
-    """The reference of one filter as plain text. Lines are neither cut nor wrapped."""
+    """The reference of one filter as plain text. Lines are neither shortened nor wrapped."""
     doc, options = doc_of(found.cls), options_of(found.cls)
     parts = [f"{found.name}: {doc.summary}" if doc.summary else found.name]
     parts.append(f"Serves {', '.join(hooks_of(found.cls))}.{_promise(found)} Origin: {found.origin}.")
@@ -129,7 +129,7 @@ def filter_markdown(found: Found, name: str = "") -> str:
     """The section of one filter in the reference page.
 
     Args:
-        name: the heading, when it is not the filter's name.
+        name: the heading if it is not the filter's name.
     """
     doc = doc_of(found.cls)
     parts = [

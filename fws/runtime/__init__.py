@@ -1,1 +1,1 @@
-"""What a running process shares: the event loop, timers, greenlets, and the reporting of faults."""
+"""The parts that a running process shares: the event loop, greenlets, fault reports and refusals."""

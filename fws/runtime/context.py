@@ -1,4 +1,4 @@
-"""What the parts of one process share, and nothing that is above them."""
+"""The context: what the parts of one process share."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from fws.runtime.scheduler import Scheduler
 
 
 class Context:
-    """Clocks, the event loop, timers, counters and fault reports of one process.
+    """Clocks, event loop, timers, counters, fault reports and refusals of one process.
 
-    The node makes one and hands it to hub, clients and brokers. Tests make one with clocks that stand still.
+    The node makes one and hands it to hub, clients and brokers. Tests make one with clocks of their own.
 
     Attributes:
-        clock: monotonic seconds, for measuring spans.
-        wall: Unix time in seconds, for showing to people.
+        clock: monotonic seconds, to measure time.
+        wall: Unix time in seconds, to show to people.
         scheduler: calls in the event loop.
-        timers: calls at a time of the clock; the sweeper makes them.
+        timers: calls at a time of the clock, which the sweeper makes.
         metrics: counters.
-        faults: where what a filter raises ends up.
-        refusals: where clients that are refused are counted and logged.
+        faults: handles exceptions of filters.
+        refusals: counts and logs refused clients.
     """
 
     __slots__ = ("clock", "faults", "metrics", "refusals", "scheduler", "timers", "wall")

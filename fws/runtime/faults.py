@@ -1,4 +1,4 @@
-"""Faults of filters: logged once each, with pipeline, filter, client and traceback, and counted."""
+"""Exceptions of filters: each is counted, and logged once with pipeline, filter, client and traceback."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ logger = logging.getLogger("fws.filters")
 
 
 class Subject(Protocol):
-    """The client to whom something happened."""
+    """The client that an exception concerns."""
 
     id: str
 
@@ -30,24 +30,24 @@ class Subject(Protocol):
 
 
 class Faults:
-    """Where whatever a filter raises ends up, unless it is `Close`, `Reject` or a wish to stop the greenlet."""
+    """Handles the exceptions of filters."""
 
     __slots__ = ("_metrics", "_news")
 
     def __init__(self, metrics: Metrics, clock: Callable[[], float] = time.monotonic) -> None:
         self._metrics = metrics
-        # What the storage fails at: nothing but an operator mends it, and every call fails until then.
+        # Failures of the storage that were logged lately. Every call fails until an operator mends it.
         self._news = Novelty(clock)
 
     def settle(self, event: str, error: BaseException, client: Subject | None = None, *, stops: bool = True) -> None:
-        """End an event in which a filter raised. The client stays, and nothing half-processed flows on.
+        """End an event in which a filter raised. The client stays connected, and nothing flows on.
 
-        `Close` ends the connection. A fault is logged once and counted.
+        `Close` ends the connection. Other exceptions are logged and counted.
 
         Args:
-            client: to whom it happened; None where no client is concerned.
-            stops: whether what ends a greenlet is raised again. In the event loop nothing ends one, so that a filter
-                that raises `GreenletExit` there is at fault.
+            client: the client; None if no client is concerned.
+            stops: whether an exception that ends a greenlet is raised again. In the event loop nothing ends one, so
+                that a filter which raises `GreenletExit` there is faulty.
 
         Raises:
             GreenletExit, Deadline: the greenlet is to end.
@@ -61,11 +61,11 @@ class Faults:
             self.report(event, error, client.id if client is not None else "")
 
     def refusal(self, error: BaseException, client: Subject) -> BaseException:
-        """What `connect` is refused with when a filter raised there: access fails closed.
+        """The refusal of a client for which a filter of `connect` raised. Access fails closed.
 
         Returns:
-            A Refusal: the filter's own, or the status that stands for what it raised. What ends the greenlet is
-            returned as it is.
+            A Refusal: the filter's own, or one with a status that fits the exception. An exception that ends the
+            greenlet is returned unchanged.
         """
         if isinstance(error, Refusal | GreenletExit | Deadline):
             return error
@@ -75,15 +75,15 @@ class Faults:
         if isinstance(error, FillError):
             return Reject(403, "The request lacks something that this endpoint needs.")
         if isinstance(error, StorageError):
-            return Reject(503, "What decides about access cannot be asked now.")
+            return Reject(503, "Access cannot be decided now.")
         return Reject(500, "A filter failed.")
 
     def report(self, event: str, error: BaseException, client: str = "") -> None:
-        """Log and count one fault.
+        """Log and count one exception.
 
         Args:
             event: the pipeline that was running, or `defer`, `start`, `stop`.
-            client: its id; empty where no client is concerned.
+            client: the client's id; empty if no client is concerned.
         """
         if isinstance(error, StorageError):
             self._metrics.count("storage_faults")
@@ -91,18 +91,18 @@ class Faults:
             logger.log(logging.DEBUG if quiet else logging.WARNING, "%s failed: %s", event, error)
             return
         if isinstance(error, MessageFillError):
-            # A client's doing, and as often as it likes.
+            # A client has caused it, and may do so as often as it likes.
             self._metrics.count("messages_unfilled")
             logger.debug("%s for client %s: %s", event, client, error)
             return
         self._metrics.count("filter_faults")
         subject = f" for client {client}" if client else ""
         if isinstance(error, FillError):
-            # A placeholder without a value is the client's doing or the file's, not a bug with a traceback.
+            # The client or the file is the cause of a placeholder without a value. It is not a bug with a traceback.
             logger.warning("%s%s: %s", event, subject, error)
             return
-        # The place in the filter and the calls from there are the traceback in one line; at the level `debug`
-        # all of it follows.
+        # One line has the place in the filter and the calls from there. At the level `debug` the whole traceback
+        # follows.
         where = error.where if isinstance(error, HookResultError) else culprit(error.__traceback__) or "a filter"
         name = type(error).__name__
         what = str(error) if isinstance(error, HookResultError) else f"{name}: {error}"

@@ -1,4 +1,4 @@
-"""Computations in native threads: what would block the event loop for more than a moment.
+"""Computations in native threads, which would otherwise block the event loop.
 
 gevent's greenlets share one thread, so a filter that resizes an image or hashes a password with bcrypt makes every
 client wait. Here it runs in a native thread, and only the greenlet that asked for it waits. Python code in a thread
@@ -16,7 +16,7 @@ from gevent.threadpool import ThreadPool
 from fws.base.errors import OffloadError
 from fws.base.metrics import Metrics
 
-# Calls that may wait for a thread, for each thread: more than this would not be served within a time limit anyway.
+# The most calls that wait, for each thread. Further ones would exceed the time limit anyway.
 WAITING = 25
 
 
@@ -24,8 +24,8 @@ class Offload:
     """A bounded pool of native threads.
 
     Args:
-        threads: how many there are at most; they are made when they are needed.
-        timeout: seconds that a call may take, waiting for a thread included.
+        threads: the most threads. They are created when they are needed.
+        timeout: seconds that a call may take, including the wait for a thread.
     """
 
     def __init__(self, threads: int, timeout: float, metrics: Metrics) -> None:
@@ -36,11 +36,11 @@ class Offload:
         self._calls = 0
 
     def __call__(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        """Call `function` in a thread, and return what it returns. The greenlet waits.
+        """Call `function` in a thread and return its result. The greenlet blocks.
 
         Raises:
-            OffloadError: all threads are busy and too many calls wait, or it took too long. What runs cannot be
-                stopped; its thread is free again when it ends.
+            OffloadError: all threads are busy and too many calls wait, or it took too long. A running call cannot be
+            stopped, and occupies its thread until it ends.
             BaseException: whatever the function raised, with its traceback.
         """
         if self._calls >= self._threads * (1 + WAITING):
@@ -64,7 +64,7 @@ class Offload:
 
     @staticmethod
     def _run(function: Callable[..., Any], arguments: tuple[Any, ...]) -> tuple[Any, BaseException | None]:
-        # The pool would print the traceback of what is raised here.
+        # The pool would print the traceback of an exception.
         try:
             return function(*arguments), None
         except BaseException as error:  # a user's function may raise anything

@@ -1,4 +1,4 @@
-"""Refused clients: each one is counted, and each reason is in the log."""
+"""Refusals of clients: each is counted, and each reason is logged."""
 
 from __future__ import annotations
 

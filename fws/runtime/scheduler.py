@@ -1,4 +1,4 @@
-"""What a fair server must know of gevent's loop."""
+"""Turns in gevent's event loop, so that clients are served fairly."""
 
 from __future__ import annotations
 
@@ -13,51 +13,53 @@ from gevent import Timeout, get_hub, spawn_raw
 from gevent.hub import Waiter
 from gevent.monkey import get_original
 
-# Longest work done in one go before others have their turn, in seconds. With a bound of 100 ms on anyone's wait, a few
-# milliseconds leave room for a dozen busy clients and cost under 1 % in switches.
+# The length of a turn in seconds, after which others are served. If nobody may wait for more than 100 ms, a few
+# milliseconds leave room for a dozen busy clients, and cost less than 1 % in switches.
 BUDGET = 0.004
 
 
 class Deadline(Timeout):
-    """The server's own limit on a handshake or a response. Not to be taken for a time-out that a filter set."""
+    """The server's own time limit for a handshake or a response. A class of its own distinguishes it from time-outs of
+    filters.
+    """
 
 
 def pause() -> None:
-    """Let every other greenlet and socket have its turn.
+    """Give every other greenlet and socket a turn.
 
-    `gevent.sleep(0)` would not: its callbacks run again before the sockets are polled, up to fifty times in a row.
-    A timer of zero seconds fires after the poll.
+    `gevent.sleep(0)` does not do this: its callbacks run again before the sockets are polled, up to fifty times in a
+    row. A timer of zero seconds fires after the poll.
     """
     hub = get_hub()
     hub.wait(hub.loop.timer(0.0))
 
 
 def queue_up(later: Callable[[Callable[[], None]], None]) -> None:
-    """Wait for a turn of `Scheduler.later`. From a greenlet."""
+    """Wait for a turn of `Scheduler.later`. Called in a greenlet."""
     waiter = Waiter()
     later(partial(waiter.switch, None))
     waiter.get()
 
 
 def end_of_turn() -> float:
-    """When a turn that begins now is over, in seconds of `perf_counter`."""
+    """The end of a turn that begins now, in seconds of `perf_counter`."""
     return perf_counter() + BUDGET
 
 
 def overdue() -> bool:
-    """Whether this round of the loop has lasted longer than a turn may, whoever used it up."""
+    """Whether this round of the event loop has already lasted longer than a turn."""
     return time() - get_hub().loop.now() > BUDGET  # type: ignore[no-any-return]
 
 
 class Scheduler:
-    """When the loop calls back. What it calls runs in the loop itself and must not wait."""
+    """Calls in the event loop. The called functions must not block."""
 
     __slots__ = ("_calls", "_timer", "soon")
 
     def __init__(self) -> None:
         loop = get_hub().loop
         self.soon: Callable[..., Any] = loop.run_callback
-        """Call before the loop looks at the sockets again."""
+        """Call before the event loop polls the sockets again."""
         self._timer = loop.timer(0.0)
         self._calls: deque[Callable[[], None]] = deque()
 
@@ -67,9 +69,9 @@ class Scheduler:
         return bool(self._calls)
 
     def later(self, call: Callable[[], None]) -> None:
-        """Call after the loop has looked at the sockets, and after those who wait for a turn already.
+        """Call after the event loop has polled the sockets, and after the calls that wait already.
 
-        They share one turn in each round of the loop: however many there are, who has little to say waits for one.
+        All of them share one turn per round of the loop, so that a client that sends little waits for one turn at most.
         """
         self._calls.append(call)
         if not self._timer.active:
@@ -92,19 +94,19 @@ class Scheduler:
                 calls.popleft()()
                 if perf_counter() > until:
                     break
-        finally:  # one that raises does not take the others with it
+        finally:  # an exception of one call does not affect the others
             if calls and not self._timer.active:
                 self._timer.start(self._run)
 
     def spawn(self, function: Callable[..., Any], *arguments: Any) -> None:
-        """Call in a greenlet of its own, which may wait."""
+        """Call in a new greenlet, which may block."""
         spawn_raw(function, *arguments)
 
 
 def takes_a_line(stream: TextIO) -> bool:
-    """Whether a write of one short line will not wait: POSIX says that a writable pipe has room for 512 bytes.
+    """Whether writing a short line does not block. POSIX guarantees that a writable pipe has room for 512 bytes.
 
-    A pipe that nobody reads would stop the process. The kernel is asked directly: gevent's own poll would switch.
+    A pipe that nobody reads would block the process. The kernel is asked directly, because gevent's poll would switch.
     """
     poll = get_original("select", "poll")()
     poll.register(stream.fileno(), POLLOUT)

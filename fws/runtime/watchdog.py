@@ -1,7 +1,7 @@
-"""The watchdog: names what holds the loop, with its stack, while it does.
+"""The watchdog: names what blocks the event loop, with its stack, while it does.
 
-A thread of the system's looks on. Every now and then it asks the loop for a sign of life; that is all it costs, a
-message costs nothing. When the sign does not come in time, the stack of the thread that the loop runs in is the answer.
+A native thread regularly asks the event loop for a sign of life. This is the only cost, and messages cost nothing. If
+the sign is late, the thread reads the stack of the event loop's thread.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ from gevent.monkey import get_original
 from fws.base.metrics import Metrics
 from fws.pipeline.traceback import whereabouts
 
-# Signs of life in the time of `max_block`, so that what is longer is seen while it lasts.
+# Signs of life within `max_block`, so that a longer block is noticed while it lasts.
 LOOKS = 2
-# Seconds later than asked for that a sleep may end. One that ends later still was held up itself: by C code that keeps
-# Python's lock, or because the machine has no time for the process. Of that time counts what the loop's thread worked.
+# Seconds by which a sleep may be late. If it is later, it was delayed itself: by C code that keeps the interpreter's
+# lock, or because the process got no processor. Then only the processor time of the event loop's thread counts.
 LATE = 0.05
-# What is still held when it is told is told again after so many times as long.
+# A block that lasts is logged again after this many times as long.
 AGAIN = 10
 
 
 class Watchdog:
-    """Watches the loop of the greenlet that makes it.
+    """Watches the event loop of the greenlet that creates it.
 
     Args:
-        max_block: seconds that the loop may be held.
-        tell: writes a line; called from the watchdog's own thread.
+        max_block: seconds for which the loop may be blocked.
+        tell: writes a line. It is called in the watchdog's thread.
     """
 
     def __init__(self, max_block: float, metrics: Metrics, tell: Callable[[str], None]) -> None:
@@ -69,7 +69,8 @@ class Watchdog:
                 if late > LATE:
                     asked_at += max(0.0, late - worked)
                     if worked >= self._max_block and not told:
-                        # It kept Python's lock, perhaps from a moment after the sign: whoever did has just let go.
+                        # Code that kept the interpreter's lock, perhaps since a moment after the sign, has just
+                        # released it.
                         told = worked
                         self._report(worked, kept=True)
                 if self._answered == self._asked:
@@ -80,7 +81,9 @@ class Watchdog:
                     told = held
 
     def _wait(self) -> tuple[float, float]:
-        """Sleep until the next look. How many seconds that was late, and how many the loop's thread worked."""
+        """Sleep until the next check. Returns the seconds by which it was late, and those that the loop's thread
+        worked.
+        """
         asked, began, before = self._max_block / LOOKS, time.monotonic(), time.clock_gettime(self._work)
         self._sleep(asked)
         return time.monotonic() - began - asked, time.clock_gettime(self._work) - before
@@ -88,7 +91,7 @@ class Watchdog:
     def _report(self, held: float, *, again: bool = False, kept: bool = False) -> None:
         where = whereabouts(sys._current_frames().get(self._thread))
         if self._answered == self._asked and not kept:
-            return  # it has just let go, and where it is now is no place to blame
+            return  # the block has just ended, and the present place is not its cause
         if not again:
             self._metrics.count("blocks")
         self._tell(f"the event loop is {'still ' if again else ''}blocked for {held * 1000:.0f} ms by {where}")

@@ -32,7 +32,8 @@ def test_one_line_for_each_change_of_state(caplog: pytest.LogCaptureFixture) -> 
     state.up("sender")
     assert caplog.messages == [
         "Redis redis://h:1 is reached",
-        "Redis redis://h:1 is away: it does not answer; clients here go on, what they publish for other nodes waits",
+        "Redis redis://h:1 is away: it does not answer; "
+        "clients of this node are served, and publications for other nodes wait",
         "Redis redis://h:1 is back after 12.3 s: 4 dropped from the full buffer, 1 sent without an answer",
     ]
     assert metrics["redis_outages"] == 1
@@ -42,7 +43,7 @@ def test_an_interrupted_subscription_is_not_nothing(caplog: pytest.LogCaptureFix
     """Fault: the line said only "nothing lost from here", even if publications of other nodes were missing."""
     metrics = Metrics()
     state = Health("redis://h:1", metrics, Clock())
-    for gaps, told in ((1, "nothing lost from here; what other nodes published"), (0, "nothing lost from here")):
+    for gaps, told in ((1, "nothing lost from here; publications of other nodes"), (0, "nothing lost from here")):
         metrics.count("redis_gaps", gaps)
         state.down("relay", "it does not answer")
         state.up("relay")

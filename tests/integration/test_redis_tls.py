@@ -99,7 +99,7 @@ def test_a_pinned_certificate_is_the_only_one(serve: Serve, server: RedisServer)
     right = fingerprint(port)
     two_nodes_talk(serve, TOML % f'fingerprint = "{right}"', f"rediss://127.0.0.1:{port}")
     node = serve(TOML % f'fingerprint = "{right[::-1]}"', REDIS_URL=f"rediss://127.0.0.1:{port}")
-    node.wait_for(f"is away: its certificate is another one: its fingerprint is {right}")
+    node.wait_for(f"is away: it has another certificate, whose fingerprint is {right}")
 
 
 def test_the_authority_without_the_host_name(serve: Serve, server: RedisServer, authority: Authority) -> None:
