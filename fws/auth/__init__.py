@@ -1,1 +1,1 @@
-"""Who may come in: tokens, where clients bring them, and what they say. Pure: clocks and fetchers are passed in."""
+"""Authentication: tokens, where clients send them, and what they say. Pure: clocks and fetchers are passed in."""

@@ -56,12 +56,12 @@ class StorageError(FwsError):
     """The storage cannot be reached, is full, or has another kind of value than expected.
 
     Args:
-        told: whether it has been logged already, because every call fails until something changes.
+        logged: whether it has been logged already, because every call fails until something changes.
     """
 
-    def __init__(self, message: str, *, told: bool = False) -> None:
+    def __init__(self, message: str, *, logged: bool = False) -> None:
         super().__init__(message)
-        self.told = told
+        self.logged = logged
 
 
 class OffloadError(FwsError):

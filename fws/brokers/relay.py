@@ -16,7 +16,7 @@ from gevent.event import Event
 from fws.brokers.carrier import Received, Settings, Take
 from fws.brokers.subscriptions import Subscriptions
 from fws.redis.backoff import Backoff
-from fws.redis.connector import ConnectorError, Stream, told
+from fws.redis.connector import ConnectorError, Stream, error_text
 from fws.redis.resp import Failure, Replies, RespError, command, commands
 from fws.runtime.scheduler import Budget, pause
 
@@ -165,7 +165,7 @@ class Relay:
         if isinstance(reply, Failure):
             if self._moved is not None:
                 self._moved()
-            raise ConnectorError(told(reply))
+            raise ConnectorError(error_text(reply))
         if not isinstance(reply, list):
             # A node of a Cluster without subscriptions answers a ping like this.
             reply = [reply]

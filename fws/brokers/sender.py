@@ -10,7 +10,7 @@ from gevent.event import Event
 from fws.brokers.buffer import Buffer
 from fws.brokers.carrier import Settings
 from fws.redis.backoff import MOST, Backoff
-from fws.redis.connector import REPLY, ConnectorError, Stream, told
+from fws.redis.connector import REPLY, ConnectorError, Stream, error_text
 from fws.redis.resp import Failure, Replies, RespError, command
 
 # The bytes of one write. Only one write is under way, so that at most this much is lost if Redis fails. It is small
@@ -166,4 +166,4 @@ class Sender:
             if moved and self._moved is not None:
                 self._moved(moved)
         if failure is not None:
-            raise ConnectorError(told(failure))
+            raise ConnectorError(error_text(failure))

@@ -97,7 +97,7 @@ def unverified_redis(compiled: Compiled) -> Iterator[Problem]:
     address = parse_redis(redis.url)
     if address.tls and (address.verify or redis.verify) == "none":
         hint = 'write its fingerprint, or ca = "FILE" and verify = "ca", where you can'
-        yield Problem("whoever is between this server and Redis can read and forge everything", ("redis",), hint=hint)
+        yield Problem("anybody on the network path to Redis can read and forge everything", ("redis",), hint=hint)
 
 
 def open_origins(compiled: Compiled) -> Iterator[Problem]:

@@ -251,7 +251,7 @@ class Stream:
         while (left := until - monotonic()) > 0:
             if found := replies.feed(self.receive(left)):
                 if isinstance(found[0], Failure):
-                    raise ConnectorError(told(found[0]))
+                    raise ConnectorError(error_text(found[0]))
                 return found[0]
         raise ConnectorError("it does not answer")
 
@@ -309,7 +309,7 @@ def reason(error: BaseException) -> str:
         return "nothing listens there"
     if isinstance(cause, OSError) and cause.strerror:
         return cause.strerror.lower() if cause.strerror.isascii() else cause.strerror
-    return told(str(error)) or type(error).__name__
+    return error_text(str(error)) or type(error).__name__
 
 
 _FAILURES = {
@@ -322,7 +322,7 @@ _FAILURES = {
 }
 
 
-def told(failure: str) -> str:
+def error_text(failure: str) -> str:
     """Return the error that Redis replied, in a few words."""
     return _FAILURES.get(failure.partition(" ")[0], f"it replied: {failure[:200]}")
 

@@ -22,7 +22,7 @@ _SIZE = re.compile(rb"\r\n\$([0-9]{1,10})\r\n").match
 
 
 class RespError(ValueError):
-    """Bytes that are no reply."""
+    """The bytes are not a valid reply."""
 
 
 class Failure(str):
@@ -148,4 +148,4 @@ def _number(buffer: bytearray, position: int, end: int) -> int:
     try:
         return int(buffer[position + 1 : end])
     except ValueError:
-        raise RespError("a number that is none") from None
+        raise RespError("an invalid number") from None

@@ -87,7 +87,7 @@ class Faults:
         """
         if isinstance(error, StorageError):
             self._metrics.count("storage_faults")
-            quiet = error.told or not self._news.is_new(f"{event} {error}")
+            quiet = error.logged or not self._news.is_new(f"{event} {error}")
             logger.log(logging.DEBUG if quiet else logging.WARNING, "%s failed: %s", event, error)
             return
         if isinstance(error, MessageFillError):

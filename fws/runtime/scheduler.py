@@ -78,7 +78,7 @@ class Scheduler:
             self._timer.start(self._run)
 
     def after(self, seconds: float, call: Callable[[], None]) -> None:
-        """Call in so many seconds."""
+        """Call after this many seconds."""
         timer = get_hub().loop.timer(seconds)
 
         def run() -> None:

@@ -63,22 +63,22 @@ class Watchdog:
             self._asked += 1
             asked_at = time.monotonic()
             self._sign.send()
-            told = 0.0
+            reported = 0.0
             while not self._over:
                 late, worked = self._wait()
                 if late > LATE:
                     asked_at += max(0.0, late - worked)
-                    if worked >= self._max_block and not told:
+                    if worked >= self._max_block and not reported:
                         # Code that kept the interpreter's lock, perhaps since a moment after the sign, has just
                         # released it.
-                        told = worked
+                        reported = worked
                         self._report(worked, kept=True)
                 if self._answered == self._asked:
                     break
                 held = time.monotonic() - asked_at
-                if held >= (told * AGAIN or self._max_block):
-                    self._report(held, again=told > 0)
-                    told = held
+                if held >= (reported * AGAIN or self._max_block):
+                    self._report(held, again=reported > 0)
+                    reported = held
 
     def _wait(self) -> tuple[float, float]:
         """Sleep until the next check. Returns the seconds by which it was late, and those that the loop's thread

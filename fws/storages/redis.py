@@ -245,7 +245,7 @@ class RedisStorage:
         if not self._away:
             self._away = True
             logger.warning("the storage at %s fails: %s", self._connector, why)
-        return StorageError(f"the storage cannot be asked: {why}", told=True)
+        return StorageError(f"the storage cannot be asked: {why}", logged=True)
 
 
 def _asking(command: str, items: list[str]) -> Callable[[Any, str], Any]:

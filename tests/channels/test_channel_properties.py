@@ -167,7 +167,7 @@ class Expected:
         got: the items that have arrived.
         certain: this many of the first items must arrive, whatever happens; None for all.
         certain_if_slow: the same if it is closed as a slow consumer.
-        closed: whether the server was told to close it.
+        closed: whether the server has closed it.
         said: messages from its peer.
         served: those of them that reached its `message` pipeline.
     """
@@ -386,7 +386,7 @@ class Play:
         for client, expected in self.expected.items():
             expected.check()
             if client.close_code == 1013 and expected.certain is None:
-                assert expected.peer.protocol.close_rcvd is not None, "a slow consumer is not told"
+                assert expected.peer.protocol.close_rcvd is not None, "a slow consumer got no Close"
         assert self.harness.faults == 0
         assert (self.hub.weight, self.hub.crowded) == (0, False)
         for member in list(self.hub.clients.values()):

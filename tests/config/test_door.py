@@ -26,7 +26,7 @@ def test_a_certificate_is_enough() -> None:
 
 
 @pytest.mark.parametrize(
-    ("toml", "told"),
+    ("toml", "message"),
     [
         ('[server.tls]\nkey = "a.key"', "[server.tls] has no 'cert'"),
         ('[server.tls]\ncert = ""', "expected text, not ''"),
@@ -41,7 +41,7 @@ def test_a_certificate_is_enough() -> None:
         ('[server]\nsocket_owner = "a:b:c"', '"user:group"'),
     ],
 )
-def test_each_mistake_is_reported_with_a_correction(toml: str, told: str) -> None:
+def test_each_mistake_is_reported_with_a_correction(toml: str, message: str) -> None:
     _, problems = reading(toml)
     assert len(problems) == 1
-    assert told in problems[0]
+    assert message in problems[0]

@@ -69,7 +69,7 @@ class Away(MemoryStorage):
 
     def _fail(self) -> None:
         if self.away:
-            raise StorageError("away", told=True)
+            raise StorageError("away", logged=True)
 
 
 def test_ids_that_may_be_in_the_storage_are_removed_at_the_end(server: Harness) -> None:

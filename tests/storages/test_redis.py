@@ -211,7 +211,7 @@ class TestRedis(Contract):
         for _ in range(3):
             with pytest.raises(StorageError, match="not an integer") as caught:
                 self.storage.increment("n")
-            assert not caught.value.told
+            assert not caught.value.logged
             self.storage.get("n")
         assert caplog.records == []
 

@@ -6,7 +6,7 @@ from fws import Filter, Help
 
 
 class Hello(Filter):
-    """Greet whoever sends a name.
+    """Greet a client that sends a name.
 
     Example:
         message = ["hello greeting=Welcome", "echo"]
