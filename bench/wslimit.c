@@ -1,4 +1,4 @@
-/* wslimit - what this machine can do at most: epoll, one thread, no filters, no checks of UTF-8.
+/* wslimit - the limit of this machine: epoll, one thread, no filters, no checks of UTF-8.
  *   gcc -O2 -Wall -Wextra -o wslimit wslimit.c
  *   wslimit PORT [coalesce]
  * /echo sends each message back; /channel/N sends it to every client of /channel/N (N below 4096), any other path to every

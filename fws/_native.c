@@ -1,7 +1,7 @@
-/* What is worth compiling. Optional: fws runs without, and the Python beside each is the reference.
+/* Compiled functions. They are optional: fws runs without them, and the equivalent Python code is the reference.
  *
  * receive: bytes from a socket (fws/clients/transport.py).
- * decode: the frames that a read brought (fws/wire/frames.py). RFC 6455 section 5.2.
+ * decode: the frames in the bytes of one read (fws/wire/frames.py). RFC 6455 section 5.2.
  * frame: a text or bytes as a frame (fws/wire/encoding.py).
  * send_each: one frame to many sockets (fws/channels/channel.py).
  */
@@ -26,7 +26,7 @@ PyDoc_STRVAR(receive_doc,
 static PyObject *
 receive(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t count)
 {
-    /* One buffer for all: what it holds is copied before anyone else, who needs the interpreter's lock, can read. */
+    /* One buffer for all. Its content is copied before other code, which needs the interpreter's lock, can read. */
     static char buffer[MAX_READ];
     Py_ssize_t most, got;
     long fd;
@@ -196,7 +196,7 @@ frame(PyObject *Py_UNUSED(module), PyObject *message)
 
 static PyObject *name_fd;
 
-/* The receiver's `fd`; -2 with an exception set when there is none. */
+/* The receiver's `fd`; -2 with an exception set if it has none. */
 static long
 descriptor(PyObject *receiver)
 {
@@ -245,14 +245,14 @@ send_each(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t count)
         if ((fd = descriptor(receiver)) == -2 && PyErr_Occurred())
             goto error;
         if (fd >= 0) {
-            /* Never waits, so the lock of the interpreter is kept: giving it back costs a tenth of the call. */
+            /* It never blocks, so the interpreter's lock is kept. Releasing it would take a tenth of the call. */
             sent = send((int)fd, frame, size, MSG_DONTWAIT | MSG_NOSIGNAL);
             if (sent == size) {
                 Py_DECREF(receiver);
                 continue;
             }
             if (sent < 0)
-                sent = 0; /* whoever writes next is told why */
+                sent = 0; /* the next write raises the error */
         }
         pair = Py_BuildValue("(On)", receiver, sent);
         if (!pair)

@@ -1,12 +1,12 @@
-// The page of conf/chat.toml. It sends what the person typed as plain text and gets JSON objects with a `type`; what it
-// does not know it shows as it came, so that another TOML behind the same page stays visible. All that comes from the
-// server goes into the page as textContent, never as HTML.
+// The page of conf/chat.toml. It sends what the person types as plain text, and gets JSON objects with a `type`. It shows
+// unknown messages unchanged, so that the page also works with another TOML file. Everything from the server is put into
+// the page as textContent, never as HTML.
 
-const KEPT = 500; // children of the log: older ones go, so that a day's chat does not slow the page down
+const KEPT = 500; // lines in the log; older ones are removed, so that a long chat does not slow the page down
 const LISTED = 200; // people shown by name
 const LONGEST = 4096; // bytes; conf/chat.toml says `max_message 4KiB`
-const GROUPED = 5 * 60_000; // ms within which messages of one person stand together
-const HUES = [15, 42, 68, 95, 125, 152, 188, 232, 260, 288, 316, 345]; // degrees in OKLCH, told apart at a glance
+const GROUPED = 5 * 60_000; // ms within which messages of one person are grouped
+const HUES = [15, 42, 68, 95, 125, 152, 188, 232, 260, 288, 316, 345]; // degrees in OKLCH that are easy to distinguish
 const RETRY = { first: 500, last: 15_000, settled: 5_000, patience: 10_000 }; // ms
 
 const $ = (id) => document.getElementById(id);
@@ -20,7 +20,7 @@ const collator = new Intl.Collator(undefined, { sensitivity: "base", numeric: tr
 const people = new Map(); // id -> nick
 let me = { id: "", nick: "" };
 
-// Storage, which a browser may refuse: then the page just forgets
+// Storage. If the browser refuses it, the page does not remember anything.
 
 function recall(storage, key) {
   try {
@@ -34,7 +34,7 @@ function remember(storage, key, value) {
   try {
     window[storage].setItem(`fws-chat-${key}`, value);
   } catch {
-    // Nothing to do: the value lives in a variable as long as the page does.
+    // Nothing to do: a variable has the value as long as the page is open.
   }
 }
 
@@ -47,8 +47,7 @@ function make(tag, className, content = "") {
   return element;
 }
 
-// Chosen by FNV-1a of the name: everybody sees a person in the same colour, also after a new connection, which has a
-// new id.
+// Chosen by FNV-1a of the name, so that everybody sees a person in the same colour, even after a reconnect with a new id.
 function hue(nick) {
   let hash = 2166136261;
   for (const char of nick) hash = Math.imul(hash ^ char.codePointAt(0), 16777619);
@@ -69,7 +68,7 @@ function initial(nick) {
   return (Array.from(nick)[0] ?? "?").toLocaleUpperCase();
 }
 
-// In a `bdi` a right-to-left name cannot turn the sentence around it.
+// Inside `bdi`, a right-to-left name does not change the direction of the sentence.
 const named = (nick) => make("bdi", "", nick);
 
 function enumerate(nicks, most) {
@@ -84,9 +83,9 @@ const announce = (words) => { $("announcement").textContent = words; };
 
 // The log
 
-let stuck = true; // whether the reader is at the bottom, where new messages keep them
+let stuck = true; // whether the log is at the bottom and stays there when messages arrive
 let settling = 0; // the animation frame that will scroll there
-let reached = 0; // where the log was scrolled to last
+let reached = 0; // the last scroll position of the log
 let unread = 0; // messages below the fold
 let unseen = 0; // messages while the tab was hidden
 let day = "";
@@ -102,16 +101,16 @@ function append(element, kind) {
 }
 
 function trim() {
-  // Who reads further up keeps the line under their eyes. Fifty at a time: browsers round the place to whole pixels.
+  // A reader further up keeps their place. Fifty lines at a time, because browsers round positions to whole pixels.
   const height = stuck ? 0 : log.scrollHeight;
   const kept = stuck ? KEPT : KEPT - 50;
   while (log.childElementCount > kept) log.firstElementChild.remove();
-  // The first message of a group may be gone: the next one shows its name.
+  // The first message of a group may have been removed. The next one then shows the name.
   log.firstElementChild.classList.remove("continued");
   if (!stuck) log.scrollTop -= height - log.scrollHeight;
 }
 
-// Once a frame: a layout for each of 1,500 messages at once took ten seconds.
+// Once per frame, because a layout for each of 1,500 messages took ten seconds.
 function toBottom() {
   stuck = true;
   unread = 0;
@@ -168,7 +167,7 @@ function showMessage(message) {
   count(own);
 }
 
-// The full stop behind a link, or the bracket around it, is not the link's; brackets within it are.
+// The full stop after a link and the bracket around it are not part of the link. Brackets within it are.
 const LINK = /(https?:\/\/(?:\([^\s()<>"]*\)|[^\s()<>"])*(?:\([^\s()<>"]*\)|[^\s()<>"'.,;:!?\]}]))/i;
 
 function linked(body) {
@@ -237,7 +236,7 @@ function listPeople() {
     $("me").querySelector("bdi").textContent = me.nick || "not known yet";
     $("me").querySelector(".avatar").textContent = initial(me.nick);
     tint($("me"), me.nick);
-  }, 30); // a crowd that joins at once is drawn once
+  }, 30); // many people that join at once are drawn once
 }
 
 function setPeople(list) {
@@ -245,11 +244,11 @@ function setPeople(list) {
   for (const person of Array.isArray(list) ? list : []) people.set(String(person?.id), String(person?.nick));
 }
 
-// One's own name. A tab keeps the name it had; a new tab starts with the one chosen last, and gives way if it is taken.
+// The person's own name. A tab keeps its name. A new tab begins with the name chosen last, unless it is taken.
 
 let wanted = recall("sessionStorage", "name") || recall("localStorage", "name");
 let owned = recall("sessionStorage", "name") !== "";
-let asking = ""; // "", "page" or "person": who waits for the answer to /nick
+let asking = ""; // "", "page" or "person": which of them waits for the answer to /nick
 
 function ask(nick, who) {
   asking = who;
@@ -263,7 +262,7 @@ function keepName(nick) {
   remember("localStorage", "name", nick);
 }
 
-// Whoever had the name, perhaps this tab's own lost connection, has let it go.
+// The previous owner of the name, perhaps this tab's own lost connection, is gone.
 function nameFreed(nick) {
   if (nick === wanted && me.nick !== wanted) ask(wanted, "page");
 }
@@ -299,7 +298,7 @@ $("naming-form").addEventListener("submit", (submission) => {
   $("naming").close();
 });
 
-// What the server says
+// Messages from the server
 
 function receive(data) {
   const message = parse(data);
@@ -364,7 +363,7 @@ function renamed(id, nick, was) {
     if (asking === "person") $("naming").close();
     asking = "";
   }
-  // Those who come back take their name at once: one line says it all.
+  // People who come back take their name at once, so that one line is enough.
   if (happening?.kind === "joined" && happening.names.has(id)) showEvent("joined", id, nick);
   else if (own && !restored) showLine("You are now ", named(nick));
   else if (!own) showLine(named(was), " is now ", named(nick));
@@ -400,7 +399,7 @@ function connect() {
   attempt.addEventListener("message", (arrival) => receive(arrival.data));
   attempt.addEventListener("close", () => {
     clearTimeout(patience);
-    // Only a connection that held counts as success: a server that accepts and hangs up is not hammered.
+    // Only a connection that lasted counts as a success, so that a server that accepts and closes is not flooded.
     if (openedAt && Date.now() - openedAt > RETRY.settled) attempts = 0;
     if (openedAt) {
       lostAt = Date.now();
@@ -413,7 +412,7 @@ function connect() {
   });
 }
 
-// Exponential back-off; the random half keeps a thousand pages from returning in the same instant after a restart.
+// Exponential backoff. Half of it is random, so that a thousand pages do not reconnect at once after a restart.
 function wait() {
   const longest = Math.min(RETRY.last, 2 * RETRY.first * 2 ** attempts);
   attempts += 1;
@@ -460,7 +459,7 @@ $("retry").addEventListener("click", () => {
   text.focus();
 });
 
-// Writing. What was sent but not seen to arrive comes back into the field when the connection is lost.
+// Writing. Text that was sent and did not arrive visibly is put back into the field when the connection is lost.
 
 let underway = [];
 
@@ -474,7 +473,7 @@ function submit() {
   toBottom();
 }
 
-// The server answers in order, so whatever was sent before this line has been dealt with too.
+// The server answers in order, so that everything sent before this line has been handled too.
 function delivered(body) {
   underway.splice(0, underway.findIndex((line) => line.endsWith(body.trim())) + 1 || 1);
 }
@@ -505,7 +504,7 @@ function hint() {
 
 text.addEventListener("input", written);
 text.addEventListener("keydown", (key) => {
-  // While an input method composes, Enter belongs to it.
+  // While an input method composes, Enter is meant for the input method.
   if (key.key !== "Enter" || key.shiftKey || key.isComposing) return;
   key.preventDefault();
   submit();
@@ -516,10 +515,10 @@ $("composer").addEventListener("submit", (submission) => {
   text.focus();
 });
 
-// Scrolling, and the drawer that the people are on a narrow screen
+// Scrolling, and the drawer with the people on a narrow screen
 
 log.addEventListener("scroll", () => {
-  // Only a way up leaves the bottom: what came in since the last frame may have put the end out of reach meanwhile.
+  // Only scrolling up leaves the bottom, because messages since the last frame may have moved the end meanwhile.
   const near = log.scrollHeight - log.scrollTop - log.clientHeight < 48;
   stuck = near || (stuck && log.scrollTop >= reached);
   reached = log.scrollTop;
@@ -553,6 +552,6 @@ document.addEventListener("keydown", (key) => {
 text.value = recall("sessionStorage", "draft");
 written();
 listPeople();
-// On a touch screen focus would raise the keyboard over the conversation.
+// On a touch screen, focus would open the keyboard over the conversation.
 if (matchMedia("(hover: hover)").matches) text.focus();
 connect();
