@@ -1,6 +1,6 @@
 """Which tests are pure, and which need the machine for themselves.
 
-make test-fast   the pure tests: no socket, no process, no browser, none slower than a second
+make test-fast   the pure tests: no other process, no browser, none slower than a second
 make test        all tests: first those that can run in parallel, then those marked `alone`
 """
 

@@ -113,6 +113,11 @@ class Wire:
         """Bytes arrive from the peer."""
         self._arrived += data
 
+    @property
+    def unread(self) -> int:
+        """The number of bytes that the server has not read yet."""
+        return len(self._arrived)
+
     def hang_up(self) -> None:
         """The peer ends its half of the stream."""
         self._hung_up = True
@@ -317,9 +322,7 @@ class Harness:
         """Run the loop until nothing is left to do."""
         rests = 0
         for _ in range(10_000):
-            turned = self.loop.turn()
-            polled = [in_hub(peer.poll) for peer in self.peers.values()]
-            if turned or any(polled):
+            if self.turn():
                 rests = 0
             elif rests == 3 or not any(client.busy for client in self.peers):
                 return
@@ -328,6 +331,12 @@ class Harness:
                 rests += 1
                 gevent.sleep(0.0005)
         raise AssertionError("the loop does not come to rest")
+
+    def turn(self) -> bool:
+        """One turn of the loop, and then of the sockets. Returns whether there was anything to do."""
+        turned = self.loop.turn()
+        polled = [in_hub(peer.poll) for peer in self.peers.values()]
+        return turned or any(polled)
 
     def arrive(self, client: Client, data: bytes) -> None:
         """Bytes arrive from the client, and the loop runs until nothing is left to do."""

@@ -51,8 +51,8 @@ ONLY_IN = {
     # `get_original` is for what must work while the event loop is blocked.
     "gevent.monkey": {"__main__", "runtime", "workers.heartbeat", "classic.server"},
     # The two in `auth` need names of constants; sockets come from gevent.
-    "socket": {"clients.transport", "auth.http"},
-    "_socket": {"clients.transport"},
+    "socket": {"clients.transport", "clients.tls_transport", "auth.http"},
+    "_socket": {"clients.transport", "clients.tls_transport"},
 }
 # Packages that know no gevent, no socket and no clock of their own.
 PURE = {"base", "wire", "pipeline", "config", "compiler", "auth", "reference"}

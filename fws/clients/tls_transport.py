@@ -6,6 +6,8 @@ are bound to `_decrypt`, `_encrypt` and `_encrypt_first`.
 
 from __future__ import annotations
 
+import _socket
+import socket
 from collections.abc import Callable
 from typing import Any
 
@@ -36,15 +38,13 @@ class TlsTransport(Transport):
         "_ending",
         "_finished",
         "_held",
-        "_kept",
         "_tls",
         "_wanted",
     )
 
     def __init__(self, sock: ssl.SSLSocket, lease: Lease | None = None) -> None:
         """Take the TLS object and the descriptor out of gevent's socket, whose handshake is complete."""
-        # gevent has no public names for them. OpenSSL's object has a weak reference to its Python socket.
-        self._tls, self._kept = sock._sslobj, sock._sock
+        self._tls = sock._sslobj  # gevent has no public name for it
         self._held = b""
         self._wanted: Callable[[], None] | None = None
         self._callback: Callable[[], None] | None = None
@@ -54,6 +54,13 @@ class TlsTransport(Transport):
         self._ending = False
         self._finished = False
         super().__init__(sock, lease)
+
+    def _take(self, sock: Any) -> Any:
+        # OpenSSL's object has a weak reference to this socket object, and sends no close_notify if the object has no
+        # descriptor. Therefore the object gets the descriptor back that gevent has detached from it.
+        kept, family, proto = sock._sock, sock.family, sock.proto
+        _socket.socket.__init__(kept, family, socket.SOCK_STREAM, proto, sock.detach())
+        return kept
 
     def _choose(self) -> None:
         self.fd = -1
@@ -202,8 +209,14 @@ class TlsTransport(Transport):
         self._ending = True
         if self._held or self._finished:
             return
+        try:
+            self._tls.shutdown()
+        except ssl.SSLWantWriteError:
+            self._watch()  # the socket is full: `_writable` tries again
+            return
+        except OSError:  # the peer's close_notify is missing, or the connection is gone
+            pass
         self._finished = True
-        end_tls(self._tls)
         super().shutdown()
 
 

@@ -47,10 +47,9 @@ class Transport:
             lease: ends when the connection is closed.
         """
         self._lease = lease
-        family, proto = sock.family, sock.proto  # `type` asks the kernel
-        self._socket = _socket.socket(family, socket.SOCK_STREAM, proto, fileno=sock.detach())
+        self._socket = self._take(sock)
         self._socket.setblocking(False)
-        if family != socket.AF_UNIX:
+        if self._socket.family != socket.AF_UNIX:
             # Small frames must not wait until earlier ones are acknowledged (Nagle's algorithm).
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.fd = self._socket.fileno()
@@ -58,6 +57,11 @@ class Transport:
         self._io_write: Any = None
         self._closed = False
         self._choose()
+
+    def _take(self, sock: Any) -> _socket.socket:
+        """The descriptor of a socket in an object without gevent's methods."""
+        family, proto = sock.family, sock.proto  # `type` asks the kernel
+        return _socket.socket(family, socket.SOCK_STREAM, proto, fileno=sock.detach())
 
     @property
     def waits(self) -> bool:
@@ -133,7 +137,7 @@ class Transport:
             pass
 
     def abort(self) -> None:
-        """Reset the connection. Unsent bytes are lost, and `receive` returns the end of the stream."""
+        """End TCP at once. Unsent bytes are lost, and `receive` returns the end of the stream."""
         try:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
             self._socket.shutdown(socket.SHUT_RDWR)
