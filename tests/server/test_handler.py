@@ -24,7 +24,15 @@ connect = ["reject 403 'Members only.'"]
 connect = ["slow"]
 """
 # This process is not patched, so that the filter blocks with gevent's own function.
-SLOW = "import gevent\nfrom fws import Filter\n\n\nclass Slow(Filter):\n    def connect(self, c):\n        gevent.sleep(60)\n"
+SLOW = """
+import gevent
+from fws import Filter
+
+
+class Slow(Filter):
+    def connect(self, client):
+        gevent.sleep(60)
+"""
 
 
 @pytest.fixture
