@@ -85,7 +85,8 @@ def parse_path(path: str) -> tuple[PathPattern, list[tuple[str, str]]]:
     """Read an endpoint's path.
 
     Returns:
-        The pattern, and every problem as a message and a hint. With problems the pattern must not be used.
+        The pattern, and every problem as a message and a hint. With problems the pattern must not be used for requests;
+        it only has the names of the parameters that were probably meant.
     """
     problems = []
     if not path.startswith("/"):
@@ -100,7 +101,8 @@ def parse_path(path: str) -> tuple[PathPattern, list[tuple[str, str]]]:
         if match is None:
             if problem := _problem_of(part):
                 problems.append(problem)
-            segments.append((LITERAL, part))
+            meant = _meant(part)
+            segments.append((PARAMETER, meant) if problem and meant else (LITERAL, part))
             continue
         name, rest = match[1], match[2] is not None
         if any(kind != LITERAL and text == name for kind, text in segments):
@@ -125,9 +127,18 @@ def _problem_of(part: str) -> tuple[str, str] | None:
     return None
 
 
+def _meant(part: str) -> str:
+    """The name of the parameter that a segment of another router stands for; empty without one."""
+    other = _OTHERS.fullmatch(part)
+    return "" if other is None else _name_of(other)
+
+
+def _name_of(other: re.Match[str]) -> str:
+    return (other["colon"] or other["angle"] or other["brace"] or other["star"] or "rest").lower()
+
+
 def _advice(other: re.Match[str]) -> str:
-    star, suffix = other["star"], other["suffix"] or ""
-    name = (other["colon"] or other["angle"] or other["brace"] or star or "rest").lower()
+    star, suffix, name = other["star"], other["suffix"] or "", _name_of(other)
     many = (
         star is not None or other["many"] or other["type"] == "path" or suffix.startswith(("*", ":path", ":*", ":.*"))
     )

@@ -260,7 +260,7 @@ class _Reader:
         settings = {option.name: option for cls in SHARED for option in options_of(cls)}
         for path, table in self._tables(tables, "endpoints"):
             where: Path = ("endpoints", path)
-            sound = self._check_path(path, where, shapes)
+            self._check_path(path, where, shapes)
             own: dict[str, Any] = {}
             events = {}
             for key, value in table.items():
@@ -276,14 +276,14 @@ class _Reader:
                     self._problem(message, (*where, key), hint=f"write it below [{section}]", key=True)
                 else:
                     self._unknown_key(key, [*CLIENT_EVENTS, *settings], where)
-            if sound:
-                shared = _chosen(Settings, self._values["server"], own)
-                bounds = _chosen(Bounds, self._values["limits"], own)
-                endpoints.append(EndpointTable(path, shared, bounds, events))
+            shared = _chosen(Settings, self._values["server"], own)
+            bounds = _chosen(Bounds, self._values["limits"], own)
+            # Also with an invalid path, so that the problems of its stages are found too.
+            endpoints.append(EndpointTable(path, shared, bounds, events))
         return endpoints
 
-    def _check_path(self, path: str, where: Path, shapes: dict[tuple[str | int, ...], str]) -> bool:
-        """Whether requests can come to this path, and to no other endpoint.
+    def _check_path(self, path: str, where: Path, shapes: dict[tuple[str | int, ...], str]) -> None:
+        """Check that requests can have this path, and that no other endpoint has it.
 
         Args:
             shapes: the paths so far, by what they match.
@@ -294,7 +294,6 @@ class _Reader:
         other = shapes.setdefault(pattern.shape, path)
         if other != path:
             self._problem(f'this matches the same requests as "{other}"', where, hint="keep one of the two", key=True)
-        return not problems and other == path
 
     def _chains(self, section: dict[str, Any]) -> dict[str, list[str]]:
         chains = {}

@@ -522,3 +522,13 @@ connect = ["token ${OWN}", "join lobby"]
     generation = load_generation(file, environ=environ, login=TOKEN_LOGIN)
     assert [problem.message for problem in generation.warnings] == ["--token admits nobody at /own"]
     assert not load_generation(file, environ=environ).warnings
+
+
+def test_the_stages_of_an_endpoint_with_an_invalid_path_are_checked_too(tmp_path: Path) -> None:
+    """Fault: they were skipped, so that their problems appeared only after the path had been corrected."""
+    toml = '[endpoints."/r/:room"]\nconnect = ["tokn", "join {room}"]\nmessage = ["brodcast {roam}"]\n'
+    found = problems(toml, tmp_path)
+    assert len(found) == 3, "and {room} is not a problem, because the path means it"
+    assert 'write "{room}"' in found[0]
+    assert "there is no filter 'tokn'" in found[1]
+    assert "there is no filter 'brodcast'" in found[2]
