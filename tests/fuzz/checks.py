@@ -98,15 +98,15 @@ def head(stream: bytes) -> None:
     theirs.receive_data(stream.lstrip(b"\r\n"))
     request = theirs.next_event()
     assert isinstance(request, h11.Request)
-    assert (request.method, request.target, request.http_version) == (
-        found.method.encode(),
-        found.target.encode(),
-        found.version.encode(),
-    )
+    target, host = origin_form(request.target.decode())
+    version = "1.0" if request.http_version == b"1.0" else "1.1"
+    assert (request.method.decode(), target, version) == (found.method, found.target, found.version)
     theirs_by_name: dict[str, tuple[str, ...]] = {}
     for name, value in request.headers:
         key = name.decode()
         theirs_by_name[key] = (*theirs_by_name.get(key, ()), value.decode("latin-1"))
+    if host:
+        theirs_by_name["host"] = (host,)
     assert theirs_by_name == {name: found.all(name) for name in found.headers}
     assert theirs.trailing_data[0] == rest
     assert head_outcome([written(found)])[1] == found
@@ -117,6 +117,16 @@ def head(stream: bytes) -> None:
             assert denied.cause == "malformed", denied
             continue
         assert token is None or (token.isascii() and token.isprintable() and " " not in token)
+
+
+def origin_form(target: str) -> tuple[str, str]:
+    """A target in origin-form, and the host of one in absolute-form, which replaces `Host` (RFC 9112 3.2.2)."""
+    if target.startswith("/"):
+        return target, ""
+    rest = target.partition("://")[2]
+    cut = min(rest.index(mark) for mark in "/?" if mark in rest) if "/" in rest or "?" in rest else len(rest)
+    host, rest = rest[:cut], rest[cut:]
+    return rest if rest.startswith("/") else f"/{rest}", host
 
 
 def written(found: Head) -> bytes:

@@ -50,6 +50,8 @@ def _heads() -> tuple[bytes, ...]:
         b"GET / HTTP/1.1\r\nHost: [::1]:9000\r\nContent-Length: 0\r\nX: caf\xe9 \t\r\n\r\n\n",
         b"GET /?token=abc HTTP/1.1\r\n" + HOST + b"Cookie: a=1; token=x.y.z\r\nAuthorization: Bearer abc\r\n\r\n",
         b"GET / HTTP/1.1\r\n" + HOST + b"Sec-WebSocket-Protocol: a, fws.token.abc\r\n\r\n",
+        b"GET http://example.org:9000/chat?a=1 HTTP/1.1\r\n" + HOST + b"\r\n",
+        b"GET ws://example.org?a=/ HTTP/1.2\r\n" + HOST + b"\r\n",
         *(line + b"\r\n" + HOST + b"\r\n" for line, _ in REQUEST_LINES),
         *(b"GET / HTTP/1.1\r\n" + HOST + line + b"\r\n\r\n" for line in lines),
     )
