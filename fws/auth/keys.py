@@ -101,28 +101,18 @@ class FileKeys:
     def __init__(self, path: Path, parse: Callable[[bytes], Keys], clock: Callable[[], float]) -> None:
         self._path = path
         self._parse = parse
-        self._watch = FileWatch(path, clock)
-        self._watch.changed()
         self._keys = self._read()
-        self._logged = ""
+        self._watch = FileWatch(path, self._load, self._failed, clock)
 
     def find(self, kid: str | None) -> Sequence[Any]:
-        if self._watch.changed():
-            self._reload()
+        self._watch.update()
         return self._keys.find(kid)
 
-    def _reload(self) -> None:
-        reason = ""
-        try:
-            self._keys = self._read()
-        except OSError as error:
-            self._watch.retry()
-            reason = error.strerror or str(error)
-        except ValueError as error:
-            reason = str(error)
-        if reason and reason != self._logged:
-            logger.error("the new keys of %s cannot be used, and the old ones stay: %s", self._path.name, reason)
-        self._logged = reason
+    def _load(self) -> None:
+        self._keys = self._read()
+
+    def _failed(self, reason: str) -> None:
+        logger.error("the new keys of %s cannot be used, and the old ones stay: %s", self._path.name, reason)
 
     def _read(self) -> Keys:
         with open(self._path, "rb") as file:

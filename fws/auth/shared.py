@@ -67,9 +67,8 @@ class TokenFile:
 
     def __init__(self, path: Path, clock: Callable[[], float]) -> None:
         self._path = path
-        self._watch = FileWatch(path, clock)
         self._tokens: Tokens | None = None
-        self._logged = ""
+        self._watch = FileWatch(path, self._load, self._failed, clock)
 
     def tokens(self) -> Tokens:
         """The tokens of the file, as it was within the last second.
@@ -77,8 +76,7 @@ class TokenFile:
         Raises:
             Denied: 503, the file cannot be read or has an invalid line. No token is accepted until that is corrected.
         """
-        if self._watch.changed():
-            self._reload()
+        self._watch.update()
         if self._tokens is None:
             raise unavailable()
         return self._tokens
@@ -93,19 +91,12 @@ class TokenFile:
         except OSError as error:
             raise ValueError(f"{self._path.name} cannot be written: {error.strerror}") from None
 
-    def _reload(self) -> None:
-        reason = ""
+    def _load(self) -> None:
         self._tokens = None
-        try:
-            self._tokens = self.read()
-        except OSError as error:
-            self._watch.retry()
-            reason = error.strerror or str(error)
-        except ValueError as error:
-            reason = str(error)
-        if reason and reason != self._logged:
-            logger.error("no token of %s is accepted until it can be read: %s", self._path.name, reason)
-        self._logged = reason
+        self._tokens = self.read()
+
+    def _failed(self, reason: str) -> None:
+        logger.error("no token of %s is accepted until it can be read: %s", self._path.name, reason)
 
     def read(self) -> Tokens:
         """The tokens in the file. Raises OSError, or ValueError that names the invalid line."""

@@ -23,33 +23,47 @@ def stamp(path: Path) -> Stamp:
 
 
 class FileWatch:
-    """Says when a file has to be read again. It looks at the file once a second at most.
+    """Reads a file again when it has changed. It looks at the file once a second at most.
 
     Args:
+        load: reads the file. Raises OSError or ValueError.
+        failed: called with the reason if the file cannot be read, but only once for the same reason in a row.
         clock: monotonic seconds.
     """
 
-    __slots__ = ("_clock", "_looked", "_path", "_read", "_stamp")
+    __slots__ = ("_clock", "_failed", "_load", "_looked", "_path", "_read", "_reason", "_stamp")
 
-    def __init__(self, path: Path, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, path: Path, load: Callable[[], object], failed: Callable[[str], object], clock: Callable[[], float]
+    ) -> None:
         self._path = path
+        self._load = load
+        self._failed = failed
         self._clock = clock
         self._looked = float("-inf")
         self._read = False
         self._stamp: Stamp = None
+        self._reason = ""
 
-    def changed(self) -> bool:
-        """Whether the file differs from what it was at the last call that returned True. True for the first call."""
+    def update(self) -> None:
+        """Read the file if it has changed since the last call. The first call always reads it."""
         now = self._clock()
         if now - self._looked < LOOK:
-            return False
+            return
         self._looked = now
         before, self._stamp = self._stamp, stamp(self._path)
         if self._read and self._stamp == before:
-            return False
+            return
         self._read = True
-        return True
-
-    def retry(self) -> None:
-        """The file could not be read now, for a reason that its stamp may not show. The next look returns True."""
-        self._read = False
+        reason = ""
+        try:
+            self._load()
+        except OSError as error:
+            # The stamp does not show every reason, such as a lack of descriptors. The next look tries again.
+            self._read = False
+            reason = error.strerror or str(error)
+        except ValueError as error:
+            reason = str(error)
+        if reason and reason != self._reason:
+            self._failed(reason)
+        self._reason = reason

@@ -2,55 +2,91 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
+
+import pytest
 
 from fws.base.files import LOOK, FileWatch, stamp
 from tests.support import Clock
 
 
-def test_a_change_is_noticed_once_and_within_a_second(tmp_path: Path) -> None:
-    path, clock = tmp_path / "tokens", Clock()
-    path.write_text("a")
-    watch = FileWatch(path, clock)
-    assert watch.changed()
-    path.write_text("more")
-    assert not watch.changed()
-    clock.advance(LOOK)
-    assert watch.changed()
-    clock.advance(LOOK)
-    assert not watch.changed()
+class Watched:
+    """A watched file, its contents as they were read, and the reasons of failures."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.clock = Clock()
+        self.read: list[str] = []
+        self.reasons: list[str] = []
+        self.error: Exception | None = None
+        self._watch = FileWatch(path, self._load, self.reasons.append, self.clock)
+
+    def _load(self) -> None:
+        if self.error is not None:
+            raise self.error
+        self.read.append(self.path.read_text())
+
+    def update(self, seconds: float = LOOK) -> None:
+        self.clock.advance(seconds)
+        self._watch.update()
 
 
-def test_a_file_that_is_replaced_removed_and_restored(tmp_path: Path) -> None:
-    path, clock = tmp_path / "tokens", Clock()
+@pytest.fixture
+def watched(tmp_path: Path) -> Watched:
+    path = tmp_path / "tokens"
     path.write_text("a")
-    watch = FileWatch(path, clock)
-    watch.changed()
-    other = tmp_path / "other"
+    return Watched(path)
+
+
+def test_a_change_is_read_once_and_within_a_second(watched: Watched) -> None:
+    watched.update()
+    watched.path.write_text("more")
+    watched.update(0)
+    assert watched.read == ["a"]
+    watched.update()
+    watched.update()
+    assert watched.read == ["a", "more"]
+
+
+def test_a_file_that_is_replaced_removed_and_restored(watched: Watched) -> None:
+    watched.update()
+    other = watched.path.with_name("other")
     other.write_text("b")
-    os.utime(other, ns=(path.stat().st_atime_ns, path.stat().st_mtime_ns))
-    other.replace(path)
-    clock.advance(LOOK)
-    assert watch.changed(), "it has the same size and time, and another inode"
-    path.unlink()
-    clock.advance(LOOK)
-    assert watch.changed()
-    assert stamp(path) is None
-    clock.advance(LOOK)
-    assert not watch.changed()
-    path.write_text("a")
-    clock.advance(LOOK)
-    assert watch.changed()
+    os.utime(other, ns=(watched.path.stat().st_atime_ns, watched.path.stat().st_mtime_ns))
+    other.replace(watched.path)
+    watched.update()
+    assert watched.read == ["a", "b"], "it has the same size and time, and another inode"
+    watched.path.unlink()
+    assert stamp(watched.path) is None
+    for _ in range(3):
+        watched.update()
+    assert watched.reasons == ["No such file or directory"]
+    watched.path.write_text("c")
+    watched.update()
+    assert watched.read == ["a", "b", "c"]
 
 
-def test_a_file_that_could_not_be_read_is_tried_again(tmp_path: Path) -> None:
+def test_a_file_that_could_not_be_read_is_tried_again(watched: Watched) -> None:
     """Fault: a key file that was read while no descriptor was left was not read again until it changed once more."""
-    path, clock = tmp_path / "tokens", Clock()
-    path.write_text("a")
-    watch = FileWatch(path, clock)
-    assert watch.changed()
-    watch.retry()
-    assert not watch.changed()
-    clock.advance(LOOK)
-    assert watch.changed()
+    watched.error = OSError(errno.EMFILE, "Too many open files")
+    for _ in range(3):
+        watched.update()
+    assert watched.reasons == ["Too many open files"]
+    watched.error = None
+    watched.update()
+    assert watched.read == ["a"]
+
+
+def test_an_invalid_file_is_reported_once_and_read_again_when_it_changes(watched: Watched) -> None:
+    watched.error = ValueError("token 2 is invalid")
+    for _ in range(3):
+        watched.update()
+    assert watched.reasons == ["token 2 is invalid"]
+    watched.error = None
+    watched.update()
+    assert watched.read == [], "it has not changed"
+    watched.path.write_text("valid")
+    watched.update()
+    assert watched.read == ["valid"]
