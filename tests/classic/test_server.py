@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 from websockets.sync.client import ClientConnection, connect
 
+from tests.certificates import threaded_context
 from tests.integration.redis_server import RedisServer, free_port
 
 ROOT = Path(__file__).parents[2]
@@ -205,15 +206,13 @@ def test_servers_on_one_redis_share_storage_and_publications(
 
 
 def test_tls_with_key_and_cert(tmp_path: Path, scripts: list[Script]) -> None:
-    import ssl
-
     files = ["-key", "key.pem", "-cert", "cert.pem"]
     make = "openssl req -x509 -newkey rsa:2048 -nodes -keyout key.pem -out cert.pem -days 2 -subj /CN=localhost"
     command = [*make.split(), "-addext", "subjectAltName=DNS:localhost"]
     subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
     script = Script([write(tmp_path, "chat_server.py", CHAT), *files], tmp_path)
     scripts.append(script)
-    context = ssl.create_default_context(cafile=str(tmp_path / "cert.pem"))
+    context = threaded_context(tmp_path / "cert.pem")
     with connect(f"wss://localhost:{script.port}/", ssl=context) as client:
         client.send("secret")
         assert client.recv(5) == "secret"

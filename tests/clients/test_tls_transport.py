@@ -16,7 +16,7 @@ from fws.clients.tls_transport import RECORD, TlsTransport
 from fws.config import Tls
 from fws.runtime.scheduler import Scheduler
 from fws.server.certificates import CertificateStore
-from tests.certificates import Authority
+from tests.certificates import Authority, threaded_context
 
 
 class Peer:
@@ -27,7 +27,7 @@ class Peer:
         self.ended = ""
         self.resume = threading.Event()
         self.resume.set()
-        context = ssl.create_default_context(cafile=authority)
+        context = threaded_context(authority)
         plain = socket.create_connection(("127.0.0.1", port), timeout=20)
         plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         self.sock: ssl.SSLSocket | None = None

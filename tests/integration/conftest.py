@@ -17,13 +17,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.certificates import Authority
+from tests.certificates import Authority, threaded_context
 
 ROOT = Path(__file__).parents[2]
 
 
 class Running:
-    """A server process. `output` grows as it prints. With a `tls` context its clients use TLS."""
+    """A server process. `output` grows as it prints.
+
+    With a `tls` context its clients use TLS, and with `threaded_tls` the clients that have two threads.
+    """
 
     def __init__(
         self,
@@ -32,9 +35,11 @@ class Running:
         environ: dict[str, str],
         program: tuple[str, ...] = ("-m", "fws"),
         tls: ssl.SSLContext | None = None,
+        threaded_tls: ssl.SSLContext | None = None,
         inside: tuple[str, ...] = (),
     ) -> None:
         self.tls = tls
+        self.threaded_tls = threaded_tls
         unset = ("PORT", "FWS_LISTEN", "REDIS_URL", "WEB_CONCURRENCY")
         environment = {key: value for key, value in os.environ.items() if key not in unset}
         self.process = subprocess.Popen(
@@ -138,11 +143,12 @@ def launcher(folder: Path, authority: Authority | None) -> Iterator[Serve]:
     """`serve` for a folder, with TLS if there is an authority. Started servers are ended."""
     servers = []
     secure: list[str] = []
-    context = None
+    context = threaded = None
     if authority is not None:
         cert, key = authority.sign()
         secure = ["--cert", str(cert), "--key", str(key)]
         context = ssl.create_default_context(cafile=authority.file)
+        threaded = threaded_context(authority.file)
 
     def start(
         toml: str | Path,
@@ -165,7 +171,7 @@ def launcher(folder: Path, authority: Authority | None) -> Iterator[Serve]:
                 (folder / "pipelines" / f"{name}.py").write_text(source)
         address = [] if listen is None else ["--listen", listen]
         words = ["run", str(conf), *address, *secure, *arguments]
-        running = Running(words, folder, environ, program, context, inside)
+        running = Running(words, folder, environ, program, context, threaded, inside)
         servers.append(running)
         return running.ready() if ready else running
 

@@ -40,7 +40,7 @@ def answer(sock: socket.socket, data: bytes) -> bytes:
 
 def test_two_independent_clients_echo(serve: Serve) -> None:
     server = serve(ECHO)
-    with connect(server.url(), ssl=server.tls) as client:
+    with connect(server.url(), ssl=server.threaded_tls) as client:
         for message in ("hello", "", "grüße 🎉", b"", b"\0\xff", "x" * 100_000):
             client.send(message)
             assert client.recv() == message
@@ -172,29 +172,29 @@ def test_refused_requests_get_plain_http(serve: Serve) -> None:
 def test_own_pages_connect_and_listed_ones(serve: Serve) -> None:
     server = serve('[server]\norigins = ["https://good.example"]\n' + ECHO)
     for origin in (Origin(server.page), Origin("https://good.example"), None):
-        with connect(server.url(), ssl=server.tls, origin=origin) as client:
+        with connect(server.url(), ssl=server.threaded_tls, origin=origin) as client:
             client.send("x")
             assert client.recv() == "x"
     evil = Origin("https://good.example.evil.example")
-    with pytest.raises(InvalidStatus), connect(server.url(), ssl=server.tls, origin=evil):
+    with pytest.raises(InvalidStatus), connect(server.url(), ssl=server.threaded_tls, origin=evil):
         pass
 
 
 def test_subprotocols_in_the_clients_order(serve: Serve) -> None:
     server = serve('[server]\nsubprotocols = ["v1", "v2"]\n' + ECHO)
     offer = [Subprotocol("v10"), Subprotocol("v2"), Subprotocol("v1")]
-    with connect(server.url(), ssl=server.tls, subprotocols=offer) as client:
+    with connect(server.url(), ssl=server.threaded_tls, subprotocols=offer) as client:
         assert client.subprotocol == "v2"
-    with connect(server.url(), ssl=server.tls, subprotocols=[Subprotocol("v10")]) as client:
+    with connect(server.url(), ssl=server.threaded_tls, subprotocols=[Subprotocol("v10")]) as client:
         assert client.subprotocol is None
 
 
 def test_compression_is_off_until_asked_for_and_then_works(serve: Serve) -> None:
     server = serve(ECHO)
-    with connect(server.url(), ssl=server.tls) as client:
+    with connect(server.url(), ssl=server.threaded_tls) as client:
         assert not client.protocol.extensions
     server = serve("[server]\ncompression = true\n" + ECHO)
-    with connect(server.url(), ssl=server.tls) as client:
+    with connect(server.url(), ssl=server.threaded_tls) as client:
         assert client.protocol.extensions
         for message in ("short", "long " * 10_000, b"\0" * 100_000):
             client.send(message)
@@ -212,7 +212,7 @@ def test_a_client_that_does_not_answer_pings_is_ended(serve: Serve) -> None:
         disconnect = ["log 'gone {client.id}'"]
         """
     )
-    with connect(server.url(), ssl=server.tls, ping_interval=None) as good, server.connect() as sock:
+    with connect(server.url(), ssl=server.threaded_tls, ping_interval=None) as good, server.connect() as sock:
         silent = Raw(sock)
         begin = time.monotonic()
         assert silent.receive()[0] == PING
@@ -267,7 +267,7 @@ def test_an_unknown_path_is_404_and_an_upgrade_path_426(serve: Serve) -> None:
             urllib.request.urlopen(base + path, context=server.tls)
         assert error.value.code == status
         error.value.close()
-    with pytest.raises(InvalidStatus) as refused, connect(server.url("/nowhere"), ssl=server.tls):
+    with pytest.raises(InvalidStatus) as refused, connect(server.url("/nowhere"), ssl=server.threaded_tls):
         pass
     assert refused.value.response.status_code == 404
     with urllib.request.urlopen(base + "/healthz", context=server.tls) as response:

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from websockets.sync.client import connect
 
-from tests.certificates import Authority
+from tests.certificates import Authority, threaded_context
 from tests.integration.conftest import Running, Serve
 from tests.integration.raw import PING, PONG, TEXT, Raw, frame, request
 
@@ -53,7 +53,7 @@ def test_new_certificates_are_for_new_connections_and_wrong_ones_for_nobody(serv
     authority = Authority(conf)
     cert, key = authority.sign()
     server = serve(WITH_FILES)
-    context = ssl.create_default_context(cafile=authority.file)
+    context = threaded_context(authority.file)
     first = serial_of(server)
     with connect(f"wss://localhost:{server.port}/", ssl=context) as old:
         authority.sign()
@@ -83,7 +83,7 @@ def test_a_clients_certificate_is_its_identity(serve: Serve, conf: Path) -> None
     authority.sign()
     toml = WITH_FILES.replace('.key"\n', '.key"\nclient_ca = "authority.pem"\n', 1)
     server = serve(toml.replace('"echo"', "\"reply 'you are {identity.user}'\""))
-    context = ssl.create_default_context(cafile=authority.file)
+    context = threaded_context(authority.file)
     url = f"wss://localhost:{server.port}/"
     with pytest.raises((ssl.SSLError, ConnectionError, EOFError, Exception)), connect(url, ssl=context) as client:
         client.recv()
@@ -91,7 +91,7 @@ def test_a_clients_certificate_is_its_identity(serve: Serve, conf: Path) -> None
     with connect(url, ssl=context) as client:
         client.send("who?")
         assert client.recv() == "you are ann"
-    stranger = ssl.create_default_context(cafile=authority.file)
+    stranger = threaded_context(authority.file)
     stranger.load_cert_chain(*Authority(conf, "stranger").sign("eve"))
     with pytest.raises((ssl.SSLError, ConnectionError, EOFError, Exception)), connect(url, ssl=stranger) as client:
         client.recv()
@@ -301,9 +301,11 @@ def test_a_newer_version_can_be_asked_for(serve: Serve, conf: Path) -> None:
     authority.sign()
     server = serve(WITH_FILES.replace('.key"\n', '.key"\nmin_version = "1.3"\n', 1))
     context = ssl.create_default_context(cafile=authority.file)
-    with connect(f"wss://localhost:{server.port}/", ssl=context) as client:
-        client.send("x")
-        assert client.recv() == "x"
+    with context.wrap_socket(server.connect_tcp(), server_hostname="localhost") as sock:
+        assert sock.version() == "TLSv1.3"
+        client = Raw(sock)
+        client.send(TEXT, b"x")
+        assert client.receive() == (TEXT, b"x")
     context.maximum_version = ssl.TLSVersion.TLSv1_2
     with pytest.raises(ssl.SSLError, match="PROTOCOL_VERSION"):
         context.wrap_socket(server.connect_tcp(), server_hostname="localhost")
