@@ -92,8 +92,10 @@ class TokenFile:
             raise ValueError(f"{self._path.name} cannot be written: {error.strerror}") from None
 
     def _load(self) -> None:
-        self._tokens = None
+        before, self._tokens = self._tokens, None
         self._tokens = self.read()
+        if before and not self._tokens:
+            logger.warning("%s has no tokens any more: the access of everybody in it is revoked", self._path.name)
 
     def _failed(self, reason: str) -> None:
         logger.error("no token of %s is accepted until it can be read: %s", self._path.name, reason)

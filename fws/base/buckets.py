@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from collections.abc import Callable
 
@@ -72,7 +73,7 @@ class Buckets:
     def _forget(self, now: float) -> None:
         """Drop two keys that need not be remembered. Each call adds one, so that no call is an expensive one."""
         for _ in range(2):
-            full_at = next(iter(self._full_at.values()))
+            full_at = next(iter(self._full_at.values()), math.inf)
             if full_at > now and len(self._full_at) <= MAX_KEYS:
                 return
             self._full_at.popitem(last=False)

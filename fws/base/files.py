@@ -27,7 +27,7 @@ class FileWatch:
 
     Args:
         load: reads the file. Raises OSError or ValueError.
-        failed: called with the reason if the file cannot be read, but only once for the same reason in a row.
+        failed: called with the reason if the file cannot be read, but only once for the same file and reason.
         clock: monotonic seconds.
     """
 
@@ -64,6 +64,6 @@ class FileWatch:
             reason = error.strerror or str(error)
         except ValueError as error:
             reason = str(error)
-        if reason and reason != self._reason:
+        if reason and (reason != self._reason or self._stamp != before):
             self._failed(reason)
         self._reason = reason

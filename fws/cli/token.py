@@ -99,7 +99,7 @@ def _login_of(generation: Generation, path: str | None) -> Login:
     logins = {
         endpoint: login for endpoint in generation.all_endpoints() if (login := _first_login(endpoint)) is not None
     }
-    paths = ", ".join(endpoint.path or "/" for endpoint in logins)
+    paths = ", ".join(endpoint.path or "any other path" for endpoint in logins)
     hint = f": these ask for one: {paths}" if logins else ", and no other endpoint does"
     if path is not None:
         route = generation.route(path)

@@ -70,7 +70,7 @@ class TlsTransport(Transport):
 
     @property
     def waits(self) -> bool:
-        return bool(self._held)
+        return bool(self._held) or (self._ending and not self._finished)
 
     # Reading.
 
@@ -190,10 +190,10 @@ class TlsTransport(Transport):
                 self._callback()
         if self._wanted is not None:
             self._wanted()
-        elif not self._held:
-            super().stop_writing()
-            if self._ending:
-                self.shutdown()
+            return
+        if self._ending:
+            self.shutdown()
+        self.stop_writing()
 
     def when_writable(self, callback: Callable[[], None]) -> None:
         self._wanted = callback
@@ -201,7 +201,8 @@ class TlsTransport(Transport):
 
     def stop_writing(self) -> None:
         self._wanted = None
-        if not self._held or self._closed:
+        # Without the watcher, TLS itself could not go on: with its record, its close_notify, or an answer of its own.
+        if self._closed or not (self.waits or self._blocked):
             super().stop_writing()
 
     def shutdown(self) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from fws import Client
+from fws.base.close_codes import REFUSED
 from fws.base.errors import StorageError
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ class Watch:
     """
 
     def __init__(
-        self, owner: Filter, gone: Callable[[dict[Client, Any]], Iterable[Client]], *, code: int = 4401
+        self, owner: Filter, gone: Callable[[dict[Client, Any]], Iterable[Client]], *, code: int = REFUSED + 401
     ) -> None:
         self._owner = owner
         self._gone = gone

@@ -11,6 +11,7 @@ from fws import Client, Close, Duration, Filter, Help
 from fws.auth.credential import Denied, unavailable
 from fws.auth.login import deny
 from fws.base.addresses import site
+from fws.base.close_codes import REFUSED
 from fws.base.errors import StorageError
 from fws.filters._watch import Watch
 from fws.pipeline.filter import Setting
@@ -58,7 +59,7 @@ class Ban(Filter):
     key: Annotated[str, Meta(min_length=1), Help("Key of the map in the storage.")] = "bans"
 
     def prepare(self, setting: Setting) -> None:
-        self._watch = Watch(self, self._banned, code=4403)
+        self._watch = Watch(self, self._banned, code=REFUSED + 403)
 
     def connect(self, client: Client) -> None:
         try:
@@ -80,7 +81,7 @@ class Ban(Filter):
         except StorageError:
             self.services.metrics.count("storage_faults")
         self.services.metrics.count("bans")
-        raise Close(4403, "banned")
+        raise Close(REFUSED + 403, "banned")
 
     def _banned(self, here: dict[Client, Any]) -> list[Client]:
         names = {client: set(_names(client).values()) for client in here}

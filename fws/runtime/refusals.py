@@ -19,17 +19,20 @@ class Refusals:
     """Records refusals, before and after the 101.
 
     Whoever sees a refusal in a browser finds its reason in the log. A reason has one line in a minute, so that a
-    flood of refused clients does not become a flood of lines; the level `debug` shows all of them.
+    flood of refused clients does not become a flood of lines; the level `debug` shows all of them. Clients can make
+    many reasons, because advice may quote them. Each status therefore has its own, bounded number of reasons, apart for
+    those with advice, so that made-up origins hide no other refusal.
 
     Args:
         clock: monotonic seconds.
     """
 
-    __slots__ = ("_metrics", "_novelty")
+    __slots__ = ("_clock", "_metrics", "_novelty")
 
     def __init__(self, metrics: Metrics, clock: Callable[[], float]) -> None:
         self._metrics = metrics
-        self._novelty = Novelty(clock)
+        self._clock = clock
+        self._novelty: dict[tuple[int, bool], Novelty] = {}
 
     def record(self, refusal: Refusal, address: str, request: str = "") -> None:
         """Count a refusal and log it: as a warning if an operator can do something about it.
@@ -41,7 +44,10 @@ class Refusals:
         self._metrics.count("refused", label=refusal.status)
         reason = refusal.advice or refusal.reason
         level = logging.WARNING if refusal.advice else logging.INFO
-        if not self._novelty.is_new(f"{refusal.status} {reason}"):
+        kind = refusal.status, bool(refusal.advice)
+        if kind not in self._novelty:
+            self._novelty[kind] = Novelty(self._clock)
+        if not self._novelty[kind].is_new(reason):
             level = logging.DEBUG
         asked = f" ({request[:MAX_REQUEST]})" if request else ""
         logger.log(level, "refused %s: %d %s%s", address or "a client", refusal.status, reason, asked)

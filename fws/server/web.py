@@ -101,7 +101,6 @@ class Web:
         if not _RANGE.fullmatch(environ.get("HTTP_RANGE", "")):
             # Other units, several ranges and invalid ranges get the whole file (RFC 9110 14.2).
             environ.pop("HTTP_RANGE", None)
-        environ[REASON] = "there is no such file"
         try:
             name = _locate(self._static, path + _INDEX if path.endswith("/") else path)
             if os.path.isfile(name):  # opening anything else, such as a named pipe, could block
@@ -110,9 +109,12 @@ class Web:
                 return _add_slash(environ)
         except RequestedRangeNotSatisfiable as error:
             return _sentence(416, "The file has no such range.", {"Content-Range": f"bytes */{error.length}"})
-        except (OSError, ValueError) as error:  # missing, unreadable, too long, a loop of links; a NUL in the name
-            if not isinstance(error, FileNotFoundError):
-                environ[REASON] = getattr(error, "strerror", None) or str(error)
+        except FileNotFoundError:
+            pass
+        except (OSError, ValueError) as error:  # unreadable, too long, a loop of links; a NUL in the name
+            environ[REASON] = getattr(error, "strerror", None) or str(error)
+            return None
+        environ[REASON] = "there is no such file"
         return None
 
 

@@ -63,3 +63,9 @@ def test_the_key_that_was_silent_the_longest_is_forgotten_first(monkeypatch: pyt
         buckets.take(key)
     assert len(buckets) == 3
     assert [bool(buckets.wait(key)) for key in ("1", "2", "3", "4")] == [False, True, True, True]
+
+
+def test_a_bucket_that_is_full_again_at_once() -> None:
+    """Fault: with an extreme rate the new key was forgotten at once, and then there was none left to look at."""
+    buckets = Buckets(TokenBucket(1e12, 1e12), lambda: 1e5)
+    assert [buckets.take("a") for _ in range(3)] == [0.0, 0.0, 0.0]

@@ -90,3 +90,13 @@ def test_an_invalid_file_is_reported_once_and_read_again_when_it_changes(watched
     watched.path.write_text("valid")
     watched.update()
     assert watched.read == ["valid"]
+
+
+def test_a_new_file_with_the_same_mistake_is_reported_again(watched: Watched) -> None:
+    """Fault: whoever replaced a wrong file by another wrong one heard nothing."""
+    watched.error = ValueError("line 1 is wrong")
+    watched.update()
+    watched.update()
+    watched.path.write_text("another")
+    watched.update()
+    assert watched.reasons == ["line 1 is wrong", "line 1 is wrong"]
