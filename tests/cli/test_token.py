@@ -110,9 +110,7 @@ def test_endpoints_that_ask_for_different_tokens_need_a_path(conf: Path) -> None
 
 def test_other_paths_are_not_called_by_the_name_of_an_endpoint(conf: Path) -> None:
     """Fault: `[pipelines]` and `[endpoints."/"]` were both shown as /."""
-    conf.write_text(
-        '[pipelines]\nconnect = ["token a:aaaaaaaa"]\n[endpoints."/"]\nconnect = ["token b:bbbbbbbb"]'
-    )
+    conf.write_text('[pipelines]\nconnect = ["token a:aaaaaaaa"]\n[endpoints."/"]\nconnect = ["token b:bbbbbbbb"]')
     assert "choose one with --path (/, any other path)" in fws("make", conf).stderr
 
 
