@@ -21,15 +21,16 @@ MAX_ROOT_MODULES = 16
 # docs/architecture.md shows the same table, and a test compares the two.
 LAYERS = [
     {"base"},
-    {"wire"},
+    {"wire", "transcripts"},
     {"pipeline"},
     {"config", "runtime", "auth"},
     {"compiler", "redis", "workers"},
     {"brokers", "storages"},
     {"channels"},
     {"clients"},
+    {"live"},
     {"server", "reference"},
-    {"classic"},
+    {"classic", "testing"},
     {"filters"},
     {"cli", "__main__"},
 ]
@@ -55,7 +56,7 @@ ONLY_IN = {
     "_socket": {"clients.transport", "clients.tls_transport"},
 }
 # Packages that know no gevent, no socket and no clock of their own.
-PURE = {"base", "wire", "pipeline", "config", "compiler", "auth", "reference"}
+PURE = {"base", "wire", "transcripts", "pipeline", "config", "compiler", "auth", "reference"}
 
 
 class Import(NamedTuple):

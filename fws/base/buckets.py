@@ -29,6 +29,10 @@ class TokenBucket(msgspec.Struct, frozen=True):
         wait = max(full_at, now) + (1 - self.burst) / self.rate - now
         return wait if wait > _SLACK else 0.0
 
+    def left(self, full_at: float, now: float) -> float:
+        """The tokens in the bucket."""
+        return self.burst - max(full_at - now, 0.0) * self.rate
+
     def take(self, full_at: float, now: float) -> float:
         """The bucket's new state after one token was taken."""
         return max(full_at, now) + 1 / self.rate

@@ -89,6 +89,11 @@ class Hub:
         """The number of clients that are connected, connecting or disconnecting, for which a drain waits."""
         return len(self.clients) + len(self._arriving) + self.leaving
 
+    @property
+    def filtering(self) -> bool:
+        """Whether `publication` filters are handling publications."""
+        return bool(self._unfiltered)
+
     # Membership.
 
     def expect(self, client: Member) -> None:

@@ -17,7 +17,6 @@ from fws.base.errors import ConfigError, StorageError
 from fws.base.units import parse_duration
 from fws.cli.show import problems_of
 from fws.compiler.compile import load_generation
-from fws.compiler.endpoint import Endpoint
 from fws.compiler.generation import Generation
 from fws.pipeline.options import options_of
 from fws.server.node import storage_of
@@ -96,9 +95,7 @@ def _load(conf: str, environ: Mapping[str, str]) -> Generation:
 
 def _login_of(generation: Generation, path: str | None) -> Login:
     """The stage that asks for a token at a path; without a path the only one of the file."""
-    logins = {
-        endpoint: login for endpoint in generation.all_endpoints() if (login := _first_login(endpoint)) is not None
-    }
+    logins = {endpoint: login for endpoint in generation.all_endpoints() if (login := endpoint.login()) is not None}
     paths = ", ".join(endpoint.path or "any other path" for endpoint in logins)
     hint = f": these ask for one: {paths}" if logins else ", and no other endpoint does"
     if path is not None:
@@ -114,10 +111,6 @@ def _login_of(generation: Generation, path: str | None) -> Login:
     if any(_options_of(login) != _options_of(first) for login in others):
         _fail(f"endpoints ask for different tokens: choose one with --path ({paths})")
     return first
-
-
-def _first_login(endpoint: Endpoint) -> Login | None:
-    return next((step.instance for step in endpoint.connect.walk() if isinstance(step.instance, Login)), None)
 
 
 def _options_of(login: Login) -> tuple[type[Login], list[Any]]:

@@ -84,10 +84,16 @@ def generation_of(
     services: Services | None = None,
     *,
     login: DefaultLogin | None = None,
+    registry: Registry | None = None,
 ) -> Generation:
-    """Check and compile a TOML document. Arguments and errors are those of `load_generation`."""
+    """Check and compile a TOML document. Arguments and errors are those of `load_generation`.
+
+    Args:
+        registry: the filters of the project; a new registry if None.
+    """
     config, problems = read(document, environ)
-    compiler = _Compiler(config, Registry(project_of(config.folder)), services or Services(), environ, login)
+    registry = registry or Registry(project_of(config.folder))
+    compiler = _Compiler(config, registry, services or Services(), environ, login)
     generation = compiler.generation()
     findings = compiler.findings
 
@@ -292,7 +298,7 @@ class _Compiler:
         text, made = shown(stage, cls), StepId(scope.endpoint, event)
         if isinstance(instance, Filter):
             own = hook(instance, event)
-            return [Step(own, text, built.options, instance.waits, made, path, cls, instance, built.branches)]
+            return [Step(own, text, built.options, instance.waits, made, path, cls, instance, None, built.branches)]
         there = {"client"} if BY_NAME[event].of_client else set()
         if missing := sorted(instance.sources - there - set(BY_NAME[event].names)):
             self.findings.problem(f"a placeholder needs a {missing[0]}, and {event} has none", path)
@@ -300,7 +306,8 @@ class _Compiler:
         # Whether a filter blocks may depend on its options, which are not known yet.
         waits = cls.waits is not False
         free = "message" in instance.sources_of("channel") and "allow" not in built.given
-        return [Step(instance.hook(event), text, built.options, waits, made, path, cls, None, built.branches, free)]
+        own = instance.hook(event)
+        return [Step(own, text, built.options, waits, made, path, cls, None, instance, built.branches, free)]
 
     def _from_table(self, name: str, scope: _Scope, within: tuple[str, ...]) -> Built | None:
         path: Path = ("filters", name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from fws.auth.login import Login
 from fws.config import Bounds, Settings
 from fws.config.paths import parse_path
 from fws.pipeline.events import CLIENT_EVENTS
@@ -46,6 +47,10 @@ class Endpoint:
         for event in CLIENT_EVENTS:
             if pipeline := getattr(self, event):
                 yield pipeline
+
+    def login(self) -> Login | None:
+        """The filter that asks clients for their tokens; None if there is none."""
+        return next((step.instance for step in self.connect.walk() if isinstance(step.instance, Login)), None)
 
     def match(self, segments: Sequence[str]) -> dict[str, str] | None:
         """The path's parameters if the decoded segments of a request's path are this endpoint's, else None."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from urllib.parse import unquote
 
 from fws.base.errors import Refusal
@@ -57,6 +57,14 @@ class Generation:
     def all_endpoints(self) -> list[Endpoint]:
         """The endpoints, and last that of every other path if there is one."""
         return [*self.endpoints, *([self.default] if self.default is not None else [])]
+
+    def pipelines(self) -> Iterator[Pipeline]:
+        """The pipelines that have filters: those of the endpoints, then those without a client."""
+        for endpoint in self.all_endpoints():
+            yield from endpoint.pipelines()
+        for event in SERVER_EVENTS:
+            if pipeline := getattr(self, event):
+                yield pipeline
 
     def route(self, target: str) -> tuple[Endpoint, dict[str, str]] | None:
         """The endpoint of a request's raw path (without the query) and the path's parameters.

@@ -97,12 +97,16 @@ class Packages:
     label = "package"
     group = "fws.filters"
 
+    def __init__(self) -> None:
+        # To read the metadata of all installed packages takes milliseconds.
+        self._points = tuple(entry_points(group=self.group))
+
     def modules(self) -> list[str]:
-        return sorted({point.name.split(".")[0] for point in entry_points(group=self.group)})
+        return sorted({point.name.split(".")[0] for point in self._points})
 
     def load(self, module: str) -> dict[str, type[Filter]]:
         found = {}
-        for point in entry_points(group=self.group):
+        for point in self._points:
             if point.name.split(".")[0] != module:
                 continue
             try:
@@ -118,7 +122,7 @@ class Packages:
 
 
 class Registry:
-    """All filters that one project can use.
+    """All filters that one project can use, as its modules are when the registry is made.
 
     Args:
         project: the folder that has `pipelines/`; None for only the built-in and installed filters.
@@ -130,6 +134,7 @@ class Registry:
             self._origins.append(Folder("project", "pipelines", (project / "pipelines").resolve()))
         self._origins.append(Folder("fws", "fws.filters", _ENGINE / "filters"))
         self._origins.append(Packages())
+        self._modules = {origin.label: origin.modules() for origin in self._origins}
         self._loaded: dict[tuple[str, str], dict[str, type[Filter]]] = {}
 
     def find(self, name: str) -> Found:
@@ -166,7 +171,7 @@ class Registry:
     def all(self) -> Iterator[Found | LookupProblem]:
         """All filters, origin by origin, and a problem for each module that cannot be imported."""
         for origin in self._origins:
-            for module in origin.modules():
+            for module in self._modules[origin.label]:
                 try:
                     for name, cls in sorted(self._load(origin, module).items()):
                         yield Found(name, cls, origin.label)
@@ -176,13 +181,13 @@ class Registry:
     def _load(self, origin: Origin, module: str) -> dict[str, type[Filter]]:
         key = (origin.label, module)
         if key not in self._loaded:
-            self._loaded[key] = origin.load(module) if module in origin.modules() else {}
+            self._loaded[key] = origin.load(module) if module in self._modules[origin.label] else {}
         return self._loaded[key]
 
     def _without(self, name: str) -> str:
         """What is wrong with a project's module of that name that has no such filter; empty without such a module."""
         for origin in self._origins:
-            if origin.label != "project" or name not in origin.modules():
+            if origin.label != "project" or name not in self._modules[origin.label]:
                 continue
             filters = self._load(origin, name)
             if filters:

@@ -4,9 +4,10 @@ from fws.config.address import Tcp, Unix, parse_listen
 from fws.config.limits import Bounds, Limits
 from fws.config.loader import Document, load, parse
 from fws.config.overrides import effective_listen, effective_workers
-from fws.config.reader import Config, EndpointTable, place_problems, read
+from fws.config.reader import Config, EndpointTable, read
 from fws.config.sections import Channel, Redis, Server, Settings, Tls
-from fws.config.source import Source
+from fws.config.source import Source, place_problems
+from fws.config.tests import Transcript, beside, load_tests
 
 __all__ = [
     "Bounds",
@@ -21,10 +22,13 @@ __all__ = [
     "Source",
     "Tcp",
     "Tls",
+    "Transcript",
     "Unix",
+    "beside",
     "effective_listen",
     "effective_workers",
     "load",
+    "load_tests",
     "parse",
     "parse_listen",
     "place_problems",

@@ -4,6 +4,9 @@
 after some multi-line strings it loses the rest of the file. A dropped filter can be a security hole. So `tomllib` gives
 the tree, and a file that `toml` reads differently is refused.
 
+The transcripts in `[[test]]` sections are read by `tomllib` alone: nothing of them is ever served, and their JSON has
+the very quotes that `toml` misreads.
+
 The time that both take grows with the square of some lengths. A mebibyte can take minutes, so the input is limited.
 """
 
@@ -27,6 +30,9 @@ from fws.base.problem import Path, Problem, dotted
 from fws.base.tree import leaves
 from fws.config.source import Source
 
+# The key of the transcripts.
+TESTS = "test"
+_TEST_HEADER = re.compile(r"\[\[\s*test\s*\]\]|\[\s*test\s*\.")
 # Enough for 2,000 endpoints. Both readers together take half a second for it.
 MAX_FILE = 256 * 1024
 # The depth of nested brackets. `toml` reads the content of n brackets n times. No option is deeper than three.
@@ -105,10 +111,29 @@ def parse(text: str, file: str) -> Document:
     """
     source = Source(file, text)
     tree = _tree(source)
-    _check_bounds(source, tree)
-    if _misreading(text, tree) is not None:
-        raise _blame(source)
+    served = _without_tests(source)
+    _check_bounds(served, tree)
+    if _misreading(served.text, {name: value for name, value in tree.items() if name != TESTS}) is not None:
+        raise _blame(served)
     return Document(tree, source)
+
+
+def _without_tests(source: Source) -> Source:
+    """The text with the `[[test]]` sections blanked out, so that all places stay the same.
+
+    Should the scanner of sections ever err, then the rest of the file differs from the tree, and it is refused.
+    """
+    text, statements = source.text, source.statements()
+    blank = re.compile(r"[^\n]")
+    pieces, position, in_test = [], 0, False
+    for index, statement in enumerate(statements):
+        if statement.header:
+            in_test = _TEST_HEADER.match(text, statement.start) is not None
+        if in_test:
+            end = statements[index + 1].start if index + 1 < len(statements) else len(text)
+            pieces += [text[position : statement.start], blank.sub(" ", text[statement.start : end])]
+            position = end
+    return source if not pieces else Source(source.file, "".join([*pieces, text[position:]]))
 
 
 def _read(file: str) -> str:

@@ -13,7 +13,7 @@ from fws.base.problem import Path, Problem, did_you_mean, dotted
 from fws.base.tree import map_leaves
 from fws.base.variables import VariableError, fill_variables
 from fws.config.limits import Bounds, Limits
-from fws.config.loader import Document
+from fws.config.loader import TESTS, Document
 from fws.config.paths import parse_path
 from fws.config.sections import (
     BY_NAME,
@@ -28,6 +28,7 @@ from fws.config.sections import (
     section_with,
 )
 from fws.config.source import Source
+from fws.config.tests import Transcript, read_tests
 from fws.pipeline.events import CLIENT_EVENTS, EVENTS, SERVER_EVENTS
 from fws.pipeline.options import Option, options_of
 
@@ -68,6 +69,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     chains: dict[str, list[str]]
     filters: dict[str, dict[str, Any]]
     channels: dict[str, Channel]
+    tests: list[Transcript]
 
 
 def read(document: Document, environ: Mapping[str, str]) -> tuple[Config, list[Problem]]:
@@ -85,21 +87,6 @@ def read(document: Document, environ: Mapping[str, str]) -> tuple[Config, list[P
     return reader.config(document), reader.problems
 
 
-def place_problems(problems: Iterable[Problem], source: Source) -> list[Problem]:
-    """Give each problem its place in the file, sort them by place, and remove duplicates."""
-    placed = (
-        msgspec.structs.replace(
-            problem, place=problem.place or source.place(problem.path, problem.offset, key=problem.key)
-        )
-        for problem in problems
-    )
-
-    def order(problem: Problem) -> tuple[int, int]:
-        return (problem.place.line, problem.place.column) if problem.place else (0, 0)
-
-    return sorted(dict.fromkeys(placed), key=order)
-
-
 class _Reader:
     """Reads one tree and collects its problems in `problems`."""
 
@@ -112,7 +99,9 @@ class _Reader:
     def config(self, document: Document) -> Config:
         tree = document.tree
         self._unknown_sections(tree)
-        fields = {section.field: self._section(section, tree) for section in SECTIONS}
+        fields = {section.field: self._section(section, tree) for section in SECTIONS if not section.many}
+        fields["tests"], problems = read_tests(tree.get(TESTS, []), document.source)
+        self.problems += problems
         self._check_proxy_protocol()
         for name in fields["filters"].keys() & fields["chains"].keys():
             hint = "a stage could mean either of them: rename one"

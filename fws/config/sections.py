@@ -225,6 +225,14 @@ class Channel(msgspec.Struct, frozen=True, kw_only=True):
     ] = 0
 
 
+class TranscriptTable(msgspec.Struct, frozen=True, kw_only=True):
+    """One test: a conversation with the server, which `fws test` plays without a network."""
+
+    name: Annotated[str, Meta(min_length=1), Help("What the test shows, as a sentence.")]
+    script: Annotated[str, Help("The transcript, one statement per line; docs/testing.md has its language.")]
+    env: Annotated[dict[str, str], Help("Variables of the environment for this test, such as a token.")] = {}
+
+
 class Section(msgspec.Struct, frozen=True):
     """One section of a TOML file.
 
@@ -236,6 +244,7 @@ class Section(msgspec.Struct, frozen=True):
         shared: the base of `options` whose keys an endpoint may have as well.
         key: what the section's tables are named by, where it holds one table of `options` for each name.
         optional: whether a file without the section has None in its place, and not the defaults.
+        many: whether the section may occur several times, with a header in double brackets.
     """
 
     name: str
@@ -245,15 +254,18 @@ class Section(msgspec.Struct, frozen=True):
     shared: type[msgspec.Struct] | None = None
     key: str = ""
     optional: bool = False
+    many: bool = False
 
     @property
     def field(self) -> str:
         """The name of the section's attribute in `Config`."""
-        return self.name.rpartition(".")[2]
+        return self.name.rpartition(".")[2] + ("s" if self.many else "")
 
     @property
     def title(self) -> str:
         """The header in TOML: `[channels."pattern"]`."""
+        if self.many:
+            return f"[[{self.name}]]"
         return f'[{self.name}."{self.key}"]' if self.key else f"[{self.name}]"
 
 
@@ -313,6 +325,13 @@ SECTIONS: Final = (
         options=Channel,
         key="pattern",
     ),
+    Section(
+        "test",
+        "Tests of the pipelines, for `fws test`. They may also be in a file NAME_test.toml beside NAME.toml.",
+        "[[test]]\nname = \"a message comes back\"\nscript = '''\nann> connect /\nann> hello\nann< hello\n'''",
+        options=TranscriptTable,
+        many=True,
+    ),
 )
 BY_NAME: Final = {section.name: section for section in SECTIONS}
 SHARED: Final = tuple(section.shared for section in SECTIONS if section.shared is not None)
@@ -322,6 +341,11 @@ SHARED: Final = tuple(section.shared for section in SECTIONS if section.shared i
 def section_with(option: str) -> str:
     """The first section that has an option of this name, such as `server.tls` for `cert`; empty for none."""
     for section in SECTIONS:
-        if section.options is not None and not section.key and option in section.options.__struct_fields__:
+        if (
+            section.options is not None
+            and not section.key
+            and not section.many
+            and option in section.options.__struct_fields__
+        ):
             return section.name
     return ""

@@ -9,10 +9,13 @@ from __future__ import annotations
 import re
 import tomllib
 from bisect import bisect_right
+from collections.abc import Iterable
 from functools import cached_property
 from typing import NamedTuple
 
-from fws.base.problem import Path, Place
+import msgspec
+
+from fws.base.problem import Path, Place, Problem
 
 _BLANK = re.compile(r"(?:[ \t\r\n]|#[^\n]*)*+")
 _SPACE = re.compile(r"[ \t]*+")
@@ -247,3 +250,18 @@ def _name(literal: str) -> str:
         except tomllib.TOMLDecodeError:
             pass
     return literal[1:-1] if literal[0] in ('"', "'") else literal
+
+
+def place_problems(problems: Iterable[Problem], source: Source) -> list[Problem]:
+    """Give each problem its place in the file, sort them by place, and remove duplicates."""
+    placed = (
+        msgspec.structs.replace(
+            problem, place=problem.place or source.place(problem.path, problem.offset, key=problem.key)
+        )
+        for problem in problems
+    )
+
+    def order(problem: Problem) -> tuple[int, int]:
+        return (problem.place.line, problem.place.column) if problem.place else (0, 0)
+
+    return sorted(dict.fromkeys(placed), key=order)

@@ -59,6 +59,14 @@ class RateLimit(Filter):
     def message(self, client: Client, message: Any) -> Any:
         return refuse(client, self.on_excess, POLICY_VIOLATION, "too fast") if self._take(client) else None
 
+    def explain(self, client: Any, message: Any, channel: str | None) -> str:
+        if self.by == "address":
+            wait = self._addresses.wait(site(client.address))
+            return f"the next one in {wait:.2g} s" if wait else "more may come"
+        now = self.clock()
+        left = self._bucket.left(client.state.get(self, now), now)
+        return f"{left:.3g} left" if left >= 1 else "none left"
+
     def _take(self, client: Client) -> float:
         """Take a token. Returns 0.0, or without a token the seconds until there will be one."""
         if self.by == "address":

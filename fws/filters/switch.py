@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from fws import Client, Filter, Help, Publication
+from fws.base.brief import brief
 from fws.filters._shown import shown
 from fws.pipeline.pipeline import Pipeline
 
@@ -52,6 +53,12 @@ class Switch(Filter):
     def deliver(self, client: Client, publication: Publication) -> Any:
         branch = self._branch(publication.message)
         return None if branch is None else branch.run(client, publication)
+
+    def explain(self, client: Any, message: Any, channel: str | None) -> str:
+        for name in self._path:
+            message = message.get(name) if isinstance(message, dict) else None
+        known = isinstance(message, str | int | float) and shown(message) in self.case
+        return f"{self.key} = {brief(message)}{'' if known else ', so the default'}"
 
     def _branch(self, value: Any) -> Pipeline | None:
         for name in self._path:

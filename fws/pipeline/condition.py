@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from fws.base.brief import brief
 from fws.base.problem import did_you_mean
 from fws.pipeline.events import BY_NAME
 from fws.pipeline.interfaces import Client
@@ -55,12 +56,13 @@ class Condition:
     to any number. `!=` and `not in` are the exact opposites of `==` and `in`.
     """
 
-    __slots__ = ("_names", "_test", "_text")
+    __slots__ = ("_names", "_terms", "_test", "_text")
 
-    def __init__(self, text: str, test: Test, names: frozenset[str]) -> None:
+    def __init__(self, text: str, test: Test, names: frozenset[str], terms: Mapping[str, Test]) -> None:
         self._text = text
         self._test = test
         self._names = names
+        self._terms = terms
 
     @classmethod
     def parse(cls, text: str) -> Condition:
@@ -73,7 +75,7 @@ class Condition:
             tree = _parse(text.strip())
             if isinstance(tree, ast.Constant) and isinstance(tree.value, str):
                 raise ValueError("this is only a text in quotes, which is always true: remove the quotes")
-            return cls(text.strip(), _asking(tree, 0), _names(tree))
+            return cls(text.strip(), _asking(tree, 0), _names(tree), _terms(tree))
         except (RecursionError, MemoryError):
             raise ValueError("the condition is nested too deep") from None
 
@@ -97,6 +99,12 @@ class Condition:
             return bool(self._test((client, message, channel)))
         except RecursionError:  # two values nested as deep as JSON allows, compared with each other
             return False
+
+    def explain(self, client: Client | None, message: Any, channel: str | None = None) -> str:
+        """Whether the condition holds, and the values in it: `role == 'admin' is false: role = "guest"`."""
+        asked = (client, message, channel)
+        values = ", ".join(f"{name} = {brief(term(asked))}" for name, term in self._terms.items())
+        return f"{self._text} is {str(self.holds(*asked)).lower()}: {values}"
 
     def __str__(self) -> str:
         return self._text
@@ -132,6 +140,19 @@ def _names(node: ast.expr) -> frozenset[str]:
     nodes = set(ast.walk(node))
     nodes -= {call.func for call in nodes if isinstance(call, ast.Call)}
     return frozenset(name.id for name in nodes if isinstance(name, ast.Name) and name.id not in _LITERALS)
+
+
+def _terms(node: ast.expr) -> dict[str, Test]:
+    """The values that a condition looks at, as they are written: `identity.role`, `tags[0]`."""
+    match node:
+        case ast.Name(id=name):
+            return {} if name in _LITERALS else {name: _compile(node, 0)}
+        case ast.Attribute() | ast.Subscript():
+            return {_show(node): _compile(node, 0)}
+        case ast.Call(args=args):
+            return {name: term for argument in args for name, term in _terms(argument).items()}
+    children = (child for child in ast.iter_child_nodes(node) if isinstance(child, ast.expr))
+    return {name: term for child in children for name, term in _terms(child).items()}
 
 
 def _compile(node: ast.expr, depth: int) -> Test:

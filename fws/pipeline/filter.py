@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Final
 import msgspec
 
 from fws.base.timers import Timers
+from fws.pipeline.condition import Condition
 from fws.pipeline.events import BY_NAME, EVENTS, TABLE
 from fws.pipeline.interfaces import Hub
 from fws.pipeline.services import Services
@@ -102,6 +103,18 @@ class Filter(msgspec.Struct, dict=True, weakref=True, eq=False):
         Raises:
             ValueError: says what is wrong. It becomes a problem of the file.
         """
+
+    def explain(self, client: Any, message: Any, channel: str | None) -> str:
+        """A few words about what the filter has just decided: `9 left`. Called only while somebody observes the filter.
+
+        It is called right after the hook, with what the hook was given, and must change nothing. Without a method of
+        its own, a filter shows the values in its conditions.
+
+        Args:
+            client, channel: None on events that have none.
+        """
+        conditions = (getattr(self, name) for name in self.__struct_fields__)
+        return "; ".join(one.explain(client, message, channel) for one in conditions if isinstance(one, Condition))
 
     def clock(self) -> float:
         """Monotonic seconds, for timeouts and rates."""

@@ -5,14 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator
 from operator import length_hint
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
 from fws.base.problem import Path
 from fws.pipeline.events import BY_NAME
 from fws.pipeline.filter import Filter
+from fws.pipeline.observation import Observer, observed
 from fws.pipeline.outcomes import DROP, Ask, Several
+from fws.pipeline.placeholder import Flow
 from fws.pipeline.publication import Publication
 from fws.pipeline.results import check
 
@@ -51,6 +53,13 @@ def _word(text: str) -> str:
     return text if _PLAIN.fullmatch(text) else msgspec.json.encode(text).decode()
 
 
+class Maker(Protocol):
+    """Makes the instances of a filter with placeholders (`fws.pipeline.templated`)."""
+
+    def instance(self, flow: Flow) -> Filter:
+        """The instance for the values that placeholders have."""
+
+
 class Step(msgspec.Struct, frozen=True):
     """One filter of a pipeline.
 
@@ -63,6 +72,7 @@ class Step(msgspec.Struct, frozen=True):
         path: where the stage is in the TOML tree; a stage of a chain is in the chain.
         cls: the class of the filter.
         instance: the filter; None if it has placeholders, and so one instance for each set of their values.
+        templated: makes the instances of a filter with placeholders; None if it has none.
         open_channel: whether a message names the channel, and no option says who may use it.
         branches: the pipelines that the filter runs itself, by label, such as `case.chat` of a `switch`.
     """
@@ -75,8 +85,23 @@ class Step(msgspec.Struct, frozen=True):
     path: Path = ()
     cls: type[Filter] = Filter
     instance: Filter | None = None
+    templated: Maker | None = None
     branches: tuple[tuple[str, Pipeline], ...] = ()
     open_channel: bool = False
+
+    def explain(self, arguments: tuple[Any, ...]) -> str:
+        """What the filter says about its decision on an event with these arguments; empty if it says nothing."""
+        event = self.id.event
+        client = arguments[0] if BY_NAME[event].of_client else None
+        value = arguments[-1] if len(arguments) > (client is not None) else None
+        channel = value.channel if isinstance(value, Publication) else None
+        message = value.message if isinstance(value, Publication) else value
+        try:
+            flow = Flow(client, message, channel)
+            instance = self.instance if self.templated is None else self.templated.instance(flow)
+            return "" if instance is None else instance.explain(client, message, channel)
+        except Exception:  # an explanation must not change what is explained
+            return ""
 
     def inside(self, *names: str) -> Step:
         """The same step further down: `names` go in front of the way in its id."""
@@ -118,6 +143,19 @@ class Pipeline:
             for _, branch in step.branches:
                 yield from branch.walk()
 
+    def observe(self, observer: Observer | None) -> None:
+        """Tell an observer about each call of a hook from the next event on; None ends the observation.
+
+        An event in progress is not affected. The pipelines of branches are observed as well.
+        """
+        if observer is None:
+            self._hooks = tuple(step.hook for step in self.steps)
+        else:
+            self._hooks = tuple(observed(step, step.hook, observer) for step in self.steps)
+        for step in self.steps:
+            for _, branch in step.branches:
+                branch.observe(observer)
+
     def run(self, client: Any, value: Any) -> Any:
         """For `data`, `message` and `deliver`: what is left of `value` at the end, or `DROP`.
 
@@ -144,6 +182,7 @@ class Pipeline:
         if not count:
             return several
         rest = Pipeline(self.event, self.steps[len(self.steps) - count :])
+        rest._hooks = self._hooks[len(self._hooks) - count :]
         left: list[Any] = []
         for item in several.items:
             client.take_part()

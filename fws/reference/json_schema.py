@@ -69,9 +69,11 @@ def _section(section: Section, filters: Sequence[tuple[str, Found]]) -> dict[str
     if section.options is not None:
         options = options_of(section.options)
         required = [option.name for option in options if option.required]
-        table = _object(_options(options), "" if section.key else section.help)
+        table = _object(_options(options), "" if section.key or section.many else section.help)
         if required:
             table["required"] = required
+        if section.many:
+            return {"description": section.help, "type": "array", "items": table}
         return _tables(table, section.help) if section.key else table
     if section.name == "pipelines":
         return _object(_pipelines(EVENTS), section.help)

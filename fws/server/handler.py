@@ -24,12 +24,12 @@ from fws.server.arrival import Arrival
 from fws.server.certificates import identity_of, reason_of
 from fws.server.node import Node
 from fws.server.pywsgi import NoInput, RequestHeaders
+from fws.server.upgrade import route
 from fws.server.web import REASON
 from fws.wire.deflate import Agreement, negotiate
-from fws.wire.handshake import check, check_origin, choose_subprotocol, response_headers, wants_upgrade
+from fws.wire.handshake import check, response_headers, wants_upgrade
 from fws.wire.head import Head, HeadReader
 from fws.wire.proxy import ProxyError, Source, forwarded, header_end, parse_proxy
-from fws.wire.request import Request
 
 if TYPE_CHECKING:
     from fws.server.certificates import CertificateStore
@@ -296,33 +296,25 @@ class Handler(WebSocketHandler):
 
     def _admit(self, head: Head) -> Client:
         """The client for a valid upgrade request. Raises Refusal."""
-        node = self.server.node
-        route = node.generation.route(head.target.partition("?")[0])
-        if route is None:
-            raise Refusal(404, "There is no endpoint at this path.")
-        endpoint, params = route
-        source, admission = self._source, node.admission
-        if self._arrival.lease is None:
-            self._arrival.lease = admission.enter(source.address)
-        lease = self._arrival.lease
-        admission.check_logins(source.address)
+        node, source, arrival = self.server.node, self._source, self._arrival
+
+        def enter() -> None:
+            if arrival.lease is None:
+                arrival.lease = node.admission.enter(source.address)
+
         secure = self._secure if source.secure is None else source.secure
-        try:
-            check_origin(head, endpoint.origins, secure=secure, host=source.host)
-        except Refusal:
-            node.context.metrics.count("origins_refused")
-            raise
-        subprotocol = choose_subprotocol(head, endpoint.settings.subprotocols)
+        client = route(node, head, source.address, enter, secure=secure, host=source.host)
+        endpoint = client.endpoint
         offers = head.get("sec-websocket-extensions")
         if endpoint.settings.compression and offers is not None:
             # An idle client keeps no compression window. It would take 40 KiB, ten times as much as everything else.
             self._agreement = negotiate(offers, client_no_context_takeover=True)
-        client = Client(endpoint, Request(head, params, self._address()), node, subprotocol or "")
         if self._secure:
             client.identity = identity_of(self.socket)
         self.filtered = endpoint.connect.waits
         try:
-            client.connect(lease.claim)
+            assert arrival.lease is not None
+            client.connect(arrival.lease.claim)
         except Deadline:
             node.context.metrics.count("handshake_timeouts")
             advice = f"the connect pipeline took longer than handshake_timeout at {client.path[:100]}"

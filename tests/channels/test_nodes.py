@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.brokers.bus import Bus, BusBroker
+from fws.testing.bus import Bus, BusBroker
 from tests.support import Harness, build
 
 

@@ -1,16 +1,20 @@
-"""Nodes in one process: a broker that carries envelopes from hub to hub, without Redis."""
+"""Nodes in one process: a broker that carries envelopes from hub to hub, as Redis would.
+
+What passes from node to node is encoded and decoded, so that a test sees what another node would see.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from fws.brokers.base import Deliver
 from fws.brokers.envelope import decode, encode
+from fws.brokers.pattern import matcher
 from fws.pipeline.publication import Publication
 
 
 class Bus:
-    """Carries payloads by channel to all nodes when a test calls it."""
+    """Carries payloads by channel to all nodes when `turn` is called."""
 
     def __init__(self) -> None:
         self.nodes: list[BusBroker] = []
@@ -26,11 +30,16 @@ class Bus:
 
 
 class BusBroker:
-    """One node's broker."""
+    """One node's broker.
 
-    def __init__(self, bus: Bus) -> None:
+    Args:
+        subscribe: channels of other applications, and patterns for their names.
+    """
+
+    def __init__(self, bus: Bus, subscribe: Sequence[str] = ()) -> None:
         self._bus = bus
         self._name = f"node{len(bus.nodes)}"
+        self._further = [matcher(name.encode()) for name in subscribe]
         self.channels: set[str | None] = {None}
         bus.nodes.append(self)
 
@@ -46,7 +55,8 @@ class BusBroker:
         self._bus.waiting.append((publication.channel, payload))
 
     def take(self, channel: str | None, payload: bytes) -> None:
-        if channel in self.channels and (publication := decode(channel, payload, self._name)) is not None:
+        wanted = channel in self.channels or any(match((channel or "").encode()) for match in self._further)
+        if wanted and (publication := decode(channel, payload, self._name)) is not None:
             self._deliver(publication)
 
     def subscribe(self, channel: str) -> None:

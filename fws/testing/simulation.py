@@ -1,0 +1,281 @@
+"""Servers without a network: real generations, hubs, clients and filters, in-memory parts, and a clock that is moved.
+
+with Simulation(load("conf/chat.toml")) as simulation:
+    ann = simulation.connect("ann", "/chat")
+    ann.say("hello")
+    simulation.settle()
+    print(ann.received)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import gevent
+
+from fws.auth.login import TokenRequest
+from fws.base.errors import Refusal
+from fws.clients.client import Client
+from fws.clients.sweeper import TICK, Sweeper
+from fws.compiler.compile import generation_of
+from fws.compiler.registry import Registry
+from fws.config import Document
+from fws.pipeline.publication import Publication
+from fws.pipeline.services import Services
+from fws.runtime.scheduler import Scheduler
+from fws.server.node import Node
+from fws.server.upgrade import route
+from fws.storages.memory import MemoryStorage
+from fws.testing.bus import Bus, BusBroker
+from fws.testing.loop import Clock, Loop
+from fws.testing.peer import Peer, Received
+from fws.testing.trace import Trace
+from fws.wire.handshake import check
+from fws.wire.head import HeadReader
+
+# The clocks of a simulation begin at these times: 2026-01-01 00:00:00 UTC.
+WALL = 1767225600.0
+MONOTONIC = 1000.0
+# Seconds of real time that a filter may block. A filter that calls a database does.
+PATIENCE = 5.0
+# The most turns of the loop after one action. More than this is an endless exchange.
+MAX_TURNS = 100_000
+# The most steps in which a long time passes.
+MAX_STEPS = 1000
+# Any valid key will do (RFC 6455 1.3).
+_UPGRADE = (
+    "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="
+)
+
+
+class SimulationError(Exception):
+    """The simulation cannot go on: what the transcript wants is impossible, or a filter does not come to an end."""
+
+
+class SimulatedClient(Client):
+    """A client that tells the trace which stage sends to it. Its id is its name in the transcript."""
+
+    __slots__ = ()
+
+    def send(self, message: Any) -> bool:
+        host: Any = self._host
+        host.trace.wrote(message)
+        return super().send(message)
+
+
+class SimulatedBroker(BusBroker):
+    """A broker that tells the trace which stage publishes."""
+
+    def __init__(self, bus: Bus, subscribe: Iterable[str], trace: Trace) -> None:
+        super().__init__(bus, list(subscribe))
+        self._trace = trace
+
+    def publish(self, publication: Publication) -> None:
+        self._trace.wrote(publication.message)
+        super().publish(publication)
+
+
+class SimulatedNode(Node):
+    """A node that has a trace."""
+
+    trace: Trace
+
+
+class Speaker:
+    """A client of the simulation, as its user sees it.
+
+    Attributes:
+        name: in the transcript.
+        client: the server's side; None if the connection was refused.
+        peer: the other end.
+    """
+
+    def __init__(self, name: str, peer: Peer) -> None:
+        self.name = name
+        self.client: Client | None = None
+        self.peer = peer
+
+    @property
+    def received(self) -> list[Received]:
+        return self.peer.received
+
+    @property
+    def connected(self) -> bool:
+        return self.client is not None and not self.peer.ended and not self.client.closing
+
+
+class Simulation:
+    """Some nodes with the same configuration, connected as by Redis, and their clients.
+
+    Args:
+        document: the configuration.
+        environ: the values of `${NAME}`.
+        nodes: the names of the nodes.
+        explain: as for `Trace`.
+        registry: the filters of the project; read from its folder if None.
+
+    Raises:
+        ConfigError: the configuration has problems.
+
+    Attributes:
+        clock, wall: the clocks of all nodes.
+        speakers: the clients by name.
+        trace: what the stages did.
+    """
+
+    def __init__(
+        self,
+        document: Document,
+        environ: Mapping[str, str],
+        nodes: Iterable[str] = ("",),
+        *,
+        explain: bool = False,
+        registry: Registry | None = None,
+    ) -> None:
+        self.clock = Clock(MONOTONIC)
+        self.wall = Clock(WALL)
+        self.trace = Trace(explain=explain)
+        self.speakers: dict[str, Speaker] = {}
+        self.nodes: dict[str, SimulatedNode] = {}
+        self._document = document
+        self._environ = environ
+        self._registry = registry
+        self._loop = Loop(self.clock)
+        self._bus = Bus()
+        self._storage = MemoryStorage(self.clock)
+        for name in sorted(set(nodes)):
+            self._add_node(name)
+        self.settle()
+
+    def __enter__(self) -> Simulation:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def _add_node(self, name: str) -> None:
+        services = Services(self.clock, self.wall)
+        generation = generation_of(self._document, self._environ, services, registry=self._registry)
+        scheduler: Scheduler = self._loop  # type: ignore[assignment]
+        broker = SimulatedBroker(self._bus, generation.config.redis.subscribe, self.trace)
+        node = SimulatedNode(generation, scheduler=scheduler, broker=broker, storage=self._storage)
+        node.trace = self.trace
+        self.nodes[name] = node
+        node.hub.start()
+        for pipeline in generation.pipelines():
+            pipeline.observe(self.trace)
+        try:
+            generation.start()
+        except Exception as error:  # a user's filter may raise anything
+            raise SimulationError(f"a filter failed to start: {type(error).__name__}: {error}") from error
+
+    def close(self) -> None:
+        """Stop the filters."""
+        for node in self.nodes.values():
+            node.generation.stop()
+
+    # What the outside world does.
+
+    def connect(
+        self,
+        name: str,
+        target: str = "/",
+        *,
+        node: str = "",
+        headers: Iterable[tuple[str, str]] = (),
+        address: str = "192.0.2.1",
+        user: str | None = None,
+        claims: Mapping[str, Any] | None = None,
+    ) -> Speaker:
+        """Ask for a connection. If it is refused, that is what the speaker receives.
+
+        Args:
+            user: a token is made for this user, by the login of the endpoint.
+            claims: further claims of that token.
+
+        Raises:
+            SimulationError: no token can be made, or the request is not HTTP.
+        """
+        at = self.nodes[node]
+        fields = list(headers)
+        if user is not None or claims:
+            fields.append(("Authorization", f"Bearer {self._token(at, target, user or '', claims or {})}"))
+        lines = [f"GET {target} HTTP/1.1", "Host: localhost", _UPGRADE, *(f"{key}: {value}" for key, value in fields)]
+        peer = Peer()
+        speaker = self.speakers[name] = Speaker(name, peer)
+        limits = at.limits
+        try:
+            reader = HeadReader(limits.max_head, limits.max_head_line, limits.max_headers)
+            head = reader.feed("\r\n".join([*lines, "", ""]).encode("latin-1", "replace"))
+            assert head is not None
+            check(head)
+            client = route(at, head, address, lambda: None, secure=False, host=None, make=SimulatedClient)
+            client.id = name
+            client.connect()
+        except Refusal as refusal:
+            peer.received.append(Received(None, refusal.status, refusal.reason, refused=True))
+            peer.ended = True
+            return speaker
+        speaker.client = client
+        client.open(peer, b"", None, b"")  # type: ignore[arg-type]  # it is what `Client` needs of a transport
+        return speaker
+
+    def _token(self, node: Node, target: str, user: str, claims: Mapping[str, Any]) -> str:
+        found = node.generation.route(target.partition("?")[0])
+        login = found[0].login() if found is not None else None
+        if login is None:
+            raise SimulationError(f"nothing asks for a token at {target}: leave out user= and claims=")
+        try:
+            return login.make(TokenRequest(user=user, lifetime=3600.0, claims=dict(claims), key=b"", kid="")).token
+        except (ValueError, NotImplementedError) as error:
+            raise SimulationError(f"no token can be made: {error}") from None
+
+    def publish(self, channel: str, message: str | bytes) -> None:
+        """Another application publishes to a channel, as with `redis-cli PUBLISH`."""
+        self._bus.waiting.append((channel, message.encode() if isinstance(message, str) else message))
+
+    def settle(self) -> None:
+        """Let everything happen that can happen now.
+
+        Raises:
+            SimulationError: a filter blocks for too long, or the clients and filters never come to rest.
+        """
+        waited = 0.0
+        for _ in range(MAX_TURNS):
+            if self._loop.turn(self._poll) or self._bus.turn():
+                waited = 0.0
+            elif not self._loop.due and not self._blocked():
+                return
+            elif waited >= PATIENCE:
+                raise SimulationError(f"a filter has blocked for more than {PATIENCE:g} s of real time")
+            else:
+                gevent.sleep(0.001)
+                waited += 0.001
+        raise SimulationError("clients and filters do not come to rest: they answer one another endlessly")
+
+    def _poll(self) -> bool:
+        polled = [speaker.peer.poll() for speaker in self.speakers.values()]
+        return any(polled)
+
+    def _blocked(self) -> bool:
+        """Whether a filter is still handling an event."""
+        clients = (speaker.client for speaker in self.speakers.values())
+        return any(client is not None and client.busy for client in clients) or any(
+            node.hub.filtering or node.hub.leaving for node in self.nodes.values()
+        )
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass, with a sweep every half second as in a server. Raises SimulationError as `settle`."""
+        step = max(TICK, seconds / MAX_STEPS)
+        end = self.clock.now + seconds
+        wall = self.wall.now + seconds
+        while self.clock.now < end:
+            passed = min(step, end - self.clock.now)
+            self.clock.advance(passed)
+            self.wall.advance(passed)
+            for node in self.nodes.values():
+                Sweeper(node.hub, node.context).sweep(self.clock.now)
+            self.settle()
+        self.clock.now, self.wall.now = end, wall
