@@ -29,6 +29,7 @@ class Built(NamedTuple):
         given: the options that the stage gives, converted; a value with placeholders is as in the file.
         options: all options as text, for `fws check -v`.
         branches: the pipelines among the options, such as `case.chat` of a `switch`.
+        written: the options as the file gives them, with their variables filled in.
     """
 
     cls: type[Filter]
@@ -36,6 +37,7 @@ class Built(NamedTuple):
     given: Mapping[str, Any]
     options: str
     branches: tuple[tuple[str, Pipeline], ...]
+    written: Mapping[str, Any]
 
 
 class _Given(msgspec.Struct, frozen=True):
@@ -63,12 +65,15 @@ class Builder:
         self._environ = environ
         self._findings = findings
 
-    def from_stage(self, cls: type[Filter], stage: Stage, path: Path, params: Sequence[str]) -> Built | None:
+    def from_stage(
+        self, cls: type[Filter], stage: Stage, path: Path, params: Sequence[str], before: Built | None = None
+    ) -> Built | None:
         """The filter of a stage; None if a problem was found.
 
         Args:
             path: the place of the stage.
             params: the parameters of the endpoint's path.
+            before: what the same stage was in the generation in force. It is returned if nothing has changed.
         """
         findings = self._findings
         options = options_of(cls)
@@ -80,7 +85,7 @@ class Builder:
             return None
         findings.secrets |= {argument.value for argument in secret_arguments(bound, options)}
         given: dict[str, _Given] = {}
-        before = findings.reported
+        reported = findings.reported
         for option in options:
             if option.name not in bound:
                 continue
@@ -96,9 +101,9 @@ class Builder:
             else:
                 value = [self._text(one, path, params) for one in arguments]
                 given[option.name] = _Given(value, path, arguments[0].start)
-        if findings.reported > before:
+        if findings.reported > reported:
             return None
-        return self._make(cls, stage.name, given, path)
+        return self._make(cls, stage.name, given, path, before=before)
 
     def from_table(
         self,
@@ -107,17 +112,19 @@ class Builder:
         table: Mapping[str, Any],
         branches: Mapping[str, Any],
         params: Sequence[str],
+        before: Built | None = None,
     ) -> Built | None:
         """The filter of `[filters.NAME]`; None if a problem was found.
 
         Args:
             branches: the options that hold pipelines, already compiled.
+            before: what the same table was in the generation in force. It is returned if nothing has changed.
         """
         findings = self._findings
         path: Path = ("filters", name)
         known = {option.name: option for option in options_of(cls)}
         given: dict[str, _Given] = {}
-        before = findings.reported
+        reported = findings.reported
         for key, value in table.items():
             if key == "use":
                 continue
@@ -127,11 +134,11 @@ class Builder:
                 continue
             if known[key].secret:
                 findings.secrets |= secret_values(value)
-            reported = findings.reported
+            found = findings.reported
             filled = branches[key] if key in branches else self._filled(value, (*path, key), params)
-            given[key] = _Given(filled, (*path, key), valid=findings.reported == reported)
-        sound = findings.reported == before
-        built = self._make(cls, name, given, path, branches)
+            given[key] = _Given(filled, (*path, key), valid=findings.reported == found)
+        sound = findings.reported == reported
+        built = self._make(cls, name, given, path, branches, before)
         return built if sound else None
 
     def _text(self, argument: Argument, path: Path, params: Sequence[str]) -> str | Template:
@@ -156,7 +163,13 @@ class Builder:
         return map_leaves(value, fill, path)
 
     def _make(
-        self, cls: type[Filter], name: str, given: Mapping[str, _Given], path: Path, branching: Container[str] = ()
+        self,
+        cls: type[Filter],
+        name: str,
+        given: Mapping[str, _Given],
+        path: Path,
+        branching: Container[str] = (),
+        before: Built | None = None,
     ) -> Built | None:
         """Convert the options and make the instance.
 
@@ -167,7 +180,7 @@ class Builder:
         options = options_of(cls)
         fixed: dict[str, Any] = {}
         templates: dict[str, tuple[Option, Any]] = {}
-        before = findings.reported
+        reported = findings.reported
         for option in options:
             one = given.get(option.name)
             if one is None:
@@ -184,17 +197,20 @@ class Builder:
                 except ValueError as error:
                     message = f"{name}: {option.name}: {error}"
                     findings.problem(message, one.path, one.offset, option.help, hidden=option.secret)
-        if findings.reported > before:
+        if findings.reported > reported:
             return None
+        written = {key: one.value for key, one in given.items()}
+        if before is not None and before.cls is cls and before.written == written:
+            return before
         branches = tuple(_branches([option for option in options if option.name in branching], fixed))
         if templates:
             if hasattr(cls, "start"):
                 message = f"{name} starts with the server, before a client exists that could fill a placeholder"
                 findings.problem(message, path)
                 return None
-            values = {key: one.value for key, one in given.items()}
+            values = dict(written)
             instance = Templated(cls, fixed, templates, self._services, self._setting)
-            return Built(cls, instance, values | fixed, _show(options, values), branches)
+            return Built(cls, instance, values | fixed, _show(options, values), branches, written)
         try:
             filter = cls(**fixed)
             filter.services = self._services
@@ -203,7 +219,7 @@ class Builder:
             findings.problem(f"{name}: {error}", path, hidden=any(option.secret for option in options))
             return None
         values = {option.name: getattr(filter, option.field) for option in options}
-        return Built(cls, filter, fixed, _show(options, values), branches)
+        return Built(cls, filter, fixed, _show(options, values), branches, written)
 
     def _check_template(self, name: str, option: Option, template: Template, given: _Given) -> None:
         """Refuse placeholders where a client could use them to change the meaning of an option."""

@@ -85,15 +85,19 @@ def generation_of(
     *,
     login: DefaultLogin | None = None,
     registry: Registry | None = None,
+    previous: Generation | None = None,
 ) -> Generation:
     """Check and compile a TOML document. Arguments and errors are those of `load_generation`.
 
     Args:
         registry: the filters of the project; a new registry if None.
+        previous: the generation in force, which stays as it is. The new one shares every filter with it whose place,
+            code and options are the same, and every endpoint in which nothing has changed.
     """
     config, problems = read(document, environ)
-    registry = registry or Registry(project_of(config.folder))
-    compiler = _Compiler(config, registry, services or Services(), environ, login)
+    if registry is None:
+        registry = Registry(project_of(config.folder), previous.registry if previous is not None else None)
+    compiler = _Compiler(config, registry, services or Services(), environ, login, previous)
     generation = compiler.generation()
     findings = compiler.findings
 
@@ -139,8 +143,11 @@ class _Compiler:
         services: Services,
         environ: Mapping[str, str],
         login: DefaultLogin | None,
+        previous: Generation | None,
     ) -> None:
         self.findings = Findings()
+        self._previous = previous
+        self._before: Mapping[Any, Built | None] = previous.built if previous is not None else {}
         self._config = config
         self._registry = registry
         self._services = services
@@ -153,8 +160,8 @@ class _Compiler:
 
     def generation(self) -> Generation:
         config = self._config
-        endpoints = [self._endpoint(table) for table in config.endpoints]
-        default = self._default() if config.pipelines else None
+        endpoints = [self._shared(self._endpoint(table)) for table in config.endpoints]
+        default = self._shared(self._default()) if config.pipelines else None
         pipelines = {
             event: self._pipeline(event, config.pipelines, ("pipelines",), _Scope(None, (), event))
             for event in SERVER_EVENTS
@@ -168,7 +175,9 @@ class _Compiler:
             self.findings.warnings += check(compiled)
         instances = [built.instance for built in self._built.values() if built is not None]
         filters = [instance for instance in instances if isinstance(instance, Filter)]
-        return Generation(config, self._services, endpoints, default, pipelines, filters)
+        return Generation(
+            config, self._services, endpoints, default, pipelines, filters, registry=self._registry, built=self._built
+        )
 
     def _endpoint(self, table: EndpointTable) -> Endpoint:
         params = parse_path(table.path)[0].names
@@ -180,6 +189,14 @@ class _Compiler:
             where: Path = ("endpoints", table.path) if own else ("pipelines",)
             pipelines[event] = self._pipeline(event, tables, where, _Scope(table.path, params, event))
         return self._with(pipelines, table.path, table.settings, table.bounds)
+
+    def _shared(self, endpoint: Endpoint) -> Endpoint:
+        """The endpoint of the generation in force if nothing has changed in it, so that its clients are left alone."""
+        if self._previous is not None:
+            for other in self._previous.all_endpoints():
+                if other.path == endpoint.path and other.same_as(endpoint):
+                    return other
+        return endpoint
 
     def _default(self) -> Endpoint:
         config = self._config
@@ -245,7 +262,7 @@ class _Compiler:
                 return []
             key: tuple[Any, ...] = (scope.endpoint, scope.event, "filters", name)
             if key not in self._built:
-                self._built[key] = self._from_table(name, scope, within)
+                self._built[key] = self._from_table(name, scope, within, self._before.get(key))
             return self._step(self._built[key], stage, path, scope)
         if name in self._config.chains:
             self._used.add(("chains", name))
@@ -256,7 +273,7 @@ class _Compiler:
         built = self._built.get(key)
         # A stage with problems is built again wherever it occurs, so that each place is reported.
         if built is None and (cls := self._find(stage, path)) is not None:
-            built = self._built[key] = self._builder.from_stage(cls, stage, path, scope.params)
+            built = self._built[key] = self._builder.from_stage(cls, stage, path, scope.params, self._before.get(key))
         return self._step(built, stage, path, scope)
 
     def _takes_none(self, stage: Stage, path: Path, hint: str) -> bool:
@@ -309,7 +326,7 @@ class _Compiler:
         own = instance.hook(event)
         return [Step(own, text, built.options, waits, made, path, cls, None, instance, built.branches, free)]
 
-    def _from_table(self, name: str, scope: _Scope, within: tuple[str, ...]) -> Built | None:
+    def _from_table(self, name: str, scope: _Scope, within: tuple[str, ...], before: Built | None) -> Built | None:
         path: Path = ("filters", name)
         if name in within:
             self.findings.problem(f"the filter {name} contains itself", path, 0, " -> ".join([*within, name]))
@@ -327,7 +344,7 @@ class _Compiler:
             for option in options_of(cls)
             if option.name in table and _holds_pipeline(option.type)
         }
-        return self._builder.from_table(cls, name, table, branches, scope.params)
+        return self._builder.from_table(cls, name, table, branches, scope.params, before)
 
     def _branches(self, hint: Any, value: Any, way: Path, name: str, scope: _Scope, within: tuple[str, ...]) -> Any:
         """The value of an option with each list of stages compiled to a pipeline. Anything else is left as it is.

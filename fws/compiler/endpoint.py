@@ -48,6 +48,12 @@ class Endpoint:
             if pipeline := getattr(self, event):
                 yield pipeline
 
+    def same_as(self, other: Endpoint) -> bool:
+        """Whether another endpoint does the same with the same filter instances."""
+        return (self.settings, self.bounds, self.origins) == (other.settings, other.bounds, other.origins) and all(
+            getattr(self, event) == getattr(other, event) for event in CLIENT_EVENTS
+        )
+
     def login(self) -> Login | None:
         """The filter that asks clients for their tokens; None if there is none."""
         return next((step.instance for step in self.connect.walk() if isinstance(step.instance, Login)), None)

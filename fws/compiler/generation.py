@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 from urllib.parse import unquote
 
 from fws.base.errors import Refusal
 from fws.base.problem import Problem
+from fws.compiler.build import Built
 from fws.compiler.endpoint import Endpoint
+from fws.compiler.registry import Registry
 from fws.config import Config
 from fws.pipeline.events import SERVER_EVENTS
 from fws.pipeline.filter import Filter
@@ -29,9 +32,24 @@ class Generation:
     Attributes:
         default: the endpoint of every path that no other endpoint claims, if there is one.
         warnings: set by the compiler before anything uses the generation.
+        number: counts the generations of a process, from 1.
+        registry: the filters of the project, as this generation has imported them.
+        built: what each stage and table became, by its place.
     """
 
-    __slots__ = ("_waits", "config", "default", "endpoints", "filters", "services", "warnings", *SERVER_EVENTS)
+    __slots__ = (
+        "_waits",
+        "built",
+        "config",
+        "default",
+        "endpoints",
+        "filters",
+        "number",
+        "registry",
+        "services",
+        "warnings",
+        *SERVER_EVENTS,
+    )
 
     publication: Pipeline
 
@@ -43,14 +61,20 @@ class Generation:
         default: Endpoint | None,
         pipelines: Mapping[str, Pipeline],
         filters: Sequence[Filter],
+        *,
+        registry: Registry,
+        built: Mapping[Any, Built | None],
     ) -> None:
         self.config = config
+        self.registry = registry
+        self.built = built
+        self.number = 1
         self.services = services
         self.endpoints = tuple(sorted(endpoints, key=lambda endpoint: endpoint.pattern.order))
         self.default = default
         for event in SERVER_EVENTS:
             setattr(self, event, pipelines[event])
-        self.filters = tuple(filters)
+        self.filters = tuple(dict.fromkeys(filters))
         self.warnings: tuple[Problem, ...] = ()
         self._waits = bool(self.publication) or any(endpoint.deliver for endpoint in self.all_endpoints())
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
-import sys
 import traceback
 from collections.abc import Iterator
 from importlib.metadata import entry_points
@@ -20,6 +19,7 @@ import msgspec
 
 from fws.base.errors import FwsError
 from fws.base.problem import did_you_mean, nearest
+from fws.compiler.modules import PACKAGE, Modules
 from fws.pipeline.events import EVENTS
 from fws.pipeline.filter import Filter, check_hooks, hooks_of, misnamed_hooks, snake_case
 from fws.pipeline.options import options_of
@@ -56,39 +56,35 @@ class Origin(Protocol):
         """The filters of one module, by full name. Raises LookupProblem if it cannot be imported."""
 
 
-class Folder:
-    """The modules of a Python package: the built-in filters, or a project's `pipelines/`."""
+class BuiltIn:
+    """The filters that come with fws."""
 
-    def __init__(self, label: str, package: str, path: Path) -> None:
-        self.label = label
-        self._package = package
-        self._path = path
+    label = "fws"
 
     def modules(self) -> list[str]:
-        """The modules that a stage can name. A name such as `my-filter.py` is not possible in a stage."""
-        names = (info.name for info in pkgutil.iter_modules([str(self._path)]))
-        return sorted(name for name in names if name.isidentifier() and not name.startswith("_"))
+        names = (info.name for info in pkgutil.iter_modules([str(_ENGINE / "filters")]))
+        return sorted(name for name in names if not name.startswith("_"))
 
     def load(self, module: str) -> dict[str, type[Filter]]:
-        if self._package not in sys.modules or list(sys.modules[self._package].__path__) != [str(self._path)]:
-            self._adopt()
-        name = f"{self._package}.{module}"
-        try:
-            return _usable(filters_in(importlib.import_module(name), module))
-        except (Exception, SystemExit) as error:  # a user's module may raise anything
-            raise LookupProblem(f"{self._path / module}.py cannot be imported: {_reason(error)}") from error
+        return _usable(filters_in(importlib.import_module(f"fws.filters.{module}"), module))
 
-    def _adopt(self) -> None:
-        """Make the folder importable under the package's name, instead of another project's folder of that name."""
-        for name in [name for name in sys.modules if name == self._package or name.startswith(self._package + ".")]:
-            del sys.modules[name]
-        package = ModuleType(self._package)
-        package.__path__ = [str(self._path)]
-        sys.modules[self._package] = package
-        parent, _, name = self._package.rpartition(".")
-        if parent:  # as an import statement does
-            setattr(sys.modules[parent], name, package)
-        importlib.invalidate_caches()
+
+class Project:
+    """The filters in a project's `pipelines/`."""
+
+    label = "project"
+
+    def __init__(self, modules: Modules) -> None:
+        self._modules = modules
+
+    def modules(self) -> list[str]:
+        return self._modules.names()
+
+    def load(self, module: str) -> dict[str, type[Filter]]:
+        try:
+            return _usable(filters_in(self._modules.load(module), module))
+        except (Exception, SystemExit) as error:  # a user's module may raise anything
+            raise LookupProblem(f"{self._modules.folder / module}.py cannot be imported: {_reason(error)}") from error
 
 
 class Packages:
@@ -126,13 +122,20 @@ class Registry:
 
     Args:
         project: the folder that has `pipelines/`; None for only the built-in and installed filters.
+        previous: the registry of the generation before. Modules that have not changed since are shared with it.
+
+    Attributes:
+        project: the project's modules; None without any.
     """
 
-    def __init__(self, project: Path | None = None) -> None:
+    def __init__(self, project: Path | None = None, previous: Registry | None = None) -> None:
         self._origins: list[Origin] = []
-        if project is not None and (project / "pipelines").is_dir():
-            self._origins.append(Folder("project", "pipelines", (project / "pipelines").resolve()))
-        self._origins.append(Folder("fws", "fws.filters", _ENGINE / "filters"))
+        self.project: Modules | None = None
+        if project is not None and (project / PACKAGE).is_dir():
+            before = previous.project if previous is not None else None
+            self.project = Modules((project / PACKAGE).resolve(), before)
+            self._origins.append(Project(self.project))
+        self._origins.append(BuiltIn())
         self._origins.append(Packages())
         self._modules = {origin.label: origin.modules() for origin in self._origins}
         self._loaded: dict[tuple[str, str], dict[str, type[Filter]]] = {}

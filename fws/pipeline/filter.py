@@ -222,6 +222,11 @@ def hook(instance: Filter, event: str) -> Callable[..., Any]:
     return method
 
 
+def module_of(thing: Any) -> str:
+    """The module of a class or function, without the generation: `pipelines.chat` for `pipelines@2.chat`."""
+    return re.sub(r"@[0-9]+(?=\.|\Z)", "", str(thing.__module__))
+
+
 def snake_case(name: str) -> str:
     """`RateLimit` as `rate_limit`: the name under which a class is used in TOML."""
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()

@@ -133,6 +133,13 @@ class Pipeline:
     def __bool__(self) -> bool:
         return bool(self._hooks)
 
+    def __eq__(self, other: object) -> bool:
+        """Whether two pipelines run the same hooks of the same filter instances."""
+        return isinstance(other, Pipeline) and self.event == other.event and self.steps == other.steps
+
+    def __hash__(self) -> int:
+        return hash((self.event, len(self.steps)))
+
     def __str__(self) -> str:
         return " | ".join(step.text for step in self.steps)
 

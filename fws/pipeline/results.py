@@ -16,6 +16,7 @@ from typing import Any
 
 from fws.base.errors import FwsError
 from fws.pipeline.events import BY_NAME
+from fws.pipeline.filter import module_of
 from fws.pipeline.outcomes import Ask, Several
 from fws.pipeline.publication import Publication
 
@@ -102,4 +103,4 @@ def place_of(hook: Callable[..., Any]) -> str:
     code = getattr(function, "__code__", None)
     if code is None:
         return str(getattr(function, "__name__", type(hook).__name__))
-    return f"{function.__module__}.{function.__qualname__} ({basename(code.co_filename)}:{code.co_firstlineno})"
+    return f"{module_of(function)}.{function.__qualname__} ({basename(code.co_filename)}:{code.co_firstlineno})"

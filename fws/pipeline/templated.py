@@ -36,6 +36,7 @@ class Templated:
         self._leaves = tuple(leaf for _, value in templates.values() for leaf in templates_in(value))
         self._services = services
         self._setting = setting
+        self._hooks: dict[str, Hook] = {}
         self._varies = self.sources != {"client"}
         # The one that was used last is at the end.
         self._kept: dict[tuple[str, ...], Filter] = {}
@@ -52,7 +53,16 @@ class Templated:
         return set().union(*(leaf.sources for leaf in templates_in(value)))
 
     def hook(self, event: str) -> Hook:
-        """A hook that calls the method of the instance for the values that placeholders have on this event."""
+        """A hook that calls the method of the instance for the values that placeholders have on this event.
+
+        The same hook is returned for the same event, so that equal pipelines are found to be equal.
+        """
+        made = self._hooks.get(event)
+        if made is None:
+            made = self._hooks[event] = self._hook(event)
+        return made
+
+    def _hook(self, event: str) -> Hook:
 
         def of_publication(publication: Any) -> Any:
             instance = self.instance(Flow(None, publication.message, publication.channel))

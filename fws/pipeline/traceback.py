@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from os.path import basename
 from types import FrameType, TracebackType
 
-from fws.pipeline.filter import Filter
+from fws.pipeline.filter import Filter, module_of
 from fws.pipeline.pipeline import Pipeline
 
 # The most calls that are shown between a filter and the error.
@@ -61,7 +61,7 @@ def _culprit(places: Iterable[tuple[FrameType, int]]) -> str:
     for frame, line in places:
         owner = frame.f_locals.get("self")
         if isinstance(owner, Filter):
-            name = f"{type(owner).__module__}.{type(owner).__qualname__}.{frame.f_code.co_name}"
+            name = f"{module_of(type(owner))}.{type(owner).__qualname__}.{frame.f_code.co_name}"
             trail = []
         trail.append(_place(frame, line))
     if len(trail) > LONGEST_TRAIL:
