@@ -45,15 +45,20 @@ class Buckets:
     forgotten, and begins again with a full bucket.
 
     Args:
+        bucket: the bucket of each key. It may be replaced.
         clock: monotonic seconds.
     """
 
-    __slots__ = ("_bucket", "_clock", "_full_at")
+    __slots__ = ("_clock", "_full_at", "bucket")
 
     def __init__(self, bucket: TokenBucket, clock: Callable[[], float]) -> None:
-        self._bucket = bucket
+        self.bucket = bucket
         self._clock = clock
         self._full_at: OrderedDict[str, float] = OrderedDict()
+
+    def adopt(self, other: Buckets) -> None:
+        """Continue with the keys of other buckets, which are not used any more."""
+        self._full_at = other._full_at
 
     def __len__(self) -> int:
         return len(self._full_at)
@@ -62,9 +67,9 @@ class Buckets:
         """Take a token. Returns 0.0, or without a token the seconds until there will be one."""
         now = self._clock()
         full_at = self._full_at.get(key, now)
-        wait = self._bucket.wait(full_at, now)
+        wait = self.bucket.wait(full_at, now)
         if not wait:
-            self._full_at[key] = self._bucket.take(full_at, now)
+            self._full_at[key] = self.bucket.take(full_at, now)
             self._full_at.move_to_end(key)
             self._forget(now)
         return wait
@@ -72,7 +77,7 @@ class Buckets:
     def wait(self, key: str) -> float:
         """Seconds until there is a token; 0.0 if there is one. Takes none."""
         now = self._clock()
-        return self._bucket.wait(self._full_at.get(key, now), now)
+        return self.bucket.wait(self._full_at.get(key, now), now)
 
     def _forget(self, now: float) -> None:
         """Drop two keys that need not be remembered. Each call adds one, so that no call is an expensive one."""

@@ -74,6 +74,7 @@ class Channel:
     Attributes:
         name: None for the channel of all clients.
         waiting: the entries since the present batch began.
+        reached: about how many messages the last complete batch has delivered.
     """
 
     __slots__ = (
@@ -87,6 +88,7 @@ class Channel:
         "_rest",
         "members",
         "name",
+        "reached",
         "waiting",
     )
 
@@ -94,6 +96,7 @@ class Channel:
         self.name = name
         self.members: dict[Member, None] = {}
         self.waiting: list[Entry] = []
+        self.reached = 0
         # Members that already have the first N waiting entries.
         self._ahead: dict[Member, int] = {}
         self._batch: list[Entry] = []
@@ -194,6 +197,7 @@ class Channel:
                     else:
                         self._rest[client] = None
         weight = sum(entry.weight for entry in self._batch)
+        self.reached = total * len(self._batch)
         self._batch, self._receivers, self._frames, self._places = [], [], {}, None
         return weight
 

@@ -50,6 +50,7 @@ class Hub:
         lineage: which publication each greenlet is handling.
         weight: the bytes that are pending for members.
         crowded: whether these are too many, so that publishers must wait (backpressure).
+        sent, delivered: messages that filters have sent to single clients, and that the fan-out has delivered.
     """
 
     def __init__(self, context: Context, broker: Broker, publication: Pipeline) -> None:
@@ -57,6 +58,8 @@ class Hub:
         self.clients: dict[str, Member] = {}
         # The number of clients whose `disconnect` is running. They are not in `clients` any more.
         self.leaving = 0
+        self.sent = 0
+        self.delivered = 0
         self.pending: dict[Channel, None] = {}
         self.lineage = Lineage()
         self.weight = 0
@@ -83,6 +86,10 @@ class Hub:
     def everybody(self) -> list[Member]:
         """All clients, including those that are connecting or challenged."""
         return [*self.clients.values(), *(client for client in self._arriving.values() if client.is_open)]
+
+    def present(self) -> list[Member]:
+        """All clients, including those whose `connect` is running."""
+        return [*self.clients.values(), *self._arriving.values()]
 
     @property
     def busy(self) -> int:
@@ -253,6 +260,7 @@ class Hub:
                 weight = channel.fan_out(until)
                 if weight is not None:
                     self._weigh(-weight)
+                    self.delivered += channel.reached
                 # To the end of the queue, so that a large channel does not delay small ones.
                 del self.pending[channel]
                 if not channel.idle:

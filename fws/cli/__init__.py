@@ -12,7 +12,22 @@ from fws import __version__
 from fws.wire import native
 
 # The commands in the order of `fws --help`. Each is a function in a module of the same name.
-COMMANDS = ("run", "check", "test", "filters", "new", "connect", "publish", "schema", "token", "classic")
+COMMANDS = (
+    "run",
+    "check",
+    "test",
+    "reload",
+    "clients",
+    "kick",
+    "channels",
+    "filters",
+    "new",
+    "connect",
+    "publish",
+    "schema",
+    "token",
+    "classic",
+)
 
 
 class Commands(click.Group):

@@ -4,26 +4,38 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import sys
-from collections.abc import Callable
-from typing import NoReturn
+import tempfile
+import time
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any, NoReturn, Protocol
 
 import click
+import gevent
 
 from fws.auth.login import VARIABLE, Login
 from fws.base.errors import ConfigError, StartError
 from fws.base.log import FORMATS, set_up
 from fws.cli.show import pipelines_of, problems_of
-from fws.compiler.compile import DefaultLogin, load_generation
+from fws.compiler.compile import DefaultLogin
 from fws.compiler.generation import Generation
 from fws.config import Config, Tcp, Tls, Unix, effective_listen, effective_workers
+from fws.live.control import SUFFIX, ControlError, ControlServer, Reply, runtime_folder, socket_of
+from fws.live.fleet import Fleet
+from fws.live.origin import Origin
+from fws.live.reload import watch as watch_files
+from fws.live.watch import EVERY
 from fws.runtime.scheduler import takes_a_line
 from fws.server.certificates import CertificateStore, TlsError
+from fws.server.operations import Operations
 from fws.server.server import Server, raise_file_limit
 from fws.server.sockets import address_of, bound, given_listener, remove_socket_file
 from fws.server.sockets import listen as open_listener
 from fws.workers.heartbeat import heartbeat_of
-from fws.workers.processes import supervise
+from fws.workers.processes import Supervision
 
 logger = logging.getLogger("fws")
 
@@ -50,6 +62,7 @@ TOKEN_LOGIN = DefaultLogin(
 @click.option("--token-file", type=click.Path(), help="Require the token in this file from clients.")
 @click.option("--cert", type=click.Path(), help="Serve TLS with the certificate in this file, instead of the file's.")
 @click.option("--key", type=click.Path(), help="The certificate's key, if it is not in the same file.")
+@click.option("--watch", is_flag=True, help="Reload whenever the file, its tests or the project's filters change.")
 @click.option("--log-format", type=click.Choice(list(FORMATS)), default="text", show_default=True)
 @click.option(
     "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info", show_default=True
@@ -62,6 +75,7 @@ def run(
     token_file: str | None,
     cert: str | None,
     key: str | None,
+    watch: bool,
     log_format: str,
     log_level: str,
 ) -> None:
@@ -74,14 +88,12 @@ def run(
         os.environ[VARIABLE] = token_of(token_file)
     heartbeat = heartbeat_of(os.environ)
     log = set_up(log_format, log_level, ready=takes_a_line, worker=heartbeat.number if heartbeat is not None else 0)
-    try:
-        login = TOKEN_LOGIN if token is not None or token_file is not None else None
-        generation = load_generation(conf, login=login)
-    except ConfigError as error:
-        click.echo(problems_of(error), err=True)
-        sys.exit(EXIT_CONFIG)
+    login = TOKEN_LOGIN if token is not None or token_file is not None else None
+    origin = Origin(conf, os.environ, login)
+    generation = _first(origin, waits=watch and heartbeat is None)
     config = generation.config
     environ = os.environ
+    tls_of = partial(tls_settings, cert=cert, key=key)
     try:
         address = effective_listen(config.server.listen, flag=listen, port_variable=environ.get("PORT"))
         count, warning = effective_workers(
@@ -91,36 +103,152 @@ def run(
             cores=cores(),
             redis=bool(config.redis.url),
         )
-        tls = certificates_of(config, cert, key)
+        settings = tls_of(config)
+        tls = CertificateStore(settings, config.folder) if settings is not None else None
     except (ValueError, TlsError) as error:
         click.echo(f"fws: {error}", err=True)
         sys.exit(EXIT_CONFIG)
 
     if warning and heartbeat is None:
         logger.warning("%s", warning)
-
-    def serving(at: Tcp | Unix) -> None:
-        _announce(generation, at, tls is not None, log_format)
-
+    node = _Node(origin, log_format, secure=tls is not None)
     try:
         if heartbeat is not None:
-            server = Server(generation, address, log, heartbeat, tls)
+            server = Server(generation, address, log, heartbeat, tls, origin=origin, tls_of=tls_of)
+            del generation  # a reload replaces it, and nothing else may keep it
             server.start()
+            control = _listen(Path(heartbeat.control) / f"{os.getpid()}{SUFFIX}", Operations(server, heartbeat.number))
             server.serve_until_signal()
+            control.stop()
         elif count > 1:
-            sys.exit(_supervise(generation, address, count, serving))
+            sys.exit(node.supervise(generation, address, count, watches=watch))
         else:
             given = given_listener(os.environ)
-            server = Server(generation, address if given is None else address_of(given), log, tls=tls, given=given)
-            server.start()
-            serving(server.address)
-            server.serve_until_signal()
+            server = Server(
+                generation,
+                address if given is None else address_of(given),
+                log,
+                tls=tls,
+                given=given,
+                origin=origin,
+                tls_of=tls_of,
+            )
+            del generation
+            node.serve(server, watches=watch)
     except StartError as error:
         if heartbeat is not None:  # the log's lines then have its number
             logger.error("%s", error)
         else:
             click.echo(f"fws: {error}", err=True)
         sys.exit(1)
+
+
+def _first(origin: Origin, *, waits: bool) -> Generation:
+    """The generation to begin with. Ends the process if the file has problems, or waits until it is mended."""
+    files = origin.watch() if waits else None
+    while True:
+        try:
+            return origin.first()
+        except ConfigError as error:
+            click.echo(problems_of(error), err=True)
+        if files is None:
+            sys.exit(EXIT_CONFIG)
+        logger.warning("waiting until %s is mended", origin.conf)
+        while not files.look():
+            time.sleep(EVERY)
+
+
+class _Node:
+    """A single process, or a supervisor with its workers: the parts that both have.
+
+    Args:
+        origin: the file that is served.
+        secure: whether TLS is served.
+    """
+
+    def __init__(self, origin: Origin, log_format: str, *, secure: bool) -> None:
+        self._origin = origin
+        self._log_format = log_format
+        self._secure = secure
+        self._folder: Path | None = None
+        try:
+            self._folder = runtime_folder(os.environ)
+            self._socket: Path | None = socket_of(self._folder, os.getpid())
+        except ControlError as error:
+            logger.warning("there is no control socket: %s", error)
+            self._socket = None
+
+    def serve(self, server: Server, *, watches: bool) -> None:
+        """Serve in this process until a signal."""
+        server.start()
+        control = _listen(self._socket, Operations(server))
+        self._announce(server.generation, server.address)
+        if watches:
+            gevent.spawn(watch_files, self._origin.watch().look, server.reloads)
+        server.serve_until_signal()
+        control.stop()
+
+    def supervise(self, generation: Generation, address: Tcp | Unix, count: int, *, watches: bool) -> int:
+        """Run several workers on one address. Returns the exit status. Raises StartError."""
+        raise_file_limit()
+        settings = generation.config.server
+        given = given_listener(os.environ)
+        listener = given or open_listener(address, settings.socket_mode, settings.socket_owner)
+        bound_to = bound(address, listener) if given is None else address_of(given)
+        sockets = self._workers_folder()
+        fleet = Fleet(self._origin.conf, lambda: [sockets / f"{pid}{SUFFIX}" for pid in supervision.serving()])
+        supervision = Supervision(
+            listener,
+            count,
+            settings.drain,
+            lambda: self._announce(generation, bound_to),
+            hung_up=lambda: gevent.spawn(fleet.reloads.ask),
+            control=str(sockets),
+        )
+        control = _listen(self._socket, fleet)
+        if watches:
+            gevent.spawn(watch_files, self._origin.watch().look, fleet.reloads)
+        try:
+            return supervision.run()
+        finally:
+            control.stop()
+            shutil.rmtree(sockets, ignore_errors=True)
+            if given is None:
+                remove_socket_file(address)
+
+    def _workers_folder(self) -> Path:
+        """The folder for the control sockets of workers."""
+        return Path(tempfile.mkdtemp(prefix=f"{os.getpid()}-", dir=self._folder))
+
+    def _announce(self, generation: Generation, address: Tcp | Unix) -> None:
+        if self._log_format != "text":
+            logger.info("listening on %s", address)
+            return
+        try:
+            click.echo(banner(generation, address, secure=self._secure, control=self._socket))
+        except OSError as error:  # a full disk must not prevent the server from serving
+            logger.warning("standard output cannot be written: %s", error.strerror)
+            # Otherwise the rest of the banner in Python's buffer would fail again at exit, and the exit status would be
+            # 120.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+class _Answers(Protocol):
+    """What answers at a control socket."""
+
+    def answer(self, request: Mapping[str, Any], reply: Reply) -> None:
+        """Answer one request."""
+
+
+def _listen(path: Path | None, answers: _Answers) -> ControlServer:
+    """Answer at a control socket. Without one, the server works all the same."""
+    control = ControlServer(path or Path(), answers.answer)
+    if path is not None:
+        try:
+            control.start()
+        except OSError as error:
+            logger.warning("there is no control socket: %s: %s", path, error.strerror)
+    return control
 
 
 def hide(token: str) -> NoReturn:
@@ -152,54 +280,26 @@ def cores() -> int:
         return os.cpu_count() or 1
 
 
-def _supervise(generation: Generation, address: Tcp | Unix, count: int, serving: Callable[[Tcp | Unix], None]) -> int:
-    """Run several workers on one address. Returns the exit status. Raises StartError."""
-    raise_file_limit()
-    settings = generation.config.server
-    given = given_listener(os.environ)
-    if given is not None:
-        return supervise(given, count, settings.drain, lambda: serving(address_of(given)))
-    listener = open_listener(address, settings.socket_mode, settings.socket_owner)
-    try:
-        return supervise(listener, count, settings.drain, lambda: serving(bound(address, listener)))
-    finally:
-        remove_socket_file(address)
-
-
-def certificates_of(config: Config, cert: str | None, key: str | None) -> CertificateStore | None:
-    """The certificates for TLS; None for no TLS. Files given as flags replace those of the TOML file.
+def tls_settings(config: Config, *, cert: str | None, key: str | None) -> Tls | None:
+    """The settings of TLS; None for no TLS. Files given as flags replace those of the TOML file.
 
     Raises:
         ValueError: there is a key without a certificate.
-        TlsError: the files cannot be used.
     """
     tls = config.tls
     if cert is not None:
-        tls = Tls(
+        return Tls(
             cert=os.path.abspath(cert),
             key=os.path.abspath(key) if key is not None else "",
             client_ca=tls.client_ca if tls is not None else "",
             min_version=tls.min_version if tls is not None else "1.2",
         )
-    elif key is not None:
+    if key is not None:
         raise ValueError("--key is the key of a certificate: give the certificate with --cert")
-    return None if tls is None else CertificateStore(tls, config.folder)
+    return tls
 
 
-def _announce(generation: Generation, address: Tcp | Unix, secure: bool, log_format: str) -> None:
-    if log_format != "text":
-        logger.info("listening on %s", address)
-        return
-    try:
-        click.echo(banner(generation, address, secure=secure))
-    except OSError as error:  # a full disk must not prevent the server from serving
-        logger.warning("standard output cannot be written: %s", error.strerror)
-        # Otherwise the rest of the banner in Python's buffer would fail again at exit, and the exit status would be
-        # 120.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def banner(generation: Generation, address: Tcp | Unix, *, secure: bool = False) -> str:
+def banner(generation: Generation, address: Tcp | Unix, *, secure: bool = False, control: Path | None = None) -> str:
     """The first output for a person: the address to open or to connect to, and each pipeline."""
     lines = [f"fws serves {generation.config.file}", ""]
     if isinstance(address, Unix):
@@ -210,6 +310,8 @@ def banner(generation: Generation, address: Tcp | Unix, *, secure: bool = False)
         paths = [endpoint.path or "" for endpoint in generation.endpoints]
         path = "/" if generation.default is not None else paths[0]
         lines.append(f"  connect   {'wss' if secure else 'ws'}://{local(address)}{path}")
+    if control is not None:
+        lines.append(f"  control   {control}")
     for problem in generation.warnings:
         lines.append(f"  warning   {problem.message}" + (f" ({problem.hint})" if problem.hint else ""))
     return "\n".join([*lines, "", pipelines_of(generation), ""])

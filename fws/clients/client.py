@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from fws.clients.host import Host
     from fws.clients.transport import Transport
     from fws.compiler.endpoint import Endpoint
+    from fws.pipeline.pipeline import Pipeline
     from fws.wire.request import Request
 
 Claim = Callable[[str], None]
@@ -65,9 +66,8 @@ class Client(Lifetime):
     )
 
     def __init__(self, endpoint: Endpoint, request: Request, host: Host, subprotocol: str = "") -> None:
-        waits = endpoint.data.waits or endpoint.message.waits or endpoint.deliver.waits
         outbox = Outbox(endpoint.bounds.max_outbox, self)
-        super().__init__(host, outbox, filters_data=bool(endpoint.data), waits=waits)
+        super().__init__(host, outbox, filters_data=bool(endpoint.data), waits=endpoint.waits)
         self.id = secrets.token_urlsafe(9)
         self.request = request
         self.identity: dict[str, Any] | None = None
@@ -78,10 +78,8 @@ class Client(Lifetime):
         self.deflate_bits = 0
         # Instances of filters with placeholders, kept as long as the client is here.
         self.templated: dict[Any, Any] = {}
-        # Bytes of publications that wait for the client's own greenlet.
-        self._handed = 0
-        # How many messages a filter has made of the present one so far.
-        self._parts = 0
+        # Bytes of publications that wait for the client's own greenlet; parts of the present message so far.
+        self._handed = self._parts = 0
         self.format: Format = EACH if endpoint.deliver else PLAIN
         self._endpoint = endpoint
         self._message = endpoint.message
@@ -133,8 +131,10 @@ class Client(Lifetime):
         Raises:
             TypeError: the value cannot be written as JSON.
         """
-        if self._hub.pending:
-            self._hub.settle(self)
+        hub = self._hub
+        hub.sent += 1
+        if hub.pending:
+            hub.settle(self)
         return self.outbox.write(frame_of(message, self.deflate_bits))
 
     def refuse(self, refusal: Refusal) -> None:
@@ -224,13 +224,14 @@ class Client(Lifetime):
         """
         self._hub.expect(self)
         try:
-            self._continue_connecting(self._endpoint.connect.happen(self), claim)
+            connect = self._endpoint.connect
+            self._continue_connecting(connect, connect.happen(self), claim)
         except BaseException as error:
             self._undo()
             raise self._refusal(error) from None
 
-    def _continue_connecting(self, asked: tuple[Ask, int] | None, claim: Claim | None) -> None:
-        """The `connect` pipeline has passed, or one of its filters returned `Ask`."""
+    def _continue_connecting(self, connect: Pipeline, asked: tuple[Ask, int] | None, claim: Claim | None) -> None:
+        """The pipeline `connect` has passed, or one of its filters returned `Ask`."""
         if asked is None:
             if claim is not None:
                 claim(str((self.identity or {}).get("user") or ""))
@@ -246,9 +247,9 @@ class Client(Lifetime):
             self.leave(channel)
         self.outbox.release()
         # The rest of the pipeline and the filter's `answer` run where messages are served.
-        self._waits = self._waits or self._endpoint.connect.waits
+        self._waits = self._waits or connect.waits
         timer = self._context.timers.at(self._context.clock() + ask.timeout, self._answer_is_late)
-        self._challenge = Challenge(ask, next_filter, channels, self._diverts, timer)
+        self._challenge = Challenge(ask, connect, next_filter, channels, self._diverts, timer)
         self._diverts = (Client._answer,)
         if not self.closing and self._life is not State.CHALLENGED:
             self._become(State.CHALLENGED)
@@ -268,7 +269,8 @@ class Client(Lifetime):
             for channel in challenge.channels:
                 self.join(channel)
             claim = self._transport.claim if self._transport is not None else None
-            self._continue_connecting(self._endpoint.connect.happen(self, challenge.next_filter), claim)
+            connect = challenge.connect
+            self._continue_connecting(connect, connect.happen(self, challenge.next_filter), claim)
         except BaseException as error:
             challenge.timer.cancel()
             if isinstance(error, Close):
@@ -311,6 +313,30 @@ class Client(Lifetime):
         self._start_pings()
         self.outbox.open(transport, head, plain=self.format is PLAIN)
         self.begin(transport, decoder, read_of(largest, inflater is not None), data)
+
+    def move(self, endpoint: Endpoint, templated: Container[Any]) -> None:
+        """A reload has replaced the client's endpoint: its next event runs in the new one.
+
+        An event in progress finishes in the old endpoint.
+
+        Args:
+            templated: the stages with placeholders whose instances the client keeps.
+        """
+        old, self._endpoint = self._endpoint, endpoint
+        self._message = endpoint.message
+        self._filters_data = bool(endpoint.data)
+        # While its greenlet is at work, it stays responsible: what it has not served yet must not be overtaken.
+        self._waits = endpoint.waits or (self._waits and (self.busy or self._challenge is not None))
+        self.outbox.limit = endpoint.bounds.max_outbox
+        if self._decoder is not None and endpoint.bounds.max_message != old.bounds.max_message:
+            self._decoder.max_message = endpoint.bounds.max_message
+            self._read = read_of(endpoint.bounds.max_message, bool(self.deflate_bits))
+        if bool(endpoint.deliver) != bool(old.deliver):
+            self._hub.settle(self)
+            self.format = EACH if endpoint.deliver else format_of(self.deflate_bits)
+            self.outbox.plain = self.format is PLAIN
+        if self.templated:
+            self.templated = {key: value for key, value in self.templated.items() if key in templated}
 
     @property
     def is_in(self) -> bool:

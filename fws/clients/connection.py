@@ -302,6 +302,10 @@ class Connection:
 
     def _continue(self) -> None:
         """In the loop: go on serving after other clients had their turn."""
+        if self._waits:
+            # A reload has added a filter that may block.
+            self._wake()
+            return
         backlog, self._backlog = self._backlog, None
         if backlog and type(backlog[0]) is memoryview:
             self._guard(self._received, backlog[0].tobytes())

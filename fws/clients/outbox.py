@@ -62,6 +62,7 @@ class Outbox:
     yet whether the client may have them.
 
     Attributes:
+        limit: the most bytes that may wait.
         size: bytes that wait.
     """
 
@@ -69,7 +70,6 @@ class Outbox:
         "_ending",
         "_held",
         "_held_size",
-        "_limit",
         "_owner",
         "_partial",
         "_plain",
@@ -77,12 +77,13 @@ class Outbox:
         "_sealed",
         "_wire",
         "corked",
+        "limit",
         "moved",
         "size",
     )
 
     def __init__(self, limit: int, owner: Owner) -> None:
-        self._limit = limit
+        self.limit = limit
         self._owner = owner
         owner.fd = -1
         self._wire: Wire | None = None
@@ -102,12 +103,23 @@ class Outbox:
         """Whether bytes wait until the peer reads others."""
         return self.size > 0 or (self._wire is not None and self._wire.waits)
 
+    @property
+    def plain(self) -> bool:
+        """Whether the client gets the same frames as others: without compression and `deliver` pipeline."""
+        return self._plain
+
+    @plain.setter
+    def plain(self, plain: bool) -> None:
+        self._plain = plain
+        free = plain and self._wire is not None and self._queue is None and not self._sealed
+        self._owner.fd = self._wire.fd if free and self._wire is not None else -1
+
     def open(self, wire: Wire, head: bytes = b"", *, plain: bool) -> None:
         """The handshake is complete: write what was kept back, and from now on write directly.
 
         Args:
             head: the 101, which goes before all frames.
-            plain: whether the client gets the same frames as others: without compression and `deliver` pipeline.
+            plain: as the attribute.
         """
         self._wire = wire
         self._plain = plain
@@ -161,13 +173,13 @@ class Outbox:
                 self.sent(frame, sent, several)
             return True
         if self._held is not None:
-            if self._held_size + len(frame) > self._limit and (self._held or several):
+            if self._held_size + len(frame) > self.limit and (self._held or several):
                 self._owner.overflow()
                 return False
             self._held.append((frame, several))
             self._held_size += OVERHEAD + len(frame)
             return True
-        if self.size + OVERHEAD * len(self._queue) + len(frame) > self._limit and (self.size or several):
+        if self.size + OVERHEAD * len(self._queue) + len(frame) > self.limit and (self.size or several):
             if self.corked:
                 self._write_queue()
                 return self.write(frame, several)
@@ -187,7 +199,7 @@ class Outbox:
         self._owner.fd = -1
         self.size = len(frame) - count
         self._wire.when_writable(self._write_queue)
-        if several and self.size > self._limit:
+        if several and self.size > self.limit:
             self._owner.overflow()
 
     def seal(self, last: bytes, *, only: bool = False) -> None:

@@ -105,6 +105,8 @@ def generation_of(
         return [without(findings.secrets, problem) for problem in place_problems(found, document.source)]
 
     if problems or findings.problems:
+        if previous is not None:
+            registry.forget(previous.registry)
         raise ConfigError(placed([*problems, *findings.problems]))
     generation.warnings = tuple(placed(findings.warnings))
     return generation

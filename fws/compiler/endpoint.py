@@ -42,6 +42,11 @@ class Endpoint:
         for event in CLIENT_EVENTS:
             setattr(self, event, pipelines[event])
 
+    @property
+    def waits(self) -> bool:
+        """Whether serving a client may block, which needs a greenlet."""
+        return self.data.waits or self.message.waits or self.deliver.waits
+
     def pipelines(self) -> Iterator[Pipeline]:
         """The pipelines that have filters, in the order of a client's life."""
         for event in CLIENT_EVENTS:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import unquote
 
@@ -17,6 +17,7 @@ from fws.pipeline.events import SERVER_EVENTS
 from fws.pipeline.filter import Filter
 from fws.pipeline.pipeline import Pipeline
 from fws.pipeline.services import Services
+from fws.pipeline.templated import Templated, adopt
 
 # A path parameter names a room or a device; it goes into channel names.
 MAX_PARAM = 200
@@ -128,17 +129,25 @@ class Generation:
         """Whether filters run while a publication is delivered, so that the delivery may have to wait for them."""
         return self._waits
 
-    def start(self) -> None:
-        """Call `start` of each filter that defines it, for work in addition to its hooks."""
-        for instance in self.filters:
+    def start(self, without: Collection[Filter] = ()) -> None:
+        """Call `start` of each filter that defines it, for work in addition to its hooks.
+
+        Args:
+            without: filters that have been started already.
+        """
+        for instance in self._all_but(without):
             begin = getattr(instance, "start", None)
             if begin is not None:
                 begin()
 
-    def stop(self) -> list[BaseException]:
-        """Call `stop` of each filter that defines it, also after one has failed. Returns what they raised."""
+    def stop(self, without: Collection[Filter] = ()) -> list[BaseException]:
+        """Call `stop` of each filter that defines it, also after one has failed. Returns what they raised.
+
+        Args:
+            without: filters that are still in use.
+        """
         failures: list[BaseException] = []
-        for instance in self.filters:
+        for instance in self._all_but(without):
             end = getattr(instance, "stop", None)
             if end is not None:
                 try:
@@ -146,3 +155,35 @@ class Generation:
                 except BaseException as error:  # a user's filter may raise anything
                     failures.append(error)
         return failures
+
+    def _all_but(self, without: Collection[Filter]) -> list[Filter]:
+        known = set(map(id, without))
+        return [instance for instance in self.filters if id(instance) not in known]
+
+
+def makers(generation: Generation) -> set[Templated]:
+    """The stages with placeholders."""
+    return {built.instance for built in generation.built.values() if built and isinstance(built.instance, Templated)}
+
+
+def inherit(new: Generation, old: Generation) -> None:
+    """Let each filter of a new generation take over what the filter at its place has kept, if its class wants that.
+
+    A filter that both generations share needs nothing. An `adopt` that fails is reported, and its filter starts afresh.
+    """
+    before = {step.id: step for pipeline in old.pipelines() for step in pipeline.walk()}
+    done: set[int] = set()
+    for step in (step for pipeline in new.pipelines() for step in pipeline.walk()):
+        former = before.get(step.id)
+        heir = step.instance if step.templated is None else step.templated
+        if former is None or id(heir) in done:
+            continue
+        done.add(id(heir))
+        try:
+            if isinstance(step.templated, Templated) and isinstance(former.templated, Templated):
+                if step.templated is not former.templated:
+                    step.templated.adopt(former.templated)
+            elif step.instance is not None:
+                adopt(step.instance, former.instance)
+        except Exception as error:  # a user's filter may raise anything
+            new.services.report("adopt", error, "")

@@ -16,6 +16,7 @@ from __future__ import annotations
 import ast
 import builtins
 import importlib
+import logging
 import sys
 from collections.abc import Mapping, Sequence
 from importlib.machinery import ModuleSpec, SourceFileLoader
@@ -78,13 +79,15 @@ class Modules:
         _FINDER.packages.pop(self.package, None)
         for name in [name for name in sys.modules if name == self.package or name.startswith(self.package + ".")]:
             del sys.modules[name]
+            # `logging.getLogger(__name__)` has made one for each generation of the module.
+            logging.Logger.manager.loggerDict.pop(name, None)
 
     def _make_package(self, previous: Modules | None) -> None:
         """Make the package importable."""
         path = [str(self.folder)]
         known = sys.modules.get(self.package)
-        if self.package == PACKAGE and known is not None and list(getattr(known, "__path__", [])) != path:
-            # Another project of this process has a folder of the same name.
+        if self.package != PACKAGE or (known is not None and list(getattr(known, "__path__", [])) != path):
+            # Another project of this process has a folder of the same name, or a generation was never used.
             self.forget()
         _FINDER.packages[self.package] = self
         if previous is None or "" in self._changed:

@@ -140,6 +140,11 @@ class Registry:
         self._modules = {origin.label: origin.modules() for origin in self._origins}
         self._loaded: dict[tuple[str, str], dict[str, type[Filter]]] = {}
 
+    def forget(self, other: Registry) -> None:
+        """The registry is not used any more: forget its modules, unless another registry shares them."""
+        if self.project is not None and not self.project.same_as(other.project):
+            self.project.forget()
+
     def find(self, name: str) -> Found:
         """The filter of that name. `origin:name` selects the filter of one origin.
 

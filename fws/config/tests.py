@@ -90,6 +90,24 @@ def load_tests(conf: str | os.PathLike[str]) -> tuple[list[Transcript], Document
     return found, document
 
 
+def transcripts_of(document: Document) -> list[Transcript]:
+    """The tests in a configuration, then those in the file beside it.
+
+    Raises:
+        ConfigError: has every problem of the tests.
+    """
+    own, problems = read_tests(document.tree.get(TESTS, []), document.source)
+    placed = place_problems(problems, document.source)
+    further: list[Transcript] = []
+    try:
+        further, _ = load_tests(document.source.file)
+    except ConfigError as error:
+        placed += error.problems
+    if placed:
+        raise ConfigError(placed)
+    return [*own, *further]
+
+
 def beside(conf: str | os.PathLike[str]) -> FilePath:
     """The file of tests of a configuration: `conf/chat_test.toml` for `conf/chat.toml`."""
     path = FilePath(conf)

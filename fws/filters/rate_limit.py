@@ -46,6 +46,13 @@ class RateLimit(Filter):
             raise ValueError("burst: at least 1 is needed, or no event passes")
         self._bucket = TokenBucket(self.rate, self.burst)
         self._addresses = Buckets(self._bucket, self.clock)
+        # Under it a client's state has its bucket. No placeholder and no condition can name it.
+        self._key = object()
+
+    def adopt(self, old: RateLimit) -> None:
+        """Take over the buckets of a stage whose options were changed, so that a reload gives nobody a second burst."""
+        self._key = old._key
+        self._addresses.adopt(old._addresses)
 
     def connect(self, client: Client) -> None:
         wait = self._take(client)
@@ -64,7 +71,8 @@ class RateLimit(Filter):
             wait = self._addresses.wait(site(client.address))
             return f"the next one in {wait:.2g} s" if wait else "more may come"
         now = self.clock()
-        left = self._bucket.left(client.state.get(self, now), now)
+        state: dict[Any, Any] = client.state
+        left = self._bucket.left(state.get(self._key, now), now)
         return f"{left:.3g} left" if left >= 1 else "none left"
 
     def _take(self, client: Client) -> float:
@@ -73,12 +81,11 @@ class RateLimit(Filter):
             wait = self._addresses.take(site(client.address))
         else:
             now = self.clock()
-            # The filter itself is the key, which no placeholder and no condition can name.
             state: dict[Any, Any] = client.state
-            full_at = state.get(self, now)
+            full_at = state.get(self._key, now)
             wait = self._bucket.wait(full_at, now)
             if not wait:
-                state[self] = self._bucket.take(full_at, now)
+                state[self._key] = self._bucket.take(full_at, now)
         if wait:
             self.services.metrics.count("events_over_rate")
         return wait

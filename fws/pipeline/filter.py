@@ -45,7 +45,9 @@ class Filter(msgspec.Struct, dict=True, weakref=True, eq=False):
     unchanged, or `DROP`; in `message` also `Several`, and in `connect` also `Ask`. It may raise `Close`, and in
     `connect` also `Reject`. One instance serves all clients of an endpoint, so data of one client belongs in
     `client.state`. If the class defines `start()` and `stop()`, the server calls them when it begins and ceases to use
-    the filter.
+    the filter. If it defines `adopt(old)`, a reload that changes the options or the code of a stage calls it with the
+    former filter of that stage, so that the new one can take over what the former one has counted or kept. It is called
+    between two events, and must not block.
 
     `waits = False` in the class promises that its hooks never block: no sleep, no network, no lock. A pipeline of such
     filters runs as soon as a message is read. Any other pipeline needs a switch to the client's greenlet, and memory

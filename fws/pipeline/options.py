@@ -6,13 +6,13 @@ and the error messages all read the `Option` that `options_of` makes from the fi
 
 from __future__ import annotations
 
-import functools
 import re
 import reprlib
 import types
 import typing
 from collections.abc import Callable
 from typing import Any, Literal, Union, get_args, get_origin
+from weakref import WeakKeyDictionary
 
 import msgspec
 from msgspec import NODEFAULT
@@ -155,9 +155,19 @@ _LIMIT = re.compile(r"Expected `(?:int|float)` (>|>=|<|<=) (\S+)")
 _LIMITS = {">": "above", ">=": "of at least", "<": "below", "<=": "of at most"}
 
 
-@functools.cache
+# A reload replaces classes, which must not be kept alive here.
+_known: WeakKeyDictionary[type, tuple[Option, ...]] = WeakKeyDictionary()
+
+
 def options_of(cls: type) -> tuple[Option, ...]:
     """The options that a `msgspec.Struct` class declares, in order. Private fields (`_name`) are not options."""
+    found = _known.get(cls)
+    if found is None:
+        found = _known[cls] = _options_of(cls)
+    return found
+
+
+def _options_of(cls: type) -> tuple[Option, ...]:
     hints = typing.get_type_hints(cls, include_extras=True)
     fields = msgspec.structs.fields(cls)
     options = []

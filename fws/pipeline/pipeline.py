@@ -121,7 +121,7 @@ class Pipeline:
         waits: whether one of its filters may block. A pipeline that never blocks runs in the event loop's callback.
     """
 
-    __slots__ = ("_expected", "_hooks", "event", "steps", "waits")
+    __slots__ = ("__weakref__", "_expected", "_hooks", "event", "steps", "waits")
 
     def __init__(self, event: str, steps: Iterable[Step] = ()) -> None:
         self.event = event

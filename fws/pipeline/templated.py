@@ -9,7 +9,7 @@ from weakref import WeakValueDictionary
 
 from fws.base.errors import FillError
 from fws.base.tree import leaves, map_leaves
-from fws.pipeline.filter import Filter, Setting
+from fws.pipeline.filter import Filter, Setting, module_of
 from fws.pipeline.options import Option
 from fws.pipeline.pipeline import Hook
 from fws.pipeline.placeholder import Flow, Template
@@ -41,6 +41,12 @@ class Templated:
         # The one that was used last is at the end.
         self._kept: dict[tuple[str, ...], Filter] = {}
         self._instances: WeakValueDictionary[tuple[str, ...], Filter] = WeakValueDictionary()
+        # The same stage in the generation before, whose instances are adopted.
+        self._former: Templated | None = None
+
+    def adopt(self, old: Templated) -> None:
+        """Let each instance that is made from now on adopt the former one for the same values."""
+        self._former, old._former = old, None
 
     @property
     def sources(self) -> set[str]:
@@ -99,7 +105,7 @@ class Templated:
             return held[1]
         instance = self._instances.get(values)
         if instance is None:
-            instance = self._make(iter(values))
+            instance = self._make(values)
             self._instances[values] = instance
         client.templated[self] = (values, instance)
         return instance
@@ -107,14 +113,18 @@ class Templated:
     def _recent(self, values: tuple[str, ...]) -> Filter:
         instance = self._kept.pop(values, None)
         if instance is None:
-            instance = self._make(iter(values))
+            instance = self._make(values)
             if len(self._kept) >= KEPT:
                 del self._kept[next(iter(self._kept))]
         self._kept[values] = instance
         return instance
 
-    def _make(self, values: Iterator[str]) -> Filter:
-        options = dict(self._fixed)
+    def made(self, values: tuple[str, ...]) -> Filter | None:
+        """The instance for these values, if there is one."""
+        return self._kept.get(values) or self._instances.get(values)
+
+    def _make(self, key: tuple[str, ...]) -> Filter:
+        options, values = dict(self._fixed), iter(key)
         try:
             for option, value in self._templates.values():
                 given = map_leaves(value, lambda leaf, _: next(values) if isinstance(leaf, Template) else leaf)
@@ -122,6 +132,7 @@ class Templated:
             instance = self.cls(**options)
             instance.services = self._services
             instance.prepare(self._setting)
+            adopt(instance, self._former.made(key) if self._former is not None else None)
         except (ValueError, TypeError) as error:
             raise FillError(f"{self.cls.__name__}: {error}") from None
         return instance
@@ -130,3 +141,15 @@ class Templated:
 def templates_in(value: Any) -> Iterator[Template]:
     """The templates in a value, in order."""
     return (leaf for _, leaf in leaves(value) if isinstance(leaf, Template))
+
+
+def adopt(new: Filter, old: Filter | None) -> None:
+    """Let a filter take over what the former filter of the same stage has kept, if its class wants that.
+
+    Nothing happens unless both are of the same class, or of two versions of it.
+    """
+    take_over = getattr(new, "adopt", None)
+    if old is not None and old is not new and take_over is not None:
+        ours, theirs = type(new), type(old)
+        if (module_of(ours), ours.__qualname__) == (module_of(theirs), theirs.__qualname__):
+            take_over(old)

@@ -35,6 +35,12 @@ class Offload:
         self._pool: ThreadPool | None = None
         self._calls = 0
 
+    def set_limits(self, threads: int, timeout: float) -> None:
+        """Change both limits for calls from now on."""
+        self._threads, self._timeout = threads, timeout
+        if self._pool is not None:
+            self._pool.maxsize = threads
+
     def __call__(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """Call `function` in a thread and return its result. The greenlet blocks.
 

@@ -30,12 +30,12 @@ class Watchdog:
     """Watches the event loop of the greenlet that creates it.
 
     Args:
-        max_block: seconds for which the loop may be blocked.
+        max_block: seconds for which the loop may be blocked. It may be changed later.
         tell: writes a line. It is called in the watchdog's thread.
     """
 
     def __init__(self, max_block: float, metrics: Metrics, tell: Callable[[str], None]) -> None:
-        self._max_block = max_block
+        self.max_block = max_block
         self._metrics = metrics
         self._tell = tell
         self._asked = 0
@@ -68,7 +68,7 @@ class Watchdog:
                 late, worked = self._wait()
                 if late > LATE:
                     asked_at += max(0.0, late - worked)
-                    if worked >= self._max_block and not reported:
+                    if worked >= self.max_block and not reported:
                         # Code that kept the interpreter's lock, perhaps since a moment after the sign, has just
                         # released it.
                         reported = worked
@@ -76,7 +76,7 @@ class Watchdog:
                 if self._answered == self._asked:
                     break
                 held = time.monotonic() - asked_at
-                if held >= (reported * AGAIN or self._max_block):
+                if held >= (reported * AGAIN or self.max_block):
                     self._report(held, again=reported > 0)
                     reported = held
 
@@ -84,7 +84,7 @@ class Watchdog:
         """Sleep until the next check. Returns the seconds by which it was late, and those that the loop's thread
         worked.
         """
-        asked, began, before = self._max_block / LOOKS, time.monotonic(), time.clock_gettime(self._work)
+        asked, began, before = self.max_block / LOOKS, time.monotonic(), time.clock_gettime(self._work)
         self._sleep(asked)
         return time.monotonic() - began - asked, time.clock_gettime(self._work) - before
 

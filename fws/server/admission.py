@@ -51,16 +51,27 @@ class Admission:
     """
 
     def __init__(self, limits: Limits, metrics: Metrics, clock: Callable[[], float]) -> None:
-        self._limits = limits
         self._metrics = metrics
-        self._exempt = parse_networks(limits.exempt)
         self._addresses: dict[str, int] = {}
         self._users: dict[str, int] = {}
         # A handshake asks twice, and to compare an address with the networks takes some µs.
         self._key = lru_cache(1024)(self._key_of)
+        self._arrivals, self._failures = (Buckets(TokenBucket(1.0, 1.0), clock) for _ in range(2))
+        self.limits = limits
+
+    @property
+    def limits(self) -> Limits:
+        """`[limits]`. When they change, everything that was counted still counts."""
+        return self._limits
+
+    @limits.setter
+    def limits(self, limits: Limits) -> None:
+        self._limits = limits
+        self._exempt = parse_networks(limits.exempt)
+        self._key.cache_clear()
         rate, failures = limits.connections_per_address, limits.failed_logins
-        self._arrivals = Buckets(TokenBucket(rate, max(rate, 1.0)), clock)
-        self._failures = Buckets(TokenBucket(failures, max(failures * _MINUTE, 1.0)), clock)
+        self._arrivals.bucket = TokenBucket(rate, max(rate, 1.0))
+        self._failures.bucket = TokenBucket(failures, max(failures * _MINUTE, 1.0))
 
     def enter(self, address: str) -> Lease:
         """Count a new connection from this address.

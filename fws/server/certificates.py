@@ -37,11 +37,22 @@ class CertificateStore:
     """
 
     def __init__(self, settings: Tls, folder: Path) -> None:
+        self._use(settings, folder)
+
+    def change(self, settings: Tls, folder: Path) -> None:
+        """Use other settings for new handshakes. If their files are invalid, that is logged and the old ones stay."""
+        if settings != self._settings:
+            try:
+                self._use(settings, folder)
+            except TlsError as error:
+                logger.error("the old certificate stays, because the new one is invalid: %s", error)
+
+    def _use(self, settings: Tls, folder: Path) -> None:
+        self._context = make_context(settings, folder)
         self._settings = settings
         self._paths = [folder / name for name in (settings.cert, settings.key, settings.client_ca) if name]
         self._folder = folder
         self._loaded = self._seen = self._stamps()
-        self._context = make_context(settings, folder)
 
     def look(self) -> None:
         """Called once a second: load the files if they have changed.

@@ -18,6 +18,7 @@ from fws.server.handler import Handler
 from fws.wire.proxy import normal, parse_networks
 
 if TYPE_CHECKING:
+    from fws.config import Server
     from fws.server.certificates import CertificateStore
     from fws.server.node import Node
     from fws.workers.scoreboard import Row
@@ -72,17 +73,20 @@ class Listener(WSGIServer):
         self.node = node
         self._hub = node.hub
         self.tls = tls
-        config = node.generation.config.server
-        self.trusted = parse_networks(config.trusted_proxies)
-        self.proxy_protocol = config.proxy_protocol
+        self.configure(node.generation.config.server, capacity)
         # Separate from refusals, so that a robot's requests for missing files do not hide a refusal.
         self.failures = Novelty(node.context.clock)
         self.draining = False
         self.arriving = 0
-        self._capacity = capacity
         self._refused = 0
         self._row = row
         self._eager_until = 0.0
+
+    def configure(self, settings: Server, capacity: int) -> None:
+        """Set what a reload may change, for connections from now on."""
+        self.trusted = parse_networks(settings.trusted_proxies)
+        self.proxy_protocol = settings.proxy_protocol
+        self._capacity = capacity
 
     @property
     def connections(self) -> int:

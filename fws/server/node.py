@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from fws.brokers.base import Broker
 from fws.brokers.memory import MemoryBroker
 from fws.channels.hub import Hub
-from fws.compiler.generation import Generation
+from fws.compiler.generation import Generation, inherit, makers
 from fws.config import Limits
 from fws.pipeline.storage import Storage
 from fws.runtime.context import Context
@@ -17,6 +17,7 @@ from fws.server.admission import Admission
 from fws.storages.memory import MemoryStorage
 
 if TYPE_CHECKING:
+    from fws.clients.client import Client
     from fws.redis.connector import Connector
 
 # The Redis back ends are imported where they are used: the library takes 0.1 s to load, which every worker of a server
@@ -37,6 +38,7 @@ class Node:
         storage: the state that filters share.
         broker: carries publications between processes.
         hub: clients and channels.
+        offload: computes in threads.
     """
 
     def __init__(
@@ -58,10 +60,36 @@ class Node:
         services.storage = self.storage
         services.spawn = context.scheduler.spawn
         limits = generation.config.limits
-        services.offload = Offload(limits.threads, limits.offload_timeout, context.metrics)
+        self.offload = services.offload = Offload(limits.threads, limits.offload_timeout, context.metrics)
         services.later = context.scheduler.later
         services.report = context.faults.report
         services.login_failed = self.admission.login_failed
+
+    def swap(self, generation: Generation) -> list[Client]:
+        """Put another generation in force, between two events.
+
+        The time grows with the number of clients whose endpoint has changed. Nothing blocks and nothing is awaited, so
+        that no event sees a half of each generation.
+
+        Returns:
+            The clients whose endpoint does not exist any more. They keep their former one until they are closed.
+        """
+        old, self.generation = self.generation, generation
+        limits = generation.config.limits
+        self.admission.limits = limits
+        self.offload.set_limits(limits.threads, limits.offload_timeout)
+        self.hub.publication = generation.publication
+        inherit(generation, old)
+        endpoints = {endpoint.path: endpoint for endpoint in generation.all_endpoints()}
+        templated = {maker for one in (old, generation) for maker in makers(one)}
+        lost = []
+        for client in cast("list[Client]", self.hub.present()):
+            endpoint = endpoints.get(client.endpoint.path)
+            if endpoint is None:
+                lost.append(client)
+            elif endpoint is not client.endpoint:
+                client.move(endpoint, templated)
+        return lost
 
     @property
     def limits(self) -> Limits:

@@ -1,4 +1,4 @@
-"""The server: one process that serves one generation, from listening to draining."""
+"""The server: one process that serves a configuration, from listening to draining."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ import logging
 import os
 import resource
 import signal
-from typing import Any
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
 
 import gevent
 from gevent.event import Event
@@ -18,16 +20,22 @@ from fws.base.files import LOOK
 from fws.base.log import FoldingHandler
 from fws.clients.sweeper import Sweeper
 from fws.compiler.generation import Generation
-from fws.config import Tcp, Unix
+from fws.config import Config, Tcp, Tls, Unix
+from fws.live.observation import Observation
+from fws.live.origin import Origin
+from fws.live.reload import Reloader, ReloadError, Requests
 from fws.pipeline.traceback import culprit
 from fws.runtime.watchdog import Watchdog
-from fws.server.certificates import CertificateStore
+from fws.server.certificates import CertificateStore, TlsError, make_context
 from fws.server.listener import Listener
 from fws.server.node import Node
 from fws.server.sockets import bound, listen, remove_socket_file
 from fws.server.web import Web
 from fws.workers.heartbeat import ORPHAN_DRAIN, Heartbeat
 from fws.workers.scoreboard import BEAT
+
+if TYPE_CHECKING:
+    from fws.clients.client import Client
 
 logger = logging.getLogger("fws")
 
@@ -48,6 +56,8 @@ LAST_PUBLICATIONS = 2.0
 # When a worker drains and others stay, connections that it has accepted have this many seconds to become clients, or a
 # quarter of a short drain. A TLS handshake takes four round trips, of one second each on a bad mobile link.
 ARRIVE = 5.0
+# Seconds between two looks at filters that a reload has replaced.
+RETIRE = 0.25
 # Seconds between two log lines with counters.
 COUNTED = 60.0
 # Up to this many clients per second are closed without spreading.
@@ -55,15 +65,17 @@ DRAIN_RATE = 1000
 
 
 class Server:
-    """One process: listener, hub and sweeper of one generation.
+    """One process: listener, hub and sweeper of the generation in force.
 
     Args:
-        generation: what to serve.
+        generation: what to serve at first.
         address: where to listen.
         log: its folded lines are written regularly.
         heartbeat: the connection to the supervisor; None for a process that is not a worker.
         tls: certificates; None for no TLS.
         given: a listening socket that another process opened and keeps; None to open one at the address.
+        origin: where new generations come from; None if there can be none.
+        tls_of: the TLS settings of a configuration, in which flags may have replaced the file's.
     """
 
     def __init__(
@@ -74,8 +86,9 @@ class Server:
         heartbeat: Heartbeat | None = None,
         tls: CertificateStore | None = None,
         given: Any = None,
+        origin: Origin | None = None,
+        tls_of: Callable[[Config], Tls | None] = lambda config: config.tls,
     ) -> None:
-        self.generation = generation
         self.address = address
         self.node = Node(generation)
         self._hub = self.node.hub
@@ -84,17 +97,26 @@ class Server:
         self._heartbeat = heartbeat
         self._tls = tls
         self._given = given
+        self._origin = origin
+        self._tls_of = tls_of
+        self.observation = Observation(lambda: self.generation)
+        self.reloader = Reloader(self)
+        self.reloads = Requests(lambda dry_run, test: self.reloader.reload(dry_run=dry_run, test=test))
         self._stop = Event()
         self._listener: Listener | None = None
         self._watchdog: Watchdog | None = None
         self._greenlets: list[Any] = []
         self._handlers: dict[int, Any] = {}
-        static = generation.config.server.static
         self._web = Web(
-            static=(generation.config.folder / static) if static else None,
+            static=static_of(generation),
             health=self.health,
-            is_endpoint=generation.is_endpoint,
+            is_endpoint=lambda path: self.generation.is_endpoint(path),
         )
+
+    @property
+    def generation(self) -> Generation:
+        """The generation in force."""
+        return self.node.generation
 
     def start(self) -> None:
         """Listen, serve, and handle signals from now on.
@@ -130,7 +152,12 @@ class Server:
         # Objects that exist by now stay. If the garbage collector does not look at them, a full pass saves 3 ms.
         gc.collect()
         gc.freeze()
-        tasks = (Sweeper(self._hub, self._context).run, self._settle_log, self._log_counters_regularly)
+        tasks = (
+            Sweeper(self._hub, self._context).run,
+            self._settle_log,
+            self._log_counters_regularly,
+            self._retire_regularly,
+        )
         self._greenlets += [gevent.spawn(task) for task in tasks]
         if self._tls is not None:
             self._greenlets.append(gevent.spawn(self._look_at_certificates, self._tls))
@@ -195,12 +222,7 @@ class Server:
         logger.info("draining: %d clients, at most %g s", len(clients), limit)
         if self._heartbeat is None and self._given is None:
             remove_socket_file(self.address)
-        spread = min(len(clients) / DRAIN_RATE, limit * SPREAD)
-        for start in range(0, len(clients), DRAIN_SLICE):
-            for client in clients[start : start + DRAIN_SLICE]:
-                client.close(GOING_AWAY, "the server is shutting down")
-            if start + DRAIN_SLICE < len(clients):
-                gevent.sleep(spread * DRAIN_SLICE / len(clients))
+        self._close(clients, limit, "the server is shutting down")
         while self._hub.busy and clock() < end - 2 * last_words:
             gevent.sleep(0.02)
         if self._hub.busy:
@@ -230,12 +252,78 @@ class Server:
         self._stop.set()
 
     def _hung_up(self) -> None:
+        # A worker's supervisor gets the signal too, and makes all workers reload together.
+        if self._heartbeat is None:
+            gevent.spawn(self.reloads.ask)
+
+    # What the reloader needs (`fws.live.reload.Site`).
+
+    def build(self) -> Generation:
+        """Read and compile the file anew, and load the certificates. Raises ConfigError and ReloadError."""
         if self._tls is not None:
             self._tls.reload()
-        else:
-            logger.warning(
-                "SIGHUP: the configuration cannot be reloaded yet; SIGUSR2 to the supervisor renews the workers"
-            )
+        if self._origin is None:
+            raise ReloadError(["this server was not started from a file"])
+        generation = self._origin.next(self.generation)
+        tls = self._tls_of(generation.config)
+        if tls is not None:
+            try:
+                make_context(tls, generation.config.folder)
+            except TlsError as error:
+                raise ReloadError([str(error)]) from None
+        return generation
+
+    def test(self) -> list[str]:
+        """Run the file's tests. Returns why they fail."""
+        return self._origin.test() if self._origin is not None else []
+
+    def clients_at(self, path: str | None) -> int:
+        """The number of clients at an endpoint."""
+        return sum(client.endpoint.path == path for client in self.clients())
+
+    def clients(self) -> list[Client]:
+        """All clients, including those that are connecting."""
+        return cast("list[Client]", self._hub.present())
+
+    def clock(self) -> float:
+        """Monotonic seconds."""
+        return self._context.clock()
+
+    def wall(self) -> float:
+        """Unix time."""
+        return self._context.wall()
+
+    def apply(self, generation: Generation) -> None:
+        """Put a generation in force, between two events."""
+        lost = self.node.swap(generation)
+        self.observation.renew()
+        config = generation.config
+        self._web.static = static_of(generation)
+        if self._listener is not None:
+            self._listener.configure(config.server, capacity_of(config.limits.clients))
+        if self._watchdog is not None:
+            self._watchdog.max_block = config.limits.max_block
+        tls = self._tls_of(config)
+        if self._tls is not None and tls is not None:
+            self._tls.change(tls, config.folder)
+        if lost:
+            logger.info("%d clients of removed endpoints are closed", len(lost))
+            self._greenlets.append(gevent.spawn(self._close, lost, config.server.drain, "the endpoint was removed"))
+
+    def _close(self, clients: Sequence[Any], limit: float, reason: str) -> None:
+        """Close clients with 1001, spread over a part of the time limit if there are many."""
+        spread = min(len(clients) / DRAIN_RATE, limit * SPREAD)
+        for start in range(0, len(clients), DRAIN_SLICE):
+            for client in clients[start : start + DRAIN_SLICE]:
+                client.close(GOING_AWAY, reason)
+            if start + DRAIN_SLICE < len(clients):
+                gevent.sleep(spread * DRAIN_SLICE / len(clients))
+
+    def _retire_regularly(self) -> None:
+        while True:
+            gevent.sleep(RETIRE)
+            if self.reloader.retiring:
+                self.reloader.look(self.clock(), lambda error: self._context.faults.report("stop", error))
 
     def _asked_to_renew(self) -> None:
         logger.warning("SIGUSR2: a single worker has no supervisor that could renew it: restart the server")
@@ -270,6 +358,12 @@ class Server:
         news = self._context.metrics.news()
         if news:
             logger.info("counted: %s", news)
+
+
+def static_of(generation: Generation) -> Path | None:
+    """The folder of static files; None for none."""
+    static = generation.config.server.static
+    return generation.config.folder / static if static else None
 
 
 def capacity_of(clients: int) -> int:

@@ -58,7 +58,7 @@ class Web:
     def __init__(
         self, *, static: Path | None, health: Callable[[], dict[str, Any]], is_endpoint: Callable[[str], bool]
     ) -> None:
-        self._static = static
+        self.static = static
         self._health = health
         self._is_endpoint = is_endpoint
 
@@ -95,17 +95,17 @@ class Web:
 
     def _file(self, path: str, environ: WSGIEnvironment) -> Response | None:
         """The response with the static file at this path; None if it is missing or forbidden, which look the same."""
-        if self._static is None:
+        if self.static is None:
             environ[REASON] = "[server] static is not set"
             return None
         if not _RANGE.fullmatch(environ.get("HTTP_RANGE", "")):
             # Other units, several ranges and invalid ranges get the whole file (RFC 9110 14.2).
             environ.pop("HTTP_RANGE", None)
         try:
-            name = _locate(self._static, path + _INDEX if path.endswith("/") else path)
+            name = _locate(self.static, path + _INDEX if path.endswith("/") else path)
             if os.path.isfile(name):  # opening anything else, such as a named pipe, could block
                 return send_file(name, environ, mimetype=_content_type(name), conditional=True)
-            if os.path.isfile(_locate(self._static, f"{path}/{_INDEX}")):
+            if os.path.isfile(_locate(self.static, f"{path}/{_INDEX}")):
                 return _add_slash(environ)
         except RequestedRangeNotSatisfiable as error:
             return _sentence(416, "The file has no such range.", {"Content-Range": f"bytes */{error.length}"})

@@ -9,13 +9,12 @@ from pathlib import Path
 
 import msgspec
 
-from fws.base.errors import ConfigError
 from fws.base.problem import Place
 from fws.compiler.compile import project_of
 from fws.compiler.registry import Registry
-from fws.config import Document, Transcript, beside, load, load_tests, place_problems
+from fws.config import Document, Transcript, beside, load
 from fws.config.loader import TESTS
-from fws.config.tests import read_tests
+from fws.config.tests import transcripts_of
 from fws.testing.conversation import Conversation, Failure
 from fws.testing.simulation import Simulation, SimulationError
 from fws.transcripts.language import Action, Connect
@@ -94,24 +93,6 @@ class Suite:
             if failure.by is not None:
                 stage = self._document.source.place(failure.by.step.path)
         return Result(transcript, failure, place, stage, time.perf_counter() - begin)
-
-
-def transcripts_of(document: Document) -> list[Transcript]:
-    """The tests in a configuration, then those in the file beside it.
-
-    Raises:
-        ConfigError: has every problem of the tests.
-    """
-    own, problems = read_tests(document.tree.get(TESTS, []), document.source)
-    placed = place_problems(problems, document.source)
-    further: list[Transcript] = []
-    try:
-        further, _ = load_tests(document.source.file)
-    except ConfigError as error:
-        placed += error.problems
-    if placed:
-        raise ConfigError(placed)
-    return [*own, *further]
 
 
 def configuration_of(path: Path) -> Path:

@@ -137,6 +137,16 @@ class Decoder:
         self._done = False
 
     @property
+    def max_message(self) -> int:
+        """The largest message. A change applies from the next message on."""
+        return self._max_message
+
+    @max_message.setter
+    def max_message(self, largest: int) -> None:
+        self._max_message = largest
+        self._small = min(126, largest + 1)
+
+    @property
     def left(self) -> int:
         """The number of bytes that are missing from the frame in progress; 0 between frames."""
         return self._left

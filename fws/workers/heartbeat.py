@@ -31,7 +31,7 @@ ORPHAN_END = 4.0
 
 
 class Inheritance(msgspec.Struct, frozen=True):
-    """A worker's number, its row of the scoreboard, and its descriptors, as in `FWS_WORKER`."""
+    """A worker's number, its row of the scoreboard, its descriptors, and the folder for its control socket."""
 
     number: int
     row: int
@@ -40,6 +40,7 @@ class Inheritance(msgspec.Struct, frozen=True):
     scoreboard: int
     report: int
     life: int
+    control: str
 
 
 class Heartbeat:
@@ -48,14 +49,16 @@ class Heartbeat:
     Attributes:
         number: the number of the worker, from 1.
         row: its row of the scoreboard.
+        control: the folder for its control socket; empty without one.
         orphaned: whether the supervisor is dead. The worker then sends itself a SIGTERM.
     """
 
-    __slots__ = ("_listener", "number", "orphaned", "row")
+    __slots__ = ("_listener", "control", "number", "orphaned", "row")
 
     def __init__(self, inherited: Inheritance) -> None:
         self.number = inherited.number
         self.row = Row(Scoreboard(inherited.scoreboard, inherited.rows), inherited.row)
+        self.control = inherited.control
         self.orphaned = False
         self._listener = inherited.listener
         os.close(inherited.scoreboard)

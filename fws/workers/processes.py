@@ -44,10 +44,12 @@ class Launcher:
     Args:
         listener: the socket.
         count: the number of workers.
+        control: the folder for the control sockets of workers; empty for none.
     """
 
-    def __init__(self, listener: Any, count: int) -> None:
+    def __init__(self, listener: Any, count: int, control: str = "") -> None:
         self._listener = listener
+        self._control = control
         # While workers are renewed, there are more of them than `count`.
         self._rows = list(range(2 * count + 1))
         self._memory = _memory()
@@ -63,7 +65,7 @@ class Launcher:
         report, writer = os.pipe()
         os.set_blocking(report, False)
         handed = (self._listener.fileno(), self._memory, writer, self._life)
-        inherited = Inheritance(number, row, self._scoreboard.rows, *handed)
+        inherited = Inheritance(number, row, self._scoreboard.rows, *handed, self._control)
         # No other process is started before they are made uninheritable again, so that only this worker inherits them.
         for descriptor in handed:
             os.set_inheritable(descriptor, True)
@@ -162,28 +164,56 @@ def trail_of(dump: str) -> str:
     return " > ".join(reversed(frames[:TRAIL]))
 
 
-def supervise(listener: Any, count: int, drain: float, serving: Callable[[], None]) -> int:
-    """Keep `count` workers running on one listening socket until a signal. Returns the exit status.
+class Supervision:
+    """Keeps workers running on one listening socket until a signal.
 
-    SIGTERM and SIGINT drain the workers, and a second one ends them at once. SIGUSR2 renews them one by one. SIGHUP is
-    passed on to them.
+    Args:
+        listener: the socket.
+        count: the number of workers.
+        drain: seconds that a worker may take to drain.
+        serving: called once, when the first worker serves.
+        hung_up: called for SIGHUP.
+        control: the folder for the control sockets of workers; empty for none.
     """
-    launcher = Launcher(listener, count)
-    supervisor = Supervisor(
-        count, launcher.launch, drain=drain, clock=time.monotonic, serving=serving, unlisten=launcher.unlisten
-    )
-    woken = Event()
 
-    def heed(number: int, act: Callable[[], None]) -> None:
-        gevent.signal_handler(number, act)
-        gevent.signal_handler(number, woken.set)
+    def __init__(
+        self,
+        listener: Any,
+        count: int,
+        drain: float,
+        serving: Callable[[], None],
+        *,
+        hung_up: Callable[[], object] = lambda: None,
+        control: str = "",
+    ) -> None:
+        launcher = Launcher(listener, count, control)
+        self._hung_up = hung_up
+        self._supervisor = Supervisor(
+            count, launcher.launch, drain=drain, clock=time.monotonic, serving=serving, unlisten=launcher.unlisten
+        )
 
-    heed(signal.SIGTERM, supervisor.stop)
-    heed(signal.SIGINT, supervisor.stop)
-    heed(signal.SIGHUP, supervisor.hang_up)
-    heed(signal.SIGUSR2, supervisor.renew)
-    while supervisor.exit_status is None:
-        supervisor.tick()
-        woken.wait(TICK)
-        woken.clear()
-    return supervisor.exit_status
+    def serving(self) -> list[int]:
+        """The process ids of the workers that serve."""
+        return self._supervisor.serving()
+
+    def run(self) -> int:
+        """Work until a signal. Returns the exit status.
+
+        SIGTERM and SIGINT drain the workers, and a second one ends them at once. SIGUSR2 renews them one by one.
+        """
+        supervisor = self._supervisor
+        woken = Event()
+
+        def heed(number: int, act: Callable[[], object]) -> None:
+            gevent.signal_handler(number, act)
+            gevent.signal_handler(number, woken.set)
+
+        heed(signal.SIGTERM, supervisor.stop)
+        heed(signal.SIGINT, supervisor.stop)
+        heed(signal.SIGHUP, self._hung_up)
+        heed(signal.SIGUSR2, supervisor.renew)
+        while supervisor.exit_status is None:
+            supervisor.tick()
+            woken.wait(TICK)
+            woken.clear()
+        return supervisor.exit_status

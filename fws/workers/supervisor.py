@@ -180,11 +180,9 @@ class Supervisor:
         self._renew_before = self._clock()
         logger.info("renewing the workers, one after the other")
 
-    def hang_up(self) -> None:
-        """Pass SIGHUP on to the workers that are ready for it."""
-        for worker in self._all():
-            if worker.ready:
-                worker.process.send(signal.SIGHUP)
+    def serving(self) -> list[int]:
+        """The process ids of the workers that serve and are not to leave."""
+        return [worker.process.pid for worker in self._all() if worker.ready and worker.until is None]
 
     # Called regularly.
 

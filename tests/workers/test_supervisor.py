@@ -315,13 +315,13 @@ def test_a_signal_while_workers_start_and_one_waits() -> None:
     assert len(world.started) == 2
 
 
-def test_hanging_up_is_passed_on_to_those_that_heed_it() -> None:
-    """Before a worker serves, the default action of the signal would end it."""
+def test_only_workers_that_serve_and_stay_take_part_in_a_reload() -> None:
     world = World(2)
     world.started[0].serve()
     world.supervisor.tick()
-    world.supervisor.hang_up()
-    assert [fake.sent for fake in world.started] == [[signal.SIGHUP], []]
+    assert world.supervisor.serving() == [world.started[0].pid]
+    world.supervisor.stop()
+    assert world.supervisor.serving() == []
 
 
 def test_workers_are_renewed_one_after_the_other_and_the_next_serves_before_the_old_one_leaves() -> None:

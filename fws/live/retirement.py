@@ -1,0 +1,47 @@
+"""Filters that a reload has replaced: they are stopped when the last event that uses them is over."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+from fws.compiler.generation import Generation
+
+
+class Retirement:
+    """The filters of one generation that the next one does not use.
+
+    A frame that runs a pipeline holds the pipeline. When a pipeline of the old generation is gone, no event runs in it
+    any more. Nothing has to be counted while messages are served.
+
+    Args:
+        old: the generation that was replaced. It is not kept.
+        new: the generation in force.
+        deadline: when the filters are stopped in any case, on the clock of the server.
+    """
+
+    def __init__(self, old: Generation, new: Generation, deadline: float) -> None:
+        kept = set(map(id, new.filters))
+        self._filters: list[Any] = [one for one in old.filters if id(one) not in kept and hasattr(one, "stop")]
+        current = set(map(id, new.pipelines()))
+        # A branch of a `switch` only runs inside one of these.
+        self._pipelines = [weakref.ref(pipeline) for pipeline in old.pipelines() if id(pipeline) not in current]
+        self._deadline = deadline
+        mine, theirs = old.registry.project, new.registry.project
+        self._modules = None if mine is None or mine.same_as(theirs) else mine
+
+    def look(self, now: float, failed: Callable[[BaseException], object]) -> bool:
+        """Stop the filters if nothing runs in the old pipelines any more. Returns whether that is done."""
+        if now < self._deadline and any(pipeline() is not None for pipeline in self._pipelines):
+            return False
+        filters, self._filters = self._filters, []
+        for one in filters:
+            try:
+                one.stop()
+            except BaseException as error:  # a user's filter may raise anything
+                failed(error)
+        if self._modules is not None:
+            self._modules.forget()
+            self._modules = None
+        return True

@@ -1,0 +1,239 @@
+"""What one process answers at its control socket: reload, taps, statistics, clients and channels."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import gevent
+import msgspec
+
+from fws.base.close_codes import POLICY_VIOLATION
+from fws.live.control import ControlError, Reply
+from fws.live.observation import Statistics, Tap, is_at
+from fws.live.redaction import Redaction
+from fws.pipeline.pipeline import Step
+
+if TYPE_CHECKING:
+    from fws.clients.client import Client
+    from fws.server.server import Server
+
+# Seconds between two signs that a tap is still there, so that a terminal that was closed is noticed.
+ALIVE = 5.0
+# The longest time for which statistics are gathered at once.
+MAX_SECONDS = 60.0
+
+
+class Operations:
+    """Answers requests to one process.
+
+    Args:
+        server: the process.
+        worker: its number; 0 for a single process.
+    """
+
+    def __init__(self, server: Server, worker: int = 0) -> None:
+        self._server = server
+        self._worker = worker
+        self._answers: dict[str, Callable[[Mapping[str, Any], Reply], None]] = {
+            "hello": self._hello,
+            "reload": self._reload,
+            "prepare": self._prepare,
+            "commit": self._commit,
+            "discard": self._discard,
+            "clients": self._clients,
+            "kick": self._kick,
+            "channels": self._channels,
+            "tap": self._tap,
+            "statistics": self._statistics,
+        }
+
+    def answer(self, request: Mapping[str, Any], reply: Reply) -> None:
+        """Answer one request. Raises ControlError if it is not known."""
+        answer = self._answers.get(str(request.get("do")))
+        if answer is None:
+            raise ControlError(f"the server does not know the request {request.get('do')!r}")
+        answer(request, reply)
+
+    def _hello(self, request: Mapping[str, Any], reply: Reply) -> None:
+        reply(
+            {
+                "pid": os.getpid(),
+                "file": os.path.abspath(self._server.generation.config.file),
+                "generation": self._server.generation.number,
+                "workers": 1,
+            }
+        )
+
+    # Reload.
+
+    def _reload(self, request: Mapping[str, Any], reply: Reply) -> None:
+        report = self._server.reloads.ask(dry_run=bool(request.get("dry_run")), test=bool(request.get("test", True)))
+        reply(msgspec.to_builtins(report))
+
+    def _prepare(self, request: Mapping[str, Any], reply: Reply) -> None:
+        reloader = self._server.reloader
+        report = reloader.prepare(dry_run=bool(request.get("dry_run")), test=bool(request.get("test")))
+        reply(msgspec.to_builtins(report))
+
+    def _commit(self, request: Mapping[str, Any], reply: Reply) -> None:
+        reply(msgspec.to_builtins(self._server.reloader.commit(int(request.get("number") or 0))))
+
+    def _discard(self, request: Mapping[str, Any], reply: Reply) -> None:
+        self._server.reloader.discard()
+        reply({})
+
+    # Clients and channels.
+
+    def _chosen(self, request: Mapping[str, Any]) -> list[Client]:
+        wanted, user = str(request.get("client") or ""), request.get("user")
+        clients = self._server.clients()
+        return [
+            client
+            for client in clients
+            if (not wanted or client.id == wanted) and (user is None or _user(client) == user)
+        ]
+
+    def _clients(self, request: Mapping[str, Any], reply: Reply) -> None:
+        for number, client in enumerate(self._chosen(request)):
+            if number % 500 == 499:
+                gevent.sleep(0)
+            reply(
+                {
+                    "id": client.id,
+                    "user": _user(client),
+                    "path": client.path,
+                    "address": client.address,
+                    "channels": sorted(client.channels),
+                    "waiting": client.outbox.size,
+                    "worker": self._worker,
+                }
+            )
+
+    def _kick(self, request: Mapping[str, Any], reply: Reply) -> None:
+        if not request.get("client") and request.get("user") is None:
+            raise ControlError("say whom: a client's id, or a user")
+        code = int(request.get("code") or POLICY_VIOLATION)
+        chosen = self._chosen(request)
+        try:
+            for client in chosen:
+                client.close(code, str(request.get("reason") or ""))
+        except ValueError as error:
+            raise ControlError(str(error)) from None
+        reply({"kicked": len(chosen)})
+
+    def _channels(self, request: Mapping[str, Any], reply: Reply) -> None:
+        hub = self._server.node.hub
+        for name in hub.channels():
+            reply({"channel": name, "members": len(hub.members(name))})
+
+    # Views.
+
+    def _tap(self, request: Mapping[str, Any], reply: Reply) -> None:
+        """Answer with what passes, until the asker goes."""
+        views = self._server.observation
+        tap = Tap(
+            self._server.wall,
+            pattern=str(request.get("pattern") or ""),
+            client=str(request.get("client") or ""),
+            user=str(request.get("user") or ""),
+            channel=str(request.get("channel") or ""),
+            outcomes=frozenset(map(str, request.get("outcomes") or ())),
+            rate=float(request.get("rate") or 1e9),
+            redaction=Redaction(map(str, request.get("redact") or ())),
+            place=self._place,
+            whole=bool(request.get("whole")),
+        )
+        views.add(tap)
+        try:
+            generation = self._server.generation.number
+            reply({"tapping": self._stages(str(request.get("pattern") or "")), "generation": generation})
+            while True:
+                lines = tap.take(ALIVE)
+                if self._server.generation.number != generation:
+                    generation = self._server.generation.number
+                    stages = self._stages(str(request.get("pattern") or ""))
+                    reply({"generation": generation, "tapping": stages})
+                for line in lines:
+                    reply({**line, "worker": self._worker})
+                if not lines:
+                    reply({})
+        finally:
+            views.remove(tap)
+
+    def _stages(self, pattern: str) -> int:
+        """The number of stages that a pattern matches."""
+        steps = {step.id: step for pipeline in self._server.generation.pipelines() for step in pipeline.walk()}
+        return sum(is_at(pattern, step) for step in steps.values())
+
+    def _place(self, step: Step) -> str:
+        place = self._server.generation.config.source.place(step.path)
+        return f"{os.path.basename(place.file)}:{place.line}" if place.line else ""
+
+    def _statistics(self, request: Mapping[str, Any], reply: Reply) -> None:
+        """Answer after each interval with what was counted in it; `times` answers, or for ever if that is 0."""
+        seconds = min(max(float(request.get("seconds") or 1.0), 0.05), MAX_SECONDS)
+        times = int(request.get("times") or 0)
+        server, hub = self._server, self._server.node.hub
+        statistics = Statistics()
+        server.observation.add(statistics)
+        try:
+            number = 0
+            while not times or number < times:
+                number += 1
+                before = Counter(server.node.context.metrics.all())
+                sent, delivered, began = hub.sent, hub.delivered, time.perf_counter()
+                lag = _sleep(seconds)
+                counted = Counter(server.node.context.metrics.all()) - before
+                passed = time.perf_counter() - began
+                stages = [
+                    {
+                        "id": str(id),
+                        "path": id.endpoint or "*",
+                        "stage": "/".join((id.event, *id.stage)),
+                        "text": stage["text"],
+                        "place": self._place(stage["step"]),
+                        **{name: stage.get(name, 0) for name in ("count", "drop", "error", "close", "refuse")},
+                        "times": {str(bucket): many for bucket, many in stage["times"].items()},
+                    }
+                    for id, stage in statistics.take().items()
+                ]
+                pipelines = [one for one in server.generation.pipelines() if one.event == "message"]
+                first = {str(pipeline.steps[0].id) for pipeline in pipelines}
+                reply(
+                    {
+                        "seconds": passed,
+                        "clients": len(hub.clients),
+                        "in": sum(one["count"] for one in stages if one["id"] in first),
+                        "out": hub.sent - sent + hub.delivered - delivered,
+                        "lag": lag,
+                        "generation": server.generation.number,
+                        "generation_age": server.clock() - server.reloader.since,
+                        "refused": server.reloader.refused,
+                        "file": server.generation.config.file,
+                        "counters": dict(counted),
+                        "stages": stages,
+                        "worker": self._worker,
+                    }
+                )
+        finally:
+            server.observation.remove(statistics)
+
+
+def _user(client: Client) -> str:
+    return str((client.identity or {}).get("user") or "")
+
+
+def _sleep(seconds: float) -> float:
+    """Sleep, and return by how many seconds the event loop was late at worst."""
+    until = time.perf_counter() + seconds
+    worst = 0.0
+    while (left := until - time.perf_counter()) > 0:
+        step = min(0.02, left)
+        began = time.perf_counter()
+        gevent.sleep(step)
+        worst = max(worst, time.perf_counter() - began - step)
+    return worst
