@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from time import perf_counter
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from gevent import get_hub, getcurrent
 
@@ -36,6 +36,20 @@ VALUE = 4096
 FEW = 8
 
 
+@runtime_checkable
+class Listener(Protocol):
+    """Is told what filters send and publish. Its methods must not block or raise."""
+
+    def told(self, client: Any, message: Any) -> None:
+        """A message is sent to one client."""
+
+    def published(self, publication: Publication) -> None:
+        """A message is published by this node."""
+
+    def arrived(self, publication: Publication) -> None:
+        """A publication has come from another node or another application."""
+
+
 class Hub:
     """Clients and channels of one process.
 
@@ -50,7 +64,8 @@ class Hub:
         lineage: which publication each greenlet is handling.
         weight: the bytes that are pending for members.
         crowded: whether these are too many, so that publishers must wait (backpressure).
-        sent, delivered: messages that filters have sent to single clients, and that the fan-out has delivered.
+        delivered: about how many messages the fan-out has delivered.
+        listener: is told about each message that a filter sends or publishes; None for nobody.
     """
 
     def __init__(self, context: Context, broker: Broker, publication: Pipeline) -> None:
@@ -58,8 +73,8 @@ class Hub:
         self.clients: dict[str, Member] = {}
         # The number of clients whose `disconnect` is running. They are not in `clients` any more.
         self.leaving = 0
-        self.sent = 0
         self.delivered = 0
+        self.listener: Listener | None = None
         self.pending: dict[Channel, None] = {}
         self.lineage = Lineage()
         self.weight = 0
@@ -194,6 +209,8 @@ class Hub:
                         self.deliver(publication.replace(origin="outside"))
                     return
         self._metrics.count("publications")
+        if self.listener is not None:
+            self.listener.published(publication)
         self._broker.publish(publication)
         if self.crowded and not publication.hops:
             self._wait_while_crowded()
@@ -213,6 +230,8 @@ class Hub:
         Raises:
             TypeError: the message cannot be written as JSON, and there is no `publication` filter that could change it.
         """
+        if self.listener is not None and publication.origin != "here":
+            self.listener.arrived(publication)
         if self.weight > FULL:
             self._metrics.count("publications_dropped")
             return

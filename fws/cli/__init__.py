@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import keyword
 import sys
 from importlib import import_module
 
@@ -11,15 +12,19 @@ import click
 from fws import __version__
 from fws.wire import native
 
-# The commands in the order of `fws --help`. Each is a function in a module of the same name.
+# The commands in the order of `fws --help`. Each is a function in a module of the same name; `try` is in `try_`.
 COMMANDS = (
     "run",
     "check",
     "test",
+    "try",
     "reload",
     "clients",
     "kick",
     "channels",
+    "tap",
+    "top",
+    "record",
     "filters",
     "new",
     "connect",
@@ -39,7 +44,8 @@ class Commands(click.Group):
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
         if name not in COMMANDS:
             return None
-        command: click.Command = getattr(import_module(f"fws.cli.{name}"), name)
+        module = f"{name}_" if keyword.iskeyword(name) else name
+        command: click.Command = getattr(import_module(f"fws.cli.{module}"), module)
         return command
 
 

@@ -132,7 +132,8 @@ class Client(Lifetime):
             TypeError: the value cannot be written as JSON.
         """
         hub = self._hub
-        hub.sent += 1
+        if hub.listener is not None:
+            hub.listener.told(self, message)
         if hub.pending:
             hub.settle(self)
         return self.outbox.write(frame_of(message, self.deflate_bits))

@@ -16,6 +16,7 @@ from gevent.event import Event
 
 from fws.base.brief import brief
 from fws.base.errors import Close, Refusal
+from fws.channels.hub import Hub, Listener
 from fws.compiler.generation import Generation
 from fws.live.redaction import Redaction
 from fws.pipeline.outcomes import DROP, Several
@@ -64,12 +65,21 @@ class View(Protocol):
 class Observation:
     """The views of one process. Implements `fws.pipeline.observation.Observer`.
 
+    It is also the hub's listener, and tells the views that want it what filters send and publish.
+
     Args:
         generation: returns the generation in force.
+        hub: whose messages are observed.
+
+    Attributes:
+        sent: the messages to single clients while somebody watched.
     """
 
-    def __init__(self, generation: Callable[[], Generation]) -> None:
+    def __init__(self, generation: Callable[[], Generation], hub: Hub) -> None:
         self._generation = generation
+        self._hub = hub
+        self._listeners: tuple[Listener, ...] = ()
+        self.sent = 0
         self._views: tuple[View, ...] = ()
 
     def add(self, view: View) -> None:
@@ -86,6 +96,21 @@ class Observation:
         """Observe the pipelines in force if there are views. Called after a reload too."""
         for pipeline in self._generation().pipelines():
             pipeline.observe(self if self._views else None)
+        self._listeners = tuple(view for view in self._views if isinstance(view, Listener))
+        self._hub.listener = self if self._views else None
+
+    def told(self, client: Any, message: Any) -> None:
+        self.sent += 1
+        for listener in self._listeners:
+            listener.told(client, message)
+
+    def published(self, publication: Publication) -> None:
+        for listener in self._listeners:
+            listener.published(publication)
+
+    def arrived(self, publication: Publication) -> None:
+        for listener in self._listeners:
+            listener.arrived(publication)
 
     def enter(self, step: Step, arguments: tuple[Any, ...]) -> Any:
         passing = Passing(step, arguments)

@@ -102,7 +102,7 @@ class Reloader:
         self._site = site
         self._prepared: Prepared | None = None
         self.refused = ""
-        self.since = 0.0
+        self.since = site.clock()
         self.retiring: list[Retirement] = []
 
     def reload(self, *, dry_run: bool = False, test: bool = True) -> Report:

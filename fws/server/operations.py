@@ -14,6 +14,7 @@ import msgspec
 from fws.base.close_codes import POLICY_VIOLATION
 from fws.live.control import ControlError, Reply
 from fws.live.observation import Statistics, Tap, is_at
+from fws.live.recorder import FORMAT, Recorder
 from fws.live.redaction import Redaction
 from fws.pipeline.pipeline import Step
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 # Seconds between two signs that a tap is still there, so that a terminal that was closed is noticed.
 ALIVE = 5.0
+# Seconds for which events are gathered before they are sent.
+RECORD = 0.25
 # The longest time for which statistics are gathered at once.
 MAX_SECONDS = 60.0
 
@@ -48,6 +51,7 @@ class Operations:
             "kick": self._kick,
             "channels": self._channels,
             "tap": self._tap,
+            "record": self._record,
             "statistics": self._statistics,
         }
 
@@ -164,6 +168,34 @@ class Operations:
         finally:
             views.remove(tap)
 
+    def _record(self, request: Mapping[str, Any], reply: Reply) -> None:
+        """Answer with the events of this process, until the asker goes."""
+        server = self._server
+        wanted = {name: str(request.get(name) or "") for name in ("client", "user", "channel")}
+
+        def chosen(client: Any) -> bool:
+            if client is None:
+                return not wanted["client"] and not wanted["user"]
+            return (
+                client.id.startswith(wanted["client"])
+                and wanted["user"] in ("", _user(client))
+                and (not wanted["channel"] or wanted["channel"] in client.channels)
+            )
+
+        recorder = Recorder(server.wall, Redaction(map(str, request.get("redact") or ())), chosen)
+        server.observation.add(recorder)
+        try:
+            reply({"recording": FORMAT, "file": os.path.abspath(server.generation.config.file)})
+            while True:
+                events = recorder.take(RECORD)
+                gevent.sleep(0)
+                for event in events:
+                    reply(msgspec.to_builtins(event))
+                if (skipped := recorder.skipped) or not events:
+                    reply({"skipped": skipped} if skipped else {})
+        finally:
+            server.observation.remove(recorder)
+
     def _stages(self, pattern: str) -> int:
         """The number of stages that a pattern matches."""
         steps = {step.id: step for pipeline in self._server.generation.pipelines() for step in pipeline.walk()}
@@ -185,7 +217,7 @@ class Operations:
             while not times or number < times:
                 number += 1
                 before = Counter(server.node.context.metrics.all())
-                sent, delivered, began = hub.sent, hub.delivered, time.perf_counter()
+                sent, delivered, began = server.observation.sent, hub.delivered, time.perf_counter()
                 lag = _sleep(seconds)
                 counted = Counter(server.node.context.metrics.all()) - before
                 passed = time.perf_counter() - began
@@ -208,7 +240,7 @@ class Operations:
                         "seconds": passed,
                         "clients": len(hub.clients),
                         "in": sum(one["count"] for one in stages if one["id"] in first),
-                        "out": hub.sent - sent + hub.delivered - delivered,
+                        "out": server.observation.sent - sent + hub.delivered - delivered,
                         "lag": lag,
                         "generation": server.generation.number,
                         "generation_age": server.clock() - server.reloader.since,

@@ -92,16 +92,16 @@ class Server:
         self.address = address
         self.node = Node(generation)
         self._hub = self.node.hub
+        self.observation = Observation(lambda: self.generation, self._hub)
         self._context = self.node.context
+        self.reloader = Reloader(self)
+        self.reloads = Requests(lambda dry_run, test: self.reloader.reload(dry_run=dry_run, test=test))
         self._log = log
         self._heartbeat = heartbeat
         self._tls = tls
         self._given = given
         self._origin = origin
         self._tls_of = tls_of
-        self.observation = Observation(lambda: self.generation)
-        self.reloader = Reloader(self)
-        self.reloads = Requests(lambda dry_run, test: self.reloader.reload(dry_run=dry_run, test=test))
         self._stop = Event()
         self._listener: Listener | None = None
         self._watchdog: Watchdog | None = None

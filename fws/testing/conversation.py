@@ -129,6 +129,8 @@ class Conversation:
                     headers.append(("Authorization", f"Bearer {action.token}"))
                 if (speaker := simulation.speakers.get(action.client)) is not None and speaker.connected:
                     raise SimulationError(f"{action.client} is still connected")
+                if action.node not in simulation.nodes:
+                    simulation.add_node(action.node)
                 simulation.connect(
                     action.client,
                     action.target,
@@ -155,18 +157,7 @@ class Conversation:
     def check(self, turn: Turn, expectations: Sequence[Expectation]) -> Failure | None:
         """Compare what has happened in a turn with what is expected of it."""
         for expectation in expectations:
-            match expectation:
-                case Outcome():
-                    failure = self._check_outcome(turn, expectation)
-                case Receives():
-                    failure = self._check_received(turn, expectation)
-                case Closed():
-                    failure = self._check_closed(turn, expectation)
-                case Nothing():
-                    failure = self._check_nothing(turn, expectation.client, expectation)
-                case _:
-                    raise AssertionError(expectation)
-            if failure is not None:
+            if (failure := self.compare(turn, expectation)) is not None:
                 return failure
         last = expectations[-1] if expectations else turn.action
         for client in turn.received:
@@ -179,6 +170,19 @@ class Conversation:
         if turn.faults and not wanted:
             return Failure(turn.action, turn.action, "no error", turn.faults[0])
         return None
+
+    def compare(self, turn: Turn, expectation: Expectation) -> Failure | None:
+        """Compare what has happened in a turn with one expectation. What it has matched is taken out of the turn."""
+        match expectation:
+            case Outcome():
+                return self._check_outcome(turn, expectation)
+            case Receives():
+                return self._check_received(turn, expectation)
+            case Closed():
+                return self._check_closed(turn, expectation)
+            case Nothing():
+                return self._check_nothing(turn, expectation.client, expectation)
+        raise TypeError(expectation)
 
     def _check_received(self, turn: Turn, expected: Receives) -> Failure | None:
         arrived = turn.received.get(expected.client, deque())

@@ -10,15 +10,17 @@ with Simulation(load("conf/chat.toml")) as simulation:
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import gevent
 
 from fws.auth.login import TokenRequest
+from fws.base.close_codes import GOING_AWAY
 from fws.base.errors import Refusal
 from fws.clients.client import Client
 from fws.clients.sweeper import TICK, Sweeper
-from fws.compiler.compile import generation_of
+from fws.compiler.compile import generation_of, project_of
 from fws.compiler.registry import Registry
 from fws.config import Document
 from fws.pipeline.publication import Publication
@@ -115,6 +117,7 @@ class Simulation:
         nodes: the names of the nodes.
         explain: as for `Trace`.
         registry: the filters of the project; read from its folder if None.
+        wall: the Unix time at which it begins.
 
     Raises:
         ConfigError: the configuration has problems.
@@ -133,9 +136,11 @@ class Simulation:
         *,
         explain: bool = False,
         registry: Registry | None = None,
+        wall: float = WALL,
     ) -> None:
         self.clock = Clock(MONOTONIC)
-        self.wall = Clock(WALL)
+        self.wall = Clock(wall)
+        self._next_sweep = MONOTONIC + TICK
         self.trace = Trace(explain=explain)
         self.speakers: dict[str, Speaker] = {}
         self.nodes: dict[str, SimulatedNode] = {}
@@ -146,7 +151,7 @@ class Simulation:
         self._bus = Bus()
         self._storage = MemoryStorage(self.clock)
         for name in sorted(set(nodes)):
-            self._add_node(name)
+            self.add_node(name)
         self.settle()
 
     def __enter__(self) -> Simulation:
@@ -155,7 +160,8 @@ class Simulation:
     def __exit__(self, *exception: object) -> None:
         self.close()
 
-    def _add_node(self, name: str) -> None:
+    def add_node(self, name: str) -> None:
+        """Start a further node. Raises ConfigError, and SimulationError if a filter fails to start."""
         services = Services(self.clock, self.wall)
         generation = generation_of(self._document, self._environ, services, registry=self._registry)
         scheduler: Scheduler = self._loop  # type: ignore[assignment]
@@ -170,6 +176,26 @@ class Simulation:
             generation.start()
         except Exception as error:  # a user's filter may raise anything
             raise SimulationError(f"a filter failed to start: {type(error).__name__}: {error}") from error
+
+    def reload(self, document: Document) -> None:
+        """Put an edited configuration in force on all nodes. Clients stay connected. Raises ConfigError."""
+        old = next(iter(self.nodes.values())).generation.registry
+        registry = Registry(project_of(Path(document.source.file).parent), old)
+        generations = [
+            generation_of(
+                document, self._environ, node.generation.services, registry=registry, previous=node.generation
+            )
+            for node in self.nodes.values()
+        ]
+        self._document, self._registry = document, registry
+        for node, generation in zip(self.nodes.values(), generations, strict=True):
+            before = node.generation.filters
+            generation.start(without=before)
+            for client in node.swap(generation):
+                client.close(GOING_AWAY, "the endpoint was removed")
+            for pipeline in generation.pipelines():
+                pipeline.observe(self.trace)
+        self.settle()
 
     def close(self) -> None:
         """Stop the filters."""
@@ -269,13 +295,13 @@ class Simulation:
     def advance(self, seconds: float) -> None:
         """Let time pass, with a sweep every half second as in a server. Raises SimulationError as `settle`."""
         step = max(TICK, seconds / MAX_STEPS)
-        end = self.clock.now + seconds
-        wall = self.wall.now + seconds
-        while self.clock.now < end:
-            passed = min(step, end - self.clock.now)
-            self.clock.advance(passed)
-            self.wall.advance(passed)
+        end, wall = self.clock.now + seconds, self.wall.now + seconds
+        while self._next_sweep <= end:
+            self.wall.advance(self._next_sweep - self.clock.now)
+            self.clock.now = self._next_sweep
+            self._next_sweep += step
             for node in self.nodes.values():
                 Sweeper(node.hub, node.context).sweep(self.clock.now)
             self.settle()
         self.clock.now, self.wall.now = end, wall
+        self.settle()

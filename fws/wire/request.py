@@ -33,6 +33,11 @@ class Request:
         return self._head.path
 
     @property
+    def target(self) -> str:
+        """Path and query as they were sent."""
+        return self._head.target
+
+    @property
     def headers(self) -> dict[str, str]:
         """Headers by lower-case name. The values of a repeated header are joined with a comma, those of cookies with a
         semicolon.
