@@ -25,6 +25,7 @@ COMMANDS = (
     "tap",
     "top",
     "record",
+    "replay",
     "filters",
     "new",
     "connect",

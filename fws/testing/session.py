@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import groupby
 
 from fws.base.errors import ConfigError
 from fws.base.units import parse_duration
@@ -24,6 +25,8 @@ ann< TEXT                   check what has arrived, as in a test
 :clock +1s                  the same as wait 1s; :clock shows the time
 :clients                    who is connected
 :quit                       end"""
+# A message that begins with one of these is written with a backslash.
+_WORDS = ("close", "refuse", "nothing", "bytes")
 COMMANDS = (":save", ":reload", ":clock", ":clients", ":help", ":quit")
 
 
@@ -101,10 +104,13 @@ class Session:
             yield f"     {who}{first.step.id.event:10} " + "  ".join(self._stage(one) for one in passages)
         yield from (f"     {fault}" for fault in turn.faults)
         for client, received in turn.received.items():
-            yield from (f"{client}< {shown(one)}" for one in received)
+            for one, number in _counted(map(shown, received)):
+                yield f"{client}< {one}" + (f" x{number}" if number > 1 else "")
 
     def _stage(self, passage: Passage) -> str:
         name = "/".join(passage.step.id.stage)
+        if passage.repeats:
+            return f"{name} {passage.note}".rstrip()
         if passage.outcome == "pass":
             return f"{name} ✓" + (f" {passage.note}" if passage.note else "")
         place = self._document.source.place(passage.step.path)
@@ -124,11 +130,12 @@ class Session:
         for (outcome, stage), times in counted.items():
             self._script.append(f"     {outcome} {stage}" + (f" x{times}" if times > 1 else ""))
         for client, received in turn.received.items():
-            for one in received:
-                text = shown(one)
-                if one.message is not None and text.split(" ", 1)[0] in ("close", "refuse", "nothing"):
-                    text = f"\\{text}"
-                self._script.append(f"{client}< {text}")
+            texts = [shown(one) for one in received]
+            for one, number in _counted(
+                f"\\{text}" if one.message is not None and text.split(" ", 1)[0] in _WORDS else text
+                for one, text in zip(received, texts, strict=True)
+            ):
+                self._script.append(f"{client}< {one}" + (f" x{number}" if number > 1 else ""))
 
     def test(self, name: str) -> str:
         """The session as a `[[test]]` section."""
@@ -201,6 +208,12 @@ def _events(passages: Iterable[Passage]) -> Iterator[tuple[object, list[Passage]
         group.append(passage)
     if group:
         yield group[0], group
+
+
+def _counted(texts: Iterable[str]) -> Iterator[tuple[str, int]]:
+    """Each text, with the number of times that it occurs in a row."""
+    for text, group in groupby(texts):
+        yield text, len(list(group))
 
 
 def _quoted(text: str) -> str:
