@@ -16,6 +16,7 @@ from fws.wire import native
 COMMANDS = (
     "run",
     "check",
+    "graph",
     "test",
     "try",
     "reload",
