@@ -53,7 +53,11 @@ setup(
         "fuzz": ["atheris>=3"],  # wheels for Linux on x86-64
         "lint": ["ruff>=0.6", "mypy>=1.11", "types-toml"],
     },
-    entry_points={"console_scripts": ["fws=fws.__main__:main"]},
+    entry_points={
+        "console_scripts": ["fws=fws.__main__:main"],
+        # pytest then collects the [[test]] sections of TOML files.
+        "pytest11": ["fws=fws.pytest_plugin"],
+    },
     keywords="websocket server gevent pipeline filter redis pubsub chat real-time",
     classifiers=[
         "Development Status :: 4 - Beta",

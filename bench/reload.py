@@ -45,14 +45,14 @@ ann> 1
 ann< 1…
 '''
 """
-FILTER = '''
+FILTER = """
 from fws import Filter
 class Stamp(Filter):
     waits = False
     mark: str = ""
     def message(self, client, message):
         return f"{message} {self.mark}"  # edit %d
-'''
+"""
 REQUEST = b"GET / HTTP/1.1\r\nHost: l\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
 
 
@@ -221,7 +221,9 @@ def measure(site: Site, control: Path, pid: int, options: argparse.Namespace) ->
         if number % max(1, options.memory // 4) == 0:
             sizes.append(f"{rss(pid):.1f}")
     time.sleep(1)
-    print(f"\nMemory before {options.memory} reloads {before_memory:.1f} MiB, on the way {', '.join(sizes)}, after {rss(pid):.1f} MiB")
+    print(
+        f"\nMemory before {options.memory} reloads {before_memory:.1f} MiB, on the way {', '.join(sizes)}, after {rss(pid):.1f} MiB"
+    )
 
 
 if __name__ == "__main__":

@@ -4,32 +4,40 @@ import math
 import random
 from typing import Annotated
 
-import gevent
-
 from fws import Duration, Filter, Help
 
 
 class Ticker(Filter):
     """Make each client a member of a channel on which an invented price is published at an interval.
 
-    `start` and `stop` run with the server; `connect` runs for each client.
+    `start` and `stop` run with the server; `connect` runs for each client. A reload with another interval goes on with
+    the price.
     """
+
+    # The hook does not block, and the timer's function may not.
+    waits = False
 
     channel: Annotated[str, Help("Channel to publish to.")] = "ticks"
     every: Annotated[Duration, Help("Time between two ticks.")] = 1.0
 
+    def __post_init__(self) -> None:
+        self.number = 0
+        self.price = 100.0
+
+    def adopt(self, old) -> None:
+        self.number, self.price = old.number, old.price
+
     def start(self) -> None:
-        self.greenlet = gevent.spawn(self.tick)
+        self.timer = self.timers.at(self.clock() + self.every, self.tick)
 
     def stop(self) -> None:
-        self.greenlet.kill()
+        self.timer.cancel()
 
     def tick(self) -> None:
-        price = 100.0
-        for number in range(1, 10**12):
-            price *= math.exp(random.gauss(0, 0.002))
-            self.hub.publish(self.channel, {"type": "tick", "number": number, "price": round(price, 2)})
-            gevent.sleep(self.every)
+        self.start()
+        self.number += 1
+        self.price *= math.exp(random.gauss(0, 0.002))
+        self.hub.publish(self.channel, {"type": "tick", "number": self.number, "price": round(self.price, 2)})
 
     def connect(self, client) -> None:
         client.join(self.channel)

@@ -32,7 +32,7 @@ LAYERS = [
     {"server", "reference"},
     {"classic", "testing"},
     {"filters"},
-    {"cli", "__main__"},
+    {"cli", "__main__", "pytest_plugin"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 

@@ -33,10 +33,10 @@ def new(folder: Path) -> None:
         _fail(f"cannot make {_shown(error.filename or folder)}: {error.strerror}")
     click.echo(f"{_shown(folder)} is a project now. Serve it, and talk to it from a second terminal:\n")
     step = "" if folder.resolve() == Path.cwd() else f"cd {shlex.quote(_shown(folder))} && "
-    click.echo(f"    {step}fws run conf/app.toml")
+    click.echo(f"    {step}fws run conf/app.toml --watch")
     click.echo("    fws connect localhost:9000\n")
-    click.echo("Test it:\n")
-    click.echo("    pip install pytest && python -m pytest")
+    click.echo("With --watch the server follows every edit of the file and of pipelines/. Test it:\n")
+    click.echo("    fws test conf/app.toml")
 
 
 def template_files(folder: Traversable, path: str = "") -> Iterator[tuple[str, bytes]]:

@@ -84,7 +84,6 @@ class Client(Lifetime):
         self._endpoint = endpoint
         self._message = endpoint.message
         self._challenge: Challenge | None = None
-        # These functions see each message before the pipeline.
         self._diverts: tuple[Callable[[Client, Any], bool], ...] = ()
         self._when_renewed: tuple[Callable[[Client], object], ...] = ()
         # Whether `connect` has passed, and `disconnect` has not run.

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from fws.base.units import Unit
 from fws.compiler.registry import Found, Registry
+from fws.config.loader import TESTS
 from fws.config.sections import SECTIONS, SHARED, Section
 from fws.pipeline.events import BY_NAME, CLIENT_EVENTS, EVENTS
 from fws.pipeline.options import Option, options_of
@@ -45,7 +46,8 @@ def json_schema(registry: Registry) -> dict[str, Any]:
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "fws configuration",
         **_object(properties),
-        "anyOf": [{"required": ["pipelines"]}, {"required": ["endpoints"]}],
+        # A file NAME_test.toml has tests only.
+        "anyOf": [{"required": ["pipelines"]}, {"required": ["endpoints"]}, {"required": [TESTS]}],
         "$defs": {
             "pipeline": {"type": "array", "items": _ref("stage")},
             "stage": {

@@ -30,7 +30,7 @@ def files(folder: Path) -> set[str]:
 def test_a_new_project_is_sound_and_its_test_passes(tmp_path: Path) -> None:
     done = fws("new", "my demo", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
-    assert "\n    cd 'my demo' && fws run conf/app.toml\n    fws connect localhost:9000\n" in done.stdout
+    assert "\n    cd 'my demo' && fws run conf/app.toml --watch\n    fws connect localhost:9000\n" in done.stdout
     project = tmp_path / "my demo"
     assert files(project) == FILES
     assert fws("check", "conf/app.toml", cwd=project).stdout == "conf/app.toml: ok\n"
@@ -38,13 +38,15 @@ def test_a_new_project_is_sound_and_its_test_passes(tmp_path: Path) -> None:
         [sys.executable, "-m", "pytest"], cwd=project, env=environment(), capture_output=True, text=True, timeout=60
     )
     assert tested.returncode == 0, tested.stdout + tested.stderr
-    assert "2 passed" in tested.stdout
+    assert "3 passed" in tested.stdout
+    played = fws("test", "conf/app.toml", cwd=project)
+    assert (played.returncode, played.stdout.splitlines()[-1]) == (0, "1 ok")
 
 
 def test_an_empty_folder_will_do(tmp_path: Path) -> None:
     done = fws("new", ".", cwd=tmp_path)
     assert done.returncode == 0
-    assert "\n    fws run conf/app.toml\n" in done.stdout
+    assert "\n    fws run conf/app.toml --watch\n" in done.stdout
     assert files(tmp_path) == FILES
 
 

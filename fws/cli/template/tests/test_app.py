@@ -1,34 +1,30 @@
-"""The server of conf/app.toml as its clients see it: a process of its own, on a free port."""
+"""Further tests of conf/app.toml, in Python. pytest also plays the [[test]] sections of the file itself."""
 
-import re
-import subprocess
-import sys
 from pathlib import Path
 
-import pytest
-from websockets.sync.client import connect
+from fws.testing import play
 
-PROJECT = Path(__file__).resolve().parent.parent
-
-
-@pytest.fixture(scope="module")
-def url():
-    command = [sys.executable, "-m", "fws", "run", "conf/app.toml", "--listen", "127.0.0.1:0"]
-    with subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.PIPE, text=True) as server:
-        # The banner says which port is the free one.
-        address = next((found for line in server.stdout if (found := re.search(r"ws://(\S+)/", line))), None)
-        assert address, "the server did not start"
-        yield f"ws://{address[1]}/"
-        server.terminate()
+CONF = Path(__file__).resolve().parent.parent / "conf" / "app.toml"
 
 
-def test_greets_whoever_sends_a_name(url):
-    with connect(url, proxy=None) as client:
-        client.send("Ada")
-        assert client.recv(timeout=5) == "Hello, Ada!"
+def test_bytes_are_left_alone():
+    play(
+        CONF,
+        """
+        ann> connect /
+        ann> bytes 00ff
+        ann< bytes 00ff
+    """,
+    )
 
 
-def test_leaves_bytes_alone(url):
-    with connect(url, proxy=None) as client:
-        client.send(b"\x00\x01")
-        assert client.recv(timeout=5) == b"\x00\x01"
+def test_at_most_forty_messages_come_through_at_once():
+    play(
+        CONF,
+        """
+        ann> connect /
+        ann> Ada x41
+        ann< Hello, Ada! x40
+             drop message/rate_limit
+    """,
+    )
