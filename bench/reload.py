@@ -20,9 +20,8 @@ import threading
 import time
 from pathlib import Path
 
-from process import free_port
-
 from fws.live.control import ask
+from process import free_port
 
 PIPELINES = (
     '["stamp mark=a", "rate_limit 1000/s burst=1000", "echo"]',
@@ -53,7 +52,10 @@ class Stamp(Filter):
     def message(self, client, message):
         return f"{message} {self.mark}"  # edit %d
 """
-REQUEST = b"GET / HTTP/1.1\r\nHost: l\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+REQUEST = (
+    b"GET / HTTP/1.1\r\nHost: l\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+)
 
 
 class Site:
@@ -168,7 +170,7 @@ def main() -> None:
     parser.add_argument("--memory", type=int, default=200)
     parser.add_argument("--no-test", action="store_true", help="do not run the file's tests at each reload")
     options = parser.parse_args()
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     with tempfile.TemporaryDirectory() as name:
         site = Site(Path(name), free_port())
@@ -221,9 +223,8 @@ def measure(site: Site, control: Path, pid: int, options: argparse.Namespace) ->
         if number % max(1, options.memory // 4) == 0:
             sizes.append(f"{rss(pid):.1f}")
     time.sleep(1)
-    print(
-        f"\nMemory before {options.memory} reloads {before_memory:.1f} MiB, on the way {', '.join(sizes)}, after {rss(pid):.1f} MiB"
-    )
+    print(f"\nMemory before {options.memory} reloads: {before_memory:.1f} MiB, on the way: {', '.join(sizes)}")
+    print(f"and afterwards: {rss(pid):.1f} MiB")
 
 
 if __name__ == "__main__":

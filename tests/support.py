@@ -26,6 +26,7 @@ from fws.brokers.base import Broker
 from fws.clients.client import Client
 from fws.clients.sweeper import Sweeper
 from fws.compiler.compile import load_generation
+from fws.compiler.generation import Generation
 from fws.pipeline.services import Services
 from fws.server.node import Node
 from fws.storages.memory import MemoryStorage
@@ -270,15 +271,20 @@ class Harness:
     def __init__(self, file: Path, environ: Mapping[str, str], broker: Broker | None = None) -> None:
         self.clock = Clock(1000.0)
         self.wall = Clock(1767323045.0)
-        self.generation = load_generation(file, Services(clock=self.clock, wall=self.wall), environ)
+        generation = load_generation(file, Services(clock=self.clock, wall=self.wall), environ)
         self.loop = Loop(self.clock)
         self.storage = MemoryStorage(self.clock)
         scheduler: Any = self.loop
-        self.node = Node(self.generation, scheduler=scheduler, broker=broker, storage=self.storage)
+        self.node = Node(generation, scheduler=scheduler, broker=broker, storage=self.storage)
         self.hub = self.node.hub
         self.hub.start()
         self.metrics = self.node.context.metrics
         self.peers: dict[Client, Peer] = {}
+
+    @property
+    def generation(self) -> Generation:
+        """The generation in force."""
+        return self.node.generation
 
     def connect(
         self,

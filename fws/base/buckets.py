@@ -29,9 +29,9 @@ class TokenBucket(msgspec.Struct, frozen=True):
         wait = max(full_at, now) + (1 - self.burst) / self.rate - now
         return wait if wait > _SLACK else 0.0
 
-    def left(self, full_at: float, now: float) -> float:
-        """The tokens in the bucket."""
-        return self.burst - max(full_at - now, 0.0) * self.rate
+    def left(self, full_at: float, now: float) -> int:
+        """The whole tokens in the bucket."""
+        return int(self.burst - max(full_at - now, 0.0) * self.rate + _SLACK * self.rate)
 
     def take(self, full_at: float, now: float) -> float:
         """The bucket's new state after one token was taken."""
@@ -57,8 +57,11 @@ class Buckets:
         self._full_at: OrderedDict[str, float] = OrderedDict()
 
     def adopt(self, other: Buckets) -> None:
-        """Continue with the keys of other buckets, which are not used any more."""
-        self._full_at = other._full_at
+        """Continue with the keys of other buckets, which are not used any more. Each lacks as many tokens as before."""
+        now, factor = self._clock(), other.bucket.rate / self.bucket.rate
+        for key, full_at in other._full_at.items():
+            if full_at > now:
+                self._full_at[key] = now + (full_at - now) * factor
 
     def __len__(self) -> int:
         return len(self._full_at)

@@ -12,6 +12,10 @@ from fws.base.close_codes import POLICY_VIOLATION
 from fws.filters._refusal import Refusing, refuse
 
 
+# Reloads after which a silent client's bucket is still known.
+MAX_FORMER = 8
+
+
 class RateLimit(Filter):
     """Limit the rate of events.
 
@@ -46,12 +50,16 @@ class RateLimit(Filter):
             raise ValueError("burst: at least 1 is needed, or no event passes")
         self._bucket = TokenBucket(self.rate, self.burst)
         self._addresses = Buckets(self._bucket, self.clock)
-        # Under it a client's state has its bucket. No placeholder and no condition can name it.
-        self._key = object()
+        # Filters whose buckets are taken over, with the rates of these.
+        self._former: tuple[tuple[RateLimit, float], ...] = ()
 
     def adopt(self, old: RateLimit) -> None:
-        """Take over the buckets of a stage whose options were changed, so that a reload gives nobody a second burst."""
-        self._key = old._key
+        """Take over the buckets of a stage whose options were changed, so that a reload gives nobody a second burst.
+
+        A bucket keeps the number of tokens that it lacks.
+        """
+        self._former = ((old, old._bucket.rate), *old._former)[:MAX_FORMER]
+        old._former = ()
         self._addresses.adopt(old._addresses)
 
     def connect(self, client: Client) -> None:
@@ -71,9 +79,20 @@ class RateLimit(Filter):
             wait = self._addresses.wait(site(client.address))
             return f"the next one in {wait:.2g} s" if wait else "more may come"
         now = self.clock()
-        state: dict[Any, Any] = client.state
-        left = self._bucket.left(state.get(self._key, now), now)
-        return f"{left:.3g} left" if left >= 1 else "none left"
+        left = self._bucket.left(self._full_at(client.state, now), now)
+        return f"{left} left" if left else "none left"
+
+    def _full_at(self, state: dict[Any, Any], now: float) -> float:
+        """When the client's bucket will be full again."""
+        # The filter itself is the key, which no placeholder and no condition can name.
+        full_at: float | None = state.get(self)
+        if full_at is not None:
+            return full_at
+        for old, rate in self._former:
+            if old in state:
+                full_at = state[self] = now + max(state.pop(old) - now, 0.0) * rate / self._bucket.rate
+                return full_at
+        return now
 
     def _take(self, client: Client) -> float:
         """Take a token. Returns 0.0, or without a token the seconds until there will be one."""
@@ -82,10 +101,10 @@ class RateLimit(Filter):
         else:
             now = self.clock()
             state: dict[Any, Any] = client.state
-            full_at = state.get(self._key, now)
+            full_at = self._full_at(state, now)
             wait = self._bucket.wait(full_at, now)
             if not wait:
-                state[self._key] = self._bucket.take(full_at, now)
+                state[self] = self._bucket.take(full_at, now)
         if wait:
             self.services.metrics.count("events_over_rate")
         return wait

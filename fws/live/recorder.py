@@ -34,7 +34,7 @@ class Recorded(msgspec.Struct, omit_defaults=True):
     """One event.
 
     Attributes:
-        at: when it began, as Unix time.
+        at, number: when it began, as Unix time, and as a number that counts up in one process.
         event: `connect`, `message`, `publication` or `disconnect`; `present` for a client that was there already, and
             `arrived` for a publication from elsewhere.
         client: the id of the client; empty without one.
@@ -52,6 +52,7 @@ class Recorded(msgspec.Struct, omit_defaults=True):
     """
 
     at: float
+    number: int
     event: str
     client: str = ""
     target: str = ""
@@ -86,6 +87,7 @@ class Recorder:
         self._open: dict[Any, tuple[Recorded, Any]] = {}
         self._depth: dict[Any, int] = {}
         self._known: set[str] = set()
+        self._number = 0
         self._done: deque[Recorded] = deque()
         self._skipped = 0
         self._woken = Signal()
@@ -118,8 +120,8 @@ class Recorder:
         at, client = self._wall(), passing.client
         if client is not None and event != "connect" and client.id not in self._known:
             self._known.add(client.id)
-            self._put(self._about(Recorded(at, "present"), client))
-        recorded = Recorded(at, event)
+            self._put(self._about(Recorded(at, self._next(), "present"), client))
+        recorded = Recorded(at, self._next(), event)
         if client is not None:
             recorded.client = client.id
             if event == "connect":
@@ -131,6 +133,10 @@ class Recorder:
             self._message(recorded, passing.value)
             recorded.channel = passing.channel
         return recorded
+
+    def _next(self) -> int:
+        self._number += 1
+        return self._number
 
     def _about(self, recorded: Recorded, client: Any) -> Recorded:
         """What is known about a client. Its token is not."""
@@ -177,7 +183,7 @@ class Recorder:
     def arrived(self, publication: Publication) -> None:
         """A publication has come from elsewhere."""
         if self._chosen(None):
-            recorded = Recorded(self._wall(), "arrived", channel=publication.channel)
+            recorded = Recorded(self._wall(), self._next(), "arrived", channel=publication.channel)
             self._message(recorded, publication.message)
             self._put(recorded)
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import gevent
 
-from fws.auth.login import TokenRequest
+from fws.auth.login import Login, TokenRequest
 from fws.base.close_codes import GOING_AWAY
 from fws.base.errors import Refusal
 from fws.clients.client import Client
@@ -214,12 +214,14 @@ class Simulation:
         address: str = "192.0.2.1",
         user: str | None = None,
         claims: Mapping[str, Any] | None = None,
+        identity: dict[str, Any] | None = None,
     ) -> Speaker:
         """Ask for a connection. If it is refused, that is what the speaker receives.
 
         Args:
             user: a token is made for this user, by the login of the endpoint.
             claims: further claims of that token.
+            identity: who the client is already, as with a client certificate.
 
         Raises:
             SimulationError: no token can be made, or the request is not HTTP.
@@ -239,6 +241,7 @@ class Simulation:
             check(head)
             client = route(at, head, address, lambda: None, secure=False, host=None, make=SimulatedClient)
             client.id = name
+            client.identity = identity
             client.connect()
         except Refusal as refusal:
             peer.received.append(Received(None, refusal.status, refusal.reason, refused=True))
@@ -248,9 +251,17 @@ class Simulation:
         client.open(peer, b"", None, b"")  # type: ignore[arg-type]  # it is what `Client` needs of a transport
         return speaker
 
-    def _token(self, node: Node, target: str, user: str, claims: Mapping[str, Any]) -> str:
+    def asks_for_a_token(self, target: str, node: str = "") -> bool:
+        """Whether a filter asks clients for a token at this path."""
+        return self._login(self.nodes[node], target) is not None
+
+    @staticmethod
+    def _login(node: Node, target: str) -> Login | None:
         found = node.generation.route(target.partition("?")[0])
-        login = found[0].login() if found is not None else None
+        return found[0].login() if found is not None else None
+
+    def _token(self, node: Node, target: str, user: str, claims: Mapping[str, Any]) -> str:
+        login = self._login(node, target)
         if login is None:
             raise SimulationError(f"nothing asks for a token at {target}: leave out user= and claims=")
         try:
