@@ -11,7 +11,8 @@ from fws.cli.running import fail, find, server_options
 from fws.live.control import ControlError, ask
 
 
-@click.command()
+# An id may begin with a hyphen.
+@click.command(context_settings={"ignore_unknown_options": True})
 @click.argument("client", metavar="ID", required=False)
 @click.option("--user", help="Close all connections of this user.")
 @click.option("--code", type=int, default=1008, show_default=True, help="Close code that the client gets.")

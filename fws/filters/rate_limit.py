@@ -11,7 +11,6 @@ from fws.base.buckets import Buckets, TokenBucket
 from fws.base.close_codes import POLICY_VIOLATION
 from fws.filters._refusal import Refusing, refuse
 
-
 # Reloads after which a silent client's bucket is still known.
 MAX_FORMER = 8
 

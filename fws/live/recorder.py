@@ -141,7 +141,8 @@ class Recorder:
     def _about(self, recorded: Recorded, client: Any) -> Recorded:
         """What is known about a client. Its token is not."""
         request = client.request
-        recorded.client, recorded.target, recorded.address = client.id, request.target, client.address
+        recorded.client, recorded.address = client.id, client.address
+        recorded.target = self._redaction.target(request.target)
         recorded.headers = {name: value for name, value in request.headers.items() if name in HEADERS}
         recorded.identity = self._redaction.masked(client.identity) if client.identity else None
         return recorded

@@ -39,6 +39,14 @@ class Redaction:
             return bytes(len(value)) if self._all else bytes(value)
         return self._value(value, 0)
 
+    def target(self, target: str) -> str:
+        """A path and query without the secrets in the query."""
+        path, mark, query = target.partition("?")
+        fields = [field.partition("=") for field in query.split("&")] if mark else []
+        shown = "&".join(f"{name}={MASK if self._is_secret(name) else self._text(text)}" if sign else name
+                         for name, sign, text in fields)  # fmt: skip
+        return f"{path}{mark}{shown}"
+
     def _text(self, text: str) -> str:
         if text[:1] in ("{", "["):
             try:

@@ -12,6 +12,7 @@ import gevent
 import msgspec
 
 from fws.base.close_codes import POLICY_VIOLATION
+from fws.base.errors import Close
 from fws.live.control import ControlError, Reply
 from fws.live.observation import Statistics, Tap, is_at
 from fws.live.recorder import FORMAT, Recorder
@@ -120,13 +121,13 @@ class Operations:
     def _kick(self, request: Mapping[str, Any], reply: Reply) -> None:
         if not request.get("client") and request.get("user") is None:
             raise ControlError("say whom: a client's id, or a user")
-        code = int(request.get("code") or POLICY_VIOLATION)
-        chosen = self._chosen(request)
         try:
-            for client in chosen:
-                client.close(code, str(request.get("reason") or ""))
+            end = Close(int(request.get("code") or POLICY_VIOLATION), str(request.get("reason") or ""))
         except ValueError as error:
             raise ControlError(str(error)) from None
+        chosen = self._chosen(request)
+        for client in chosen:
+            client.close(end.code, end.reason)
         reply({"kicked": len(chosen)})
 
     def _channels(self, request: Mapping[str, Any], reply: Reply) -> None:

@@ -229,7 +229,8 @@ class Simulation:
         at = self.nodes[node]
         fields = list(headers)
         if user is not None or claims:
-            fields.append(("Authorization", f"Bearer {self._token(at, target, user or '', claims or {})}"))
+            target, further = self._with_token(at, target, user or "", claims or {})
+            fields += further
         lines = [f"GET {target} HTTP/1.1", "Host: localhost", _UPGRADE, *(f"{key}: {value}" for key, value in fields)]
         peer = Peer()
         speaker = self.speakers[name] = Speaker(name, peer)
@@ -260,14 +261,26 @@ class Simulation:
         found = node.generation.route(target.partition("?")[0])
         return found[0].login() if found is not None else None
 
-    def _token(self, node: Node, target: str, user: str, claims: Mapping[str, Any]) -> str:
+    def _with_token(
+        self, node: Node, target: str, user: str, claims: Mapping[str, Any]
+    ) -> tuple[str, list[tuple[str, str]]]:
+        """The target and the headers that carry a new token, in a place where the login looks for one."""
         login = self._login(node, target)
         if login is None:
             raise SimulationError(f"nothing asks for a token at {target}: leave out user= and claims=")
         try:
-            return login.make(TokenRequest(user=user, lifetime=3600.0, claims=dict(claims), key=b"", kid="")).token
+            token = login.make(TokenRequest(user=user, lifetime=3600.0, claims=dict(claims), key=b"", kid="")).token
         except (ValueError, NotImplementedError) as error:
             raise SimulationError(f"no token can be made: {error}") from None
+        if "header" in login.from_:
+            return target, [("Authorization", f"Bearer {token}")]
+        if "cookie" in login.from_:
+            return target, [("Cookie", f"{login.cookie}={token}")]
+        if "query" in login.from_:
+            path, _, query = target.partition("?")
+            fields = [field for field in query.split("&") if field and field.split("=")[0] != login.parameter]
+            return f"{path}?{'&'.join([*fields, f'{login.parameter}={token}'])}", []
+        raise SimulationError(f"{target} takes a token in its first message: write the message")
 
     def publish(self, channel: str, message: str | bytes) -> None:
         """Another application publishes to a channel, as with `redis-cli PUBLISH`."""

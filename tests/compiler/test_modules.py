@@ -17,7 +17,8 @@ def folder(tmp_path: Path) -> Iterator[Path]:
     folder.mkdir()
     (folder / "common.py").write_text("WORD = 'one'\n")
     (folder / "user.py").write_text(
-        "from pipelines.common import WORD\n\ndef now():\n    from pipelines import common\n    return WORD, common.WORD\n"
+        "from pipelines.common import WORD\n\ndef now():\n"
+        "    from pipelines import common\n    return WORD, common.WORD\n"
     )
     (folder / "relative.py").write_text("from . import common\n\ndef word():\n    return common.WORD\n")
     (folder / "other.py").write_text("STATE = []\n")
@@ -47,7 +48,7 @@ def test_two_edits_within_a_second_that_have_the_same_size(folder: Path) -> None
     for word in ("two", "six", "ten"):
         (folder / "common.py").write_text(f"WORD = '{word}'\n")
         modules = Modules(folder, modules)
-        assert modules.load("common").WORD == word
+        assert word == modules.load("common").WORD
 
 
 def test_nothing_changed_is_the_same_package(folder: Path) -> None:

@@ -142,9 +142,24 @@ def test_statistics_count_outcomes_and_times(watched: Watched) -> None:
 
 
 def test_the_statistics_of_workers_are_put_together() -> None:
-    stage = {"id": "x", "path": "*", "stage": "message/json", "text": "json", "place": "a.toml:1", "drop": 1}
+    stage: dict[str, Any] = {
+        "id": "x",
+        "path": "*",
+        "stage": "message/json",
+        "text": "json",
+        "place": "a.toml:1",
+        "drop": 1,
+    }
     stage |= {"error": 0, "close": 0, "refuse": 0, "count": 10}
-    one = {"seconds": 2.0, "clients": 3, "in": 10, "out": 4, "lag": 0.001, "generation": 2, "generation_age": 5.0}
+    one: dict[str, Any] = {
+        "seconds": 2.0,
+        "clients": 3,
+        "in": 10,
+        "out": 4,
+        "lag": 0.001,
+        "generation": 2,
+        "generation_age": 5.0,
+    }
     one |= {"refused": "", "file": "a.toml", "counters": {"bans": 1}}
     answers = [{**one, "stages": [{**stage, "times": {"0": 9, "40": 1}}]} for _ in range(2)]
     together = merged(answers)

@@ -39,6 +39,12 @@ def test_further_fields_and_everything() -> None:
     assert Redaction(["*"]).masked(b"abc") == bytes(3)
 
 
+def test_a_query_may_have_a_token() -> None:
+    assert Redaction().target("/a?x=1&access_token=abc&flag") == "/a?x=1&access_token=***&flag"
+    assert Redaction(["x"]).target("/a?x=1") == "/a?x=***"
+    assert Redaction().target("/a") == "/a"
+
+
 JSON: Any = st.recursive(st.none() | st.text() | st.integers(), lambda x: st.lists(x) | st.dictionaries(st.text(), x))
 
 

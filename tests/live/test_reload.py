@@ -62,6 +62,10 @@ def start(tmp_path: Path) -> Start:
     return make
 
 
+def unexpected(error: BaseException) -> None:
+    raise error
+
+
 def message(*stages: str) -> str:
     return f"[pipelines]\nmessage = {list(stages)}\n".replace("'", '"')
 
@@ -316,13 +320,13 @@ def test_filters_start_before_the_swap_and_stop_when_the_last_event_is_over(star
         site.harness.turn()
         gevent.sleep(0)
     site.edit(message("slow", "noted two"))
-    site.reloader.look(site.clock(), pytest.fail)
+    site.reloader.look(site.clock(), unexpected)
     assert noted.NOTES == ["start one", "start two"]
     slow.GO.set()
     gevent.sleep(0)
     site.harness.settle()
     gc.collect()
-    site.reloader.look(site.clock(), pytest.fail)
+    site.reloader.look(site.clock(), unexpected)
     assert noted.NOTES == ["start one", "start two", "stop one"]
     assert site.reloader.retiring == []
 
@@ -336,9 +340,9 @@ def test_filters_are_stopped_at_the_end_of_drain_in_any_case(start: Start) -> No
         site.harness.turn()
         gevent.sleep(0)
     site.edit(message("slow", "noted two"))
-    site.reloader.look(site.clock() + 24, pytest.fail)
+    site.reloader.look(site.clock() + 24, unexpected)
     assert "stop one" not in noted.NOTES
-    site.reloader.look(site.clock() + 26, pytest.fail)
+    site.reloader.look(site.clock() + 26, unexpected)
     assert "stop one" in noted.NOTES
     slow.GO.set()
     gevent.sleep(0)
@@ -355,7 +359,7 @@ def test_old_generations_and_their_classes_are_freed(start: Start) -> None:
         classes.append(weakref.ref(step.cls))
         pipelines.append(weakref.ref(site.generation.default.message))
         site.edit(message("counter"), pipelines={"counter": f"{COUNTER}\n# {number}\n"})
-        site.reloader.look(site.clock(), pytest.fail)
+        site.reloader.look(site.clock(), unexpected)
     del step
     gc.collect()
     assert [one() is None for one in pipelines] == [True] * 10

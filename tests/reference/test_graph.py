@@ -19,6 +19,7 @@ message = ["json", "a", "log"]
 publication = ["log"]
 [endpoints."/chat"]
 connect = ["token aaaaaaaaaaaaaaaa"]
+message = []
 [filters.a]
 use = "switch"
 key = "t"
@@ -39,7 +40,7 @@ def groups(folder: Path) -> list[Group]:
 def test_text_shows_branches_and_what_follows_them(tmp_path: Path) -> None:
     assert text(groups(tmp_path)) == (
         "/chat\n"
-        " └ connect     token ****************\n"
+        " └ connect     token …\n"
         "every other path\n"
         " └ message     json → a ┬ x  b ┬ p     log\n"
         "                        │      └ else  (nothing)\n"

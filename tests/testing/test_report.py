@@ -15,7 +15,8 @@ def results(folder: Path) -> list[Result]:
     conf = folder / "app.toml"
     conf.write_text(
         '[pipelines]\nmessage = ["echo"]\n'
-        f"[[test]]\nname = \"{HOSTILE.replace(chr(34), chr(92) + chr(34))}\"\nscript = '''\nann> connect /\nann> <&>\n'''\n"
+        f'[[test]]\nname = "{HOSTILE.replace(chr(34), chr(92) + chr(34))}"\n'
+        "script = '''\nann> connect /\nann> <&>\n'''\n"
         "[[test]]\nname = \"good\"\nscript = '''\nann> connect /\n'''\n"
     )
     return list(Suite(conf).run())
