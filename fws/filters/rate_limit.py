@@ -78,18 +78,14 @@ class RateLimit(Filter):
             wait = self._addresses.wait(site(client.address))
             return f"the next one in {wait:.2g} s" if wait else "more may come"
         now = self.clock()
-        left = self._bucket.left(self._full_at(client.state, now), now)
+        left = self._bucket.left(client.state.get(self, now), now)
         return f"{left} left" if left else "none left"
 
-    def _full_at(self, state: dict[Any, Any], now: float) -> float:
-        """When the client's bucket will be full again."""
-        # The filter itself is the key, which no placeholder and no condition can name.
-        full_at: float | None = state.get(self)
-        if full_at is not None:
-            return full_at
+    def _inherited(self, state: dict[Any, Any], now: float) -> float:
+        """When the bucket will be full that a client has of a filter that was adopted; now if it has none."""
         for old, rate in self._former:
             if old in state:
-                full_at = state[self] = now + max(state.pop(old) - now, 0.0) * rate / self._bucket.rate
+                full_at: float = now + max(state.pop(old) - now, 0.0) * rate / self._bucket.rate
                 return full_at
         return now
 
@@ -100,7 +96,10 @@ class RateLimit(Filter):
         else:
             now = self.clock()
             state: dict[Any, Any] = client.state
-            full_at = self._full_at(state, now)
+            # The filter itself is the key, which no placeholder and no condition can name.
+            full_at = state.get(self)
+            if full_at is None:
+                full_at = self._inherited(state, now)
             wait = self._bucket.wait(full_at, now)
             if not wait:
                 state[self] = self._bucket.take(full_at, now)
