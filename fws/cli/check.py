@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import click
 from msgspec.structs import replace
@@ -10,17 +11,19 @@ from msgspec.structs import replace
 from fws.base.errors import ConfigError
 from fws.cli.show import pipelines_of, problems_of
 from fws.compiler.compile import load_generation
+from fws.config.tests import configuration_of, load_tests
 
 
 @click.command()
 @click.argument("conf", nargs=-1, required=True, type=click.Path())
 @click.option("-v", "--verbose", is_flag=True, help="Print the pipelines of each path, with all options.")
 def check(conf: tuple[str, ...], verbose: bool) -> None:
-    """Check the configurations CONF. Exit with 0 if all are valid, else with 1."""
+    """Check the configurations CONF, with the tests beside them. Exit with 0 if all are valid, else with 1."""
     sound = True
-    for file in conf:
+    for file in dict.fromkeys(str(configuration_of(Path(one))) for one in conf):
         try:
             generation = load_generation(file)
+            load_tests(file)
         except ConfigError as error:
             click.echo(problems_of(error))
             sound = False

@@ -12,29 +12,32 @@ import gevent
 import msgspec
 
 from fws.base.units import parse_duration
-from fws.cli.running import fail, find, server_options
+from fws.cli.running import fail, find
 from fws.live.control import ControlError, asking
 
 
 @click.command()
+@click.argument("conf", type=click.Path())
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--for", "duration", default="60s", show_default=True, help="How long to record.")
 @click.option("--client", default="", metavar="ID", help="Only this client.")
 @click.option("--user", default="", help="Only clients of this user.")
 @click.option("--channel", default="", help="Only clients that are members of this channel.")
 @click.option("--redact", multiple=True, metavar="FIELD", help="Mask this field too; * masks all values.")
-@server_options
+@click.option(
+    "--socket", "path", type=click.Path(path_type=Path), help="Control socket of the server, if several serve CONF."
+)
 def record(
+    conf: str,
     file: Path,
     duration: str,
     client: str,
     user: str,
     channel: str,
     redact: tuple[str, ...],
-    conf: str | None,
     path: Path | None,
 ) -> None:
-    """Record the events of a running server in FILE, with their secrets masked. Ctrl-C ends it earlier."""
+    """Record the events of the running server of CONF in FILE, with their secrets masked. Ctrl-C ends it earlier."""
     try:
         seconds = parse_duration(duration)
     except ValueError as error:

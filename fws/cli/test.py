@@ -9,8 +9,9 @@ import click
 
 from fws.base.errors import ConfigError
 from fws.cli.show import problems_of
+from fws.config.tests import configuration_of
 from fws.testing import report
-from fws.testing.suite import Result, Suite, configuration_of
+from fws.testing.suite import Result, Suite
 
 
 @click.command()

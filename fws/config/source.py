@@ -88,7 +88,9 @@ class Source:
         entry = entries[found]
         if found != path or key:
             return self.at(entry.key)
-        return self.at(self._inside(entry.value, offset) if offset else entry.value)
+        # The first line of a text that begins on the line after its quotes is that line.
+        inside = offset or self.text.startswith(('"""\n', "'''\n"), entry.value)
+        return self.at(self._inside(entry.value, offset) if inside else entry.value)
 
     def statements(self) -> list[Statement]:
         """The statements of the file, in order. A table's header and each of its keys are separate statements."""

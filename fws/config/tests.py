@@ -16,6 +16,8 @@ from fws.config.source import Source, place_problems
 from fws.pipeline.options import options_of
 from fws.transcripts.language import Statement, parse_script
 
+_SUFFIX = "_test"
+
 
 class Transcript(msgspec.Struct, frozen=True):
     """One test, read and checked.
@@ -53,17 +55,20 @@ def read_tests(tables: Any, source: Source) -> tuple[list[Transcript], list[Prob
     for index, table in enumerate(tables):
         path: Path = (TESTS, index)
         test = _test(table, path, problems)
+        script = table.get("script")
+        if not isinstance(script, str):
+            continue
+        statements, errors = parse_script(script)
+        where: Path = (*path, "script")
+        for error in errors:
+            problems.append(Problem(error.message, where, _offset(script, error.line), error.hint))
+        if not statements and not errors:
+            problems.append(Problem("an empty transcript", where, hint="write `ann> connect /` and what follows"))
         if test is None:
             continue
         if test.name in names:
             problems.append(Problem(f"another test is called {test.name!r} too", (*path, "name"), hint="rename one"))
         names.add(test.name)
-        statements, errors = parse_script(test.script)
-        where: Path = (*path, "script")
-        for error in errors:
-            problems.append(Problem(error.message, where, _offset(test.script, error.line), error.hint))
-        if not statements and not errors:
-            problems.append(Problem("an empty transcript", where, hint="write `ann> connect /` and what follows"))
         place = source.place((*path, "name"))
         found.append(Transcript(test.name, tuple(statements), test.env, place, test.script, source, where))
     return found, problems
@@ -111,7 +116,16 @@ def transcripts_of(document: Document) -> list[Transcript]:
 def beside(conf: str | os.PathLike[str]) -> FilePath:
     """The file of tests of a configuration: `conf/chat_test.toml` for `conf/chat.toml`."""
     path = FilePath(conf)
-    return path.with_name(f"{path.stem}_test{path.suffix}")
+    return path.with_name(f"{path.stem}{_SUFFIX}{path.suffix}")
+
+
+def configuration_of(path: FilePath) -> FilePath:
+    """The configuration to which a file belongs: `chat.toml` for `chat_test.toml`, if there is such a file."""
+    if path.stem.endswith(_SUFFIX):
+        candidate = path.with_name(path.stem.removesuffix(_SUFFIX) + path.suffix)
+        if candidate.exists() and beside(candidate) == path:
+            return candidate
+    return path
 
 
 def _test(table: dict[str, Any], path: Path, problems: list[Problem]) -> TranscriptTable | None:

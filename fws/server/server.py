@@ -252,8 +252,11 @@ class Server:
         self._stop.set()
 
     def _hung_up(self) -> None:
-        # A worker's supervisor gets the signal too, and makes all workers reload together.
-        if self._heartbeat is None:
+        if self._origin is None:
+            if self._tls is not None:
+                self._tls.reload()
+        elif self._heartbeat is None:
+            # A worker's supervisor gets the signal too, and makes all workers reload together.
             gevent.spawn(self.reloads.ask)
 
     # What the reloader needs (`fws.live.reload.Site`).

@@ -12,14 +12,12 @@ import msgspec
 from fws.base.problem import Place
 from fws.compiler.compile import project_of
 from fws.compiler.registry import Registry
-from fws.config import Document, Transcript, beside, load
+from fws.config import Document, Transcript, load
 from fws.config.loader import TESTS
-from fws.config.tests import transcripts_of
+from fws.config.tests import configuration_of, transcripts_of
 from fws.testing.conversation import Conversation, Failure
 from fws.testing.simulation import Simulation, SimulationError
 from fws.transcripts.language import Action, Connect
-
-_SUFFIX = "_test"
 
 
 class Result(msgspec.Struct, frozen=True):
@@ -93,12 +91,3 @@ class Suite:
             if failure.by is not None:
                 stage = self._document.source.place(failure.by.step.path)
         return Result(transcript, failure, place, stage, time.perf_counter() - begin)
-
-
-def configuration_of(path: Path) -> Path:
-    """The configuration to which a file belongs: `chat.toml` for `chat_test.toml`, if there is such a file."""
-    if path.stem.endswith(_SUFFIX):
-        candidate = path.with_name(path.stem.removesuffix(_SUFFIX) + path.suffix)
-        if candidate.exists() and beside(candidate) == path:
-            return candidate
-    return path

@@ -147,7 +147,7 @@ def test_top_measures_once_for_scripts(start: Start, workers: int) -> None:
 def test_a_recording_is_private_and_can_be_replayed(start: Start, tmp_path: Path) -> None:
     operator = start(1)
     file = tmp_path / "traffic.jsonl"
-    record = operator.begin("record", str(file), "--for", "30s")
+    record = operator.begin("record", "conf/test.toml", str(file), "--for", "30s")
     deadline = time.monotonic() + 10
     while not (file.exists() and file.stat().st_size) and time.monotonic() < deadline:
         time.sleep(0.05)
