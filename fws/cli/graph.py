@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 import click
@@ -21,5 +22,5 @@ def graph(conf: str, form: str) -> None:
         generation = load_generation(conf)
     except ConfigError as error:
         click.echo(problems_of(error), err=True)
-        sys.exit(1)
+        sys.exit(os.EX_CONFIG)  # as `fws run`
     click.echo(FORMATS[form](groups_of(generation)))

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from html import escape
 from typing import Final
+from unicodedata import east_asian_width
 
 import msgspec
 
@@ -15,7 +16,7 @@ from fws.compiler.generation import Generation
 from fws.pipeline.events import SERVER_EVENTS
 from fws.pipeline.pipeline import Pipeline, Step
 
-# The most characters of a stage.
+# The most characters of a stage, and of the label of a branch.
 MAX_STAGE = 48
 # Measures of the SVG in pixels: the width of a character, the height of a box, and the gaps between boxes.
 CHAR, HEIGHT, GAP, MARGIN = 7.3, 26, 28, 16
@@ -26,6 +27,10 @@ class Node(msgspec.Struct, frozen=True):
 
     text: str
     branches: tuple[tuple[str, tuple[Node, ...]], ...] = ()
+
+
+# Stands for a branch without stages, so that its label has a place.
+NOTHING: Final = (Node("(nothing)"),)
 
 
 class Row(msgspec.Struct, frozen=True):
@@ -63,12 +68,26 @@ def _nodes(pipeline: Pipeline) -> tuple[Node, ...]:
 
 
 def _node(step: Step) -> Node:
-    text = "".join(char if char.isprintable() else " " for char in step.text)
-    short = text if len(text) <= MAX_STAGE else text[: MAX_STAGE - 1] + "…"
-    branches = (
-        (label.rpartition(".")[2] if label != "default" else "else", _nodes(one)) for label, one in step.branches
-    )
-    return Node(short, tuple(branches))
+    branches = tuple((_short(_label(label)), _nodes(one)) for label, one in step.branches)
+    return Node(_short(step.text), branches)
+
+
+def _short(text: str) -> str:
+    text = "".join(char if char.isprintable() else " " for char in text)
+    return text if len(text) <= MAX_STAGE else text[: MAX_STAGE - 1] + "…"
+
+
+def _label(label: str) -> str:
+    """The name of a branch: `chat` for `case.chat`, which may contain dots, and `else` for `default`.
+
+    A case that is empty, or is itself named `else`, is in quotes.
+    """
+    if label == "default":
+        return "else"
+    _, dot, name = label.partition(".")
+    if not dot:
+        return label
+    return f'"{name}"' if name in ("", "else") else name
 
 
 # Text.
@@ -107,7 +126,7 @@ def _branch_lines(line: str, node: Node) -> list[str]:
     for number, (label, branch) in enumerate(node.branches):
         last = number == len(node.branches) - 1
         mark = "─" if len(node.branches) == 1 else "┬" if number == 0 else "└" if last else "├"
-        first, *more = _text_lines(branch) or ["(nothing)"]
+        first, *more = _text_lines(branch or NOTHING)
         lines.append(f"{f'{line} ' if number == 0 else indent}{mark} {_printable(label):{width}}{first}")
         lines += [f"{indent}{' ' if last else '│'} {'':{width}}{further}" for further in more]
     return lines
@@ -143,7 +162,9 @@ class _Edges:
             self.arrows += [self._arrow(end, name, label) for end, label in ends]
             ends = [(name, "")]
             if node.branches:
-                ends = [end for label, branch in node.branches for end in self.chain([(name, label)], branch)]
+                ends = [
+                    end for label, branch in node.branches for end in self.chain([(name, label)], branch or NOTHING)
+                ]
         return ends
 
 
@@ -184,7 +205,8 @@ def dot(groups: Sequence[Group]) -> str:
 
 
 def _dot(label: str) -> str:
-    escaped = _printable(label).replace("\\", "\\\\").replace('"', '\\"')
+    # Graphviz would read `&lt;` in a label as `<`.
+    escaped = _printable(label).replace("\\", "\\\\").replace('"', '\\"').replace("&", "&amp;")
     return f'"{escaped}"'
 
 
@@ -196,10 +218,10 @@ def svg(groups: Sequence[Group]) -> str:
     canvas = _Canvas()
     y = float(MARGIN)
     for group in groups:
-        canvas.put(f'<text class="title" x="{MARGIN}" y="{y + 16:.0f}">{escape(_xml(group.title))}</text>')
+        canvas.text(MARGIN, y + 16, group.title, "title")
         y += HEIGHT
         for row in group.rows:
-            canvas.put(f'<text class="event" x="{MARGIN * 2}" y="{y + 17:.0f}">{row.event}</text>')
+            canvas.text(MARGIN * 2, y + 17, row.event, "event")
             y = canvas.row(row.stages, MARGIN * 2 + 100, y, (MARGIN * 2 + 80, y + HEIGHT / 2))[1] + 8
         y += 12
     return canvas.document(y)
@@ -222,54 +244,69 @@ class _Canvas:
         ends, bottom = [come_from], y + HEIGHT
         for node in stages:
             if label:
-                self._text(x - GAP / 2 + 4, y + 12, label, "label")
-                x += len(label) * CHAR * 0.85
-            width = len(node.text) * CHAR + 16
+                # The label stands above the end of its arrow.
+                self.text(x, y + HEIGHT / 2 - 4, label, "label")
+                self._arrow(come_from, (x, y + HEIGHT / 2), "")
+                start, x = x, x + _length(label) * 0.85 + 12
+                ends = [(start, y + HEIGHT / 2)]
+            width = _length(node.text) + 16
             for end in ends:
                 self._arrow(end, (x, y + HEIGHT / 2))
             self.put(f'<rect x="{x:.0f}" y="{y:.0f}" width="{width:.0f}" height="{HEIGHT}" rx="5"/>')
-            self._text(x + 8, y + 17, node.text, "stage")
+            self.text(x + 8, y + 17, node.text, "stage")
             ends, label = [(x + width, y + HEIGHT / 2)], ""
             self._width = max(self._width, x + width)
             x += width + GAP
             if node.branches:
                 begin, ends, right, below = ends[0], [], x, y
                 for name, branch in node.branches:
-                    found, below = self.row(branch, x, below, begin, name)
+                    found, below = self.row(branch or NOTHING, x, below, begin, name)
                     right = max([right, *(end[0] + GAP for end in found)])
                     ends += found
                     below += 8
                 x, bottom = right, max(bottom, below - 8)
         return ends, bottom
 
-    def _text(self, x: float, y: float, content: str, kind: str) -> None:
+    def text(self, x: float, y: float, content: str, kind: str) -> None:
+        self._width = max(self._width, x + _length(content))
         self.put(f'<text class="{kind}" x="{x:.0f}" y="{y:.0f}">{escape(_xml(content))}</text>')
 
-    def _arrow(self, start: tuple[float, float], end: tuple[float, float]) -> None:
+    def _arrow(
+        self, start: tuple[float, float], end: tuple[float, float], head: str = ' marker-end="url(#fws-arrow)"'
+    ) -> None:
         middle = (start[0] + end[0]) / 2
         points = (start, (middle, start[1]), (middle, end[1]), end)
         one, *others = (f"{x:.0f} {y:.0f}" for x, y in points)
         way = f"M{one} C{' '.join(others)}"
-        self.put(f'<path d="{way}" marker-end="url(#arrow)"/>')
+        self.put(f'<path d="{way}"{head}/>')
 
     def document(self, height: float) -> str:
         width = self._width + MARGIN
         head = (
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height:.0f}" '
-            f'width="{width:.0f}" height="{height:.0f}" role="img">'
+            f'width="{width:.0f}" height="{height:.0f}" class="fws-graph" role="img" aria-labelledby="fws-graph-title">'
         )
-        return "\n".join([head, "<title>Pipelines</title>", _STYLE, *self._parts, "</svg>"])
+        return "\n".join([head, '<title id="fws-graph-title">Pipelines</title>', _STYLE, *self._parts, "</svg>"])
 
 
+# Every rule names our class, because the style of an SVG inside a page is also that of the page.
 _STYLE: Final = """<style>
-svg { color: #222; background: #fff }
-@media (prefers-color-scheme: dark) { svg { color: #ddd; background: #1b1b1f } }
-text { font: 12px ui-monospace, monospace; fill: currentColor }
-.title { font-weight: bold } .event, .label { opacity: .7 } .label { font-size: 10px }
-rect, path { fill: none; stroke: currentColor } path { opacity: .6 }
+.fws-graph { color: #222; background: #fff }
+@media (prefers-color-scheme: dark) { .fws-graph { color: #ddd; background: #1b1b1f } }
+.fws-graph text { font: 12px ui-monospace, monospace; fill: currentColor }
+.fws-graph .title { font-weight: bold }
+.fws-graph .event, .fws-graph .label { opacity: .7 }
+.fws-graph .label { font-size: 10px }
+.fws-graph rect, .fws-graph path { fill: none; stroke: currentColor }
+.fws-graph path { opacity: .6 }
 </style>
-<defs><marker id="arrow" viewBox="0 0 8 8" refX="8" refY="4" markerWidth="7" markerHeight="7" orient="auto">
+<defs><marker id="fws-arrow" viewBox="0 0 8 8" refX="8" refY="4" markerWidth="7" markerHeight="7" orient="auto">
 <path d="M0 0 8 4 0 8" /></marker></defs>"""
+
+
+def _length(label: str) -> float:
+    """The width of some text in pixels, where an emoji or a Chinese character takes two places."""
+    return sum(CHAR * (2 if east_asian_width(char) in "WF" else 1) for char in label)
 
 
 def _xml(label: str) -> str:

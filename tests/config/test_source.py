@@ -60,7 +60,7 @@ def at(path: tuple[str | int, ...], *, offset: int = 0, key: bool = False) -> tu
         (("many", 1, "name"), (15, 8), (15, 1)),
         (("many", 1, "sub", "deep"), (17, 8), (17, 1)),
         (("later",), (18, 2), (18, 2)),
-        (("later", "implicit", "multi"), (19, 9), (19, 1)),
+        (("later", "implicit", "multi"), (20, 1), (19, 1)),
         (("later", "implicit", "when"), (22, 8), (22, 1)),
         (("later", "implicit", "after"), (23, 9), (23, 1)),
     ],

@@ -90,3 +90,56 @@ def test_no_name_ends_a_quoted_text(found: list[Group]) -> None:
         assert re.fullmatch(r'(?:[^"\\]|"(?:[^"\\]|\\.)*")*', line), line
     for line in mermaid(found).split("\n"):
         assert line.count('"') in (0, 2), line
+
+
+HOSTILE = """
+[endpoints.'/a"b<script>alert(1)</script>&lt;|`y`']
+message = ["json", "by_type"]
+[filters.by_type]
+use = "switch"
+key = "type"
+default = ["reply </text><script>\\\\n</script>"]
+[filters.by_type.case]
+"chat.v1" = ["broadcast lobby"]
+'"]<script>|`x`' = []
+else = ["drop"]
+"""
+
+
+def hostile(folder: Path) -> list[Group]:
+    (folder / "app.toml").write_text(HOSTILE)
+    return groups_of(load_generation(folder / "app.toml"))
+
+
+def test_a_case_keeps_its_dots_and_is_not_mistaken_for_the_default(tmp_path: Path) -> None:
+    (row,) = hostile(tmp_path)[0].rows
+    assert [label for label, _ in row.stages[1].branches] == ["chat.v1", '"]<script>|`x`', '"else"', "else"]
+
+
+def test_hostile_names_are_text_in_every_format(tmp_path: Path) -> None:
+    found = hostile(tmp_path)
+    root = ElementTree.fromstring(svg(found))
+    shown = [element.text for element in root.iter() if element.tag.endswith("}text")]
+    assert found[0].title in shown
+    assert '"]<script>|`x`' in shown
+    assert "<script" not in svg(found)
+    assert not set("<`[") & set("".join(re.findall('"([^"]*)"', mermaid(found))))
+    assert 'label="/a\\"b<script>alert(1)</script>&amp;lt;|`y`"' in dot(found)
+
+
+def test_long_stages_and_labels_are_shortened(tmp_path: Path) -> None:
+    (tmp_path / "app.toml").write_text(
+        f'[pipelines]\nmessage = ["json", "a"]\n[filters.a]\nuse = "switch"\nkey = "t"\n'
+        f'[filters.a.case]\n{"k" * 90} = ["reply {"x" * 90}"]\n'
+    )
+    (row,) = groups_of(load_generation(tmp_path / "app.toml"))[0].rows
+    ((label, (stage,)),) = row.stages[1].branches
+    assert (label, stage.text) == ("k" * 47 + "…", "reply " + "x" * 41 + "…")
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_an_empty_branch_keeps_its_label(form: str) -> None:
+    switch = Node("switch", (("quiet", ()),))
+    drawn = FORMATS[form]([Group("/", (Row("message", (switch,)),))])
+    assert "quiet" in drawn
+    assert "nothing" in drawn
