@@ -17,6 +17,7 @@ from fws.compiler.compile import load_generation
 from fws.config import Limits, Redis, Server, Tls
 from fws.pipeline.events import EVENTS
 from fws.pipeline.options import options_of
+from fws.testing.suite import Suite
 from tests.integration.redis_server import RedisServer
 
 ROOT = Path(__file__).parents[1]
@@ -39,6 +40,8 @@ def project(folder: Path, page: Path) -> Path:
     shutil.copytree(ROOT / "pipelines", folder / "pipelines")
     (folder / "conf").mkdir()
     (folder / "conf" / "chat").mkdir()
+    for conf in (ROOT / "conf").glob("*.toml"):
+        shutil.copy(conf, folder / "conf")
     for source in blocks(page, "python"):
         name = re.match(r"# (pipelines/\w+\.py)\n", source)
         if name:
@@ -61,6 +64,7 @@ def test_toml_blocks_compile(page: Path, number: int, tmp_path: Path) -> None:
     conf = project(tmp_path, page) / "conf" / "block.toml"
     conf.write_text(text)
     load_generation(conf, environ=ENVIRON)
+    assert [result.failure for result in Suite(conf, ENVIRON).run()] == [None] * text.count("[[test]]")
 
 
 PYTHON = [(page, number) for page in PAGES for number in range(len(blocks(page, "python")))]
@@ -155,6 +159,7 @@ def serves(command: list[str], cwd: Path, **environ: str) -> int:
 def test_every_command_of_the_documentation_is_run(tmp_path: Path) -> None:
     """Each command line of an indented block is run in a folder like the reader's."""
     ran = set()
+    live: list[str] = []
     for command in dict.fromkeys(COMMANDS):
         word, *arguments = shlex.split(command)
         if word == "make":
@@ -192,11 +197,70 @@ def test_every_command_of_the_documentation_is_run(tmp_path: Path) -> None:
                 subprocess.run([word, "-p", str(redis.port), *arguments], check=True, capture_output=True)
             finally:
                 redis.kill()
-        elif command == "fws run conf/app.toml":
+        elif command in ("fws run conf/app.toml", "fws run conf/app.toml --watch"):
             status = serves([sys.executable, "-m", "fws", *arguments], tmp_path / "demo")
             assert status == 0
+        elif command in ("fws test conf/app.toml", "fws try conf/app.toml", "fws graph conf/app.toml"):
+            assert fws(*arguments, cwd=tmp_path / "demo", stdin="ann> connect /\nann> Ada\n")
+        elif (word == "fws" and arguments[0] in LIVE) or command == "python bench/reload.py":
+            live.append(command)
         else:
             raise AssertionError(f"nothing runs {command!r}")
         ran.add(command)
     assert ran == set(COMMANDS)
     assert "make run" in ran
+    run_live(live, tmp_path)
+
+
+# Commands that talk to a running server, with what ends those that go on.
+LIVE = {
+    "reload": [],
+    "tap": ["--for", "1s"],
+    "top": [],
+    "clients": [],
+    "kick": [],
+    "channels": [],
+    "record": [],
+    "replay": [],
+}
+
+
+def run_live(commands: list[str], folder: Path) -> None:
+    """Run commands against a server of the reader's project."""
+    (folder / "run").mkdir()
+    environ = {"XDG_RUNTIME_DIR": str(folder / "run"), "PYTHONPATH": str(ROOT), "FWS_LISTEN": "127.0.0.1:0"}
+    server = subprocess.Popen(
+        [sys.executable, "-m", "fws", "run", "conf/app.toml"],
+        cwd=folder / "demo", env=os.environ | environ, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert server.stdout is not None
+    try:
+        while "control" not in server.stdout.readline():
+            assert server.poll() is None
+        for command in commands:
+            word, name, *arguments = shlex.split(command)
+            if word == "python":
+                words = [
+                    sys.executable,
+                    str(ROOT / name),
+                    "--clients",
+                    "20",
+                    "--rate",
+                    "100",
+                    "--reloads",
+                    "2",
+                    "--memory",
+                    "2",
+                ]
+            else:
+                short = [argument.replace("60s", "1s") for argument in arguments]
+                words = [sys.executable, "-m", "fws", name, *short, *LIVE[name]]
+            done = subprocess.run(
+                words, cwd=folder / "demo", env=os.environ | environ, capture_output=True, text=True, timeout=90
+            )
+            # `kick` exits with 1 if nobody of that name is there.
+            assert done.returncode == 0 or (name == "kick" and "closed 0" in done.stdout), f"{command}: {done.stderr}"
+    finally:
+        server.terminate()
+        server.wait(30)
+        server.stdout.close()

@@ -246,12 +246,16 @@ class _Canvas:
             if label:
                 # The label stands above the end of its arrow.
                 self.text(x, y + HEIGHT / 2 - 4, label, "label")
-                self._arrow(come_from, (x, y + HEIGHT / 2), "")
-                start, x = x, x + _length(label) * 0.85 + 12
-                ends = [(start, y + HEIGHT / 2)]
+                self._arrow(come_from, (x, y + HEIGHT / 2), head="")
+                ends = [(x, y + HEIGHT / 2)]
+                x += _length(label) * 0.85 + 12
             width = _length(node.text) + 16
-            for end in ends:
-                self._arrow(end, (x, y + HEIGHT / 2))
+            for right, middle in ends:
+                # Before the gap in which the arrows of branches meet, each keeps to its own row, where nothing is.
+                near = max(right, x - GAP)
+                if near > right + 1:
+                    self._arrow((right, middle), (near, middle), head="")
+                self._arrow((near, middle), (x, y + HEIGHT / 2))
             self.put(f'<rect x="{x:.0f}" y="{y:.0f}" width="{width:.0f}" height="{HEIGHT}" rx="5"/>')
             self.text(x + 8, y + 17, node.text, "stage")
             ends, label = [(x + width, y + HEIGHT / 2)], ""
