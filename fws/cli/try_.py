@@ -12,6 +12,7 @@ import click
 from fws.base.errors import ConfigError
 from fws.cli.show import problems_of
 from fws.testing.session import Session
+from fws.testing.simulation import SimulationError
 
 PROMPT = "> "
 
@@ -28,6 +29,9 @@ def try_(conf: str) -> None:
         session = Session(conf)
     except ConfigError as error:
         click.echo(problems_of(error), err=True)
+        sys.exit(1)
+    except SimulationError as error:
+        click.echo(f"fws: {error}", err=True)
         sys.exit(1)
     interactive = sys.stdin.isatty()
     if interactive:

@@ -74,15 +74,15 @@ def read_tests(tables: Any, source: Source) -> tuple[list[Transcript], list[Prob
     return found, problems
 
 
-def load_tests(conf: str | os.PathLike[str]) -> tuple[list[Transcript], Document | None]:
-    """The transcripts in the file of tests beside a configuration, and that file; None if there is none.
+def load_tests(conf: str | os.PathLike[str]) -> list[Transcript]:
+    """The transcripts in the file of tests beside a configuration, if there is one.
 
     Raises:
         ConfigError: has every problem of the file of tests.
     """
     file = beside(conf)
     if not file.exists():
-        return [], None
+        return []
     document = load(file)
     tree = document.tree
     found, problems = read_tests(tree.get(TESTS, []), document.source)
@@ -92,7 +92,7 @@ def load_tests(conf: str | os.PathLike[str]) -> tuple[list[Transcript], Document
             problems.append(Problem(f"unknown key {name!r}", (name,), hint=hint, key=True))
     if problems:
         raise ConfigError(place_problems(problems, document.source))
-    return found, document
+    return found
 
 
 def transcripts_of(document: Document) -> list[Transcript]:
@@ -105,7 +105,7 @@ def transcripts_of(document: Document) -> list[Transcript]:
     placed = place_problems(problems, document.source)
     further: list[Transcript] = []
     try:
-        further, _ = load_tests(document.source.file)
+        further = load_tests(document.source.file)
     except ConfigError as error:
         placed += error.problems
     if placed:

@@ -10,10 +10,11 @@ from pathlib import Path
 import gevent
 from gevent import subprocess
 
+from fws.base.errors import ConfigError
 from fws.compiler.compile import DefaultLogin, generation_of, project_of
 from fws.compiler.generation import Generation
 from fws.compiler.modules import PACKAGE
-from fws.config import load
+from fws.config import Document, load
 from fws.config.tests import transcripts_of
 from fws.live.watch import Watch
 
@@ -44,7 +45,9 @@ class Origin:
 
         The file is parsed in a native thread: a large one takes long.
         """
-        document = gevent.get_hub().threadpool.apply(load, (self.conf,))
+        document = gevent.get_hub().threadpool.apply(_loaded, (self.conf,))
+        if isinstance(document, ConfigError):
+            raise document
         transcripts_of(document)
         services = previous.services
         return generation_of(document, self._environ, services, login=self._login, previous=previous)
@@ -72,3 +75,11 @@ class Origin:
         """The files that a reload would read."""
         folder = project_of(Path(self.conf).absolute().parent) / PACKAGE
         return Watch(Path(self.conf), folder if folder.is_dir() else None)
+
+
+def _loaded(conf: str) -> Document | ConfigError:
+    """The file, or its problems. The pool of threads would print the traceback of an exception."""
+    try:
+        return load(conf)
+    except ConfigError as error:
+        return error

@@ -7,6 +7,7 @@ of them leaves the running generation as it is, because nothing of it was touche
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable
 from typing import Protocol
 
@@ -183,6 +184,11 @@ class Reloader:
     def look(self, now: float, failed: Callable[[BaseException], object]) -> None:
         """Stop the filters that have become unused. Call it regularly."""
         self.retiring = [one for one in self.retiring if not one.look(now, failed)]
+
+    def end(self, failed: Callable[[BaseException], object]) -> None:
+        """The server ends: stop the former filters that are still in use."""
+        self.discard()
+        self.look(math.inf, failed)
 
     def _start(self, new: Generation, old: Generation) -> None:
         try:

@@ -232,6 +232,7 @@ class Server:
             while self._hub.busy and clock() < end - last_words:
                 gevent.sleep(0.02)
         with gevent.Timeout(last_words, False):
+            self.reloader.end(lambda error: self._context.faults.report("stop", error))
             for failure in self.generation.stop():
                 self._context.faults.report("stop", failure)
         # After filters that hang there is little time left, but enough for a Redis that answers.

@@ -10,7 +10,7 @@ from fws.base.errors import ConfigError
 from fws.base.units import parse_duration
 from fws.config import Document, load
 from fws.testing.conversation import Conversation, Failure, Turn, shown
-from fws.testing.simulation import Simulation
+from fws.testing.simulation import Simulation, SimulationError
 from fws.testing.trace import Passage
 from fws.transcripts.language import Action, Expectation, Say, ScriptError, Wait, parse_line
 
@@ -39,6 +39,7 @@ class Session:
 
     Raises:
         ConfigError: the file has problems.
+        SimulationError: a filter fails to start.
 
     Attributes:
         ended: whether the user has asked to quit.
@@ -180,7 +181,7 @@ class Session:
         try:
             document = load(self._file)
             self._simulation.reload(document)
-        except ConfigError as error:
+        except (ConfigError, SimulationError) as error:
             return ["     the file is refused, and the former one stays in force:", *str(error).split("\n")]
         self._document = document
         return ["     reloaded; the clients are still connected"]

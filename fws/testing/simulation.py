@@ -9,7 +9,7 @@ with Simulation(load("conf/chat.toml")) as simulation:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +21,10 @@ from fws.base.errors import Refusal
 from fws.clients.client import Client
 from fws.clients.sweeper import TICK, Sweeper
 from fws.compiler.compile import generation_of, project_of
+from fws.compiler.generation import Generation
 from fws.compiler.registry import Registry
 from fws.config import Document
+from fws.pipeline.filter import Filter
 from fws.pipeline.publication import Publication
 from fws.pipeline.services import Services
 from fws.runtime.scheduler import Scheduler
@@ -172,13 +174,22 @@ class Simulation:
         node.hub.start()
         for pipeline in generation.pipelines():
             pipeline.observe(self.trace)
+        self._start(generation)
+
+    @staticmethod
+    def _start(generation: Generation, without: Collection[Filter] = ()) -> None:
         try:
-            generation.start()
+            generation.start(without)
         except Exception as error:  # a user's filter may raise anything
             raise SimulationError(f"a filter failed to start: {type(error).__name__}: {error}") from error
 
     def reload(self, document: Document) -> None:
-        """Put an edited configuration in force on all nodes. Clients stay connected. Raises ConfigError."""
+        """Put an edited configuration in force on all nodes. Clients stay connected.
+
+        Raises:
+            ConfigError: it has problems.
+            SimulationError: a filter fails to start.
+        """
         old = next(iter(self.nodes.values())).generation.registry
         registry = Registry(project_of(Path(document.source.file).parent), old)
         generations = [
@@ -189,8 +200,7 @@ class Simulation:
         ]
         self._document, self._registry = document, registry
         for node, generation in zip(self.nodes.values(), generations, strict=True):
-            before = node.generation.filters
-            generation.start(without=before)
+            self._start(generation, without=node.generation.filters)
             for client in node.swap(generation):
                 client.close(GOING_AWAY, "the endpoint was removed")
             for pipeline in generation.pipelines():

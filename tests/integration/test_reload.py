@@ -101,6 +101,9 @@ def test_a_refused_file_leaves_everything_and_exits_with_4(start: Start, kind: s
     assert "did you mean 'word'" in done.stdout
     assert "did you mean 'echo'" in done.stdout
     operator.server.wait_for(r"the reload was refused, generation 1 stays in force")
+    operator.edit("[pipelines\n")
+    assert operator.reload() == 4
+    assert "Traceback" not in operator.server.output
     assert asked(client, "a") == "a one"
     operator.edit(conf('"word two", "echo"'))
     assert operator.reload() == 0

@@ -349,6 +349,16 @@ def test_filters_are_stopped_at_the_end_of_drain_in_any_case(start: Start) -> No
     site.harness.settle()
 
 
+def test_at_the_end_of_the_server_former_filters_are_stopped_too(start: Start) -> None:
+    site = start(message("noted one"), noted=NOTED)
+    kept = site.generation  # as a client of a removed endpoint keeps it
+    site.edit(message("noted two"))
+    site.reloader.look(site.clock(), unexpected)
+    site.reloader.end(unexpected)
+    assert "stop one" in module_of(site, "noted").NOTES
+    assert kept.number == 1
+
+
 def test_old_generations_and_their_classes_are_freed(start: Start) -> None:
     site = start(message("counter"), counter=COUNTER)
     site.harness.connect()
