@@ -66,6 +66,10 @@ class Modules:
 
     def load(self, name: str) -> ModuleType:
         """Import a module. Raises whatever its code raises."""
+        if _FINDER.packages.get(self.package) is not self:
+            # Another project of this process has taken the name since, as in a run of pytest.
+            _purge(self.package)
+            _FINDER.packages[self.package] = self
         return importlib.import_module(f"{self.package}.{name}")
 
     def differences(self, other: Modules) -> list[str]:
@@ -76,11 +80,8 @@ class Modules:
 
     def forget(self) -> None:
         """No generation uses the package any more. Objects that still run keep what they need."""
-        _FINDER.packages.pop(self.package, None)
-        for name in [name for name in sys.modules if name == self.package or name.startswith(self.package + ".")]:
-            del sys.modules[name]
-            # `logging.getLogger(__name__)` has made one for each generation of the module.
-            logging.Logger.manager.loggerDict.pop(name, None)
+        if _FINDER.packages.get(self.package) is self:
+            _purge(self.package)
 
     def _make_package(self, previous: Modules | None) -> None:
         """Make the package importable."""
@@ -88,7 +89,7 @@ class Modules:
         known = sys.modules.get(self.package)
         if self.package != PACKAGE or (known is not None and list(getattr(known, "__path__", [])) != path):
             # Another project of this process has a folder of the same name, or a generation was never used.
-            self.forget()
+            _purge(self.package)
         _FINDER.packages[self.package] = self
         if previous is None or "" in self._changed:
             return
@@ -179,6 +180,15 @@ class _Finder:
 
 _FINDER = _Finder()
 sys.meta_path.insert(0, _FINDER)
+
+
+def _purge(package: str) -> None:
+    """Remove a package and its modules from the import system."""
+    _FINDER.packages.pop(package, None)
+    for name in [name for name in sys.modules if name == package or name.startswith(f"{package}.")]:
+        del sys.modules[name]
+        # `logging.getLogger(__name__)` has made one for each generation of the module.
+        logging.Logger.manager.loggerDict.pop(name, None)
 
 
 def _files(folder: Path) -> dict[str, Path]:

@@ -35,6 +35,8 @@ class Origin:
         self.conf = conf
         self._environ = environ
         self._login = login
+        # The text from which the last generation was made.
+        self._text = ""
 
     def first(self) -> Generation:
         """Read, check and compile the file. Raises ConfigError."""
@@ -48,6 +50,7 @@ class Origin:
         document = gevent.get_hub().threadpool.apply(_loaded, (self.conf,))
         if isinstance(document, ConfigError):
             raise document
+        self._text = document.source.text
         transcripts_of(document)
         services = previous.services
         return generation_of(document, self._environ, services, login=self._login, previous=previous)
@@ -66,6 +69,8 @@ class Origin:
             )
         except subprocess.TimeoutExpired:
             return [f"the tests took longer than {TEST_TIMEOUT:g} s"]
+        if load(self.conf).source.text != self._text:
+            return [f"{self.conf} was changed while its tests ran: reload again"]
         if done.returncode == 0:
             return []
         text = (done.stdout + done.stderr).decode("utf-8", "replace")

@@ -42,6 +42,6 @@ def test_at_a_terminal_words_are_completed_and_the_end_of_input_ends(project: Pa
         terminal.until(":cl")
         terminal.type("ock +1s\n")
         terminal.type("ann> hello\n")
-        terminal.until("ann< hello")
+        terminal.until("ann< hello\r\n> ")
         terminal.type("\x04")
         assert terminal.end() == 0

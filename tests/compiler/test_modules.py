@@ -83,6 +83,18 @@ def test_a_generation_that_failed_leaves_nothing_behind(folder: Path) -> None:
     assert Modules(folder, first).load("user").WORD == "mended"
 
 
+def test_two_projects_in_one_process_take_turns(folder: Path, tmp_path: Path) -> None:
+    """Fault: pytest collects several projects before it runs their tests, and the second one had the first's modules."""
+    other = tmp_path / "second" / "pipelines"
+    other.mkdir(parents=True)
+    (other / "theirs.py").write_text("X = 2\n")
+    first, second = Modules(folder), Modules(other)
+    assert second.load("theirs").X == 2
+    assert first.load("common").WORD == "one"
+    first.forget()
+    assert second.load("theirs").X == 2
+
+
 def test_packages_inside_the_folder(folder: Path) -> None:
     (folder / "lib").mkdir()
     (folder / "lib" / "deep.py").write_text("X = 1\n")

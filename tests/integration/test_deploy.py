@@ -24,6 +24,7 @@ from websockets.sync.client import connect
 from websockets.typing import Origin
 
 from fws.config import Server
+from tests.cli.command import environment
 from tests.integration.conftest import ROOT, Running, Serve
 from tests.integration.redis_server import RedisServer, free_port
 from tests.test_docs import blocks
@@ -124,12 +125,18 @@ def test_the_systemd_unit(tmp_path: Path) -> None:
     # The supervisor alone gets SIGTERM, and what is left in the end goes with it.
     assert service["KillMode"] == "mixed"
     assert service["RestartPreventExitStatus"] == "78"
-    assert service["ExecReload"] == "/bin/kill -USR2 $MAINPID"
+    assert service["RuntimeDirectory"] == "fws"
     redis = RedisServer(tmp_path / "redis")
     assert service["Environment"].startswith("REDIS_URL=redis://")
-    server = Running(command_of(service["ExecStart"]), ROOT, {"REDIS_URL": redis.url, "FWS_LISTEN": "127.0.0.1:0"})
+    environ = {"REDIS_URL": redis.url, "FWS_LISTEN": "127.0.0.1:0", "RUNTIME_DIRECTORY": str(tmp_path)}
+    server = Running(command_of(service["ExecStart"]), ROOT, environ)
     try:
         server.wait_for(r"open +http://127.0.0.1:\d+/")
+        reload = [sys.executable, "-m", "fws", *command_of(service["ExecReload"])]
+        done = subprocess.run(
+            reload, cwd=ROOT, env=environment(**environ), capture_output=True, text=True, timeout=60, check=True
+        )
+        assert "nothing has changed" in done.stdout
         assert server.stop() == 0
     finally:
         server.end()
