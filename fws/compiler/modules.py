@@ -43,6 +43,8 @@ class Modules:
         self.folder = folder
         self.package: str
         self._number: int
+        # Whose sources the package has.
+        self._owner: Modules = self
         self._paths = _files(folder)
         self._sources = {name: path.read_bytes() for name, path in self._paths.items()}
         self._number = 1 if previous is None else previous._number + 1
@@ -51,6 +53,7 @@ class Modules:
             self._changed = _changed(self._sources, previous._sources)
         if previous is not None and not self._changed and self._sources.keys() == previous._sources.keys():
             self.package, self._number = previous.package, previous._number
+            self._owner = previous._owner
             return
         self.package = PACKAGE if previous is None else f"{PACKAGE}@{self._number}"
         self._make_package(previous)
@@ -66,10 +69,10 @@ class Modules:
 
     def load(self, name: str) -> ModuleType:
         """Import a module. Raises whatever its code raises."""
-        if _FINDER.packages.get(self.package) is not self:
+        if _FINDER.packages.get(self.package) is not self._owner:
             # Another project of this process has taken the name since, as in a run of pytest.
             _purge(self.package)
-            _FINDER.packages[self.package] = self
+            _FINDER.packages[self.package] = self._owner
         return importlib.import_module(f"{self.package}.{name}")
 
     def differences(self, other: Modules) -> list[str]:
@@ -80,7 +83,7 @@ class Modules:
 
     def forget(self) -> None:
         """No generation uses the package any more. Objects that still run keep what they need."""
-        if _FINDER.packages.get(self.package) is self:
+        if _FINDER.packages.get(self.package) is self._owner:
             _purge(self.package)
 
     def _make_package(self, previous: Modules | None) -> None:

@@ -53,8 +53,10 @@ def test_two_edits_within_a_second_that_have_the_same_size(folder: Path) -> None
 
 def test_nothing_changed_is_the_same_package(folder: Path) -> None:
     first = Modules(folder)
-    first.load("user")
-    assert Modules(folder, first).same_as(first)
+    module = first.load("user")
+    second = Modules(folder, first)
+    assert second.same_as(first)
+    assert second.load("user") is module
 
 
 def test_a_module_is_added_and_removed(folder: Path) -> None:
@@ -84,7 +86,7 @@ def test_a_generation_that_failed_leaves_nothing_behind(folder: Path) -> None:
 
 
 def test_two_projects_in_one_process_take_turns(folder: Path, tmp_path: Path) -> None:
-    """Fault: pytest collects several projects before it runs their tests, and the second one had the first's modules."""
+    """Fault: pytest collects several projects before it runs their tests, and one had the modules of another."""
     other = tmp_path / "second" / "pipelines"
     other.mkdir(parents=True)
     (other / "theirs.py").write_text("X = 2\n")
