@@ -7,13 +7,12 @@ from collections.abc import Callable, Container
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from fws.base.close_codes import REFUSED, TOO_BIG
 from fws.base.errors import Close, Refusal, Reject
 from fws.channels.formats import EACH, PLAIN, Format, format_of
 from fws.clients.challenge import Challenge
 from fws.clients.connection import read_of
+from fws.clients.handed import Handed
 from fws.clients.lifetime import Lifetime
 from fws.clients.outbox import Outbox
 from fws.clients.state import State
@@ -32,13 +31,6 @@ if TYPE_CHECKING:
     from fws.wire.request import Request
 
 Claim = Callable[[str], None]
-
-
-class _Handed(msgspec.Struct, frozen=True):
-    """A publication that waits for the client's greenlet, and the bytes that it takes meanwhile."""
-
-    publication: Publication
-    weight: int
 
 
 class Client(Lifetime):
@@ -331,12 +323,18 @@ class Client(Lifetime):
         if self._decoder is not None and endpoint.bounds.max_message != old.bounds.max_message:
             self._decoder.max_message = endpoint.bounds.max_message
             self._read = read_of(endpoint.bounds.max_message, bool(self.deflate_bits))
-        if bool(endpoint.deliver) != bool(old.deliver):
-            self._hub.settle(self)
-            self.format = EACH if endpoint.deliver else format_of(self.deflate_bits)
-            self.outbox.plain = self.format is PLAIN
+        self._set_format()
         if self.templated:
             self.templated = {key: value for key, value in self.templated.items() if key in templated}
+
+    def _set_format(self) -> None:
+        """Receive publications as the endpoint says, unless earlier ones still wait for the client's greenlet."""
+        wanted = EACH if self._endpoint.deliver else format_of(self.deflate_bits)
+        if wanted is not self.format:
+            self._hub.settle(self)
+            if not self._handed:
+                self.format = wanted
+                self.outbox.plain = wanted is PLAIN
 
     @property
     def is_in(self) -> bool:
@@ -386,9 +384,11 @@ class Client(Lifetime):
             self._peer_closed(event)
         elif kind is Violation:
             self._violated(event)
-        elif kind is _Handed:
+        elif kind is Handed:
             self._handed -= event.weight
             self._deliver(event.publication)
+            if not self._handed:
+                self._set_format()  # a reload may have been waiting for this
 
     def _raised(self, event: str, error: BaseException) -> None:
         """A filter raised: the event ends. The client stays connected unless the filter raised `Close`."""
@@ -411,7 +411,7 @@ class Client(Lifetime):
             self.overflow()
         else:
             self._handed += weight
-            self.enqueue(_Handed(publication, weight))
+            self.enqueue(Handed(publication, weight))
 
     def _deliver(self, publication: Publication) -> None:
         if self.closing:

@@ -231,6 +231,32 @@ def test_a_deliver_pipeline_comes_and_goes_under_connected_members(start: Start)
     assert set(before) <= set(both)
 
 
+def test_publications_that_wait_for_a_removed_deliver_pipeline_are_not_overtaken(start: Start) -> None:
+    slow = (
+        SLOW.replace("message(self, client, message)", "deliver(self, client, publication)")
+        .replace('message == "wait"', 'publication.message == "wait"')
+        .replace('return f"{message} {self.word}"', "return None")
+    )
+    base = '[pipelines]\nconnect = ["join all"]\n'
+    site = start(base + 'deliver = ["slow"]\n', slow=slow)
+    client, module = site.harness.connect(), module_of(site, "slow")
+    for text in ("wait", "2", "3"):
+        site.harness.hub.publish("all", text)
+    while not module.BEGUN.is_set():
+        site.harness.turn()
+        gevent.sleep(0)
+    site.edit(base)
+    site.harness.hub.publish("all", "4")
+    for _ in range(5):
+        site.harness.turn()
+    module.GO.set()
+    gevent.sleep(0)
+    site.harness.settle()
+    site.harness.hub.publish("all", "5")
+    assert site.harness.sent(client) == ["wait", "2", "3", "4", "5"]
+    assert not client.format.each, "publications are written directly again"
+
+
 def test_a_filter_that_may_block_comes_and_goes(start: Start) -> None:
     site = start(message("echo"), slow=SLOW)
     client = site.harness.connect()
