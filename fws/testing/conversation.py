@@ -142,11 +142,10 @@ class Conversation:
                 )
             case Say():
                 speaker = simulation.speakers[action.client]
+                if not speaker.connected:
+                    raise SimulationError(f"{action.client} is not connected any more")
                 for _ in range(action.times):
-                    if not speaker.connected:
-                        raise SimulationError(f"{action.client} is not connected any more")
                     speaker.peer.say(action.message)
-                    simulation.settle()
             case Leave():
                 simulation.speakers[action.client].peer.close_with(action.code, action.reason)
             case Publish():
