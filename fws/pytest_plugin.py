@@ -1,6 +1,7 @@
 """The plugin for pytest: it collects the `[[test]]` sections of TOML files, one test for each.
 
-pytest imports it in every project of the environment. It therefore imports nothing of fws before it has found a test.
+pytest imports it in every project of the environment. It therefore imports only the façade of fws, and
+neither gevent nor `fws.testing`, before it has found a test.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from typing import Any
 import pytest
 
 _TEST = re.compile(rb"^\s*\[\[\s*test\s*\]\]", re.MULTILINE)
+# What a configuration of fws or a transcript has, and a file of another program that calls something `test` has not.
+_OURS = re.compile(rb"^\s*\[?\s*(pipelines|endpoints)\b|^\s*\w+(@\w+)?>\s+connect\b", re.MULTILINE)
 # A larger file is not one of fws.
 _MAX_FILE = 256 * 1024
 
@@ -22,7 +25,10 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Col
     if file_path.suffix != ".toml" or file_path.name == "pyproject.toml":
         return None
     try:
-        if file_path.stat().st_size > _MAX_FILE or not _TEST.search(file_path.read_bytes()):
+        if file_path.stat().st_size > _MAX_FILE or not _TEST.search(text := file_path.read_bytes()):
+            return None
+        beside = file_path.with_name(file_path.stem.removesuffix("_test") + file_path.suffix)
+        if not _OURS.search(text) and not (beside.is_file() and _OURS.search(beside.read_bytes())):
             return None
     except OSError:
         return None

@@ -43,11 +43,28 @@ def test_each_transcript_is_a_test_and_failures_are_explained_without_a_tracebac
 def test_other_files_are_left_alone(tmp_path: Path) -> None:
     (tmp_path / "pyproject.toml").write_text("[[test]]\nname = 1\n")
     (tmp_path / "other.toml").write_text("[test]\nx = 1\n")
+    # Other programs have `[[test]]` too. Their files were errors of the collection.
+    (tmp_path / "foreign.toml").write_text("[[test]]\nname = 1\n")
+    (tmp_path / "foreign_test.toml").write_text("[[test]]\nbroken = = \n")
     (tmp_path / "latin.toml").write_bytes(b"\xff\xfe[broken")
     (tmp_path / "test_x.py").write_text(
         "import sys\ndef test_x():\n    assert 'gevent' not in sys.modules and 'fws.testing' not in sys.modules\n"
     )
     assert "1 passed" in run(tmp_path)
+
+
+def test_a_file_of_tests_whose_configuration_is_missing_is_an_error(tmp_path: Path) -> None:
+    """A renamed configuration must not turn its tests off."""
+    (tmp_path / "app_test.toml").write_text(transcript("one", "a"))
+    output = run(tmp_path)
+    assert "neither [pipelines] nor [endpoints]" in output
+    assert "1 failed" in output
+
+
+def test_the_tests_of_one_file_are_shared_among_processes(tmp_path: Path) -> None:
+    (tmp_path / "app.toml").write_text(CONF + "".join(transcript(f"number {number}", "a") for number in range(6)))
+    (tmp_path / "app_test.toml").write_text(transcript("beside", "a"))
+    assert "7 passed" in run(tmp_path, "-n", "2")
 
 
 def test_a_file_with_problems_is_an_error_of_the_collection(tmp_path: Path) -> None:

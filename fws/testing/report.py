@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from xml.sax.saxutils import escape, quoteattr
 
+from fws.base.errors import ConfigError
 from fws.base.problem import Place
 from fws.testing.suite import Result
 
@@ -47,36 +48,52 @@ def summary(results: Sequence[Result]) -> str:
     return f"{failed} failed, {ok}" if failed else ok
 
 
-def junit(results: Sequence[Result], file: str) -> str:
-    """The results of one file as a test suite in JUnit's XML, which CI systems read."""
-    cases = []
-    for result in results:
-        name = _attribute(result.transcript.name)
-        head = f'<testcase classname={_attribute(file)} name={name} time="{result.seconds:.3f}"'
-        if result.failure is None:
-            cases.append(f"  {head}/>")
-        else:
-            text = "\n".join(explanation(result))
-            message = f"expected {result.failure.expected}, got {result.failure.got}"
-            cases.append(
-                f"  {head}>\n    <failure message={_attribute(message)}>{_text(text)}</failure>\n  </testcase>"
-            )
+def junit(files: Mapping[str, Sequence[Result] | ConfigError]) -> str:
+    """The results of all files in JUnit's XML, which CI systems read: one document with a suite for each file.
+
+    A file with problems has one test with an error, so that no report shows it as a success.
+    """
+    suites = [line for file, results in files.items() for line in _suite(file, results)]
+    return "\n".join(['<?xml version="1.0" encoding="utf-8"?>', "<testsuites>", *suites, "</testsuites>"])
+
+
+def _suite(file: str, results: Sequence[Result] | ConfigError) -> list[str]:
+    name = _attribute(file)
+    if isinstance(results, ConfigError):
+        error = f"<error message={_attribute(results.problems[0].message)}>{_text(str(results))}</error>"
+        case = f"    <testcase classname={name} name={name}>\n      {error}\n    </testcase>"
+        return [f'  <testsuite name={name} tests="1" failures="0" errors="1">', case, "  </testsuite>"]
     failed = sum(result.failure is not None for result in results)
     seconds = sum(result.seconds for result in results)
-    head = f'<testsuite name={_attribute(file)} tests="{len(results)}" failures="{failed}" time="{seconds:.3f}">'
-    return "\n".join(['<?xml version="1.0" encoding="utf-8"?>', head, *cases, "</testsuite>"])
+    counts = f'tests="{len(results)}" failures="{failed}" errors="0" time="{seconds:.3f}"'
+    return [f"  <testsuite name={name} {counts}>", *(_case(file, result) for result in results), "  </testsuite>"]
 
 
-def github(results: Iterable[Result]) -> str:
-    """An annotation for each failing test, as GitHub's workflows read them from the log."""
-    lines = []
-    for result in results:
-        if result.failure is not None:
-            text = "\n".join(line.strip() for line in explanation(result))
-            title = _data(result.transcript.name).replace(":", "%3A").replace(",", "%2C")
-            file = _data(result.place.file).replace(":", "%3A").replace(",", "%2C")
-            lines.append(f"::error file={file},line={result.place.line},title={title}::{_data(text)}")
-    return "\n".join(lines)
+def _case(file: str, result: Result) -> str:
+    name = _attribute(result.transcript.name)
+    head = f'    <testcase classname={_attribute(file)} name={name} time="{result.seconds:.3f}"'
+    if result.failure is None:
+        return f"{head}/>"
+    message = f"expected {result.failure.expected}, got {result.failure.got}"
+    text = _text("\n".join(explanation(result)))
+    return f"{head}>\n      <failure message={_attribute(message)}>{text}</failure>\n    </testcase>"
+
+
+def github(results: Iterable[Result] | ConfigError) -> str:
+    """An annotation for each failing test or each problem, as GitHub's workflows read them from the log."""
+    if isinstance(results, ConfigError):
+        placed = [(one.place or Place(""), one) for one in results.problems]
+        return "\n".join(_annotation(place, one.message, one.hint or one.message) for place, one in placed)
+    return "\n".join(
+        _annotation(one.place, one.transcript.name, "\n".join(line.strip() for line in explanation(one)))
+        for one in results
+        if one.failure is not None
+    )
+
+
+def _annotation(place: Place, title: str, text: str) -> str:
+    file, title = (_data(one).replace(":", "%3A").replace(",", "%2C") for one in (place.file, title))
+    return f"::error file={file},line={place.line or 1},title={title}::{_data(text)}"
 
 
 def _at(place: Place) -> str:

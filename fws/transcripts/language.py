@@ -26,6 +26,7 @@ from typing import Any
 
 import msgspec
 
+from fws.base.close_codes import ABNORMAL, NO_STATUS, valid_close_code
 from fws.base.units import parse_duration
 from fws.transcripts.pattern import Pattern, binary_of
 
@@ -241,6 +242,9 @@ def _done(client: str, node: str, rest: str, place: dict[str, Any], connected: s
     if word == "close" and ((match := _CODE.match(argument.strip())) is not None or not argument.strip()):
         connected.discard(client)
         code, reason = (int(match[1]), match[2] or "") if match is not None else (1000, "")
+        if not valid_close_code(code) and code not in (NO_STATUS, ABNORMAL):
+            codes = "1000-1003, 1007-1014 or 3000-4999; 1006 cuts the connection"
+            raise ScriptError(f"no client may close with {code}", place["line"], codes)
         return Leave(client=client, code=code, reason=reason, **place)
     message, times = _repeated(rest)
     return Say(client=client, message=_literal(message), times=times, **place)
@@ -263,9 +267,7 @@ def _connect(client: str, node: str, rest: str, place: dict[str, Any]) -> Connec
         elif key in ("token", "user", "address"):
             given[key] = value
         elif key == "claims":
-            given[key] = json.loads(value)
-            if not isinstance(given[key], dict):
-                raise ValueError('claims are a JSON object: claims=\'{"role":"admin"}\'')
+            given[key] = _claims(value)
         else:
             headers.append((_header(key), value))
     target = target or "/"
@@ -274,6 +276,16 @@ def _connect(client: str, node: str, rest: str, place: dict[str, Any]) -> Connec
     if not target.isascii() or not target.isprintable():
         raise ValueError("a path has visible ASCII characters only: write others as %XX")
     return Connect(client=client, node=node, target=target, headers=tuple(headers), **given, **place)
+
+
+def _claims(text: str) -> dict[str, Any]:
+    try:
+        claims = json.loads(text)
+    except (ValueError, RecursionError):
+        claims = None
+    if not isinstance(claims, dict):
+        raise ValueError('claims are a JSON object: claims=\'{"role":"admin"}\'')
+    return claims
 
 
 def _header(key: str) -> str:

@@ -39,11 +39,63 @@ def test_a_failure_exits_with_1_and_tests_beside_the_file_are_played_too(project
 
 def test_junit_and_github(project: Path) -> None:
     (project / "app_test.toml").write_text(BAD)
-    suite = ElementTree.fromstring(fws("test", "app.toml", "--format", "junit", cwd=project).stdout.encode())
+    [suite] = ElementTree.fromstring(fws("test", "app.toml", "--format", "junit", cwd=project).stdout.encode())
     assert (suite.get("tests"), suite.get("failures")) == ("2", "1")
     assert fws("test", "app.toml", "--format", "github", cwd=project).stdout.startswith(
         "::error file=app_test.toml,line=6"
     )
+
+
+def test_several_files_are_one_document_in_which_problems_are_errors(project: Path) -> None:
+    """Each file had a document of its own, and a file with problems had none."""
+    (project / "other.toml").write_text(CONF + GOOD)
+    (project / "wrong.toml").write_text('[pipelines]\nmessage = ["ecko"]\n' + GOOD)
+    files = ("app.toml", "other.toml", "wrong.toml")
+    done = fws("test", *files, "--format", "junit", cwd=project)
+    suites = ElementTree.fromstring(done.stdout.encode()).findall("testsuite")
+    assert [(one.get("name"), one.get("tests"), one.get("errors")) for one in suites] == [
+        ("app.toml", "1", "0"),
+        ("other.toml", "1", "0"),
+        ("wrong.toml", "1", "1"),
+    ]
+    assert "did you mean 'echo'" in str(suites[2].findtext("testcase/error"))
+    github = fws("test", *files, "--format", "github", cwd=project)
+    assert github.stdout.startswith("::error file=wrong.toml,line=2,title=there is no filter 'ecko'")
+    assert (done.returncode, github.returncode) == (1, 1)
+
+
+def test_what_filters_print_and_log_is_in_no_report(project: Path) -> None:
+    """`print` in a filter came before the first line of the XML, and warnings of any logger appeared on stderr."""
+    (project / "pipelines").mkdir()
+    (project / "pipelines" / "noisy.py").write_text(
+        "import logging\nfrom fws import Filter\nclass Noisy(Filter):\n    def message(self, client, message):\n"
+        "        print('<noise>')\n        logging.getLogger('mine').warning('logged')\n"
+    )
+    (project / "app.toml").write_text('[pipelines]\nmessage = ["log level=error", "noisy", "echo"]\n' + GOOD)
+    done = fws("test", "app.toml", "--format", "junit", cwd=project)
+    assert ElementTree.fromstring(done.stdout.encode()).find("testsuite/testcase") is not None
+    assert done.stderr == "<noise>\n1 ok\n"
+    done = fws("test", "app.toml", cwd=project)
+    assert done.stdout.startswith("<noise>\n  ok    good")
+    assert done.stderr == ""
+
+
+def test_one_of_several_files_with_a_test_of_that_name_is_enough(project: Path) -> None:
+    (project / "other.toml").write_text(CONF + GOOD.replace('"good"', '"special"'))
+    done = fws("test", "app.toml", "other.toml", "-k", "special", cwd=project)
+    assert (done.returncode, done.stderr, done.stdout.splitlines()[-1]) == (0, "", "1 ok")
+
+
+def test_check_shows_the_problems_of_a_configuration_and_of_its_tests_at_once(project: Path) -> None:
+    """Those of the tests came only after those of the configuration had been corrected."""
+    (project / "app.toml").write_text('[pipelines]\nmessage = ["ecko"]\n')
+    (project / "app_test.toml").write_text("[[test]]\nname = 't'\nscript = 'hello'\n")
+    for file in ("app.toml", "app_test.toml"):
+        done = fws("check", file, cwd=project)
+        assert done.returncode == 1
+        assert "app.toml:2:12: there is no filter 'ecko'" in done.stdout
+        assert "app_test.toml:3:10: 'hello' is not a statement" in done.stdout
+        assert done.stdout.endswith("\n2 problems\n")
 
 
 def test_no_tests_and_unknown_names_are_not_a_success(project: Path) -> None:

@@ -128,6 +128,12 @@ def test_an_error_outside_of_stages_fails(conf: Path) -> None:
     assert "defer failed in" in failure(conf, "ann> connect /\nann> close")
 
 
+def test_a_line_of_the_filter_log_is_no_error(conf: Path) -> None:
+    """Every transcript of a pipeline with `log level=error` failed."""
+    conf.write_text('[pipelines]\nmessage = ["log level=error", "echo"]')
+    play(conf, "ann> connect /\nann> a\nann< a")
+
+
 def test_clients_on_two_nodes(conf: Path) -> None:
     play(
         conf,

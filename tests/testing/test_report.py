@@ -24,7 +24,7 @@ def results(folder: Path) -> list[Result]:
 
 def test_junit_is_xml_with_one_case_per_test(tmp_path: Path) -> None:
     found = results(tmp_path)
-    suite = ElementTree.fromstring(junit(found, "a&b.toml").encode())
+    [suite] = ElementTree.fromstring(junit({"a&b.toml": found}).encode())
     assert (suite.get("name"), suite.get("tests"), suite.get("failures")) == ("a&b.toml", "2", "1")
     failing, good = suite.findall("testcase")
     assert "<b>" in str(failing.get("name"))

@@ -116,6 +116,11 @@ def test_a_client_connects_again_after_its_connection_was_closed() -> None:
         ("bob> connect /caf\u00e9", "visible ASCII", ""),
         ("bob> connect /a /b", "'/b' is not an argument", ""),
         ("bob> connect / claims=[1]", "claims are a JSON object", ""),
+        ("bob> connect / claims={", "claims are a JSON object", ""),
+        # The decoder of JSON raises RecursionError.
+        pytest.param(f"bob> connect / claims={'[' * 100_000}", "claims are a JSON object", "", id="deep claims"),
+        # This was a traceback when the transcript was played.
+        ("ann> close 9999", "no client may close with 9999", "1000-1003"),
     ],
 )
 def test_mistakes_have_a_line_and_say_what_would_be_right(line: str, message: str, hint: str) -> None:
