@@ -277,7 +277,8 @@ class Harness:
         scheduler: Any = self.loop
         self.node = Node(generation, scheduler=scheduler, broker=broker, storage=self.storage)
         self.hub = self.node.hub
-        self.hub.start()
+        self.channels = self.node.channels
+        self.channels.start()
         self.metrics = self.node.context.metrics
         self.peers: dict[Client, Peer] = {}
 

@@ -144,11 +144,11 @@ class Client(Lifetime):
         Raises:
             ValueError: the name of the channel is invalid.
         """
-        self._hub.join(self, channel)
+        self._host.channels.join(self, channel)
 
     def leave(self, channel: str) -> None:
         """Stop being a member of a channel. Does nothing if the client is not a member."""
-        self._hub.leave(self, channel)
+        self._host.channels.leave(self, channel)
 
     def defer(self, function: Callable[[], object]) -> None:
         """Call `function` when the client is gone, before the `disconnect` pipeline. The last registered comes first.
@@ -466,7 +466,7 @@ class Client(Lifetime):
             return
         self._become(State.CLOSED)
         self.log_end(self.request.address, self.close_code, self.close_reason)
-        self._hub.remove(self)
+        self._host.channels.remove(self)
         self._call_deferred()
 
     def _call_deferred(self) -> None:

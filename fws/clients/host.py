@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from fws.channels.hub import Hub
+from fws.channels.service import ChannelService
 from fws.config import Limits
 from fws.runtime.context import Context
 
@@ -30,11 +31,13 @@ class Host(Protocol):
     """The node as its clients see it.
 
     Attributes:
-        hub: members and publications.
+        hub: clients, memberships and the fan-out.
+        channels: joins and leaves channels.
         context: clocks, the event loop, counters.
     """
 
     hub: Hub
+    channels: ChannelService
     context: Context
 
     @property

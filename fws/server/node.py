@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, cast
 from fws.brokers.base import Broker
 from fws.brokers.memory import MemoryBroker
 from fws.channels.hub import Hub
+from fws.channels.service import ChannelService
 from fws.compiler.generation import Generation, inherit, makers
 from fws.config import Limits
 from fws.pipeline.storage import Storage
@@ -37,7 +38,8 @@ class Node:
         admission: limits by address and user.
         storage: the state that filters share.
         broker: carries publications between processes.
-        hub: clients and channels.
+        hub: clients, their memberships, and the fan-out.
+        channels: what filters and protocols do with channels.
         offload: computes in threads.
     """
 
@@ -55,8 +57,9 @@ class Node:
         self.admission = Admission(generation.config.limits, context.metrics, context.clock)
         self.storage = storage_of(generation) if storage is None else storage
         self.broker = broker_of(generation, context) if broker is None else broker
-        self.hub = Hub(context, self.broker, generation.publication)
-        services.hub = self.hub
+        self.hub = Hub(context)
+        self.channels = ChannelService(context, self.hub, self.broker, generation.publication)
+        services.hub = self.channels
         services.storage = self.storage
         services.spawn = context.scheduler.spawn
         limits = generation.config.limits
@@ -78,7 +81,7 @@ class Node:
         limits = generation.config.limits
         self.admission.limits = limits
         self.offload.set_limits(limits.threads, limits.offload_timeout)
-        self.hub.publication = generation.publication
+        self.channels.publication = generation.publication
         inherit(generation, old)
         endpoints = {endpoint.path: endpoint for endpoint in generation.all_endpoints()}
         templated = {maker for one in (old, generation) for maker in makers(one)}

@@ -171,7 +171,7 @@ class Simulation:
         node = SimulatedNode(generation, scheduler=scheduler, broker=broker, storage=self._storage)
         node.trace = self.trace
         self.nodes[name] = node
-        node.hub.start()
+        node.channels.start()
         for pipeline in generation.pipelines():
             pipeline.observe(self.trace)
         self._start(generation)
@@ -323,7 +323,7 @@ class Simulation:
         """Whether a filter is still handling an event."""
         clients = (speaker.client for speaker in self.speakers.values())
         return any(client is not None and client.busy for client in clients) or any(
-            node.hub.filtering or node.hub.leaving for node in self.nodes.values()
+            node.channels.filtering or node.hub.leaving for node in self.nodes.values()
         )
 
     def advance(self, seconds: float) -> None:

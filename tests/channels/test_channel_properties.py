@@ -303,9 +303,9 @@ class Play:
                 expected.items.append((channel, text))
         by, but = sender.id if sender else None, exclude.id if exclude else None
         if channel == EVERYONE:
-            self.hub.broadcast(text, sender=by, exclude=but)
+            self.harness.channels.broadcast(text, sender=by, exclude=but)
         else:
-            self.hub.publish(channel, text, sender=by, exclude=but)
+            self.harness.channels.publish(channel, text, sender=by, exclude=but)
 
     def send(self, client: Client, size: int) -> None:
         text = self.text("direct", size)

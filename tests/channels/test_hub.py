@@ -56,7 +56,7 @@ def written(harness: Harness, clients: list[Client]) -> int:
 @pytest.mark.usefixtures("short_turns")
 def test_large_frames_are_not_delivered_at_once(harness: Harness) -> None:
     clients = [harness.connect() for _ in range(10)]
-    harness.hub.publish("all", "x" * 100_000)
+    harness.channels.publish("all", "x" * 100_000)
     harness.loop.turn()
     assert written(harness, clients) == 1
     harness.settle()
@@ -70,7 +70,7 @@ def test_publications_do_not_queue_behind_clients_that_send_much(
     clients = [harness.connect() for _ in range(10)]
     # The queue of those who share a turn, and never has an end.
     monkeypatch.setattr(harness.loop, "later", lambda call: None)
-    harness.hub.publish("all", "x" * 100_000)
+    harness.channels.publish("all", "x" * 100_000)
     harness.settle()
     assert written(harness, clients) == 10
 
@@ -85,7 +85,7 @@ def test_publications_of_one_turn_are_written_in_one_call(harness: Harness, monk
 
     monkeypatch.setattr(harness.peers[client].wire, "send", send)
     for number in range(5):
-        harness.hub.publish("all", f"{number}")
+        harness.channels.publish("all", f"{number}")
     harness.settle()
     assert calls == [b"\x81\x010\x81\x011\x81\x012\x81\x013\x81\x014"]
 
@@ -93,12 +93,12 @@ def test_publications_of_one_turn_are_written_in_one_call(harness: Harness, monk
 def test_a_direct_message_follows_earlier_publications(harness: Harness) -> None:
     """Publications wait for the end of the turn: a direct message must not overtake them."""
     client, other = harness.connect(), harness.connect()
-    harness.hub.publish("all", "one")
-    harness.hub.broadcast("two")
+    harness.channels.publish("all", "one")
+    harness.channels.broadcast("two")
     client.send("three")
-    harness.hub.publish("all", "four")
+    harness.channels.publish("all", "four")
     client.close(4000, "bye")
-    harness.hub.publish("all", "five")
+    harness.channels.publish("all", "five")
     assert harness.sent(client) == ["one", "two", "three", "four"]
     assert sorted(harness.sent(other)) == ["five", "four", "one", "two"]
     assert harness.closed(client) == (4000, "bye")
@@ -107,11 +107,11 @@ def test_a_direct_message_follows_earlier_publications(harness: Harness) -> None
 def test_a_new_member_gets_later_publications_only(harness: Harness) -> None:
     client = harness.connect()
     client.leave("all")
-    harness.hub.publish("all", "before")
+    harness.channels.publish("all", "before")
     client.join("all")
-    harness.hub.publish("all", "between")
+    harness.channels.publish("all", "between")
     client.leave("all")
-    harness.hub.publish("all", "after")
+    harness.channels.publish("all", "after")
     client.join("all")
     assert harness.sent(client) == ["between"]
 
@@ -123,7 +123,7 @@ def test_only_publishers_are_not_read_while_too_much_is_pending(tmp_path: Path) 
     harness.client_says(client, "first")
     harness.client_says(other, "first")
     assert harness.sent(client) == harness.sent(other) == ["first"]
-    in_hub(lambda: harness.hub.publish("all", "x" * CROWDED))
+    in_hub(lambda: harness.channels.publish("all", "x" * CROWDED))
     assert harness.hub.crowded
     for one in (client, other):
         harness.peers[one].wire.arrive(harness.peers[one].frame("hello"))
@@ -147,7 +147,7 @@ def test_many_publications_to_members_with_a_deliver_pipeline_are_not_delivered_
     first, second = harness.connect(), harness.connect()
     exclude = first.id if excluded else None
     for number in range(10):
-        harness.hub.publish("all", f"{number}", exclude=exclude)
+        harness.channels.publish("all", f"{number}", exclude=exclude)
     harness.loop.turn()
     # A frame of these has three bytes.
     assert sum(len(harness.peers[one].wire.written) for one in (first, second)) <= 3
@@ -162,7 +162,7 @@ def test_a_publisher_with_a_greenlet_waits_while_too_much_is_on_its_way(harness:
 
     def publish() -> None:
         for number in range(3):
-            harness.hub.publish("all", "x" * CROWDED)
+            harness.channels.publish("all", "x" * CROWDED)
             done.append(number)
 
     publisher = gevent.spawn(publish)
@@ -180,7 +180,7 @@ def test_endless_publications_are_dropped_and_counted(harness: Harness) -> None:
 
     def publish() -> None:
         for _ in range(2 * FULL // CROWDED):
-            harness.hub.publish("all", "x" * CROWDED)
+            harness.channels.publish("all", "x" * CROWDED)
 
     in_hub(publish)
     dropped = harness.metrics["publications_dropped"]
@@ -199,20 +199,20 @@ def test_a_disconnected_client_cannot_join(harness: Harness) -> None:
 def test_a_publication_goes_to_members_once_and_only_to_them(harness: Harness) -> None:
     member, outsider = harness.connect(), harness.connect()
     outsider.leave("all")
-    harness.hub.publish("all", "one")
-    harness.hub.publish("empty", "nobody")
-    harness.hub.broadcast("everyone", exclude=member.id)
+    harness.channels.publish("all", "one")
+    harness.channels.publish("empty", "nobody")
+    harness.channels.broadcast("everyone", exclude=member.id)
     assert harness.sent(member) == ["one"]
     assert harness.sent(outsider) == ["everyone"]
 
 
 def test_values_are_encoded_and_invalid_values_are_blamed_on_the_publisher(harness: Harness) -> None:
     client = harness.connect()
-    harness.hub.publish("all", {"a": [1, None, "ü"]})
-    harness.hub.publish("all", b"\x00")
+    harness.channels.publish("all", {"a": [1, None, "ü"]})
+    harness.channels.publish("all", b"\x00")
     assert harness.sent(client) == ['{"a":[1,null,"ü"]}', b"\x00"]
     with pytest.raises(TypeError, match="JSON cannot carry"):
-        harness.hub.publish("all", {"a": object()})
+        harness.channels.publish("all", {"a": object()})
 
 
 @pytest.mark.parametrize("name", ["", "a\nb", "a\x00", "\x9b", "x" * (MAX_CHANNEL + 1), "ü" * 101])
@@ -221,7 +221,7 @@ def test_names_that_no_channel_can_have(harness: Harness, name: str) -> None:
     with pytest.raises(ValueError, match="channel"):
         client.join(name)
     with pytest.raises(ValueError, match="channel"):
-        harness.hub.publish(name, "x")
+        harness.channels.publish(name, "x")
     assert client.channels == {"all"}
 
 
@@ -230,7 +230,7 @@ def test_the_same_bytes_go_to_every_member(harness: Harness, monkeypatch: pytest
     for _ in range(3):
         client = harness.connect()
         monkeypatch.setattr(type(client.outbox), "write", lambda _, frame, several: frames.append(frame))
-    harness.hub.publish("all", "x" * 100)
+    harness.channels.publish("all", "x" * 100)
     harness.settle()
     assert len(frames) == 3
     assert all(frame is frames[0] for frame in frames)
@@ -242,15 +242,15 @@ def test_a_large_channel_lets_others_run_and_keeps_one_order(harness: Harness) -
     small = harness.connect()
     small.leave("all")
     small.join("small")
-    harness.hub.publish("all", "a0")
-    harness.hub.publish("small", "quick")
+    harness.channels.publish("all", "a0")
+    harness.channels.publish("small", "quick")
     harness.loop.turn()
     assert 0 < written(harness, clients) < LARGE
-    harness.hub.publish("all", "b0")
+    harness.channels.publish("all", "b0")
     clients[-1].send("direct")
     harness.loop.turn()
     assert harness.peers[small].wire.written
-    harness.hub.publish("all", "a1")
+    harness.channels.publish("all", "a1")
     assert harness.sent(clients[-1]) == ["a0", "b0", "direct", "a1"]
     assert {tuple(harness.sent(client)) for client in clients[:-1]} == {("a0", "b0", "a1")}
     assert not harness.hub.pending
@@ -260,7 +260,7 @@ def test_a_large_channel_lets_others_run_and_keeps_one_order(harness: Harness) -
 def test_a_client_that_disconnects_during_a_delivery_gets_nothing_more(harness: Harness) -> None:
     clients = [harness.connect() for _ in range(LARGE)]
     last = clients[-1]
-    harness.hub.publish("all", "x")
+    harness.channels.publish("all", "x")
     harness.loop.turn()
     harness.leave(last)
     harness.settle()
@@ -284,7 +284,7 @@ class Nested(Filter):
 def test_a_publication_during_a_delivery_follows_it_at_every_member(tmp_path: Path) -> None:
     harness = build(PLAIN + 'deliver = ["nested"]\n', tmp_path, pipelines={"nested": NESTED})
     first, second, third = (harness.connect() for _ in range(3))
-    harness.hub.publish("all", "question", sender=second.id)
+    harness.channels.publish("all", "question", sender=second.id)
     assert [harness.sent(client) for client in (first, second, third)] == [["question", "answer"]] * 3
 
 
@@ -318,7 +318,7 @@ def test_channels_that_forward_to_each_other_do_not_wait_for_ever(tmp_path: Path
     two.leave("all")
     two.join("two")
     for channel, message in (("all", "a"), ("two", "b"), ("all", "c")):
-        harness.hub.publish(channel, message)
+        harness.channels.publish(channel, message)
     assert sorted(harness.sent(one)) == ["a", "c", "forwarded b"]
     assert sorted(harness.sent(two)) == ["b", "forwarded a", "forwarded c"]
     assert not harness.hub.pending
@@ -327,7 +327,7 @@ def test_channels_that_forward_to_each_other_do_not_wait_for_ever(tmp_path: Path
 def test_publications_that_multiply_are_cut_off(tmp_path: Path) -> None:
     harness = build(PLAIN + 'publication = ["f.doubling"]\n', tmp_path, pipelines={"f": FORWARDING})
     client = harness.connect()
-    harness.hub.publish("all", "one")
+    harness.channels.publish("all", "one")
     assert len(harness.sent(client)) < 1000
     assert harness.faults > 0
     assert not harness.hub.pending
@@ -338,7 +338,7 @@ def test_a_slow_member_is_closed_with_1013_and_the_others_get_everything(tmp_pat
     slow, fast = harness.connect(), harness.connect()
     harness.peers[slow].wire.full = True
     for number in range(30):
-        harness.hub.publish("all", f"{number}" * 1000)
+        harness.channels.publish("all", f"{number}" * 1000)
     assert len(harness.sent(fast)) == 30
     assert harness.metrics["slow_consumers"] == 1
     harness.peers[slow].wire.drain()
@@ -396,7 +396,7 @@ def test_a_deliver_pipeline_that_waits_holds_up_its_own_client_alone(tmp_path: P
     harness = build(toml, tmp_path, pipelines={"waiting": WAITING})
     slow, fast = harness.connect("/slow"), harness.connect()
     for number in range(5):
-        harness.hub.publish("all", f"{number}")
+        harness.channels.publish("all", f"{number}")
     assert harness.sent(fast) == ["0!", "1!", "2!", "3!", "4!"]
     assert harness.sent(slow) == []
     got: list[str | bytes] = []
@@ -406,7 +406,7 @@ def test_a_deliver_pipeline_that_waits_holds_up_its_own_client_alone(tmp_path: P
             got += harness.sent(slow)
     assert got == ["0!", "1!", "2!", "3!", "4!"]
     for _ in range(30):
-        harness.hub.publish("all", "x" * 1000)
+        harness.channels.publish("all", "x" * 1000)
         harness.settle()
     assert len(harness.sent(fast)) == 30
     assert harness.metrics["slow_consumers"] == 1
@@ -432,8 +432,8 @@ class Answering(Filter):
 def test_the_rest_of_a_batch_precedes_a_direct_message(tmp_path: Path) -> None:
     harness = build(PLAIN + 'deliver = ["answering"]\n', tmp_path, pipelines={"answering": ANSWERING})
     first, second = harness.connect(), harness.connect()
-    harness.hub.publish("all", "one")
+    harness.channels.publish("all", "one")
     first.send("direct")
     second.send("direct")
-    harness.hub.publish("all", "two", sender=second.id)
+    harness.channels.publish("all", "two", sender=second.id)
     assert harness.sent(second) == ["one", "direct", "two", "delivered two"]

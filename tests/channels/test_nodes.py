@@ -107,7 +107,7 @@ def test_deliver_filters_publish_for_their_own_receivers_and_loops_end(tmp_path:
     )
     nodes = Nodes("[pipelines]\n" + joined("lobby") + "deliver = ['answer']\n", tmp_path)
     a, b = nodes.first.connect(), nodes.second.connect()
-    nodes.first.hub.publish("lobby", 1)
+    nodes.first.channels.publish("lobby", 1)
     nodes.settle()
     assert nodes.first.sent(a)[:2] == ["1", "2"]
     assert set(nodes.second.sent(b)) == {str(number) for number in range(1, 9)}

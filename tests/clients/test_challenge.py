@@ -60,7 +60,7 @@ def test_a_good_answer_admits_the_client(harness: Harness) -> None:
 
 def test_publications_before_the_answer_do_not_reach_the_client(harness: Harness) -> None:
     client = harness.connect()
-    harness.hub.publish("lobby", "secret")
+    harness.channels.publish("lobby", "secret")
     harness.settle()
     assert harness.sent(client) == ["before"]
     harness.client_says(client, "sesame")

@@ -69,8 +69,8 @@ def test_on_publication_other_channels_are_passed_on(tmp_path: Path) -> None:
         tmp_path,
     )
     reader, tea = server.connect("/all"), server.connect("/tea")
-    server.hub.publish("tea", "hello")
-    server.hub.publish("all", "to all")
+    server.channels.publish("tea", "hello")
+    server.channels.publish("all", "to all")
     assert server.sent(reader) == ["hello", "to all"]
     assert server.sent(tea) == ["hello"]
     assert server.faults == 0
@@ -79,9 +79,9 @@ def test_on_publication_other_channels_are_passed_on(tmp_path: Path) -> None:
 def test_on_publication_without_a_channel_nobody_gets_it_in_circles(tmp_path: Path) -> None:
     server = build('[pipelines]\nconnect = ["join tea"]\nmessage = ["echo"]\npublication = ["broadcast"]', tmp_path)
     client = server.connect()
-    server.hub.broadcast("once")
+    server.channels.broadcast("once")
     assert server.sent(client) == ["once"]
-    server.hub.publish("tea", "both")
+    server.channels.publish("tea", "both")
     assert server.sent(client) == ["both", "both"]
     assert server.faults == 0
 
@@ -89,6 +89,6 @@ def test_on_publication_without_a_channel_nobody_gets_it_in_circles(tmp_path: Pa
 def test_on_publication_the_excluded_client_stays_excluded(tmp_path: Path) -> None:
     server = build('[pipelines]\npublication = ["broadcast"]', tmp_path)
     left_out, other = server.connect(), server.connect()
-    server.hub.publish("tea", "hello", exclude=left_out.id)
+    server.channels.publish("tea", "hello", exclude=left_out.id)
     assert server.sent(left_out) == []
     assert server.sent(other) == ["hello"]

@@ -136,7 +136,7 @@ def test_users_transport_and_queue(server: Harness) -> None:
 
 def test_publications_run_through_the_consumer_chain(server: Harness) -> None:
     server.connect()
-    server.hub.broadcast("published")
+    server.channels.broadcast("published")
     server.settle()
     assert seen()[-1][1] == {"type": "message", "pattern": None, "channel": None, "data": b"published"}
 
@@ -158,7 +158,7 @@ def test_filters_set_any_attribute_of_the_instance(server: Harness) -> None:
 
 def test_they_share_storage_and_channels_with_new_filters(server: Harness) -> None:
     client, other = server.connect(), server.connect()
-    server.hub.join(other, "news")
+    server.channels.join(other, "news")
     says(server, client, "store")
     server.settle()
     assert server.storage.members("red") == {client.id}

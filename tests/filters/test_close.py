@@ -29,7 +29,7 @@ def test_on_deliver_the_receiver_is_closed_and_nobody_else(tmp_path: Path) -> No
         tmp_path,
     )
     closed, other = server.connect("/a"), server.connect("/b")
-    server.hub.broadcast("out")
+    server.channels.broadcast("out")
     assert server.closed(closed) == (4000, "")
     assert server.sent(other) == ["out"]
     assert server.closed(other) is None

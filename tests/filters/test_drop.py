@@ -23,13 +23,13 @@ def test_dropped_bytes_are_never_parsed(tmp_path: Path) -> None:
 def test_a_dropped_publication_reaches_nobody(tmp_path: Path) -> None:
     server = build('[pipelines]\npublication = ["drop"]\nmessage = ["echo"]', tmp_path)
     client = server.connect()
-    server.hub.broadcast("hello")
+    server.channels.broadcast("hello")
     assert server.sent(client) == []
 
 
 def test_on_deliver_only_this_endpoint_does_not_get_it(tmp_path: Path) -> None:
     server = build('[endpoints."/deaf"]\ndeliver = ["drop"]\n[endpoints."/hears"]\nmessage = ["echo"]', tmp_path)
     deaf, hears = server.connect("/deaf"), server.connect("/hears")
-    server.hub.broadcast("hello")
+    server.channels.broadcast("hello")
     assert server.sent(deaf) == []
     assert server.sent(hears) == ["hello"]

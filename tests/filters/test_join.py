@@ -11,8 +11,8 @@ from tests.support import build
 def test_a_member_gets_publications_until_it_disconnects(tmp_path: Path) -> None:
     server = build('[pipelines]\nconnect = ["join lobby", "join lobby"]', tmp_path)
     client = server.connect()
-    server.hub.publish("lobby", "once")
-    server.hub.publish("other", "not for it")
+    server.channels.publish("lobby", "once")
+    server.channels.publish("other", "not for it")
     assert server.sent(client) == ["once"]
     server.leave(client)
     assert server.hub.members("lobby") == []

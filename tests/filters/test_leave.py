@@ -10,7 +10,7 @@ def test_after_leaving_nothing_of_the_channel_comes(tmp_path: Path) -> None:
     client, other = server.connect(), server.connect()
     server.client_says(client, "bye", "bye again")
     assert server.sent(client) == ["bye", "bye again"]
-    server.hub.publish("lobby", "hello")
+    server.channels.publish("lobby", "hello")
     assert server.sent(client) == []
     assert server.sent(other) == ["hello"]
 

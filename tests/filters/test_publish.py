@@ -83,8 +83,8 @@ def test_on_publication_a_copy_goes_to_the_channel_once(tmp_path: Path) -> None:
         '[pipelines]\npublication = ["publish audit"]\n[endpoints."/{room}"]\nconnect = ["join {room}"]', tmp_path
     )
     auditor, member = server.connect("/audit"), server.connect("/tea")
-    server.hub.publish("tea", "hello", exclude=member.id)
-    server.hub.broadcast("all")
+    server.channels.publish("tea", "hello", exclude=member.id)
+    server.channels.broadcast("all")
     assert server.sent(auditor) == ["hello", "all", "all"]
     assert server.sent(member) == ["all"]
     assert server.faults == 0

@@ -11,6 +11,6 @@ def test_everyone_but_the_sender_gets_it(tmp_path: Path) -> None:
     )
     sender, other = server.connect(), server.connect()
     server.client_says(sender, "hello")
-    server.hub.publish("lobby", "of the server")
+    server.channels.publish("lobby", "of the server")
     assert server.sent(sender) == ["of the server"]
     assert server.sent(other) == ["hello", "of the server"]

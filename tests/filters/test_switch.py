@@ -92,7 +92,7 @@ def test_on_publication_and_deliver_it_branches_by_the_published_message(tmp_pat
         )
         client = server.connect()
         for kind in ("secret", "long", "plain"):
-            server.hub.broadcast({"type": kind, "body": 1})
+            server.channels.broadcast({"type": kind, "body": 1})
         assert server.sent(client) == ['{"type":"long"}', '{"type":"plain","body":1}'], event
         assert server.faults == 0
 

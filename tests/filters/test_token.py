@@ -93,9 +93,9 @@ def test_the_order_is_the_configured_one_and_the_query_counts_only_when_asked_fo
 def test_the_first_message_decides_and_nothing_is_served_before(tmp_path: Path) -> None:
     server = build(LIST.replace('["who", "join {room}"]', '["join early", "who", "join {room}"]'), tmp_path)
     client = server.connect("/tea")
-    server.hub.publish("tea", "secret")
-    server.hub.publish("early", "secret")
-    server.hub.broadcast("secret")
+    server.channels.publish("tea", "secret")
+    server.channels.publish("early", "secret")
+    server.channels.broadcast("secret")
     assert server.sent(client) == []
     assert client.identity is None
     assert client.id not in server.hub.clients
@@ -103,7 +103,7 @@ def test_the_first_message_decides_and_nothing_is_served_before(tmp_path: Path) 
     assert client.identity == {"user": "ann"}
     assert server.sent(client) == []
     assert sorted(client.channels) == ["early", "tea"]
-    server.hub.publish("tea", "hello")
+    server.channels.publish("tea", "hello")
     server.client_says(client, "who am I?")
     assert server.sent(client) == ["hello", "you are ann"]
 

@@ -55,9 +55,9 @@ def test_on_publication_and_deliver_it_sees_message_and_channel(tmp_path: Path) 
         tmp_path,
     )
     one, two = server.connect("/1"), server.connect("/2")
-    server.hub.publish("a", {"n": 1})
-    server.hub.publish("b", {"n": 2})
-    server.hub.publish("a", {"n": 3, "to": "/2"})
+    server.channels.publish("a", {"n": 1})
+    server.channels.publish("b", {"n": 2})
+    server.channels.publish("a", {"n": 3, "to": "/2"})
     assert server.sent(one) == ['{"n":1}']
     assert server.sent(two) == ['{"n":1}', '{"n":3,"to":"/2"}']
 

@@ -126,9 +126,9 @@ def test_members_stay_members_and_publications_are_filtered_anew(start: Start) -
     site = start(toml.format("log"))
     client = site.harness.connect()
     site.edit(toml.format("drop"))
-    site.harness.hub.publish("all", "a")
+    site.harness.channels.publish("all", "a")
     site.edit(toml.format("log"))
-    site.harness.hub.publish("all", "b")
+    site.harness.channels.publish("all", "b")
     assert site.harness.sent(client) == ["b"]
 
 
@@ -220,7 +220,7 @@ def test_a_deliver_pipeline_comes_and_goes_under_connected_members(start: Start)
     site = start(base)
     clients = [site.harness.connect() for _ in range(3)]
     for number, deliver in enumerate(['deliver = ["skip_sender"]\n', "", 'deliver = ["drop"]\n', ""]):
-        site.harness.hub.publish("all", f"before {number}")  # it is pending while the generations are swapped
+        site.harness.channels.publish("all", f"before {number}")  # it is pending while the generations are swapped
         site.edit(base + deliver)
         site.harness.client_says(clients[0], f"said {number}")
     before = [f"before {number}" for number in range(4)]
@@ -241,18 +241,18 @@ def test_publications_that_wait_for_a_removed_deliver_pipeline_are_not_overtaken
     site = start(base + 'deliver = ["slow"]\n', slow=slow)
     client, module = site.harness.connect(), module_of(site, "slow")
     for text in ("wait", "2", "3"):
-        site.harness.hub.publish("all", text)
+        site.harness.channels.publish("all", text)
     while not module.BEGUN.is_set():
         site.harness.turn()
         gevent.sleep(0)
     site.edit(base)
-    site.harness.hub.publish("all", "4")
+    site.harness.channels.publish("all", "4")
     for _ in range(5):
         site.harness.turn()
     module.GO.set()
     gevent.sleep(0)
     site.harness.settle()
-    site.harness.hub.publish("all", "5")
+    site.harness.channels.publish("all", "5")
     assert site.harness.sent(client) == ["wait", "2", "3", "4", "5"]
     assert not client.format.each, "publications are written directly again"
 

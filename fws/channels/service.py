@@ -1,0 +1,218 @@
+"""The channel service: what filters and protocols do with channels. It stands between them and the hub.
+
+It knows no frame and no socket: the broker carries publications between nodes, and the hub gives them to members.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from typing import Any
+
+from gevent import get_hub, getcurrent
+
+from fws.brokers.base import Broker
+from fws.channels.channel import ENTRY
+from fws.channels.hub import FULL, Hub
+from fws.channels.member import Member
+from fws.pipeline.pipeline import Pipeline
+from fws.pipeline.publication import Publication, check_channel
+from fws.runtime.context import Context
+from fws.runtime.scheduler import pause
+
+# A publication of a `publication` filter can cause another one, and so on. A chain that is longer than this is a loop.
+MAX_HOPS = 8
+# The assumed size of a value other than text and bytes before it is encoded.
+VALUE = 4096
+
+
+class ChannelService:
+    """Membership and publications of this process's clients.
+
+    Args:
+        context: shared by the parts of the process.
+        hub: the members, and the fan-out to them.
+        broker: carries publications, and hands them to `deliver`. In a single process this is a plain call.
+        publication: the `publication` pipeline in force.
+    """
+
+    def __init__(self, context: Context, hub: Hub, broker: Broker, publication: Pipeline) -> None:
+        self.publication = publication
+        self._hub = hub
+        self._named = hub.named
+        self._lineage = hub.lineage
+        self._broker = broker
+        self._metrics = context.metrics
+        self._scheduler = context.scheduler
+        self._faults = context.faults
+        # Publications that wait because the `publication` filters of their channel are still handling earlier ones.
+        self._unfiltered: dict[str | None, deque[Publication]] = {}
+
+    def start(self) -> None:
+        """Begin to carry publications. Nothing may be published before."""
+        self._broker.start(self.deliver, self._is_crowded)
+
+    def _is_crowded(self) -> bool:
+        return self._hub.crowded
+
+    @property
+    def clients(self) -> Mapping[str, Any]:
+        """The connected clients of this process, by id."""
+        return self._hub.clients
+
+    @property
+    def filtering(self) -> bool:
+        """Whether `publication` filters are handling publications."""
+        return bool(self._unfiltered)
+
+    # Membership.
+
+    def members(self, channel: str) -> list[Any]:
+        """The local members of a channel, the oldest first."""
+        return self._hub.members(channel)
+
+    def channels(self) -> list[str]:
+        """The names of the channels with local members."""
+        return self._hub.channels()
+
+    def join(self, client: Member, channel: str) -> None:
+        """Make a client a member. It gets publications from now on. Joining a second time has no effect.
+
+        Raises:
+            ValueError: the name of the channel is invalid.
+        """
+        check_channel(channel)
+        if self._hub.join(client, channel):
+            self._broker.subscribe(channel)
+
+    def leave(self, client: Member, channel: str) -> None:
+        """End a membership. Does nothing if the client is not a member."""
+        if self._hub.leave(client, channel):
+            self._broker.unsubscribe(channel)
+
+    def remove(self, client: Member) -> None:
+        """Remove a client that is gone, and its memberships."""
+        for channel in tuple(client.channels):
+            self.leave(client, channel)
+        self._hub.remove(client)
+
+    # Publishing.
+
+    def publish(self, channel: str, message: Any, *, sender: str | None = None, exclude: str | None = None) -> None:
+        """Send a message to all members of a channel, on every node. At most once to each, in order per channel.
+
+        If a `publication` filter publishes because of a message from another node, nothing is sent to other nodes,
+        because that node runs the same filter and sends it. If it publishes because of another application's message,
+        which every node gets, each node's publication goes to its own members only.
+
+        Members get it when the loop has read from all sockets, together with other publications until then. A message
+        that is sent to a member directly after this call arrives after the publication. In a greenlet, but not in a
+        filter with `waits = False`, the call blocks while too much is pending.
+
+        Args:
+            sender: id of the client that it comes from.
+            exclude: id of one client that must not get it.
+
+        Raises:
+            ValueError: the name of the channel is invalid.
+            TypeError: a message that JSON cannot carry.
+        """
+        if channel not in self._named:
+            check_channel(channel)
+        self._publish(Publication(channel, message, sender, exclude))
+
+    def broadcast(self, message: Any, *, sender: str | None = None, exclude: str | None = None) -> None:
+        """Send a message to every client on every node. Guarantees and errors as for `publish`."""
+        self._publish(Publication(None, message, sender, exclude))
+
+    def _publish(self, publication: Publication) -> None:
+        lineage = self._lineage
+        if lineage:
+            handling = lineage.current
+            if handling is not None:
+                event, parent = handling
+                if parent.hops >= MAX_HOPS:
+                    raise RecursionError(f"publications make one another: {MAX_HOPS} in a row, the last was dropped")
+                publication = publication.replace(hops=parent.hops + 1)
+                if event == "publication" and parent.origin != "here":
+                    # Every node runs the `publication` pipeline on it, so that every node would send this.
+                    if parent.origin == "outside":
+                        self._metrics.count("publications")
+                        self.deliver(publication.replace(origin="outside"))
+                    return
+        self._metrics.count("publications")
+        listener = self._hub.listener
+        if listener is not None:
+            listener.published(publication)
+        self._broker.publish(publication)
+        if self._hub.crowded and not publication.hops:
+            self._wait_while_crowded()
+
+    def _wait_while_crowded(self) -> None:
+        if getcurrent() is not get_hub():
+            while self._hub.crowded:
+                pause()
+
+    # Delivery.
+
+    def deliver(self, publication: Publication) -> None:
+        """Hand one publication to every local member of its channel. Called by the broker. Never blocks.
+
+        All members of a channel see the same order. A slow consumer is closed, and nobody waits for it.
+
+        Raises:
+            TypeError: the message cannot be written as JSON, and there is no `publication` filter that could change it.
+        """
+        listener = self._hub.listener
+        if listener is not None and publication.origin != "here":
+            listener.arrived(publication)
+        if self._hub.weight > FULL:
+            self._metrics.count("publications_dropped")
+            return
+        if self.publication:
+            self._filter(publication)
+        else:
+            self._hub.enqueue(publication)
+
+    # The `publication` pipeline: once per publication, in order per channel.
+
+    def _filter(self, publication: Publication) -> None:
+        queue = self._unfiltered.get(publication.channel)
+        if queue is not None:
+            # A filter that handles an earlier publication has made it, or it arrived while that filter blocks. It is
+            # handled next.
+            queue.append(publication)
+            self._hub.weigh(_weight(publication))
+            return
+        queue = self._unfiltered[publication.channel] = deque((publication,))
+        self._hub.weigh(_weight(publication))
+        if self.publication.waits:
+            self._scheduler.spawn(self._filter_all, publication.channel, queue)
+        else:
+            self._filter_all(publication.channel, queue)
+
+    def _filter_all(self, name: str | None, queue: deque[Publication]) -> None:
+        lineage = self._lineage
+        try:
+            while queue:
+                publication = queue.popleft()
+                self._hub.weigh(-_weight(publication))
+                outer = lineage.enter("publication", publication)
+                try:
+                    flowed = self.publication.publish(publication)
+                    if isinstance(flowed, Publication):
+                        self._hub.enqueue(flowed)
+                except (
+                    BaseException
+                ) as error:  # a filter may raise anything; the event ends, and the next publication follows
+                    self._faults.settle("publication", error)
+                finally:
+                    lineage.leave(outer)
+        finally:
+            del self._unfiltered[name]
+
+
+def _weight(publication: Publication) -> int:
+    """The approximate size of a publication that is not encoded yet, in bytes."""
+    message = publication.message
+    return ENTRY + (len(message) if isinstance(message, str | bytes) else VALUE)
