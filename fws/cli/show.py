@@ -6,6 +6,9 @@ from collections.abc import Iterator
 
 from fws.base.errors import ConfigError
 from fws.compiler.generation import Generation
+from fws.config import ChannelRules
+from fws.config.channels import ChannelRule
+from fws.pipeline.options import options_of
 from fws.pipeline.pipeline import Pipeline
 
 
@@ -35,6 +38,21 @@ def pipelines_of(generation: Generation, *, options: bool = False) -> str:
         lines.append("  all channels")
         lines += _pipeline(generation.publication, options)
     return "\n".join(lines)
+
+
+def channels_of(rules: ChannelRules) -> str:
+    """What applies to channels, by pattern, the most specific first; empty without settings."""
+    lines = []
+    for rule in rules.all:
+        lines += [f"  channels {rule.pattern.text}", *settings_of(rule)]
+    return "\n".join(lines)
+
+
+def settings_of(rule: ChannelRule) -> list[str]:
+    """A line with all settings of a pattern."""
+    pairs = ((option, getattr(rule.settings, option.field)) for option in options_of(type(rule.settings)))
+    shown = [f"{option.name}={option.text_of(value)}" for option, value in pairs if value is not None]
+    return ["    " + " ".join(shown)]
 
 
 def _pipeline(pipeline: Pipeline, options: bool) -> list[str]:

@@ -159,13 +159,6 @@ def unused_names(compiled: Compiled) -> Iterator[Problem]:
         yield Problem(f"nothing uses {name}", (section, name), key=True)
 
 
-def options_without_effect(compiled: Compiled) -> Iterator[Problem]:
-    """Options that this version reads and does not act on."""
-    for name, channel in compiled.config.channels.items():
-        if channel.history:
-            yield Problem("history has no effect yet", ("channels", name, "history"))
-
-
 PROBLEMS: Final[tuple[Check, ...]] = (invalid_origins, missing_files, fingerprint_of_several)
 WARNINGS: Final[tuple[Check, ...]] = (
     open_origins,
@@ -175,5 +168,4 @@ WARNINGS: Final[tuple[Check, ...]] = (
     misnamed_methods,
     process_pools,
     unused_names,
-    options_without_effect,
 )

@@ -32,7 +32,7 @@ from fws.config.source import Source
 
 # The key of the transcripts.
 TESTS = "test"
-_TEST_HEADER = re.compile(r"\[\[\s*test\s*\]\]|\[\s*test\s*\.")
+_TEST_HEADER = re.compile(r"\[\[?\s*test\s*[.\]]")
 # Enough for 2,000 endpoints. Both readers together take half a second for it.
 MAX_FILE = 256 * 1024
 # The depth of nested brackets. `toml` reads the content of n brackets n times. No option is deeper than three.

@@ -12,6 +12,7 @@ import msgspec
 from fws.base.problem import Path, Problem, did_you_mean, dotted
 from fws.base.tree import map_leaves
 from fws.base.variables import VariableError, fill_variables
+from fws.config.channels import Channel, ChannelPattern, ChannelRules
 from fws.config.limits import Bounds, Limits
 from fws.config.loader import TESTS, Document
 from fws.config.paths import parse_path
@@ -19,7 +20,6 @@ from fws.config.sections import (
     BY_NAME,
     SECTIONS,
     SHARED,
-    Channel,
     Redis,
     Section,
     Server,
@@ -68,7 +68,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     endpoints: list[EndpointTable]
     chains: dict[str, list[str]]
     filters: dict[str, dict[str, Any]]
-    channels: dict[str, Channel]
+    channels: ChannelRules
     tests: list[Transcript]
 
 
@@ -100,6 +100,7 @@ class _Reader:
         tree = document.tree
         self._unknown_sections(tree)
         fields = {section.field: self._section(section, tree) for section in SECTIONS if not section.many}
+        fields["channels"] = self._rules(fields["channels"])
         fields["tests"], problems = read_tests(tree.get(TESTS, []), document.source)
         self.problems += problems
         self._check_proxy_protocol()
@@ -216,6 +217,22 @@ class _Reader:
         except VariableError as error:
             self._problem(str(error), path, error.offset, error.hint)
             return value
+
+    def _rules(self, channels: dict[str, Channel]) -> ChannelRules:
+        """The rules for channels. Invalid patterns, and patterns of which neither is more specific, are problems."""
+        for text in channels:
+            try:
+                ChannelPattern.parse(text)
+            except ValueError as error:
+                self._problem(str(error), ("channels", text), key=True)
+        rules = ChannelRules(channels)
+        order = list(channels)
+        for one, other in rules.conflicts():
+            first, second = sorted((one.pattern.text, other.pattern.text), key=order.index)
+            message = f'some names match this and "{first}", and neither is more specific'
+            hint = "give one of the two more literal characters"
+            self._problem(message, ("channels", second), hint=hint, key=True)
+        return rules
 
     def _pipelines(self, table: dict[str, Any]) -> dict[str, list[str]]:
         pipelines = {}

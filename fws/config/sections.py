@@ -14,6 +14,7 @@ from msgspec import Meta
 
 from fws.base.units import Size
 from fws.config.address import DEFAULT_PORT, parse_listen
+from fws.config.channels import Channel
 from fws.config.limits import Bounds, Limits, Seconds
 from fws.config.overrides import MAX_WORKERS
 from fws.config.redis import parse_redis
@@ -215,14 +216,6 @@ class Redis(msgspec.Struct, frozen=True, kw_only=True):
         Meta(ge=1024, le=256 * 1024**2),
         Help("The largest message that is sent to Redis or accepted from it."),
     ] = 16 * 1024**2
-
-
-class Channel(msgspec.Struct, frozen=True, kw_only=True):
-    """Settings of the channels whose names match a pattern."""
-
-    history: Annotated[
-        int, Meta(ge=0), Help("Publications that are kept for clients that join later (no effect yet).")
-    ] = 0
 
 
 class TranscriptTable(msgspec.Struct, frozen=True, kw_only=True):

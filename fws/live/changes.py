@@ -98,8 +98,8 @@ def _settings(old: Generation, new: Generation) -> Iterator[Change]:
     ):
         if was is not None and now is not None:
             yield from _option_changes(f"{title} ", was, now, without=FIXED)
-    for name in old.config.channels.keys() | new.config.channels.keys():
-        if old.config.channels.get(name) != new.config.channels.get(name):
+    for name in old.config.channels.settings.keys() | new.config.channels.settings.keys():
+        if old.config.channels.settings.get(name) != new.config.channels.settings.get(name):
             yield Change("~", f'[channels."{name}"]', "changed")
 
 

@@ -94,3 +94,24 @@ def test_a_variable_without_value_is_a_problem(folder: Path) -> None:
     (folder / "variable.toml").write_text('[server]\nlisten = "${WHERE_TO}"\n' + SOUND)
     assert "the variable WHERE_TO is not set" in fws_here("check", "variable.toml").stdout
     assert fws("check", "variable.toml", cwd=folder, WHERE_TO="127.0.0.1:0").returncode == 0
+
+
+def test_channel_says_which_pattern_applies(tmp_path: Path) -> None:
+    file = tmp_path / "app.toml"
+    text = '[pipelines]\nmessage = ["echo"]\n[channels."chat:{room}"]\nhistory = 5\n[channels."*"]\nhistory = 1\n'
+    file.write_text(text)
+    done = fws("check", "-v", "--channel", "chat:tea", "--channel", "a{b}", "--channel", "a?", str(file))
+    assert done.returncode == 0
+    assert '  channels chat:{room}\n    history=5 history_age="1d"' in done.stdout
+    assert '  chat:tea matches [channels."chat:{room}"], room = tea\n    history=5 ' in done.stdout
+    assert "  a{b} matches no pattern of [channels]" in done.stdout
+    assert "  'a?': the name of a channel can have" in done.stdout
+
+
+def test_patterns_of_which_neither_is_more_specific_are_a_problem(tmp_path: Path) -> None:
+    file = tmp_path / "app.toml"
+    file.write_text('[pipelines]\nmessage = ["echo"]\n[channels."a:{x}"]\n[channels."{x}:b"]\n[channels."a*b"]\n')
+    done = fws("check", str(file))
+    assert done.returncode == 1
+    assert 'app.toml:4:11: some names match this and "a:{x}", and neither is more specific' in done.stdout
+    assert "app.toml:5:11: * stands at the end only" in done.stdout

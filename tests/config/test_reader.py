@@ -85,7 +85,7 @@ def test_every_part_of_the_grammar_arrives() -> None:
     assert chat.settings.subprotocols == ["v1.chat"]
     assert config.chains == {"guard": ["json"]}
     assert config.filters["by_type"] == {"use": "switch", "text": "${NOT_FILLED_HERE}", "case": {"a": ["drop"]}}
-    assert config.channels["chat:*"].history == 100
+    assert config.channels.settings["chat:*"].history == 100
     # [server] and [limits] set for all, an endpoint replaces single ones.
     assert (chat.bounds.max_message, chat.settings.compression) == (65536, True)
     assert (root.bounds.max_message, root.settings.compression) == (1024, False)
@@ -126,7 +126,13 @@ def test_a_variable_may_hold_any_type_but_no_structure() -> None:
         ("[server]\nlisten = '${1}'\n", 2, 10, "'${' begins no variable", "${NAME}"),
         ("[redis]\nurl = 5\n", 2, 7, "expected text, not 5", "address"),
         ("[redis]\nuri = 'x'\n", 2, 1, "unknown key 'uri'", "did you mean 'url'?"),
-        ("[channels.a]\nhistory = -1\n", 2, 11, "expected a whole number of at least 0, not -1", "Publications"),
+        (
+            "[channels.a]\nhistory = -1\n",
+            2,
+            11,
+            "expected a whole number of at least 0, not -1",
+            "number of publications",
+        ),
         ("[channels]\na = 1\n", 2, 1, "expected a table", "[channels.a]"),
         ("[pipelines]\nmesage = []\n", 2, 1, "unknown event 'mesage'", "did you mean 'message'?"),
         ("[pipelines]\norigins = []\n", 2, 1, "unknown event 'origins'", "[server]"),
