@@ -26,6 +26,7 @@ LAYERS = [
     {"config", "runtime", "auth"},
     {"compiler", "redis", "workers"},
     {"brokers", "storages"},
+    {"histories"},
     {"channels"},
     {"clients"},
     {"live"},

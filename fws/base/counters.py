@@ -86,6 +86,10 @@ CATALOGUE: Final[dict[str, tuple[Counter, ...]]] = {
     "Publications": (
         Counter("publications", "messages published to channels", traffic=True),
         Counter("publications_dropped", "publications dropped because 16 MiB were already waiting"),
+        Counter("recoveries", "clients that joined with a position or with `replay`"),
+        Counter("gaps", "gaps announced: missed publications that the channel does not keep any more"),
+        Counter("publications_recovered", "publications that this node had missed and read from the history"),
+        Counter("histories_evicted", "channels whose history was forgotten because of `[limits] history_memory`"),
         Counter("redis_published", "publications that Redis has acknowledged", traffic=True),
         Counter("redis_received", "messages received from Redis, this node's own included", traffic=True),
         Counter("redis_outages", "times that Redis became unreachable"),

@@ -75,6 +75,7 @@ class Channel:
         name: None for the channel of all clients.
         waiting: the entries since the present batch began.
         reached: about how many messages the last complete batch has delivered.
+        arriving: clients that become members once they have received what they missed; None for none.
     """
 
     __slots__ = (
@@ -86,6 +87,7 @@ class Channel:
         "_position",
         "_receivers",
         "_rest",
+        "arriving",
         "members",
         "name",
         "reached",
@@ -97,6 +99,7 @@ class Channel:
         self.members: dict[Member, None] = {}
         self.waiting: list[Entry] = []
         self.reached = 0
+        self.arriving: dict[Member, None] | None = None
         # Members that already have the first N waiting entries.
         self._ahead: dict[Member, int] = {}
         self._batch: list[Entry] = []
@@ -128,6 +131,16 @@ class Channel:
             self.settle(client)
             del self.members[client]
             self._ahead.pop(client, None)
+
+    def serve(self, client: Member, entries: list[Entry]) -> None:
+        """Write entries to one client now. They may be more than its outbox may hold, and do not count there."""
+        client.outbox.allow(sum(entry.weight for entry in entries))
+        if not client.format.each:
+            self._write(client, entries)
+            return
+        for entry in entries:
+            if entry.excluded is not client:
+                client.deliver(entry.publication, 0)
 
     def settle(self, client: Member) -> None:
         """Write everything that is pending for one member now."""

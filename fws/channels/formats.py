@@ -5,9 +5,11 @@ A channel encodes each batch once for every format among its members. A client p
 
 from __future__ import annotations
 
-from fws.pipeline.publication import Publication
-from fws.wire.encoding import compressed
-from fws.wire.frames import encode
+from base64 import b64encode
+
+from fws.pipeline.publication import Notice, Publication
+from fws.wire.encoding import compressed, frame_of, json_bytes, payload_of
+from fws.wire.frames import BINARY, TEXT, encode
 
 
 class Format:
@@ -16,15 +18,21 @@ class Format:
     Attributes:
         each: whether every member processes each publication by itself, because its endpoint has a `deliver` pipeline.
             Nothing is encoded for such a format.
+        positions: whether publications have their position with them.
     """
 
     __slots__ = ()
 
     each = False
+    positions = False
 
     def encode(self, publication: Publication, opcode: int, payload: bytes) -> bytes:
         """Return one whole frame of a publication, whose message is `payload`."""
         raise NotImplementedError
+
+    def frame(self, publication: Publication) -> bytes:
+        """Return one whole frame of a publication. Raises TypeError for a message that JSON cannot carry."""
+        return self.encode(publication, *payload_of(publication.message))
 
 
 class Plain(Format):
@@ -34,6 +42,9 @@ class Plain(Format):
 
     def encode(self, publication: Publication, opcode: int, payload: bytes) -> bytes:
         return encode(opcode, payload)
+
+    def frame(self, publication: Publication) -> bytes:
+        return frame_of(publication.message)
 
 
 class Compressed(Format):
@@ -52,20 +63,71 @@ class Compressed(Format):
         return compressed(opcode, payload, self._bits)
 
 
-class Each(Format):
-    """No frames: each member processes each publication by itself."""
+class Positioned(Format):
+    """Publications of channels with history as JSON objects with their position. Others are as in another format.
 
-    __slots__ = ()
+    A message that is not text or JSON is in the field `base64`.
+    """
+
+    __slots__ = ("_inner",)
+
+    positions = True
+
+    def __init__(self, inner: Format) -> None:
+        self._inner = inner
+
+    def encode(self, publication: Publication, opcode: int, payload: bytes) -> bytes:
+        if publication.offset and not isinstance(publication, Notice):
+            opcode, payload = TEXT, _with_position(publication, opcode, payload)
+        return self._inner.encode(publication, opcode, payload)
+
+
+def _with_position(publication: Publication, opcode: int, payload: bytes) -> bytes:
+    if opcode == BINARY:
+        name, value = b"base64", b'"%b"' % b64encode(payload)
+    elif isinstance(publication.message, str):
+        name, value = b"message", json_bytes(payload.decode())
+    else:
+        name, value = b"message", payload
+    head = json_bytes({"channel": publication.channel, "epoch": publication.epoch, "offset": publication.offset})
+    return b'%b,"%b":%b}' % (head[:-1], name, value)
+
+
+class Each(Format):
+    """No common frames: each member processes each publication by itself.
+
+    Args:
+        encoding: the format of what its `deliver` pipeline lets through.
+    """
+
+    __slots__ = ("_encoding", "positions")
 
     each = True
 
+    def __init__(self, encoding: Format) -> None:
+        self._encoding = encoding
+        self.positions = encoding.positions
+
+    def frame(self, publication: Publication) -> bytes:
+        return self._encoding.frame(publication)
+
 
 PLAIN = Plain()
-EACH = Each()
 # By window: RFC 7692 allows 8 to 15 bits.
-_COMPRESSED = {bits: Compressed(bits) for bits in range(8, 16)}
+_ENCODINGS: dict[int, Format] = {0: PLAIN} | {bits: Compressed(bits) for bits in range(8, 16)}
+_POSITIONED: dict[int, Format] = {bits: Positioned(format) for bits, format in _ENCODINGS.items()}
+_EACH: dict[tuple[int, bool], Format] = {(bits, False): Each(format) for bits, format in _ENCODINGS.items()}
+_EACH |= {(bits, True): Each(format) for bits, format in _POSITIONED.items()}
 
 
-def format_of(bits: int) -> Format:
-    """Return the shared format for frames that are compressed with this window, or plain (0)."""
-    return _COMPRESSED[bits] if bits else PLAIN
+def format_of(bits: int, *, positions: bool = False, each: bool = False) -> Format:
+    """The shared format of all clients with the same settings.
+
+    Args:
+        bits: the window of compression; 0 for none.
+        positions: whether publications have their position with them.
+        each: whether each client processes each publication by itself.
+    """
+    if each:
+        return _EACH[bits, positions]
+    return (_POSITIONED if positions else _ENCODINGS)[bits]

@@ -108,7 +108,7 @@ class Hub:
 
     def join(self, client: Member, name: str) -> bool:
         """Make a client a member. Does nothing if the client is gone. Returns whether it is the channel's first."""
-        if client.id not in self.clients and client.id not in self._arriving:
+        if not self.has(client):
             return False
         channel = self.named.get(name)
         first = channel is None
@@ -118,14 +118,48 @@ class Hub:
         client.channels.add(name)
         return first
 
+    def has(self, client: Member) -> bool:
+        """Whether a client is connected, or its `connect` is running."""
+        return client.id in self.clients or client.id in self._arriving
+
+    def expect_member(self, client: Member, name: str) -> None:
+        """A client will be a member once it has received what it missed. It counts as one already."""
+        channel = self.named.get(name)
+        if channel is None:
+            channel = self.named[name] = Channel(name)
+        if channel.arriving is None:
+            channel.arriving = {}
+        channel.arriving[client] = None
+        client.channels.add(name)
+
+    def catch_up(self, client: Member, name: str, entries: list[Entry]) -> None:
+        """Give an expected member what it missed, and make it a member. Does nothing if it has left."""
+        channel = self.named.get(name)
+        if channel is None or channel.arriving is None or client not in channel.arriving:
+            return
+        del channel.arriving[client]
+        if not channel.arriving:
+            channel.arriving = None
+        if entries:
+            channel.serve(client, entries)
+        channel.join(client)
+
+    def serve(self, client: Member, name: str, publication: Publication) -> None:
+        """Send a publication to one member of a channel, after what it has got before."""
+        channel = self.named[name]
+        channel.settle(client)
+        channel.serve(client, [Entry(publication, *payload_of(publication.message), None)])
+
     def leave(self, client: Member, name: str) -> bool:
         """Remove a member. Returns whether it was the channel's last."""
         channel = self.named.get(name)
-        if channel is None or client not in channel.members:
+        if channel is None or (client not in channel.members and client not in (channel.arriving or ())):
             return False
         channel.leave(client)
+        if channel.arriving is not None:
+            channel.arriving.pop(client, None)
         client.channels.discard(name)
-        if channel.members:
+        if channel.members or channel.arriving:
             return False
         del self.named[name]
         return True
@@ -133,7 +167,7 @@ class Hub:
     def members(self, channel: str) -> list[Member]:
         """The local members of a channel, the oldest first."""
         found = self.named.get(channel)
-        return [] if found is None else list(found.members)
+        return [] if found is None else [*found.members, *(found.arriving or ())]
 
     def channels(self) -> list[str]:
         """The names of the channels with local members."""
@@ -141,10 +175,13 @@ class Hub:
 
     # Fan-out.
 
-    def enqueue(self, publication: Publication) -> None:
+    def enqueue(self, publication: Publication) -> Entry | None:
         """Give a publication to all local members of its channel, in the order of the calls. Never blocks.
 
         A slow consumer is closed, and nobody waits for it.
+
+        Returns:
+            What waits until it is written; None if there are no members.
 
         Raises:
             TypeError: the message cannot be written as JSON.
@@ -153,7 +190,7 @@ class Hub:
         channel = self._everyone if name is None else self.named.get(name)
         if channel is None:
             payload_of(publication.message)
-            return
+            return None
         opcode, payload = payload_of(publication.message)
         exclude = publication.exclude
         excluded = None if exclude is None else self.clients.get(exclude) or self._arriving.get(exclude)
@@ -163,6 +200,7 @@ class Hub:
         if not self.pending:
             self._scheduler.soon(self._fan_out)
         self.pending[channel] = None
+        return entry
 
     def weigh(self, change: int) -> None:
         """Count bytes that are pending, or not any more."""

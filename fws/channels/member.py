@@ -14,6 +14,9 @@ class Outbox(Protocol):
     def write(self, frame: bytes, several: bool = False, /) -> bool:
         """Send or queue one frame, or `several` joined."""
 
+    def allow(self, size: int, /) -> None:
+        """Let this many bytes more wait until the queue is empty."""
+
     def sent(self, frame: bytes, count: int, several: bool = False, /) -> None:
         """Queue the rest of a frame of which `count` bytes have been sent to the member's descriptor."""
 

@@ -13,15 +13,20 @@ from gevent import get_hub, getcurrent
 
 from fws.brokers.base import Broker
 from fws.channels.channel import ENTRY
+from fws.channels.followed import FollowedChannels, Wish
 from fws.channels.hub import FULL, Hub
 from fws.channels.member import Member
+from fws.config import Channel, ChannelRules
+from fws.histories.base import History
 from fws.pipeline.pipeline import Pipeline
-from fws.pipeline.publication import Publication, check_channel
+from fws.pipeline.publication import Gap, Position, Publication, check_channel
 from fws.runtime.context import Context
 from fws.runtime.scheduler import pause
 
 # A publication of a `publication` filter can cause another one, and so on. A chain that is longer than this is a loop.
 MAX_HOPS = 8
+# The position of a client that gives none which a channel could have.
+NOWHERE = Position("", 0)
 # The assumed size of a value other than text and bytes before it is encoded.
 VALUE = 4096
 
@@ -33,11 +38,24 @@ class ChannelService:
         context: shared by the parts of the process.
         hub: the members, and the fan-out to them.
         broker: carries publications, and hands them to `deliver`. In a single process this is a plain call.
+        history: numbers, keeps and carries the publications of channels with history.
         publication: the `publication` pipeline in force.
+        rules: the settings of channels in force.
     """
 
-    def __init__(self, context: Context, hub: Hub, broker: Broker, publication: Pipeline) -> None:
+    def __init__(
+        self,
+        context: Context,
+        hub: Hub,
+        broker: Broker,
+        history: History,
+        publication: Pipeline,
+        rules: ChannelRules,
+    ) -> None:
         self.publication = publication
+        self.rules = rules
+        self._history = history
+        self._followed = FollowedChannels(context, hub, history)
         self._hub = hub
         self._named = hub.named
         self._lineage = hub.lineage
@@ -50,6 +68,7 @@ class ChannelService:
 
     def start(self) -> None:
         """Begin to carry publications. Nothing may be published before."""
+        self._history.start(self._followed)
         self._broker.start(self.deliver, self._is_crowded)
 
     def _is_crowded(self) -> bool:
@@ -75,20 +94,58 @@ class ChannelService:
         """The names of the channels with local members."""
         return self._hub.channels()
 
-    def join(self, client: Member, channel: str) -> None:
-        """Make a client a member. It gets publications from now on. Joining a second time has no effect.
+    def join(self, client: Member, channel: str, since: str = "", replay: int = 0) -> None:
+        """Make a client a member. It gets what is published from now on. Joining a second time has no effect.
+
+        If the channel has history, the client gets its publications in order and each once, and before them what it
+        wishes. What it has missed and the channel does not keep any more is announced by a `Gap`.
+
+        Args:
+            since: the position up to which the client has read the channel, `EPOCH:OFFSET`; empty for none. It gets
+                what was published after it.
+            replay: how many of the newest publications it gets without a position, and at most after a gap.
 
         Raises:
             ValueError: the name of the channel is invalid.
         """
         check_channel(channel)
-        if self._hub.join(client, channel):
+        if channel in client.channels or not self._hub.has(client):
+            return
+        settings = self._kept(channel)
+        if settings is None:
+            if self._hub.join(client, channel):
+                self._broker.subscribe(channel)
+            if since:
+                self._hub.serve(client, channel, Gap.at(channel, NOWHERE))
+            return
+        position = (Position.parse(since) or NOWHERE) if since else None
+        if channel not in self._followed:
             self._broker.subscribe(channel)
+        self._followed.join(client, channel, settings, Wish(position, replay))
 
     def leave(self, client: Member, channel: str) -> None:
         """End a membership. Does nothing if the client is not a member."""
-        if self._hub.leave(client, channel):
+        if channel in self._followed:
+            self._followed.leave(client, channel)
+            if channel not in self._followed:
+                self._broker.unsubscribe(channel)
+        elif self._hub.leave(client, channel):
             self._broker.unsubscribe(channel)
+
+    def swap(self, publication: Pipeline, rules: ChannelRules) -> None:
+        """A reload: another `publication` pipeline and other settings of channels are in force. Nobody leaves."""
+        self.publication = publication
+        if rules.settings != self.rules.settings:
+            self.rules = rules
+            for channel in self._hub.channels():
+                self._followed.apply(channel, self._kept(channel))
+
+    def _kept(self, channel: str | None) -> Channel | None:
+        """The settings of a channel with history; None for a channel without."""
+        if channel is None or not self.rules:
+            return None
+        rule = self.rules.of(channel)
+        return rule.settings if rule is not None and rule.settings.history else None
 
     def remove(self, client: Member) -> None:
         """Remove a client that is gone, and its memberships."""
@@ -144,7 +201,14 @@ class ChannelService:
         listener = self._hub.listener
         if listener is not None:
             listener.published(publication)
-        self._broker.publish(publication)
+        if self.rules and (settings := self._kept(publication.channel)) is not None:
+            # Filters decide before the publication is kept, so that what they remove is removed from history too.
+            if self.publication:
+                self._filter(publication)
+            else:
+                self._history.publish(publication, settings)
+        else:
+            self._broker.publish(publication)
         if self._hub.crowded and not publication.hops:
             self._wait_while_crowded()
 
@@ -171,6 +235,8 @@ class ChannelService:
             return
         if self.publication:
             self._filter(publication)
+        elif self.rules:
+            self._pass_on(publication)
         else:
             self._hub.enqueue(publication)
 
@@ -201,7 +267,7 @@ class ChannelService:
                 try:
                     flowed = self.publication.publish(publication)
                     if isinstance(flowed, Publication):
-                        self._hub.enqueue(flowed)
+                        self._pass_on(flowed)
                 except (
                     BaseException
                 ) as error:  # a filter may raise anything; the event ends, and the next publication follows
@@ -210,6 +276,15 @@ class ChannelService:
                     lineage.leave(outer)
         finally:
             del self._unfiltered[name]
+
+    def _pass_on(self, publication: Publication) -> None:
+        """A publication has passed the pipeline."""
+        settings = self._kept(publication.channel)
+        if settings is None or publication.origin == "node":
+            # A node whose file says that the channel has no history has published it.
+            self._hub.enqueue(publication)
+        else:
+            self._history.publish(publication, settings)
 
 
 def _weight(publication: Publication) -> int:

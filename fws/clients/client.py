@@ -9,15 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from fws.base.close_codes import REFUSED, TOO_BIG
 from fws.base.errors import Close, Refusal, Reject
-from fws.channels.formats import EACH, PLAIN, Format, format_of
+from fws.channels.formats import PLAIN
 from fws.clients.challenge import Challenge
 from fws.clients.connection import read_of
 from fws.clients.handed import Handed
-from fws.clients.lifetime import Lifetime
 from fws.clients.outbox import Outbox
+from fws.clients.receiver import Receiver
 from fws.clients.state import State
 from fws.pipeline.outcomes import DROP, MAX_PARTS, Ask
-from fws.pipeline.publication import Publication
 from fws.pipeline.results import check_nothing
 from fws.wire.deflate import Agreement, Inflater
 from fws.wire.encoding import frame_of
@@ -33,7 +32,7 @@ if TYPE_CHECKING:
 Claim = Callable[[str], None]
 
 
-class Client(Lifetime):
+class Client(Receiver):
     """What filters get as `client`. `fws.pipeline.interfaces` describes the attributes that filters use."""
 
     __slots__ = (
@@ -41,15 +40,11 @@ class Client(Lifetime):
         "_challenge",
         "_deferred",
         "_diverts",
-        "_endpoint",
-        "_handed",
         "_message",
         "_parts",
         "_when_renewed",
         "channels",
         "credential",
-        "deflate_bits",
-        "format",
         "identity",
         "request",
         "state",
@@ -59,7 +54,7 @@ class Client(Lifetime):
 
     def __init__(self, endpoint: Endpoint, request: Request, host: Host, subprotocol: str = "") -> None:
         outbox = Outbox(endpoint.bounds.max_outbox, self)
-        super().__init__(host, outbox, filters_data=bool(endpoint.data), waits=endpoint.waits)
+        super().__init__(endpoint, host, outbox)
         self.id = secrets.token_urlsafe(9)
         self.request = request
         self.identity: dict[str, Any] | None = None
@@ -67,13 +62,10 @@ class Client(Lifetime):
         self.state: dict[str, Any] = {}
         self.channels: set[str] = set()
         self.subprotocol = subprotocol
-        self.deflate_bits = 0
         # Instances of filters with placeholders, kept as long as the client is here.
         self.templated: dict[Any, Any] = {}
-        # Bytes of publications that wait for the client's own greenlet; parts of the present message so far.
-        self._handed = self._parts = 0
-        self.format: Format = EACH if endpoint.deliver else PLAIN
-        self._endpoint = endpoint
+        # Parts of the present message so far.
+        self._parts = 0
         self._message = endpoint.message
         self._challenge: Challenge | None = None
         self._diverts: tuple[Callable[[Client, Any], bool], ...] = ()
@@ -138,13 +130,17 @@ class Client(Lifetime):
             self._context.refusals.record(refusal, self.address, f"connected to {self.path}")
             self.close(REFUSED + refusal.status, refusal.reason)
 
-    def join(self, channel: str) -> None:
-        """Become a member of a channel, until `leave` or the end of the connection.
+    def join(self, channel: str, *, since: str = "", replay: int = 0) -> None:
+        """Become a member of a channel, until `leave` or the end of the connection. `ChannelService.join` says more.
+
+        Args:
+            since: in a channel with history, the position up to which the client has read it; it gets what came after.
+            replay: without a position, how many of the newest publications it gets first.
 
         Raises:
             ValueError: the name of the channel is invalid.
         """
-        self._host.channels.join(self, channel)
+        self._host.channels.join(self, channel, since, replay)
 
     def leave(self, channel: str) -> None:
         """Stop being a member of a channel. Does nothing if the client is not a member."""
@@ -297,8 +293,7 @@ class Client(Lifetime):
         inflater = None
         if agreement is not None:
             self.deflate_bits = agreement.server_bits
-            if not self.format.each:
-                self.format = format_of(self.deflate_bits)
+            self.format = self._wanted
             inflater = Inflater(agreement)
         largest = self._endpoint.bounds.max_message
         decoder = Decoder(largest, inflater=inflater, max_fragments=limits.max_fragments)
@@ -326,15 +321,6 @@ class Client(Lifetime):
         self._set_format()
         if self.templated:
             self.templated = {key: value for key, value in self.templated.items() if key in templated}
-
-    def _set_format(self) -> None:
-        """Receive publications as the endpoint says, unless earlier ones still wait for the client's greenlet."""
-        wanted = EACH if self._endpoint.deliver else format_of(self.deflate_bits)
-        if wanted is not self.format:
-            self._hub.settle(self)
-            if not self._handed:
-                self.format = wanted
-                self.outbox.plain = wanted is PLAIN
 
     @property
     def is_in(self) -> bool:
@@ -385,49 +371,11 @@ class Client(Lifetime):
         elif kind is Violation:
             self._violated(event)
         elif kind is Handed:
-            self._handed -= event.weight
-            self._deliver(event.publication)
-            if not self._handed:
-                self._set_format()  # a reload may have been waiting for this
+            self._serve_handed(event)
 
     def _raised(self, event: str, error: BaseException) -> None:
         """A filter raised: the event ends. The client stays connected unless the filter raised `Close`."""
         self._context.faults.settle(event, error, self, stops=self._waits)
-
-    def deliver(self, publication: Publication, weight: int) -> None:
-        """Run the `deliver` pipeline for a publication and send the result. Called by the channel. Never blocks.
-
-        A pipeline that may block runs in the client's own greenlet, so that nobody else waits for it. Publications that
-        wait for the greenlet count like bytes in the outbox.
-
-        Args:
-            weight: bytes that the publication takes while it waits.
-        """
-        if self.closing:
-            return
-        if not self._waits:
-            self._deliver(publication)
-        elif self._handed + weight > self._endpoint.bounds.max_outbox and self._handed:
-            self.overflow()
-        else:
-            self._handed += weight
-            self.enqueue(Handed(publication, weight))
-
-    def _deliver(self, publication: Publication) -> None:
-        if self.closing:
-            return
-        # Publications of these filters are then known to be caused by this one.
-        lineage = self._hub.lineage
-        outer = lineage.enter("deliver", publication)
-        try:
-            flowed = self._endpoint.deliver.run(self, publication)
-            if isinstance(flowed, Publication):
-                self.outbox.write(frame_of(flowed.message, self.deflate_bits))
-        except BaseException as error:
-            # Exceptions that end a greenlet do so here too: a `deliver` hook may have set a time-out.
-            self._context.faults.settle("deliver", error, self)
-        finally:
-            lineage.leave(outer)
 
     @property
     def disconnect_waits(self) -> bool:

@@ -67,6 +67,7 @@ class Outbox:
     """
 
     __slots__ = (
+        "_allowed",
         "_ending",
         "_held",
         "_held_size",
@@ -84,6 +85,7 @@ class Outbox:
 
     def __init__(self, limit: int, owner: Owner) -> None:
         self.limit = limit
+        self._allowed = 0
         self._owner = owner
         owner.fd = -1
         self._wire: Wire | None = None
@@ -156,6 +158,10 @@ class Outbox:
             if not self.corked:
                 self._write_queue()
 
+    def allow(self, size: int) -> None:
+        """Let this many bytes more wait until the queue is empty: what a member has missed is sent at once."""
+        self._allowed = size if self._queue is None else self._allowed + size
+
     def write(self, frame: bytes, several: bool = False) -> bool:
         """Send or queue one frame, or `several` joined. Returns False if it is not sent: sealed, or above the limit."""
         if self._sealed:
@@ -173,13 +179,13 @@ class Outbox:
                 self.sent(frame, sent, several)
             return True
         if self._held is not None:
-            if self._held_size + len(frame) > self.limit and (self._held or several):
+            if self._held_size + len(frame) > self.limit + self._allowed and (self._held or several):
                 self._owner.overflow()
                 return False
             self._held.append((frame, several))
             self._held_size += OVERHEAD + len(frame)
             return True
-        if self.size + OVERHEAD * len(self._queue) + len(frame) > self.limit and (self.size or several):
+        if self.size + OVERHEAD * len(self._queue) + len(frame) > self.limit + self._allowed and (self.size or several):
             if self.corked:
                 self._write_queue()
                 return self.write(frame, several)
@@ -199,7 +205,7 @@ class Outbox:
         self._owner.fd = -1
         self.size = len(frame) - count
         self._wire.when_writable(self._write_queue)
-        if several and self.size > self.limit:
+        if several and self.size > self.limit + self._allowed:
             self._owner.overflow()
 
     def seal(self, last: bytes, *, only: bool = False) -> None:
@@ -258,6 +264,7 @@ class Outbox:
                 self._partial = False
                 sent -= length
         wire.stop_writing()
+        self._allowed = 0
         if self._held is None:
             self._queue = None
             if self._plain and not self._sealed:

@@ -95,6 +95,14 @@ class Limits(Bounds, frozen=True, kw_only=True):
             "119 MiB."
         ),
     ] = 256 * 1024**2
+    history_memory: Annotated[
+        Size,
+        Meta(ge=1024**2),
+        Help(
+            "Memory of the histories of all channels together, if they are kept in this process (without Redis). Above "
+            "it, the channels that were unused for longest are forgotten."
+        ),
+    ] = 256 * 1024**2
     max_fragments: Annotated[
         _Count, Help("The most frames in which one message may arrive (ws: 131,072; Autobahn needs 65,537).")
     ] = MAX_FRAGMENTS

@@ -86,6 +86,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Help("Subprotocols on offer. The server selects the first one that the client asks for."),
         Check(_check_subprotocols),
     ] = []
+    positions: Annotated[
+        bool,
+        Help(
+            "Whether publications of channels with history arrive with their position, as a JSON object: "
+            '{"channel":"lobby","epoch":"x","offset":7,"message":…}. A client can resume from a position.'
+        ),
+    ] = False
     compression: Annotated[
         bool, Help("Whether to compress messages (permessage-deflate, RFC 7692) for clients that support it.")
     ] = False

@@ -10,7 +10,7 @@ import keyword
 import operator
 import re
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from fws.base.brief import brief
@@ -88,10 +88,16 @@ class Condition:
         Raises:
             ValueError: a name does not exist on this event, such as a field of the message on `connect`.
         """
-        there = (*BY_NAME[event].names, *also)
-        for name in sorted(self._names):
-            if (name if name in _ROOTS or name in _OWNERS else "message") not in there:
-                raise ValueError(f"there is no {name!r} on {event}: use {', '.join(there)}")
+        _check_names(self._names, (*BY_NAME[event].names, *also), f"on {event}")
+
+    def check_names(self, there: Iterable[str], what: str) -> None:
+        """Check the names in a condition outside of pipelines.
+
+        Args:
+            there: the names that exist.
+            what: where it is, for the message.
+        """
+        _check_names(self._names, there, what)
 
     def holds(self, client: Client | None, message: Any, channel: str | None = None) -> bool:
         """Whether the condition is true. Null, false, 0 and empty values count as false. Never raises."""
@@ -108,6 +114,50 @@ class Condition:
 
     def __str__(self) -> str:
         return self._text
+
+
+class Term:
+    """One value as conditions name it: `identity.name`, `request.query.since`, `message['a b']`, `params.room`."""
+
+    __slots__ = ("_names", "_test", "_text")
+
+    def __init__(self, text: str, test: Test, names: frozenset[str]) -> None:
+        self._text = text
+        self._test = test
+        self._names = names
+
+    @classmethod
+    def parse(cls, text: str) -> Term:
+        """Read a term. Raises ValueError that says what would be right."""
+        if not isinstance(text, str) or not text.strip() or len(text) > MAX_TEXT:
+            raise ValueError("expected the name of a value, such as identity.name")
+        tree = _parse(text.strip())
+        if not isinstance(tree, ast.Name | ast.Attribute | ast.Subscript) or not _names(tree):
+            raise ValueError(f"{text} is not the name of a value: write a name as in conditions, such as identity.name")
+        return cls(text.strip(), _compile(tree, 0), _names(tree))
+
+    def check_names(self, there: Iterable[str], what: str) -> None:
+        """Check that the value exists somewhere. Raises ValueError as `Condition.check_event`."""
+        _check_names(self._names, there, what)
+
+    def value(self, client: Client | None, message: Any, channel: str | None = None) -> Any:
+        """The value; None if there is none. Never raises."""
+        return self._test((client, message, channel))
+
+    def __str__(self) -> str:
+        return self._text
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Term) and self._text == other._text
+
+    def __hash__(self) -> int:
+        return hash(self._text)
+
+
+def _check_names(names: Iterable[str], there: Iterable[str], what: str) -> None:
+    for name in sorted(names):
+        if (name if name in _ROOTS or name in _OWNERS else "message") not in there and name not in there:
+            raise ValueError(f"there is no {name!r} {what}: use {', '.join(there)}")
 
 
 def _parse(text: str) -> ast.expr:

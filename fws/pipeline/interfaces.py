@@ -63,8 +63,8 @@ class Client(Protocol):
     def refuse(self, refusal: Refusal) -> None:
         """End the connection as `Reject` does in `connect`, with the close code 4000 plus the status. Never blocks."""
 
-    def join(self, channel: str) -> None:
-        """Become a member of a channel."""
+    def join(self, channel: str, *, since: str = "", replay: int = 0) -> None:
+        """Become a member of a channel. With history, receive first what is wished."""
 
     def leave(self, channel: str) -> None:
         """Stop being a member of a channel."""

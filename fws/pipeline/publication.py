@@ -1,9 +1,9 @@
-"""A publication: one message addressed to a channel."""
+"""A publication: one message addressed to a channel, and its position among the publications that the channel keeps."""
 
 from __future__ import annotations
 
 import re
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import msgspec
 
@@ -11,6 +11,9 @@ import msgspec
 MAX_CHANNEL = 200
 # `*`, `?` and `[` would make a name a pattern wherever names are matched, as in Redis.
 _NEVER = re.compile(r"[\x00-\x1f\x7f-\x9f*?[]")
+
+# An epoch is a short random word. The digits of an offset are bounded, because clients send positions.
+_POSITION = re.compile(r"([A-Za-z0-9_-]{1,32}):([0-9]{1,15})")
 
 Origin = Literal["here", "node", "outside"]
 
@@ -26,6 +29,8 @@ class Publication(msgspec.Struct, frozen=True):
         hops: how many publications led to this one, each made while another one was being delivered.
         origin: where it was published: "here" on this node, "node" on another node, and "outside" by another
             application through Redis.
+        offset: its number in its channel's history, from 1; 0 if the channel keeps none.
+        epoch: the lifetime of that numbering; empty if the channel keeps none.
     """
 
     channel: str | None
@@ -34,10 +39,57 @@ class Publication(msgspec.Struct, frozen=True):
     exclude: str | None = None
     hops: int = 0
     origin: Origin = "here"
+    offset: int = 0
+    epoch: str = ""
 
     def replace(self, **changes: Any) -> Publication:
         """A copy with other values: `return publication.replace(message=…)` in a hook."""
         return msgspec.structs.replace(self, **changes)
+
+
+class Notice(Publication, frozen=True):
+    """What the server tells a member about a channel. It gets the message as it is, without a pipeline."""
+
+    kind: ClassVar[str] = ""
+
+    @classmethod
+    def at(cls, channel: str, position: Position) -> Self:
+        """The notice about a position."""
+        message = {"type": cls.kind, "channel": channel, "epoch": position.epoch, "offset": position.offset}
+        return cls(channel, message, offset=position.offset, epoch=position.epoch)
+
+
+class Gap(Notice, frozen=True):
+    """Publications are missing up to this position, and cannot be recovered."""
+
+    kind = "gap"
+
+
+class Here(Notice, frozen=True):
+    """A new member begins at this position, and has received nothing that would say so."""
+
+    kind = "position"
+
+
+class Position(msgspec.Struct, frozen=True):
+    """How far a channel has been read. `EPOCH:OFFSET` as a text.
+
+    Attributes:
+        epoch: the lifetime of the numbering.
+        offset: the number of the last publication that was read; 0 for none.
+    """
+
+    epoch: str
+    offset: int
+
+    @classmethod
+    def parse(cls, text: Any) -> Position | None:
+        """Read a position that a client gives. None if it is not one, because no channel has such a position."""
+        match = _POSITION.fullmatch(text) if isinstance(text, str) else None
+        return None if match is None else cls(match[1], int(match[2]))
+
+    def __str__(self) -> str:
+        return f"{self.epoch}:{self.offset}"
 
 
 def check_channel(name: str) -> None:

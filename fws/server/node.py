@@ -10,6 +10,8 @@ from fws.channels.hub import Hub
 from fws.channels.service import ChannelService
 from fws.compiler.generation import Generation, inherit, makers
 from fws.config import Limits
+from fws.histories.base import History
+from fws.histories.memory import MemoryHistory
 from fws.pipeline.storage import Storage
 from fws.runtime.context import Context
 from fws.runtime.offload import Offload
@@ -30,7 +32,7 @@ class Node:
 
     Args:
         generation: what is served.
-        scheduler, broker, storage: for tests, instead of those that the configuration names.
+        scheduler, broker, storage, history: for tests, instead of those that the configuration names.
 
     Attributes:
         generation: the pipelines in force.
@@ -38,6 +40,7 @@ class Node:
         admission: limits by address and user.
         storage: the state that filters share.
         broker: carries publications between processes.
+        history: what channels keep.
         hub: clients, their memberships, and the fan-out.
         channels: what filters and protocols do with channels.
         offload: computes in threads.
@@ -50,6 +53,7 @@ class Node:
         scheduler: Scheduler | None = None,
         broker: Broker | None = None,
         storage: Storage | None = None,
+        history: History | None = None,
     ) -> None:
         services = generation.services
         self.generation = generation
@@ -58,7 +62,9 @@ class Node:
         self.storage = storage_of(generation) if storage is None else storage
         self.broker = broker_of(generation, context) if broker is None else broker
         self.hub = Hub(context)
-        self.channels = ChannelService(context, self.hub, self.broker, generation.publication)
+        self.history = history_of(generation, context) if history is None else history
+        rules = generation.config.channels
+        self.channels = ChannelService(context, self.hub, self.broker, self.history, generation.publication, rules)
         services.hub = self.channels
         services.storage = self.storage
         services.spawn = context.scheduler.spawn
@@ -81,7 +87,7 @@ class Node:
         limits = generation.config.limits
         self.admission.limits = limits
         self.offload.set_limits(limits.threads, limits.offload_timeout)
-        self.channels.publication = generation.publication
+        self.channels.swap(generation.publication, generation.config.channels)
         inherit(generation, old)
         endpoints = {endpoint.path: endpoint for endpoint in generation.all_endpoints()}
         templated = {maker for one in (old, generation) for maker in makers(one)}
@@ -138,3 +144,8 @@ def broker_of(generation: Generation, context: Context) -> Broker:
         metrics=context.metrics,
         clock=context.clock,
     )
+
+
+def history_of(generation: Generation, context: Context) -> History:
+    """What channels keep: in this process."""
+    return MemoryHistory(context.clock, generation.config.limits.history_memory, context.metrics)

@@ -1,0 +1,93 @@
+"""How one client receives publications: in the format of its endpoint, or each through its `deliver` pipeline."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fws.channels.formats import PLAIN, Format, format_of
+from fws.clients.handed import Handed
+from fws.clients.lifetime import Lifetime
+from fws.clients.outbox import Outbox
+from fws.pipeline.publication import Notice, Publication
+
+if TYPE_CHECKING:
+    from fws.clients.host import Host
+    from fws.compiler.endpoint import Endpoint
+
+
+class Receiver(Lifetime):
+    """A client as a member of channels.
+
+    Attributes:
+        format: how it receives publications; one object for all members that receive the same bytes.
+        deflate_bits: the window of permessage-deflate that was agreed on; 0 for no compression.
+    """
+
+    __slots__ = ("_endpoint", "_handed", "deflate_bits", "format")
+
+    def __init__(self, endpoint: Endpoint, host: Host, outbox: Outbox) -> None:
+        super().__init__(host, outbox, filters_data=bool(endpoint.data), waits=endpoint.waits)
+        self._endpoint = endpoint
+        self.deflate_bits = 0
+        # Bytes of publications that wait for the client's own greenlet.
+        self._handed = 0
+        self.format: Format = self._wanted
+
+    @property
+    def _wanted(self) -> Format:
+        """The format that the endpoint asks for."""
+        endpoint = self._endpoint
+        return format_of(self.deflate_bits, positions=endpoint.settings.positions, each=bool(endpoint.deliver))
+
+    def _set_format(self) -> None:
+        """Receive publications as the endpoint says, unless earlier ones still wait for the client's greenlet."""
+        wanted = self._wanted
+        if wanted is not self.format:
+            self._settle()
+            if not self._handed:
+                self.format = wanted
+                self.outbox.plain = wanted is PLAIN
+
+    def deliver(self, publication: Publication, weight: int) -> None:
+        """Run the `deliver` pipeline for a publication and send the result. Called by the channel. Never blocks.
+
+        A pipeline that may block runs in the client's own greenlet, so that nobody else waits for it. Publications that
+        wait for the greenlet count like bytes in the outbox.
+
+        Args:
+            weight: bytes that the publication takes while it waits.
+        """
+        if self.closing:
+            return
+        if not self._waits:
+            self._deliver(publication)
+        elif self._handed + weight > self._endpoint.bounds.max_outbox and self._handed:
+            self.overflow()
+        else:
+            self._handed += weight
+            self.enqueue(Handed(publication, weight))
+
+    def _deliver(self, publication: Publication) -> None:
+        if self.closing:
+            return
+        # Publications of these filters are then known to be caused by this one.
+        lineage = self._hub.lineage
+        outer = lineage.enter("deliver", publication)
+        try:
+            flowed = publication
+            if not isinstance(publication, Notice):
+                flowed = self._endpoint.deliver.run(self, publication)
+            if isinstance(flowed, Publication):
+                self.outbox.write(self.format.frame(flowed))
+        except BaseException as error:
+            # Exceptions that end a greenlet do so here too: a `deliver` hook may have set a time-out.
+            self._context.faults.settle("deliver", error, self)
+        finally:
+            lineage.leave(outer)
+
+    def _serve_handed(self, handed: Handed) -> None:
+        """In the client's greenlet: the turn of a publication has come."""
+        self._handed -= handed.weight
+        self._deliver(handed.publication)
+        if not self._handed:
+            self._set_format()  # a reload may have been waiting for this

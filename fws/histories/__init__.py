@@ -1,0 +1,1 @@
+"""Histories: what channels keep, in this process or in Redis."""

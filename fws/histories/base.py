@@ -1,0 +1,81 @@
+"""The interface of a history, which numbers, keeps and returns the publications of channels.
+
+All back ends pass the tests in `tests/histories/contract.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Protocol
+
+from fws.config import Channel
+from fws.pipeline.publication import Position, Publication
+
+
+class Page(NamedTuple):
+    """What a history has after some position.
+
+    Attributes:
+        publications: in the order of their offsets, without holes.
+        top: the position of the channel's newest publication when the page was read.
+        complete: whether nothing is missing between the position that was asked about and the first publication.
+    """
+
+    publications: Sequence[Publication]
+    top: Position
+    complete: bool
+
+
+class Follower(Protocol):
+    """Gets what happens in the channels that a node follows. Its methods must not block."""
+
+    def arrived(self, publication: Publication) -> None:
+        """A publication of a followed channel, which has its offset. Some may be missing, late, or come twice."""
+
+    def told(self, channel: str, top: Position) -> None:
+        """The position of a followed channel's newest publication at a moment since the last call for the channel."""
+
+
+class History(Protocol):
+    """Numbers and keeps publications, and carries them to every node that follows their channel.
+
+    None of its methods blocks. What it is asked is answered by a call, at once where that is possible.
+    """
+
+    def start(self, follower: Follower) -> None:
+        """Begin. Nothing else may be called before."""
+
+    def publish(self, publication: Publication, settings: Channel) -> None:
+        """Number a publication, keep it, and carry it to every node that follows its channel.
+
+        The numbers of a channel are 1, 2, 3 and so on, without holes. Publications of one node on one channel are
+        numbered in the order of the calls. None is numbered twice. What was not numbered at all, because the buffer was
+        full or the process ended, is counted.
+
+        Raises:
+            TypeError: the message cannot be written as JSON.
+        """
+
+    def follow(self, channel: str, settings: Channel) -> None:
+        """The channel has a first member on this node: `told` its position soon, and hand over what is published.
+
+        The position is that of a moment after all earlier calls of `publish` on this node.
+        """
+
+    def unfollow(self, channel: str) -> None:
+        """The last member has left."""
+
+    def read(
+        self,
+        channel: str,
+        settings: Channel,
+        after: Position | None,
+        last: int,
+        done: Callable[[Page | None], None],
+    ) -> None:
+        """Call `done` with what a channel keeps, or with None if the history cannot be reached.
+
+        Args:
+            after: the publications after this position; None for the newest ones.
+            last: without `after`, how many of the newest.
+        """

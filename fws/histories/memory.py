@@ -1,0 +1,198 @@
+"""The history of a single process. What it keeps ends with the process, and so does the epoch of each channel."""
+
+from __future__ import annotations
+
+import secrets
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from itertools import islice
+from typing import Any
+
+import msgspec
+
+from fws.base.metrics import Metrics
+from fws.config import Channel
+from fws.histories.base import Follower, Page
+from fws.pipeline.publication import Position, Publication
+from fws.wire.encoding import payload_of
+from fws.wire.frames import BINARY
+
+# The memory of a publication in addition to its payload, and that of a channel, both measured with `tracemalloc`.
+ITEM = 120
+LOG = 900
+_decode_json = msgspec.json.Decoder().decode
+
+
+class _Item(msgspec.Struct, gc=False, frozen=True):
+    """A publication that is kept. The message is encoded, so that filters cannot change it afterwards."""
+
+    time: float
+    kind: str
+    payload: bytes
+    sender: str | None
+
+    @property
+    def weight(self) -> int:
+        return ITEM + len(self.payload)
+
+    @property
+    def message(self) -> Any:
+        if self.kind == "binary":
+            return self.payload
+        return self.payload.decode() if self.kind == "text" else _decode_json(self.payload)
+
+
+class _Log:
+    """The publications of one channel.
+
+    Attributes:
+        first: the offset of the first one that is kept, or of the next one if none is.
+        size: the bytes that they take.
+        age: seconds after which they expire.
+    """
+
+    __slots__ = ("age", "epoch", "first", "items", "size")
+
+    def __init__(self, age: float) -> None:
+        self.epoch = secrets.token_urlsafe(6)
+        self.first = 1
+        self.items: deque[_Item] = deque()
+        self.size = 0
+        self.age = age
+
+    @property
+    def top(self) -> Position:
+        return Position(self.epoch, self.first + len(self.items) - 1)
+
+    def drop(self) -> None:
+        """Forget the oldest publication."""
+        self.size -= self.items.popleft().weight
+        self.first += 1
+
+    def trim(self, settings: Channel, now: float) -> None:
+        """Forget what the settings do not allow any more."""
+        items, oldest = self.items, now - settings.history_age
+        while items and (len(items) > settings.history or self.size > settings.history_size or items[0].time < oldest):
+            self.drop()
+
+
+class MemoryHistory:
+    """Keeps publications in this process.
+
+    Args:
+        clock: monotonic seconds.
+        limit: the most bytes of all channels together. The channels that were unused for longest are forgotten first.
+    """
+
+    def __init__(self, clock: Callable[[], float], limit: int, metrics: Metrics) -> None:
+        self.limit = limit
+        self.size = 0
+        self._clock = clock
+        self._metrics = metrics
+        # In the order of their last use.
+        self._logs: OrderedDict[str, _Log] = OrderedDict()
+        # Members of these channels know their epoch, so that only their publications are forgotten.
+        self._followed: set[str] = set()
+
+    def start(self, follower: Follower) -> None:
+        self._follower = follower
+
+    def publish(self, publication: Publication, settings: Channel) -> None:
+        message, name = publication.message, publication.channel
+        assert name is not None
+        opcode, payload = payload_of(message)
+        kind = "binary" if opcode == BINARY else "text" if isinstance(message, str) else "json"
+        log = self._log(name, settings)
+        now = self._clock()
+        before = log.size
+        log.items.append(_Item(now, kind, payload, publication.sender))
+        log.size += ITEM + len(payload)
+        offset = log.first + len(log.items) - 1
+        log.trim(settings, now)
+        self._grown(log.size - before)
+        if name in self._followed:
+            sender, exclude, hops, origin = (
+                publication.sender,
+                publication.exclude,
+                publication.hops,
+                publication.origin,
+            )
+            self._follower.arrived(Publication(name, message, sender, exclude, hops, origin, offset, log.epoch))
+
+    def follow(self, channel: str, settings: Channel) -> None:
+        self._followed.add(channel)
+        self._follower.told(channel, self._log(channel, settings).top)
+
+    def unfollow(self, channel: str) -> None:
+        self._followed.discard(channel)
+
+    def read(
+        self,
+        channel: str,
+        settings: Channel,
+        after: Position | None,
+        last: int,
+        done: Callable[[Page | None], None],
+    ) -> None:
+        log = self._log(channel, settings)
+        before = log.size
+        log.trim(settings, self._clock())
+        self._grown(log.size - before)
+        top = log.top
+        if after is None:
+            start, complete = max(log.first, top.offset - last + 1), True
+        elif after.epoch != log.epoch or after.offset > top.offset:
+            start = log.first if after.epoch != log.epoch else top.offset + 1
+            # A client that has seen nothing of an epoch has missed nothing if nothing was forgotten.
+            complete = False
+        else:
+            start = max(log.first, after.offset + 1)
+            complete = start == after.offset + 1
+        items = islice(log.items, start - log.first, None)
+        publications = [
+            Publication(channel, item.message, item.sender, offset=start + number, epoch=log.epoch)
+            for number, item in enumerate(items)
+        ]
+        done(Page(publications, top, complete))
+
+    def _log(self, name: str, settings: Channel) -> _Log:
+        """The log of a channel, which is now the one that was used last."""
+        log = self._logs.get(name)
+        if log is None:
+            self._expire()
+            log = self._logs[name] = _Log(settings.history_age)
+            self._grown(LOG)
+        else:
+            log.age = settings.history_age
+            self._logs.move_to_end(name)
+        return log
+
+    def _grown(self, size: int) -> None:
+        self.size += size
+        if self.size <= self.limit:
+            return
+        for _ in range(len(self._logs) - 1):
+            self._forget(next(iter(self._logs)))
+            self._metrics.count("histories_evicted")
+            if self.size <= self.limit:
+                break
+
+    def _expire(self) -> None:
+        """Forget the channels that were unused for longest, if their publications have expired.
+
+        Each new channel forgets up to two old ones, so that this costs little and keeps up.
+        """
+        now = self._clock()
+        for name, log in list(islice(self._logs.items(), 2)):
+            if not log.items or log.items[-1].time < now - log.age:
+                self._forget(name)
+
+    def _forget(self, name: str) -> None:
+        if name not in self._followed:
+            self.size -= LOG + self._logs.pop(name).size
+            return
+        log = self._logs[name]
+        self._logs.move_to_end(name)
+        self.size -= log.size
+        while log.items:
+            log.drop()

@@ -1,0 +1,187 @@
+"""What every history promises. A back end's tests inherit from the mixin, so that all pass the same tests."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec.structs import replace
+
+from fws.config import Channel
+from fws.histories.base import History, Page
+from fws.pipeline.publication import Position, Publication
+
+KEPT = Channel(history=5)
+
+
+class Recorder:
+    """A follower that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.publications: list[Publication] = []
+        self.positions: list[tuple[str, Position]] = []
+
+    def arrived(self, publication: Publication) -> None:
+        self.publications.append(publication)
+
+    def told(self, channel: str, top: Position) -> None:
+        self.positions.append((channel, top))
+
+
+class HistoryContract:
+    """The tests. A subclass makes the history.
+
+    Attributes:
+        history: begun with `follower`.
+    """
+
+    history: History
+    follower: Recorder
+
+    def settle(self) -> None:
+        """Wait until everything that was called has happened."""
+
+    def pass_time(self, seconds: float) -> None:
+        """Let publications get older."""
+        raise NotImplementedError
+
+    def publish(self, channel: str, *messages: Any, settings: Channel = KEPT, **more: Any) -> None:
+        for message in messages:
+            self.history.publish(Publication(channel, message, **more), settings)
+        self.settle()
+
+    def read(self, channel: str, after: Position | None = None, last: int = 100, settings: Channel = KEPT) -> Page:
+        pages: list[Page | None] = []
+        self.history.read(channel, settings, after, last, pages.append)
+        self.settle()
+        [page] = pages
+        assert page is not None
+        return page
+
+    def messages(self, channel: str, after: Position | None = None, last: int = 100) -> list[Any]:
+        return [publication.message for publication in self.read(channel, after, last).publications]
+
+    def test_publications_are_numbered_without_holes(self) -> None:
+        self.publish("a", *"xyz")
+        self.publish("b", "w")
+        page = self.read("a")
+        assert [(one.offset, one.message) for one in page.publications] == [(1, "x"), (2, "y"), (3, "z")]
+        assert {one.epoch for one in page.publications} == {page.top.epoch}
+        assert (page.top.offset, page.complete) == (3, True)
+        assert self.read("b").top.offset == 1
+
+    def test_followers_get_each_publication_with_its_position(self) -> None:
+        self.history.follow("a", KEPT)
+        self.settle()
+        [(channel, top)] = self.follower.positions
+        assert (channel, top.offset) == ("a", 0)
+        self.publish("a", "x", "y", sender="ann", exclude="bob")
+        got = [(one.offset, one.message, one.sender, one.exclude) for one in self.follower.publications]
+        assert got == [(1, "x", "ann", "bob"), (2, "y", "ann", "bob")]
+        assert {one.epoch for one in self.follower.publications} == {top.epoch} == {self.read("a").top.epoch}
+
+    def test_a_follower_is_told_the_position_after_earlier_publications(self) -> None:
+        self.history.publish(Publication("a", "x"), KEPT)
+        self.history.publish(Publication("a", "y"), KEPT)
+        self.history.follow("a", KEPT)
+        self.settle()
+        assert self.follower.positions[-1] == ("a", self.read("a").top)
+        assert self.follower.positions[-1][1].offset == 2
+
+    def test_messages_of_every_kind_come_back_as_they_were(self) -> None:
+        messages = ["text", "ü\u2028", "", b"\x00\xff", b"", {"a": [1, None, 2.5]}, [], 7, None, True]
+        settings = replace(KEPT, history=20)
+        self.publish("a", *messages, settings=settings)
+        assert [one.message for one in self.read("a", settings=settings).publications] == messages
+
+    def test_a_message_that_is_changed_afterwards_stays_as_it_was_published(self) -> None:
+        message = {"text": "hello"}
+        self.publish("a", message)
+        message["text"] = "changed by a later filter"
+        assert self.messages("a") == [{"text": "hello"}]
+
+    def test_history_bounds_the_number(self) -> None:
+        self.publish("a", *range(8))
+        page = self.read("a")
+        assert [(one.offset, one.message) for one in page.publications] == [(4, 3), (5, 4), (6, 5), (7, 6), (8, 7)]
+        assert page.top.offset == 8
+
+    def test_history_size_bounds_the_bytes(self) -> None:
+        settings = replace(KEPT, history=100, history_size=10_000)
+        self.publish("a", *(f"{number}{'x' * 1000}" for number in range(30)), settings=settings)
+        page = self.read("a", settings=settings)
+        assert 5 <= len(page.publications) <= 10
+        assert (page.publications[-1].offset, page.top.offset) == (30, 30)
+
+    def test_a_message_that_is_larger_than_the_history_has_a_number_and_is_not_kept(self) -> None:
+        settings = replace(KEPT, history_size=2000)
+        self.history.follow("a", settings)
+        self.publish("a", "x" * 5000, settings=settings)
+        assert [one.offset for one in self.follower.publications] == [1]
+        page = self.read("a", settings=settings)
+        assert (list(page.publications), page.top.offset) == ([], 1)
+        assert not self.read("a", Position(page.top.epoch, 0), settings=settings).complete
+
+    def test_history_age_bounds_the_age(self) -> None:
+        settings = replace(KEPT, history_age=2.0)
+        self.publish("a", "old", settings=settings)
+        self.pass_time(1.2)
+        self.publish("a", "new", settings=settings)
+        self.pass_time(1.2)
+        page = self.read("a", settings=settings)
+        assert [(one.offset, one.message) for one in page.publications] == [(2, "new")]
+        assert not self.read("a", Position(page.top.epoch, 0), settings=settings).complete
+
+    def test_numbering_goes_on_after_all_publications_are_too_old(self) -> None:
+        settings = replace(KEPT, history_age=1.0)
+        self.history.follow("a", settings)
+        self.publish("a", "x", settings=settings)
+        self.pass_time(1.5)
+        before = self.read("a", settings=settings)
+        self.publish("a", "y", settings=settings)
+        after = self.read("a", settings=settings)
+        assert (list(before.publications), before.top.offset) == ([], 1)
+        assert (after.top.epoch, after.top.offset) == (before.top.epoch, 2)
+
+    def test_a_page_begins_after_the_position(self) -> None:
+        self.publish("a", *"wxyz")
+        epoch = self.read("a").top.epoch
+        for offset, expected in ((0, list("wxyz")), (2, ["y", "z"]), (4, [])):
+            page = self.read("a", Position(epoch, offset))
+            assert ([one.message for one in page.publications], page.complete) == (expected, True)
+
+    def test_what_is_missing_before_a_page_is_said(self) -> None:
+        self.publish("a", *range(8))
+        epoch = self.read("a").top.epoch
+        assert self.read("a", Position(epoch, 3)).complete
+        page = self.read("a", Position(epoch, 2))
+        assert ([one.offset for one in page.publications], page.complete) == ([4, 5, 6, 7, 8], False)
+
+    def test_positions_that_the_channel_never_had_are_not_complete(self) -> None:
+        self.publish("a", *"xy")
+        page = self.read("a")
+        for position in (Position(page.top.epoch, 3), Position("another", 1), Position("", 0)):
+            assert not self.read("a", position).complete
+
+    def test_the_last_publications(self) -> None:
+        self.publish("a", *"vwxyz")
+        assert self.messages("a", last=2) == ["y", "z"]
+        assert self.messages("a", last=9) == ["v", "w", "x", "y", "z"]
+        assert self.messages("never used") == []
+
+    def test_an_empty_channel_has_a_position_from_which_a_client_can_resume(self) -> None:
+        self.history.follow("a", KEPT)
+        self.settle()
+        top = self.read("a").top
+        self.publish("a", "x")
+        page = self.read("a", top)
+        assert ([one.message for one in page.publications], page.complete) == (["x"], True)
+
+    def test_a_message_that_json_cannot_carry_is_refused_and_has_no_number(self) -> None:
+        try:
+            self.publish("a", object())
+        except TypeError:
+            pass
+        else:
+            raise AssertionError("it was accepted")
+        self.publish("a", "x")
+        assert self.read("a").top.offset == 1
