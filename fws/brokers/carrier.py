@@ -1,4 +1,4 @@
-"""The interface of a carrier, which carries payloads by channel to and from one kind of Redis."""
+"""The interface of a carrier, which carries items to and messages from one kind of Redis."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import NamedTuple, Protocol
 
 from fws.base.metrics import Metrics
 from fws.brokers.health import Health
+from fws.brokers.items import Item
 
 
 class Received(NamedTuple):
@@ -24,6 +25,7 @@ class Received(NamedTuple):
 
 
 Take = Callable[[Received], None]
+Confirmed = Callable[[bytes], None]
 
 
 class Settings(NamedTuple):
@@ -34,6 +36,7 @@ class Settings(NamedTuple):
         names, patterns: other applications' channels, which are always subscribed.
         buffer: bytes that wait while Redis is away.
         largest: bytes of the largest message that is read.
+        scripts: Lua scripts that items use, loaded before anything else is sent.
         health: the state of Redis as the parts of the broker report it.
         clock: monotonic seconds.
     """
@@ -43,22 +46,27 @@ class Settings(NamedTuple):
     patterns: Sequence[bytes]
     buffer: int
     largest: int
+    scripts: Sequence[bytes]
     health: Health
     metrics: Metrics
     clock: Callable[[], float]
 
 
 class Carrier(Protocol):
-    """Carries payloads. None of these methods blocks except `stop`."""
+    """Carries items to Redis and messages from it. None of these methods blocks except `stop`."""
 
-    def start(self, take: Take, crowded: Callable[[], bool]) -> None:
-        """Connect, and give `take` each message, in order, unless `crowded`."""
+    def start(self, take: Take, crowded: Callable[[], bool], confirmed: Confirmed) -> None:
+        """Connect, and give `take` each message, in order, unless `crowded`.
 
-    def stop(self, timeout: float) -> list[tuple[bytes, bytes]]:
-        """Send what can be sent within `timeout` seconds, and end. Returns the channels and payloads that are left."""
+        Args:
+            confirmed: called when Redis has subscribed this node to a channel, the first time or again.
+        """
 
-    def send(self, name: bytes, payload: bytes) -> None:
-        """Publish, at most once, in order for one channel."""
+    def stop(self, timeout: float) -> list[Item]:
+        """Send what can be sent within `timeout` seconds, and end. Returns the items that are left."""
+
+    def send(self, item: Item) -> None:
+        """Send an item, in order for one channel."""
 
     def add(self, name: bytes) -> None:
         """Subscribe to a channel soon."""

@@ -4,15 +4,16 @@ moves.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
 import gevent
 from gevent.event import Event
 
-from fws.brokers.buffer import Buffer
-from fws.brokers.carrier import Settings, Take
+from fws.brokers.buffer import Buffer, drop
+from fws.brokers.carrier import Confirmed, Settings, Take
+from fws.brokers.items import Item
 from fws.brokers.relay import Relay
 from fws.brokers.sender import Sender
 from fws.brokers.subscriptions import Subscriptions
@@ -52,7 +53,8 @@ class Cluster:
         self._follower: gevent.Greenlet | None = None
         self._ear: Relay | None = None
 
-    def start(self, take: Take, crowded: Callable[[], bool]) -> None:
+    def start(self, take: Take, crowded: Callable[[], bool], confirmed: Confirmed) -> None:
+        self._confirmed = confirmed
         self._take = take
         self._crowded = crowded
         settings = self._settings
@@ -61,10 +63,10 @@ class Cluster:
         if settings.names or settings.patterns:
             # Ordinary channels can be received from any node.
             nothing = Subscriptions(settings.clock)
-            self._ear = Relay(self._any, nothing, settings, take, crowded, settings.names, settings.patterns)
+            self._ear = Relay(self._any, nothing, settings, take, crowded, _nobody, settings.names, settings.patterns)
             self._ear.start()
 
-    def stop(self, timeout: float) -> list[tuple[bytes, bytes]]:
+    def stop(self, timeout: float) -> list[Item]:
         if self._follower is not None:
             self._follower.kill(block=False)
         if self._ear is not None:
@@ -76,12 +78,16 @@ class Cluster:
         left = [item for shard in self._shards.values() for item in shard.sender.stop()]
         return left + self._homeless.take(self._homeless.size)
 
-    def send(self, name: bytes, payload: bytes) -> None:
-        shard = self._shard(name)
+    def send(self, item: Item) -> None:
+        shard = self._shard(item.name)
         if shard is not None and not self._homeless:
-            shard.sender.send(name, payload)
-        elif dropped := self._homeless.append(name, payload):
-            self._settings.metrics.count("redis_dropped", dropped)
+            shard.sender.send(item)
+        else:
+            self._drop(self._homeless.append(item))
+
+    def _drop(self, items: Sequence[Item]) -> None:
+        if items:
+            self._settings.metrics.count("redis_dropped", drop(items))
 
     def add(self, name: bytes) -> None:
         self._wanted[name] = None
@@ -148,7 +154,7 @@ class Cluster:
         for place in gone:
             shard = self._shards.pop(place)
             shard.relay.stop()
-            self._homeless.put_back(shard.sender.stop())
+            self._drop(self._homeless.put_back(shard.sender.stop()))
         for name in self._wanted:
             serving = self._shard(name)
             for shard in self._shards.values():
@@ -158,14 +164,23 @@ class Cluster:
                     shard.subscriptions.forget(name)
         for shard in self._shards.values():
             shard.relay.changed()
-        for name, payload in self._homeless.take(self._homeless.size):
-            self.send(name, payload)
+        for item in self._homeless.take(self._homeless.size):
+            self.send(item)
 
     def _begin(self, place: Place) -> _Shard:
         settings = self._settings
         connect = partial(self._connector.stream, *place)
         subscriptions = Subscriptions(settings.clock)
-        relay = Relay(connect, subscriptions, settings, self._take, self._crowded, sharded=True, moved=self._moved)
+        relay = Relay(
+            connect,
+            subscriptions,
+            settings,
+            self._take,
+            self._crowded,
+            self._confirmed,
+            sharded=True,
+            moved=self._moved,
+        )
         sender = Sender(connect, b"SPUBLISH", settings, self._refused)
         relay.start()
         sender.start()
@@ -175,10 +190,11 @@ class Cluster:
         """A relay's node does not serve a channel any more."""
         self._changed.set()
 
-    def _refused(self, items: list[tuple[bytes, bytes]]) -> None:
-        """A sender's node does not serve these channels, so that the payloads were not published."""
-        if dropped := self._homeless.put_back(items):
-            self._settings.metrics.count("redis_dropped", dropped)
+    def _refused(self, items: list[Item]) -> None:
+        """A sender's node does not serve the channels of these items, so that they were not executed."""
+        for item in items:
+            item.delayed()
+        self._drop(self._homeless.put_back(items))
         self._changed.set()
 
     def _any(self) -> Stream:
@@ -189,6 +205,10 @@ class Cluster:
             except ConnectorError as error:
                 why = error
         raise why
+
+
+def _nobody(channel: bytes) -> None:
+    """Nobody needs to know that a channel of another application is subscribed."""
 
 
 def _places(ranges: Any, asked: str) -> list[Place | None]:

@@ -5,6 +5,11 @@
     0A               end of the header
     …                the message: the rest, unchanged
 
+A header with `epoch` and `offset` belongs to a publication of a channel with history. They come first, because the
+script that numbers it puts them in front of the rest (fws.histories.scripts).
+
+A *signal* begins with "\0fws!" instead. It is a JSON object from node to node, and no message for anybody.
+
 Payloads without the marker are messages of other applications and are delivered unchanged. Nothing in an envelope is
 evaluated. A header must have these fields with these types; otherwise the envelope is refused.
 """
@@ -17,13 +22,16 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from fws.pipeline.publication import Publication
+from fws.pipeline.publication import Origin, Publication
 from fws.wire.encoding import json_bytes
 
 MARKER = b"\0fws"
 VERSION = b"1"
 # The most bytes of the header. With fields of the greatest length it has about 1,700.
 MAX_HEADER = 4096
+
+# Begins what nodes tell each other.
+SIGNAL = MARKER + b"!"
 
 _START = MARKER + VERSION
 # Control characters, and lone surrogates, which UTF-8 cannot encode.
@@ -46,6 +54,8 @@ class _Header(msgspec.Struct, frozen=True, omit_defaults=True):
     sender: _Id | None = None
     exclude: _Id | None = None
     hops: Annotated[int, Meta(ge=0, le=1000)] = 0
+    epoch: Annotated[str, Meta(max_length=32, pattern=r"^[A-Za-z0-9_-]*$")] = ""
+    offset: Annotated[int, Meta(ge=0, lt=10**15)] = 0
 
 
 _encode_header = msgspec.json.Encoder().encode
@@ -59,6 +69,11 @@ def encode(publication: Publication, node: str) -> bytes:
     Raises:
         TypeError: the message cannot be written as JSON.
     """
+    return b"%b{%b" % (_START, encode_rest(publication, node))
+
+
+def encode_rest(publication: Publication, node: str) -> bytes:
+    """The same without the marker and the first brace, so that a script can put further fields in front."""
     message = publication.message
     kind: Literal["text", "binary", "json"]
     if isinstance(message, str):
@@ -69,7 +84,7 @@ def encode(publication: Publication, node: str) -> bytes:
     else:
         kind, body = "json", json_bytes(message)
     header = _Header(node, kind, _id(publication.sender), _id(publication.exclude), publication.hops)
-    return b"%b%b\n%b" % (_START, _encode_header(header), body)
+    return b"%b\n%b" % (_encode_header(header)[1:], body)
 
 
 def _id(name: str | None) -> str | None:
@@ -79,7 +94,7 @@ def _id(name: str | None) -> str | None:
 
 
 def decode(channel: str | None, payload: bytes, own: str) -> Publication | None:
-    """The publication in a payload; None if this node has published it.
+    """The publication in a payload; None if this node has published it, unless it has an offset.
 
     Args:
         channel: the channel of the payload.
@@ -97,7 +112,7 @@ def decode(channel: str | None, payload: bytes, own: str) -> Publication | None:
         raise EnvelopeError("its header has no end")
     try:
         header = _decode_header(payload[len(_START) : end])
-        if header.node == own:
+        if header.node == own and not header.offset:
             return None
         message: Any = payload[end + 1 :]
         if header.type == "text":
@@ -106,7 +121,9 @@ def decode(channel: str | None, payload: bytes, own: str) -> Publication | None:
             message = _decode_json(message)
     except (ValueError, RecursionError) as error:
         raise EnvelopeError(str(error)) from None
-    return Publication(channel, message, header.sender, header.exclude, header.hops, "node")
+    origin: Origin = "here" if header.node == own else "node"
+    sender, exclude = header.sender, header.exclude
+    return Publication(channel, message, sender, exclude, header.hops, origin, header.offset, header.epoch)
 
 
 def _text_or_bytes(payload: bytes) -> str | bytes:

@@ -8,17 +8,33 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 from fws.base.metrics import Metrics
 from fws.brokers.base import Deliver
+from fws.brokers.buffer import drop
 from fws.brokers.carrier import Carrier, Received, Settings
 from fws.brokers.cluster import Cluster
-from fws.brokers.envelope import decode, encode
+from fws.brokers.envelope import SIGNAL, decode, encode
 from fws.brokers.health import Health
+from fws.brokers.items import Item, Message
 from fws.brokers.pattern import matcher
 from fws.brokers.standalone import Standalone
 from fws.pipeline.publication import Publication, check_channel
 from fws.redis.connector import Connector
+
+
+class Observer(Protocol):
+    """What is kept in Redis, as the broker sees it. Its methods must not block."""
+
+    def confirmed(self, channel: str) -> None:
+        """From now on, what is published to the channel arrives here."""
+
+    def signalled(self, channel: str, signal: bytes) -> None:
+        """A signal for nodes has arrived: a JSON object."""
+
+    def heard(self, publication: Publication) -> Publication | None:
+        """A publication has arrived. Returns what is delivered; None for nothing."""
 
 
 class RedisBroker:
@@ -31,7 +47,13 @@ class RedisBroker:
         subscribe: channels of other applications, by their own names. Names with `*`, `?` or `[` are patterns.
         buffer: bytes of publications that wait while Redis is away.
         largest: the most bytes of an envelope. Larger ones are neither sent nor accepted.
+        scripts: the scripts that items use.
         clock: monotonic seconds.
+
+    Attributes:
+        observer: what is kept in Redis; None if nothing is.
+        node: this node's id, from `start` on.
+        available: whether Redis is available.
     """
 
     def __init__(
@@ -42,6 +64,7 @@ class RedisBroker:
         subscribe: Sequence[str],
         buffer: int,
         largest: int,
+        scripts: Sequence[bytes] = (),
         metrics: Metrics,
         clock: Callable[[], float],
     ) -> None:
@@ -52,32 +75,43 @@ class RedisBroker:
         self._largest = largest
         self._metrics = metrics
         self._health = Health(str(connector), metrics, clock)
-        given = Settings(self._prefix, self._names, list(self._patterns), buffer, largest, self._health, metrics, clock)
+        patterns = list(self._patterns)
+        given = Settings(self._prefix, self._names, patterns, buffer, largest, scripts, self._health, metrics, clock)
+        self.observer: Observer | None = None
         kind = Cluster if connector.address.kind == "cluster" else Standalone
         self._carrier: Carrier = kind(connector, given)
-        self._node = ""
+        self.node = ""
         self._deliver: Deliver = _nowhere
 
     def start(self, deliver: Deliver, crowded: Callable[[], bool]) -> None:
         # Created here and not before, because forked processes are different nodes.
-        self._node = secrets.token_urlsafe(12)
+        self.node = secrets.token_urlsafe(12)
         self._deliver = deliver
-        self._carrier.start(self._take, crowded)
+        self._carrier.start(self._take, crowded, self._confirmed)
 
     def stop(self, timeout: float) -> None:
         self._health.end()
         left = self._carrier.stop(timeout)
-        self._metrics.count("redis_dropped", len(left))
-        self._health.unsent(len(left), sum(len(payload) for _, payload in left))
+        unsent = drop(left)
+        self._metrics.count("redis_dropped", unsent)
+        self._health.unsent(unsent, sum(item.size for item in left if item.publications))
 
     def publish(self, publication: Publication) -> None:
         # Encoded first, because a publication that cannot be sent to other nodes must not be delivered on this one.
-        payload = encode(publication, self._node)
+        payload = encode(publication, self.node)
         self._deliver(publication)
         if len(payload) > self._largest:
             self._metrics.count("redis_oversized")
         else:
-            self._carrier.send(self._prefix + (publication.channel or "").encode(), payload)
+            self._carrier.send(Message(self.name_of(publication.channel), payload))
+
+    def send(self, item: Item) -> None:
+        """Send an item to Redis, after everything that was published to its channel before."""
+        self._carrier.send(item)
+
+    def name_of(self, channel: str | None) -> bytes:
+        """The channel in Redis."""
+        return self._prefix + (channel or "").encode()
 
     def subscribe(self, channel: str) -> None:
         # No lock is needed, because nothing blocks between the check for the first member and this change.
@@ -88,6 +122,10 @@ class RedisBroker:
 
     def health(self) -> str | None:
         return self._health.reason
+
+    @property
+    def available(self) -> bool:
+        return self._health.reason is None
 
     def _take(self, received: Received) -> None:
         """Deliver one message from Redis, if it is valid and was not published by this node."""
@@ -106,12 +144,22 @@ class RedisBroker:
                 channel = name[len(self._prefix) :].decode() or None
                 if channel is not None:
                     check_channel(channel)
-                publication = decode(channel, payload, self._node)
+                if payload.startswith(SIGNAL):
+                    if self.observer is not None and channel is not None:
+                        self.observer.signalled(channel, payload[len(SIGNAL) :])
+                    return
+                publication = decode(channel, payload, self.node)
         except ValueError:  # also EnvelopeError and UnicodeDecodeError
             self._metrics.count("redis_malformed")
             return
+        if publication is not None and self.observer is not None:
+            publication = self.observer.heard(publication)
         if publication is not None:
             self._deliver(publication)
+
+    def _confirmed(self, name: bytes) -> None:
+        if self.observer is not None:
+            self.observer.confirmed(name[len(self._prefix) :].decode())
 
     def _has_otherwise(self, pattern: bytes, name: bytes) -> bool:
         """Whether a message for a pattern also arrives for a name or an earlier pattern."""

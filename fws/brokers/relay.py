@@ -13,7 +13,7 @@ from typing import Any
 import gevent
 from gevent.event import Event
 
-from fws.brokers.carrier import Received, Settings, Take
+from fws.brokers.carrier import Confirmed, Received, Settings, Take
 from fws.brokers.subscriptions import Subscriptions
 from fws.redis.backoff import Backoff
 from fws.redis.connector import ConnectorError, Stream, error_text
@@ -35,6 +35,7 @@ class Relay:
         subscriptions: the wanted channels; with `sharded`, they are sharded channels of a Cluster.
         take: called for each message, in order.
         crowded: whether nothing more may be read now (backpressure).
+        confirmed: called for each wanted channel to which Redis has subscribed this connection.
         names, patterns: further channels, always subscribed as ordinary ones.
         moved: called if this Redis replies that another one serves a channel.
     """
@@ -46,6 +47,7 @@ class Relay:
         settings: Settings,
         take: Take,
         crowded: Callable[[], bool],
+        confirmed: Confirmed,
         names: Sequence[bytes] = (),
         patterns: Sequence[bytes] = (),
         *,
@@ -58,6 +60,7 @@ class Relay:
         self._patterns = patterns
         self._take = take
         self._crowded = crowded
+        self._confirmed = confirmed
         self._largest = settings.largest
         self._health = settings.health
         self._metrics = settings.metrics
@@ -174,6 +177,8 @@ class Relay:
                 self._guarded(Received(channel, payload, None))
             case [b"pmessage", bytes(pattern), bytes(channel), payload]:
                 self._guarded(Received(channel, payload, pattern))
+            case [b"subscribe" | b"ssubscribe", bytes(channel), *_]:
+                self._confirmed(channel)
             case [b"pong" | b"PONG", *_]:
                 if not self._up:
                     self._up = True

@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 import gevent
 
-from fws.brokers.carrier import Settings, Take
+from fws.brokers.carrier import Confirmed, Settings, Take
+from fws.brokers.items import Item
 from fws.brokers.relay import Relay
 from fws.brokers.sender import Sender
 from fws.brokers.subscriptions import Subscriptions
@@ -26,17 +27,17 @@ class Standalone:
         self._relay: Relay | None = None
         self._watcher: gevent.Greenlet | None = None
 
-    def start(self, take: Take, crowded: Callable[[], bool]) -> None:
+    def start(self, take: Take, crowded: Callable[[], bool], confirmed: Confirmed) -> None:
         settings = self._settings
         self._relay = Relay(
-            self._connect, self._subscriptions, settings, take, crowded, settings.names, settings.patterns
+            self._connect, self._subscriptions, settings, take, crowded, confirmed, settings.names, settings.patterns
         )
         self._relay.start()
         self._sender.start()
         if self._master is not None:
             self._watcher = gevent.spawn(self._watch, self._master, self._relay)
 
-    def stop(self, timeout: float) -> list[tuple[bytes, bytes]]:
+    def stop(self, timeout: float) -> list[Item]:
         if self._watcher is not None:
             self._watcher.kill(block=False)
         if self._relay is not None:
@@ -44,8 +45,8 @@ class Standalone:
             self._sender.flush(timeout)
         return self._sender.stop()
 
-    def send(self, name: bytes, payload: bytes) -> None:
-        self._sender.send(name, payload)
+    def send(self, item: Item) -> None:
+        self._sender.send(item)
 
     def add(self, name: bytes) -> None:
         self._subscriptions.add(name)
