@@ -99,7 +99,12 @@ CATALOGUE: Final[dict[str, tuple[Counter, ...]]] = {
         ),
         Counter("redis_dropped", "publications dropped because the buffer was full, or unsent when the process ended"),
         Counter("redis_unconfirmed", "publications sent but not acknowledged; they may or may not have arrived"),
-        Counter("redis_refused", "publications to channels that the Redis user may not publish to"),
+        Counter("redis_refused", "publications that Redis refuses, as to channels that its user may not use"),
+        Counter(
+            "redis_unclaimed",
+            "plain messages of other applications to a channel with history that this node left to others, "
+            "because it had just subscribed",
+        ),
         Counter("redis_oversized", "messages larger than `[redis] max_message`, in either direction"),
         Counter("redis_malformed", "malformed envelopes and invalid channel names"),
         Counter("redis_faults", "received messages that could not be delivered because of an error in this process"),

@@ -90,7 +90,7 @@ def commands_of(items: Sequence[Item], session: Session) -> list[tuple[bytes, li
     open_groups: dict[bytes, list[Item]] = {}
     for item in items:
         group = open_groups.get(item.name)
-        if group is not None and type(group[0]) is type(item):
+        if group is not None and item.joins and type(group[0]) is type(item):
             group.append(item)
             continue
         groups.append(group := [item])

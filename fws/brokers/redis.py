@@ -54,6 +54,7 @@ class RedisBroker:
         observer: what is kept in Redis; None if nothing is.
         node: this node's id, from `start` on.
         available: whether Redis is available.
+        largest: the most bytes of an envelope.
     """
 
     def __init__(
@@ -72,7 +73,7 @@ class RedisBroker:
         names = list(dict.fromkeys(name.encode() for name in subscribe))
         self._patterns = {name: matcher(name) for name in names if any(c in name for c in b"*?[\\")}
         self._names = [name for name in names if name not in self._patterns]
-        self._largest = largest
+        self.largest = largest
         self._metrics = metrics
         self._health = Health(str(connector), metrics, clock)
         patterns = list(self._patterns)
@@ -100,7 +101,7 @@ class RedisBroker:
         # Encoded first, because a publication that cannot be sent to other nodes must not be delivered on this one.
         payload = encode(publication, self.node)
         self._deliver(publication)
-        if len(payload) > self._largest:
+        if len(payload) > self.largest:
             self._metrics.count("redis_oversized")
         else:
             self._carrier.send(Message(self.name_of(publication.channel), payload))

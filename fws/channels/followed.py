@@ -108,7 +108,9 @@ class FollowedChannels:
         """
         followed = self._channels.get(name)
         if followed is not None and settings is not None:
-            followed.settings = settings
+            if followed.settings != settings:
+                followed.settings = settings
+                self._history.follow(name, settings)
         elif followed is not None:
             del self._channels[name]
             self._history.unfollow(name)
@@ -140,6 +142,14 @@ class FollowedChannels:
             self._hand_out(followed, followed.feed.told(top))
             self._catch_up(followed)
             self._admit(followed)
+
+    def missed(self, channel: str) -> None:
+        followed = self._channels.get(channel)
+        if followed is not None and followed.feed.position is not None:
+            self._hand_out(followed, [Gap.at(channel, followed.feed.position)])
+
+    def waiting(self, change: int) -> None:
+        self._hub.weigh(change)
 
     def _hand_out(self, followed: _Followed, publications: Sequence[Publication]) -> None:
         for publication in publications:

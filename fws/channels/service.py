@@ -230,6 +230,9 @@ class ChannelService:
         listener = self._hub.listener
         if listener is not None and publication.origin != "here":
             listener.arrived(publication)
+        if publication.offset:
+            self._followed.arrived(publication)
+            return
         if self._hub.weight > FULL:
             self._metrics.count("publications_dropped")
             return
@@ -267,6 +270,9 @@ class ChannelService:
                 try:
                     flowed = self.publication.publish(publication)
                     if isinstance(flowed, Publication):
+                        if publication.origin == "outside" and flowed.epoch != publication.epoch:
+                            # A filter has made a new one. It takes the place of the old one in history.
+                            flowed = flowed.replace(origin="outside", epoch=publication.epoch)
                         self._pass_on(flowed)
                 except (
                     BaseException

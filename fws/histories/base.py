@@ -35,6 +35,12 @@ class Follower(Protocol):
     def told(self, channel: str, top: Position) -> None:
         """The position of a followed channel's newest publication at a moment since the last call for the channel."""
 
+    def missed(self, channel: str) -> None:
+        """Publications are missing before the present position of a followed channel, and cannot be recovered."""
+
+    def waiting(self, change: int) -> None:
+        """So many bytes more, or less, wait until they are published. Publishers wait while there are too many."""
+
 
 class History(Protocol):
     """Numbers and keeps publications, and carries them to every node that follows their channel.

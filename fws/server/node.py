@@ -62,7 +62,7 @@ class Node:
         self.storage = storage_of(generation) if storage is None else storage
         self.broker = broker_of(generation, context) if broker is None else broker
         self.hub = Hub(context)
-        self.history = history_of(generation, context) if history is None else history
+        self.history = history_of(generation, context, self.broker) if history is None else history
         rules = generation.config.channels
         self.channels = ChannelService(context, self.hub, self.broker, self.history, generation.publication, rules)
         services.hub = self.channels
@@ -133,6 +133,7 @@ def broker_of(generation: Generation, context: Context) -> Broker:
     if connector is None:
         return MemoryBroker()
     from fws.brokers.redis import RedisBroker
+    from fws.histories import scripts
 
     settings = generation.config.redis
     return RedisBroker(
@@ -141,11 +142,19 @@ def broker_of(generation: Generation, context: Context) -> Broker:
         subscribe=settings.subscribe,
         buffer=settings.buffer,
         largest=settings.max_message,
+        scripts=scripts.ALL,
         metrics=context.metrics,
         clock=context.clock,
     )
 
 
-def history_of(generation: Generation, context: Context) -> History:
-    """What channels keep: in this process."""
-    return MemoryHistory(context.clock, generation.config.limits.history_memory, context.metrics)
+def history_of(generation: Generation, context: Context, broker: Broker) -> History:
+    """What channels keep: in Redis if `[redis] url` is set, else in this process."""
+    config = generation.config
+    if not config.redis.url:
+        return MemoryHistory(context.clock, config.limits.history_memory, context.metrics)
+    from fws.brokers.redis import RedisBroker
+    from fws.histories.redis import RedisHistory
+
+    assert isinstance(broker, RedisBroker)
+    return RedisHistory(broker, config.redis.prefix, context.metrics)

@@ -19,12 +19,20 @@ class Recorder:
     def __init__(self) -> None:
         self.publications: list[Publication] = []
         self.positions: list[tuple[str, Position]] = []
+        self.gaps: list[str] = []
+        self.weight = 0
 
     def arrived(self, publication: Publication) -> None:
         self.publications.append(publication)
 
     def told(self, channel: str, top: Position) -> None:
         self.positions.append((channel, top))
+
+    def missed(self, channel: str) -> None:
+        self.gaps.append(channel)
+
+    def waiting(self, change: int) -> None:
+        self.weight += change
 
 
 class HistoryContract:
@@ -72,7 +80,7 @@ class HistoryContract:
     def test_followers_get_each_publication_with_its_position(self) -> None:
         self.history.follow("a", KEPT)
         self.settle()
-        [(channel, top)] = self.follower.positions
+        channel, top = self.follower.positions[-1]
         assert (channel, top.offset) == ("a", 0)
         self.publish("a", "x", "y", sender="ann", exclude="bob")
         got = [(one.offset, one.message, one.sender, one.exclude) for one in self.follower.publications]
