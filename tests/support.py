@@ -27,6 +27,7 @@ from fws.clients.client import Client
 from fws.clients.sweeper import Sweeper
 from fws.compiler.compile import load_generation
 from fws.compiler.generation import Generation
+from fws.histories.base import History
 from fws.pipeline.services import Services
 from fws.server.node import Node
 from fws.storages.memory import MemoryStorage
@@ -268,14 +269,20 @@ class Harness:
         wall: Unix time, from 2026-01-02 03:04:05 UTC.
     """
 
-    def __init__(self, file: Path, environ: Mapping[str, str], broker: Broker | None = None) -> None:
+    def __init__(
+        self,
+        file: Path,
+        environ: Mapping[str, str],
+        broker: Broker | None = None,
+        history: History | None = None,
+    ) -> None:
         self.clock = Clock(1000.0)
         self.wall = Clock(1767323045.0)
         generation = load_generation(file, Services(clock=self.clock, wall=self.wall), environ)
         self.loop = Loop(self.clock)
         self.storage = MemoryStorage(self.clock)
         scheduler: Any = self.loop
-        self.node = Node(generation, scheduler=scheduler, broker=broker, storage=self.storage)
+        self.node = Node(generation, scheduler=scheduler, broker=broker, storage=self.storage, history=history)
         self.hub = self.node.hub
         self.channels = self.node.channels
         self.channels.start()
@@ -394,13 +401,14 @@ def build(
     pipelines: Mapping[str, str] | None = None,
     environ: Mapping[str, str] | None = None,
     broker: Broker | None = None,
+    history: History | None = None,
 ) -> Harness:
     """A harness for a configuration.
 
     Args:
         pipelines: source code by module name, as in a project's `pipelines/`.
         environ: the values of `${NAME}`. The environment of the process is not used.
-        broker: None for the broker of a single process.
+        broker, history: None for those of a single process.
 
     Raises:
         ConfigError: as `load_generation`.
@@ -410,4 +418,4 @@ def build(
         (tmp_path / "pipelines" / f"{name}.py").write_text(source)
     file = tmp_path / "test.toml"
     file.write_text(toml)
-    return Harness(file, environ or {}, broker)
+    return Harness(file, environ or {}, broker, history)

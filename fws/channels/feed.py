@@ -69,10 +69,10 @@ class Feed:
         found: list[Publication] = []
         if here.epoch != page.top.epoch or page.top.offset > here.offset:
             new = [one for one in page.publications if one.epoch != here.epoch or one.offset > here.offset]
-            if not page.complete:
-                first = new[0].offset if new else page.top.offset + 1
-                found.append(Gap.at(self.channel, Position(page.top.epoch, first - 1)))
             found += new
+            if not page.complete:
+                for index, gap in gaps_in(self.channel, new, here, page.top):
+                    found.insert(index, gap)
             self.position = page.top
         self._newest = None
         found += self._released()
@@ -114,3 +114,24 @@ class Feed:
         for at in self._held:
             self._expect(Position(*at))
         return found
+
+
+def gaps_in(channel: str, publications: Sequence[Publication], here: Position, top: Position) -> list[tuple[int, Gap]]:
+    """The gaps among the publications that a member gets after a position, when some are missing.
+
+    There is one wherever an offset is missing, and wherever the numbering begins anew: what is missing may have been
+    there.
+
+    Args:
+        here: what the member has read.
+        top: the position of the newest publication, in case there is no such place.
+
+    Returns:
+        Each gap with the number of publications before it, the last one first.
+    """
+    gaps = []
+    for index, one in enumerate(publications):
+        if one.epoch != here.epoch or one.offset != here.offset + 1:
+            gaps.append((index, Gap.at(channel, Position(one.epoch, one.offset - 1))))
+        here = Position(one.epoch, one.offset)
+    return gaps[::-1] or [(len(publications), Gap.at(channel, top))]

@@ -12,7 +12,7 @@ from functools import partial
 import msgspec
 
 from fws.channels.channel import Entry
-from fws.channels.feed import Feed
+from fws.channels.feed import Feed, gaps_in
 from fws.channels.hub import FULL, Hub
 from fws.channels.member import Member
 from fws.config import Channel
@@ -148,7 +148,7 @@ class FollowedChannels:
         if followed is not None and followed.feed.position is not None:
             self._hand_out(followed, [Gap.at(channel, followed.feed.position)])
 
-    def waiting(self, change: int) -> None:
+    def weigh(self, change: int) -> None:
         self._hub.weigh(change)
 
     def _hand_out(self, followed: _Followed, publications: Sequence[Publication]) -> None:
@@ -248,7 +248,7 @@ class FollowedChannels:
             if (wish.since is None or not complete) and wish.last:
                 missed = missed[-wish.last :]
             if not complete:
-                missed = [self._gap(followed, round.start, missed), *missed]
+                missed = self._with_gaps(followed, wish.since or round.start, missed, round.start)
             self._metrics.count("recoveries")
             self._become(followed, client, [*missed, *round.pending], round.start)
         if ahead:
@@ -263,11 +263,13 @@ class FollowedChannels:
             entries = [Entry(here, *payload_of(here.message), None)]
         self._hub.catch_up(client, name, entries)
 
-    def _gap(self, followed: _Followed, start: Position, missed: list[Entry]) -> Entry:
+    def _with_gaps(self, followed: _Followed, since: Position, missed: list[Entry], top: Position) -> list[Entry]:
         self._metrics.count("gaps")
-        before = missed[0].publication.offset - 1 if missed else start.offset
-        gap = Gap.at(followed.feed.channel, Position(start.epoch, before))
-        return Entry(gap, *payload_of(gap.message), None)
+        publications = [entry.publication for entry in missed]
+        missed = missed.copy()
+        for index, gap in gaps_in(followed.feed.channel, publications, since, top):
+            missed.insert(index, Entry(gap, *payload_of(gap.message), None))
+        return missed
 
     def _retry(self, followed: _Followed) -> None:
         if self._is_current(followed):

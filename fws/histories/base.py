@@ -38,7 +38,7 @@ class Follower(Protocol):
     def missed(self, channel: str) -> None:
         """Publications are missing before the present position of a followed channel, and cannot be recovered."""
 
-    def waiting(self, change: int) -> None:
+    def weigh(self, change: int) -> None:
         """So many bytes more, or less, wait until they are published. Publishers wait while there are too many."""
 
 

@@ -23,7 +23,7 @@ from fws.config import Channel
 from fws.histories import scripts
 from fws.histories.base import Follower, Page
 from fws.pipeline.publication import Position, Publication
-from fws.redis.resp import command
+from fws.redis.resp import joined
 
 # Seconds between two looks at the position of a channel. A loss that nobody has noticed is found after this time.
 LOOK = 20.0
@@ -36,6 +36,8 @@ AFTERLIFE = 86400.0
 REMEMBERED = 1000
 # The bytes that the answer to a read may have, in the count of what waits, so that few are under way at a time.
 ANSWER = 32 * 1024
+# The words of a command that are the same for each call of a script for a channel.
+FIXED = 13
 _NOWHERE = Position("", 0)
 
 
@@ -52,14 +54,18 @@ class _Call(Item):
         self._history = history
         self._channel = channel
 
-    def begin(self, session: Session, settings: Channel) -> tuple[bytes, ...]:
-        """The keys and arguments that all scripts have in common."""
-        stream, meta = self._history.keys(self._channel)
-        seen = self._history.seen(self._channel)
-        candidate = secrets.token_urlsafe(6).encode()
-        kept = b"%d" % ((settings.history_age + AFTERLIFE) * 1000)
-        epoch, offset = seen.epoch.encode(), b"%d" % seen.offset
-        return (b"2", stream, meta, self.name, session.publish, session.run, candidate, epoch, offset, kept)
+    def call(self, script: bytes, settings: Channel, session: Session, more: Sequence[bytes]) -> bytes:
+        """The command.
+
+        Args:
+            script: its digest.
+            more: the arguments after those that all scripts have.
+        """
+        history = self._history
+        seen = history.seen(self._channel)
+        words = (history.new_epoch(), seen.epoch.encode(), b"%d" % seen.offset, *more)
+        fixed = history.fixed(script, self._channel, settings, session)
+        return b"*%d\r\n%b%b" % (FIXED + len(words), fixed, joined(words))
 
 
 class _Publish(_Call):
@@ -80,7 +86,7 @@ class _Publish(_Call):
         self._claim = publication.epoch.encode() if publication.origin == "outside" else b""
         self.number = history.next_number()
         self._waiting = self.size if history.broker.available else 0
-        history.follower.waiting(self._waiting)
+        history.follower.weigh(self._waiting)
 
     @property
     def joins(self) -> bool:  # type: ignore[override]
@@ -90,14 +96,10 @@ class _Publish(_Call):
     @classmethod
     def command(cls, items: Sequence[_Publish], session: Session) -> bytes:
         first = items[0]
-        settings = first._settings
-        bounds = (settings.history, settings.history_age * 1000, settings.history_size)
-        words = [b"EVALSHA", _SHA_PUBLISH, *first.begin(session, settings), first._history.broker.node.encode()]
-        words += [b"%d" % bound for bound in bounds]
-        words.append(first._claim)
+        words = [first._claim]
         for item in items:
-            words += [b"%d" % item.number, item._envelope]
-        return command(*words)
+            words += (b"%d" % item.number, item._envelope)
+        return first.call(_SHA_PUBLISH, first._settings, session, words)
 
     def answered(self, reply: Any) -> None:
         self._end()
@@ -114,7 +116,7 @@ class _Publish(_Call):
         self._end()
 
     def _end(self) -> None:
-        self._history.follower.waiting(-self._waiting)
+        self._history.follower.weigh(-self._waiting)
         self._waiting = 0
 
 
@@ -136,7 +138,7 @@ class _Where(_Call):
     def command(cls, items: Sequence[_Where], session: Session) -> bytes:
         [item] = items
         mark = b"1" if item._mark else b"0"
-        return command(b"EVALSHA", _SHA_POSITION, *item.begin(session, item._settings), mark)
+        return item.call(_SHA_POSITION, item._settings, session, (mark,))
 
     def answered(self, reply: Any) -> None:
         self._history.placed(self._channel, _position(reply))
@@ -168,13 +170,12 @@ class _Read(_Call):
     @classmethod
     def command(cls, items: Sequence[_Read], session: Session) -> bytes:
         [item] = items
-        after, settings = item._after, item._settings
+        after = item._after
         start = (b"", b"%d" % item._last)
         if after is not None:
             # An empty epoch would mean the newest ones.
             start = (after.epoch.encode() or b"-", b"%d" % after.offset)
-        bounds = (b"%d" % settings.history, b"%d" % (settings.history_age * 1000))
-        return command(b"EVALSHA", _SHA_READ, *item.begin(session, settings), *start, *bounds)
+        return item.call(_SHA_READ, item._settings, session, start)
 
     def answered(self, reply: Any) -> None:
         self._done(self._page(reply))
@@ -236,6 +237,9 @@ class RedisHistory:
         self.metrics = metrics
         self._prefix = prefix.encode()
         self._numbers = count(1)
+        self._seed = secrets.token_urlsafe(4).encode()
+        self._epochs = count(1)
+        self._fixed: dict[tuple[bytes, str], tuple[Channel, Session, bytes]] = {}
         self._followed: dict[str, _Followed] = {}
         self._published: OrderedDict[str, Position] = OrderedDict()
         broker.observer = self
@@ -278,6 +282,28 @@ class RedisHistory:
         # A prefix with a hash tag decides about the slot of the channel as well.
         tagged = channel.encode() if b"{" in self._prefix else b"{%b}" % name
         return self._prefix + b"history:" + tagged, self._prefix + b"position:" + tagged
+
+    def fixed(self, script: bytes, channel: str, settings: Channel, session: Session) -> bytes:
+        """The encoded part of a command that is the same for each call of a script for a channel."""
+        known = self._fixed.get((script, channel))
+        if known is not None and known[0] is settings and known[1] is session:
+            return known[2]
+        if len(self._fixed) >= REMEMBERED * 10:
+            self._fixed.clear()
+        stream, meta = self.keys(channel)
+        age = settings.history_age * 1000
+        bounds = (age + AFTERLIFE * 1000, settings.history, age, settings.history_size)
+        lasting, *kept = [b"%d" % bound for bound in bounds]
+        name, node = self.broker.name_of(channel), self.broker.node.encode()
+        words = (b"EVALSHA", script, b"2", stream, meta, name, session.publish, session.run, lasting, node, *kept)
+        assert len(words) == FIXED
+        encoded = joined(words)
+        self._fixed[script, channel] = settings, session, encoded
+        return encoded
+
+    def new_epoch(self) -> bytes:
+        """A word that no other node and no other call has."""
+        return b"%b%x" % (self._seed, next(self._epochs))
 
     def next_number(self) -> int:
         return next(self._numbers)

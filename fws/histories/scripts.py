@@ -17,20 +17,23 @@ from __future__ import annotations
 from hashlib import sha1
 from typing import Final
 
-# ARGV of every script: 1 the channel in Redis, 2 the command that publishes, 3 the process of this Redis, or empty if
-# it is not known, 4 an epoch to use if one begins, 5 and 6 the epoch and offset that the node has seen, or empty and 0,
-# 7 milliseconds for which the position is kept.
+# ARGV of every script. What stays the same for a channel comes first, so that it is encoded once: 1 the channel in
+# Redis, 2 the command that publishes, 3 the process of this Redis, or empty if it is not known, 4 milliseconds for
+# which the position is kept, 5 the node, 6 the most publications, 7 their age in milliseconds, 8 their bytes. Then 9 an
+# epoch to use if one begins, 10 and 11 the epoch and offset that the node has seen, or empty and 0.
 _BEGIN = """
 local stream, meta = KEYS[1], KEYS[2]
-local channel, verb, run, candidate = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
-local seen_epoch, seen_offset = ARGV[5], tonumber(ARGV[6])
-local kept = redis.call('HMGET', meta, 'epoch', 'offset', 'run', 'before')
+local channel, verb, run, lasting, node = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
+local most, age, size = tonumber(ARGV[6]), ARGV[7], tonumber(ARGV[8])
+local candidate, seen_epoch, seen_offset = ARGV[9], ARGV[10], tonumber(ARGV[11])
+local fields = {'epoch', 'offset', 'run', 'before', 'n:' .. node, 'bytes', 'largest', 'claim'}
+local kept = redis.call('HMGET', meta, unpack(fields))
 local epoch, offset, before = kept[1], tonumber(kept[2] or 0), kept[4] or ''
 if not epoch then
   epoch, offset = candidate, 0
   redis.call('DEL', stream)
   redis.call('HSET', meta, 'epoch', epoch, 'offset', 0, 'run', run)
-  redis.call('PEXPIRE', meta, ARGV[7])
+  redis.call('PEXPIRE', meta, lasting)
 elseif (run ~= '' and kept[3] ~= run) or (seen_epoch == epoch and seen_offset > offset) then
   local earlier = {epoch .. ':' .. offset .. ':' .. offset}
   for one in string.gmatch(before, '%S+') do
@@ -55,8 +58,7 @@ if seen_epoch ~= '' and seen_epoch ~= epoch then
 end
 """
 
-# Further ARGV: 8 the node, 9 the most publications, 10 their age in milliseconds, 11 their bytes, 12 the claim, or
-# empty; then for each publication its number and its envelope without the beginning.
+# Further ARGV: 12 the claim, or empty; then for each publication its number and its envelope without the beginning.
 #
 # A publication whose number the node has used was stored already: an answer was lost, and the node has sent it again.
 # The offsets are reserved first. Should Redis fail in between, that leaves a hole, which is announced as a gap, and
@@ -69,12 +71,11 @@ end
 # A claim is `OFFSET:MARK:COUNT`, for another program's message: the COUNT-th after the last publication or mark. All
 # nodes that have received it have the same claim, and the first of them stores it.
 _PUBLISH = """
-local node, most, age, size, claim = ARGV[8], tonumber(ARGV[9]), ARGV[10], tonumber(ARGV[11]), ARGV[12]
-local more = redis.call('HMGET', meta, 'n:' .. node, 'bytes', 'largest', 'claim')
-local last, bytes, largest = tonumber(more[1] or 0), tonumber(more[2] or 0), tonumber(more[3] or 0)
+local claim = ARGV[12]
+local last, bytes, largest = tonumber(kept[5] or 0), tonumber(kept[6] or 0), tonumber(kept[7] or 0)
 if claim ~= '' then
   local a, b, c = string.match(claim, '(%d+):(%d+):(%d+)')
-  local x, y, z = string.match(more[4] or '0:0:0', '(%d+):(%d+):(%d+)')
+  local x, y, z = string.match(kept[8] or '0:0:0', '(%d+):(%d+):(%d+)')
   a, b, c, x, y, z = tonumber(a), tonumber(b), tonumber(c), tonumber(x), tonumber(y), tonumber(z)
   if a < x or (a == x and (b < y or (b == y and c <= z))) then return {epoch, offset} end
 end
@@ -111,18 +112,18 @@ if largest * most > size then
   end
 end
 redis.call('PEXPIRE', stream, age)
-redis.call('PEXPIRE', meta, ARGV[7])
+redis.call('PEXPIRE', meta, lasting)
 return {epoch, offset}
 """
 
-# Further ARGV: 8 "1" to publish a mark. A mark shows a node that has just subscribed where it is among the channel's
+# Further ARGV: 12 "1" to publish a mark. A mark shows a node that has just subscribed where it is among the channel's
 # publications: all nodes receive it at the same place.
 _POSITION = """
-if ARGV[8] == '1' then
+if ARGV[12] == '1' then
   local mark = redis.call('HINCRBY', meta, 'mark', 1)
   redis.call(verb, channel, '\\0fws!{"mark":"' .. offset .. ':' .. mark .. '"}')
 end
-redis.call('PEXPIRE', meta, ARGV[7])
+redis.call('PEXPIRE', meta, lasting)
 if redis.call('HLEN', meta) > 200 then
   -- Nodes that have ended leave their numbers behind.
   for _, field in ipairs(redis.call('HKEYS', meta)) do
@@ -132,10 +133,9 @@ end
 return {epoch, offset}
 """
 
-# Further ARGV: 8 and 9 the epoch and offset after which to read, or empty and how many of the newest, 10 the most
-# publications, 11 their age in milliseconds.
+# Further ARGV: 12 and 13 the epoch and offset after which to read, or empty and how many of the newest.
 _READ = """
-local after_epoch, after, most = ARGV[8], tonumber(ARGV[9]), tonumber(ARGV[10])
+local after_epoch, after = ARGV[12], tonumber(ARGV[13])
 local complete, from = 1, 0
 if after_epoch == '' then
   from = math.max(0, offset - after)
@@ -154,7 +154,7 @@ end
 local first = math.max(from, offset - most)
 local found = redis.call('XRANGE', stream, (first + 1) .. '-0', '+')
 local now = redis.call('TIME')
-local oldest = now[1] * 1000 + math.floor(now[2] / 1000) - tonumber(ARGV[11])
+local oldest = now[1] * 1000 + math.floor(now[2] / 1000) - tonumber(age)
 local entries = {}
 for i = 1, #found do
   if #entries > 0 or tonumber(string.match(found[i][1], '%-(%d+)')) >= oldest then

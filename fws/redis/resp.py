@@ -42,7 +42,12 @@ class _Incomplete(Exception):
 
 def command(*words: bytes) -> bytes:
     """One command as bytes."""
-    return b"*%d\r\n%b" % (len(words), b"".join([b"$%d\r\n%b\r\n" % (len(word), word) for word in words]))
+    return b"*%d\r\n%b" % (len(words), joined(words))
+
+
+def joined(words: Iterable[bytes]) -> bytes:
+    """Words as they are in a command, after its head `*COUNT`."""
+    return b"".join([b"$%d\r\n%b\r\n" % (len(word), word) for word in words])
 
 
 def commands(word: bytes, names: Iterable[bytes], at_once: int = 500) -> bytes:

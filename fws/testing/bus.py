@@ -1,4 +1,4 @@
-"""Nodes in one process: a broker that carries envelopes from hub to hub, as Redis would.
+"""Nodes in one process: a broker that carries envelopes from hub to hub, and a history that they share, as Redis would.
 
 What passes from node to node is encoded and decoded, so that a test sees what another node would see.
 """
@@ -7,26 +7,69 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from fws.base.metrics import Metrics
 from fws.brokers.base import Deliver
 from fws.brokers.envelope import decode, encode
 from fws.brokers.pattern import matcher
-from fws.pipeline.publication import Publication
+from fws.config import Channel
+from fws.histories.base import Follower, Page
+from fws.histories.memory import MemoryHistory
+from fws.pipeline.publication import Position, Publication
+
+# The bytes of all histories.
+MEMORY = 64 * 1024**2
 
 
 class Bus:
-    """Carries payloads by channel to all nodes when `turn` is called."""
+    """Carries payloads by channel to all nodes when `turn` is called, and keeps what channels keep.
 
-    def __init__(self) -> None:
+    Publications of channels with history come back as from Redis: in one order, and to the publisher's node as to all
+    others. A single node has them at once, as without Redis.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
         self.nodes: list[BusBroker] = []
+        self.histories: list[BusHistory] = []
         self.waiting: list[tuple[str | None, bytes]] = []
+        self.numbered: list[Publication] = []
+        self.kept = MemoryHistory(clock, MEMORY, Metrics())
+        self.kept.start(self)
+        # Counts payloads. One of another program reaches all nodes, and the first that keeps it claims its number.
+        self._count = 0
+        self.claimed: set[str] = set()
 
     def turn(self) -> int:
         """Carry all waiting payloads. Returns their number."""
         waiting, self.waiting = self.waiting, []
         for channel, payload in waiting:
+            self._count += 1
             for node in self.nodes:
-                node.take(channel, payload)
-        return len(waiting)
+                node.take(channel, payload, f"{self._count}")
+        numbered, self.numbered = self.numbered, []
+        for publication in numbered:
+            self._hand_over(publication)
+        return len(waiting) + len(numbered)
+
+    def _hand_over(self, publication: Publication) -> None:
+        for history in self.histories:
+            history.take(publication)
+
+    # As the follower of the shared history.
+
+    def arrived(self, publication: Publication) -> None:
+        if len(self.nodes) > 1:
+            self.numbered.append(publication)
+        else:
+            self._hand_over(publication)
+
+    def told(self, channel: str, top: Position) -> None:
+        """A node is told when it asks."""
+
+    def missed(self, channel: str) -> None:
+        """Nothing is lost here."""
+
+    def weigh(self, change: int) -> None:
+        """Nothing waits here."""
 
 
 class BusBroker:
@@ -54,10 +97,10 @@ class BusBroker:
         self._deliver(publication)
         self._bus.waiting.append((publication.channel, payload))
 
-    def take(self, channel: str | None, payload: bytes) -> None:
+    def take(self, channel: str | None, payload: bytes, claim: str = "") -> None:
         wanted = channel in self.channels or any(match((channel or "").encode()) for match in self._further)
         if wanted and (publication := decode(channel, payload, self._name)) is not None:
-            self._deliver(publication)
+            self._deliver(publication.replace(epoch=claim) if publication.origin == "outside" else publication)
 
     def subscribe(self, channel: str) -> None:
         self.channels.add(channel)
@@ -67,3 +110,48 @@ class BusBroker:
 
     def health(self) -> str | None:
         return None
+
+
+class BusHistory:
+    """One node's view of the shared history."""
+
+    def __init__(self, bus: Bus) -> None:
+        self._bus = bus
+        self._followed: set[str] = set()
+        bus.histories.append(self)
+
+    def start(self, follower: Follower) -> None:
+        self._follower = follower
+
+    def publish(self, publication: Publication, settings: Channel) -> None:
+        if publication.origin == "outside":
+            if publication.epoch in self._bus.claimed:
+                return
+            self._bus.claimed.add(publication.epoch)
+        self._bus.kept.publish(publication, settings)
+
+    def take(self, publication: Publication) -> None:
+        if publication.channel in self._followed:
+            self._follower.arrived(publication)
+
+    def follow(self, channel: str, settings: Channel) -> None:
+        self._followed.add(channel)
+        self._bus.kept.follow(channel, settings)
+        self._bus.kept.read(channel, settings, None, 0, lambda page: self._told(channel, page))
+
+    def _told(self, channel: str, page: Page | None) -> None:
+        if page is not None:
+            self._follower.told(channel, page.top)
+
+    def unfollow(self, channel: str) -> None:
+        self._followed.discard(channel)
+
+    def read(
+        self,
+        channel: str,
+        settings: Channel,
+        after: Position | None,
+        last: int,
+        done: Callable[[Page | None], None],
+    ) -> None:
+        self._bus.kept.read(channel, settings, after, last, done)

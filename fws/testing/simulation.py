@@ -31,7 +31,7 @@ from fws.runtime.scheduler import Scheduler
 from fws.server.node import Node
 from fws.server.upgrade import route
 from fws.storages.memory import MemoryStorage
-from fws.testing.bus import Bus, BusBroker
+from fws.testing.bus import Bus, BusBroker, BusHistory
 from fws.testing.loop import Clock, Loop
 from fws.testing.peer import Peer, Received
 from fws.testing.trace import Trace
@@ -150,7 +150,7 @@ class Simulation:
         self._environ = environ
         self._registry = registry
         self._loop = Loop(self.clock)
-        self._bus = Bus()
+        self._bus = Bus(self.clock)
         self._storage = MemoryStorage(self.clock)
         for name in sorted(set(nodes)):
             self.add_node(name)
@@ -168,7 +168,8 @@ class Simulation:
         generation = generation_of(self._document, self._environ, services, registry=self._registry)
         scheduler: Scheduler = self._loop  # type: ignore[assignment]
         broker = SimulatedBroker(self._bus, generation.config.redis.subscribe, self.trace)
-        node = SimulatedNode(generation, scheduler=scheduler, broker=broker, storage=self._storage)
+        history = BusHistory(self._bus)
+        node = SimulatedNode(generation, scheduler=scheduler, broker=broker, storage=self._storage, history=history)
         node.trace = self.trace
         self.nodes[name] = node
         node.channels.start()

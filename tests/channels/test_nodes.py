@@ -6,19 +6,20 @@ from pathlib import Path
 
 import pytest
 
-from fws.testing.bus import Bus, BusBroker
-from tests.support import Harness, build
+from fws.testing.bus import Bus, BusBroker, BusHistory
+from tests.support import Clock, Harness, build
 
 
 class Nodes:
     """Two harnesses on one bus."""
 
     def __init__(self, toml: str, folder: Path) -> None:
-        self.bus = Bus()
+        self.clock = Clock(1000.0)
+        self.bus = Bus(self.clock)
         self.first, self.second = (self._node(toml, folder) for _ in range(2))
 
     def _node(self, toml: str, folder: Path) -> Harness:
-        return build(toml, folder, broker=BusBroker(self.bus))
+        return build(toml, folder, broker=BusBroker(self.bus), history=BusHistory(self.bus))
 
     def settle(self) -> None:
         for _ in range(100):

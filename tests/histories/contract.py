@@ -31,7 +31,7 @@ class Recorder:
     def missed(self, channel: str) -> None:
         self.gaps.append(channel)
 
-    def waiting(self, change: int) -> None:
+    def weigh(self, change: int) -> None:
         self.weight += change
 
 
