@@ -29,6 +29,7 @@ from fws.compiler.compile import load_generation
 from fws.compiler.generation import Generation
 from fws.histories.base import History
 from fws.pipeline.services import Services
+from fws.presence.base import Presence
 from fws.server.node import Node
 from fws.storages.memory import MemoryStorage
 from fws.wire.deflate import Agreement
@@ -275,6 +276,7 @@ class Harness:
         environ: Mapping[str, str],
         broker: Broker | None = None,
         history: History | None = None,
+        presence: Presence | None = None,
     ) -> None:
         self.clock = Clock(1000.0)
         self.wall = Clock(1767323045.0)
@@ -282,7 +284,9 @@ class Harness:
         self.loop = Loop(self.clock)
         self.storage = MemoryStorage(self.clock)
         scheduler: Any = self.loop
-        self.node = Node(generation, scheduler=scheduler, broker=broker, storage=self.storage, history=history)
+        self.node = Node(
+            generation, scheduler=scheduler, broker=broker, storage=self.storage, history=history, presence=presence
+        )
         self.hub = self.node.hub
         self.channels = self.node.channels
         self.channels.start()
@@ -402,13 +406,14 @@ def build(
     environ: Mapping[str, str] | None = None,
     broker: Broker | None = None,
     history: History | None = None,
+    presence: Presence | None = None,
 ) -> Harness:
     """A harness for a configuration.
 
     Args:
         pipelines: source code by module name, as in a project's `pipelines/`.
         environ: the values of `${NAME}`. The environment of the process is not used.
-        broker, history: None for those of a single process.
+        broker, history, presence: None for those of a single process.
 
     Raises:
         ConfigError: as `load_generation`.
@@ -418,4 +423,4 @@ def build(
         (tmp_path / "pipelines" / f"{name}.py").write_text(source)
     file = tmp_path / "test.toml"
     file.write_text(toml)
-    return Harness(file, environ or {}, broker, history)
+    return Harness(file, environ or {}, broker, history, presence)

@@ -33,9 +33,6 @@ class Observer(Protocol):
     def signalled(self, channel: str, signal: bytes) -> None:
         """A signal for nodes has arrived: a JSON object."""
 
-    def heard(self, publication: Publication) -> Publication | None:
-        """A publication has arrived. Returns what is delivered; None for nothing."""
-
 
 class RedisBroker:
     """Carries publications through Redis: one server, the master that Sentinels name, or a Cluster.
@@ -51,7 +48,7 @@ class RedisBroker:
         clock: monotonic seconds.
 
     Attributes:
-        observer: what is kept in Redis; None if nothing is.
+        heard: called with each publication that arrives. It returns what is delivered, or None for nothing.
         node: this node's id, from `start` on.
         available: whether Redis is available.
         largest: the most bytes of an envelope.
@@ -78,7 +75,8 @@ class RedisBroker:
         self._health = Health(str(connector), metrics, clock)
         patterns = list(self._patterns)
         given = Settings(self._prefix, self._names, patterns, buffer, largest, scripts, self._health, metrics, clock)
-        self.observer: Observer | None = None
+        self.heard: Callable[[Publication], Publication | None] = _as_it_is
+        self._observers: list[Observer] = []
         kind = Cluster if connector.address.kind == "cluster" else Standalone
         self._carrier: Carrier = kind(connector, given)
         self.node = ""
@@ -109,6 +107,18 @@ class RedisBroker:
     def send(self, item: Item) -> None:
         """Send an item to Redis, after everything that was published to its channel before."""
         self._carrier.send(item)
+
+    def observe(self, observer: Observer) -> None:
+        """Tell an observer about subscriptions and signals."""
+        self._observers.append(observer)
+
+    def key_of(self, kind: bytes, channel: str) -> bytes:
+        """A key that belongs to a channel. In a Cluster it is in the slot of the channel.
+
+        A prefix with a hash tag decides about the slot of the channel as well.
+        """
+        tagged = channel.encode() if b"{" in self._prefix else b"{%b}" % self.name_of(channel)
+        return b"%b%b:%b" % (self._prefix, kind, tagged)
 
     def name_of(self, channel: str | None) -> bytes:
         """The channel in Redis."""
@@ -146,21 +156,21 @@ class RedisBroker:
                 if channel is not None:
                     check_channel(channel)
                 if payload.startswith(SIGNAL):
-                    if self.observer is not None and channel is not None:
-                        self.observer.signalled(channel, payload[len(SIGNAL) :])
+                    for observer in self._observers if channel is not None else ():
+                        observer.signalled(channel or "", payload[len(SIGNAL) :])
                     return
                 publication = decode(channel, payload, self.node)
         except ValueError:  # also EnvelopeError and UnicodeDecodeError
             self._metrics.count("redis_malformed")
             return
-        if publication is not None and self.observer is not None:
-            publication = self.observer.heard(publication)
+        if publication is not None:
+            publication = self.heard(publication)
         if publication is not None:
             self._deliver(publication)
 
     def _confirmed(self, name: bytes) -> None:
-        if self.observer is not None:
-            self.observer.confirmed(name[len(self._prefix) :].decode())
+        for observer in self._observers:
+            observer.confirmed(name[len(self._prefix) :].decode())
 
     def _has_otherwise(self, pattern: bytes, name: bytes) -> bool:
         """Whether a message for a pattern also arrives for a name or an earlier pattern."""
@@ -172,6 +182,10 @@ class RedisBroker:
             if matches(name):
                 return True
         return False
+
+
+def _as_it_is(publication: Publication) -> Publication:
+    return publication
 
 
 def _nowhere(publication: Publication) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
 from fws.channels.formats import Format
 from fws.pipeline.publication import Publication
@@ -25,6 +25,7 @@ class Member(Protocol):
     """A client as its channels see it.
 
     Attributes:
+        identity: who it is, as authentication established; None for nobody in particular.
         id: unique among all nodes.
         format: how it receives publications; one object for all members that receive the same bytes.
         fd: the descriptor to which a plain frame may be written directly; -1 if it must go through the outbox.
@@ -32,6 +33,7 @@ class Member(Protocol):
     """
 
     id: str
+    identity: dict[str, Any] | None
     format: Format
     fd: int
     channels: set[str]

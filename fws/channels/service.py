@@ -6,20 +6,24 @@ It knows no frame and no socket: the broker carries publications between nodes, 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from gevent import get_hub, getcurrent
+from gevent import Timeout, get_hub, getcurrent
+from gevent.event import AsyncResult
 
+from fws.base.errors import StorageError
 from fws.brokers.base import Broker
 from fws.channels.channel import ENTRY
 from fws.channels.followed import FollowedChannels, Wish
 from fws.channels.hub import FULL, Hub
 from fws.channels.member import Member
+from fws.channels.present import PresentMembers
 from fws.config import Channel, ChannelRules
-from fws.histories.base import History
+from fws.histories.base import History, Page
 from fws.pipeline.pipeline import Pipeline
 from fws.pipeline.publication import Gap, Position, Publication, check_channel
+from fws.presence.base import Presence, Present
 from fws.runtime.context import Context
 from fws.runtime.scheduler import pause
 
@@ -27,6 +31,8 @@ from fws.runtime.scheduler import pause
 MAX_HOPS = 8
 # The position of a client that gives none which a channel could have.
 NOWHERE = Position("", 0)
+# Seconds that a filter waits for an answer of Redis.
+PATIENCE = 4.0
 # The assumed size of a value other than text and bytes before it is encoded.
 VALUE = 4096
 
@@ -38,6 +44,7 @@ class ChannelService:
         context: shared by the parts of the process.
         hub: the members, and the fan-out to them.
         broker: carries publications, and hands them to `deliver`. In a single process this is a plain call.
+        presence: knows who is a member on all nodes.
         history: numbers, keeps and carries the publications of channels with history.
         publication: the `publication` pipeline in force.
         rules: the settings of channels in force.
@@ -49,11 +56,13 @@ class ChannelService:
         hub: Hub,
         broker: Broker,
         history: History,
+        presence: Presence,
         publication: Pipeline,
         rules: ChannelRules,
     ) -> None:
         self.publication = publication
         self.rules = rules
+        self._present = PresentMembers(context, hub, presence, self._settings)
         self._history = history
         self._followed = FollowedChannels(context, hub, history)
         self._hub = hub
@@ -69,6 +78,7 @@ class ChannelService:
     def start(self) -> None:
         """Begin to carry publications. Nothing may be published before."""
         self._history.start(self._followed)
+        self._present.start()
         self._broker.start(self.deliver, self._is_crowded)
 
     def _is_crowded(self) -> bool:
@@ -111,41 +121,110 @@ class ChannelService:
         check_channel(channel)
         if channel in client.channels or not self._hub.has(client):
             return
-        settings = self._kept(channel)
-        if settings is None:
+        settings = self._settings(channel)
+        if settings is None or not settings.kept:
             if self._hub.join(client, channel):
                 self._broker.subscribe(channel)
             if since:
                 self._hub.serve(client, channel, Gap.at(channel, NOWHERE))
-            return
-        position = (Position.parse(since) or NOWHERE) if since else None
-        if channel not in self._followed:
-            self._broker.subscribe(channel)
-        self._followed.join(client, channel, settings, Wish(position, replay))
+        else:
+            position = (Position.parse(since) or NOWHERE) if since else None
+            if channel not in self._followed:
+                self._broker.subscribe(channel)
+            self._followed.join(client, channel, settings, Wish(position, replay))
+        if settings is not None and settings.presence:
+            self._present.join(client, channel, settings)
 
     def leave(self, client: Member, channel: str) -> None:
         """End a membership. Does nothing if the client is not a member."""
+        if channel not in client.channels:
+            return
         if channel in self._followed:
             self._followed.leave(client, channel)
             if channel not in self._followed:
                 self._broker.unsubscribe(channel)
         elif self._hub.leave(client, channel):
             self._broker.unsubscribe(channel)
+        if self.rules and (settings := self._settings(channel)) is not None and settings.presence:
+            self._present.leave(client, channel, settings)
+
+    def admitted(self, client: Member) -> None:
+        """A client's `connect` has passed. It is present in the channels that it has joined."""
+        if self.rules and client.channels:
+            self._present.admitted(client)
+
+    def refresh(self, client: Member) -> None:
+        """Show again what `presence_info` selects about a client, because it has changed."""
+        if self.rules and client.channels:
+            self._present.refresh(client)
 
     def swap(self, publication: Pipeline, rules: ChannelRules) -> None:
         """A reload: another `publication` pipeline and other settings of channels are in force. Nobody leaves."""
         self.publication = publication
-        if rules.settings != self.rules.settings:
-            self.rules = rules
-            for channel in self._hub.channels():
-                self._followed.apply(channel, self._kept(channel))
+        if rules.settings == self.rules.settings:
+            return
+        before, self.rules = self.rules, rules
+        for channel in self._hub.channels():
+            former, latter = before.of(channel), rules.of(channel)
+            old, new = (None if rule is None else rule.settings for rule in (former, latter))
+            self._followed.apply(channel, self._kept(channel))
+            self._present.apply(channel, old, new)
+
+    def _settings(self, channel: str) -> Channel | None:
+        """What applies to a channel; None for a channel without settings."""
+        rule = self.rules.of(channel) if self.rules else None
+        return None if rule is None else rule.settings
 
     def _kept(self, channel: str | None) -> Channel | None:
         """The settings of a channel with history; None for a channel without."""
         if channel is None or not self.rules:
             return None
         rule = self.rules.of(channel)
-        return rule.settings if rule is not None and rule.settings.history else None
+        return rule.settings if rule is not None and rule.settings.kept else None
+
+    # Queries.
+
+    def history(self, channel: str, last: int = 0) -> list[Publication]:
+        """The newest publications that a channel keeps, in order; by default all. Blocks while Redis is asked.
+
+        Raises:
+            StorageError: Redis cannot be reached.
+        """
+        settings = self._kept(channel)
+        if settings is None:
+            return []
+        page: Page = self._asked(
+            lambda done: self._history.read(channel, settings, None, last or settings.history, done)
+        )
+        return list(page.publications)
+
+    def presence(self, channel: str) -> list[Present]:
+        """Everybody who is present in a channel with presence, on all nodes. Blocks while Redis is asked.
+
+        Clients of a node that has died are not among them 15 s later.
+
+        Raises:
+            StorageError: Redis cannot be reached.
+        """
+        settings = self._settings(channel)
+        if settings is None or not settings.presence:
+            return []
+        return list(self._asked(lambda done: self._present.who(channel, done)))
+
+    @staticmethod
+    def _asked(ask: Callable[[Callable[[Any], None]], None]) -> Any:
+        """The answer to a question that is answered by a call. Blocks the greenlet until then."""
+        answer = AsyncResult()
+        ask(answer.set)
+        found = answer.get() if answer.ready() else None
+        if not answer.ready():
+            try:
+                found = answer.get(timeout=PATIENCE)
+            except Timeout:
+                found = None
+        if found is None:
+            raise StorageError("Redis does not answer")
+        return found
 
     def remove(self, client: Member) -> None:
         """Remove a client that is gone, and its memberships."""

@@ -181,6 +181,7 @@ class Client(Receiver):
         """
         for function in self._when_renewed:
             check_nothing(function, function(self))
+        self._host.channels.refresh(self)
 
     def take_part(self) -> None:
         """Called by the pipeline for each message that a filter makes of the present one.
@@ -228,6 +229,7 @@ class Client(Receiver):
                 self._become(State.OPEN)
             self._hub.admit(self)
             self.outbox.release()
+            self._host.channels.admitted(self)
             return
         ask, next_filter = asked
         channels = tuple(self.channels)

@@ -12,13 +12,14 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Annotated, Final
 
 import msgspec
 from msgspec import Meta
 
 from fws.base.units import Duration, Size
+from fws.pipeline.condition import Term
 from fws.pipeline.options import Help
 from fws.pipeline.publication import MAX_CHANNEL
 
@@ -45,6 +46,36 @@ class Channel(msgspec.Struct, frozen=True, kw_only=True):
     history_size: Annotated[
         Size, Meta(ge=1024), Help("The most bytes that the publications of one channel take together.")
     ] = 1024**2
+    presence: Annotated[bool, Help("Whether it is known who is a member, on all nodes.")] = False
+    presence_info: Annotated[
+        list[Term],
+        Help(
+            'What is shown about each member, as conditions name it: ["identity.name", "state.nick"]. The last part is '
+            "its name."
+        ),
+    ] = []
+    announce: Annotated[
+        bool,
+        Help("Whether members are told who is present and who joins and leaves, in at most four messages per second."),
+    ] = False
+    announce_max: Annotated[
+        int, Meta(ge=0, le=10_000), Help("With more members than this, only their number is announced.")
+    ] = 1000
+    linger: Annotated[
+        Duration,
+        Meta(ge=0, le=3600.0),
+        Help("A user who leaves and returns within this time has neither left nor joined. It needs an identity.user."),
+    ] = 0.0
+
+    @property
+    def kept(self) -> bool:
+        """Whether the channel keeps publications."""
+        return self.history > 0
+
+
+def info_names(terms: Sequence[Term]) -> list[str]:
+    """The names under which `presence_info` shows values: the last part of each."""
+    return [re.split(r"[.\[]", str(term))[-1].strip("]'\"") for term in terms]
 
 
 class ChannelPattern(msgspec.Struct, frozen=True):

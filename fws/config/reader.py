@@ -12,7 +12,7 @@ import msgspec
 from fws.base.problem import Path, Problem, did_you_mean, dotted
 from fws.base.tree import map_leaves
 from fws.base.variables import VariableError, fill_variables
-from fws.config.channels import Channel, ChannelPattern, ChannelRules
+from fws.config.channels import Channel, ChannelPattern, ChannelRules, info_names
 from fws.config.limits import Bounds, Limits
 from fws.config.loader import TESTS, Document
 from fws.config.paths import parse_path
@@ -29,9 +29,12 @@ from fws.config.sections import (
 )
 from fws.config.source import Source
 from fws.config.tests import Transcript, read_tests
+from fws.pipeline.events import BY_NAME as BY_EVENT
 from fws.pipeline.events import CLIENT_EVENTS, EVENTS, SERVER_EVENTS
 from fws.pipeline.options import Option, options_of
 
+# What a condition can ask about a client.
+_OF_CLIENT = BY_EVENT["connect"].names
 _NAME = re.compile(r"[a-z][a-z0-9_]*\Z")
 
 _Struct = TypeVar("_Struct", bound=msgspec.Struct)
@@ -204,7 +207,7 @@ class _Reader:
         if len(self.problems) > before:
             return
         try:
-            values[option.name] = option.convert(filled)
+            values[option.name] = option.convert(filled, _parse)
         except ValueError as error:
             self._problem(str(error), path, hint=option.help)
 
@@ -225,6 +228,8 @@ class _Reader:
                 ChannelPattern.parse(text)
             except ValueError as error:
                 self._problem(str(error), ("channels", text), key=True)
+        for text, settings in channels.items():
+            self._check_channel(text, settings)
         rules = ChannelRules(channels)
         order = list(channels)
         for one, other in rules.conflicts():
@@ -233,6 +238,21 @@ class _Reader:
             hint = "give one of the two more literal characters"
             self._problem(message, ("channels", second), hint=hint, key=True)
         return rules
+
+    def _check_channel(self, text: str, settings: Channel) -> None:
+        path = ("channels", text)
+        names = info_names(settings.presence_info)
+        for index, term in enumerate(settings.presence_info):
+            try:
+                term.check_names(_OF_CLIENT, "for presence_info")
+            except ValueError as error:
+                self._problem(str(error), (*path, "presence_info", index))
+            if names[index] in names[:index]:
+                self._problem(f"two values are called {names[index]!r}", (*path, "presence_info", index))
+        given = [name for name in ("presence_info", "announce", "linger") if getattr(settings, name)]
+        if given and not settings.presence:
+            hint = "write presence = true as well"
+            self._problem(f"{given[0]} has no effect without presence", (*path, given[0]), hint=hint, key=True)
 
     def _pipelines(self, table: dict[str, Any]) -> dict[str, list[str]]:
         pipelines = {}
@@ -326,6 +346,11 @@ class _Reader:
         if not _NAME.match(name):
             hint = "a name begins with a letter and has only a-z, 0-9 and _"
             self._problem(f"{name!r} cannot be used as a stage", path, hint=hint, key=True)
+
+
+def _parse(kind: Any, value: Any) -> Any:
+    """Make a type of fws, such as a condition, from a text."""
+    return kind.parse(value)
 
 
 def _chosen(cls: type[_Struct], inherited: Mapping[str, Any], own: Mapping[str, Any]) -> _Struct:

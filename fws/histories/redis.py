@@ -229,20 +229,19 @@ class RedisHistory:
 
     Args:
         broker: carries the commands and receives publications. It must have `scripts.ALL`.
-        prefix: goes before every key.
     """
 
-    def __init__(self, broker: RedisBroker, prefix: str, metrics: Metrics) -> None:
+    def __init__(self, broker: RedisBroker, metrics: Metrics) -> None:
         self.broker = broker
         self.metrics = metrics
-        self._prefix = prefix.encode()
         self._numbers = count(1)
         self._seed = secrets.token_urlsafe(4).encode()
         self._epochs = count(1)
         self._fixed: dict[tuple[bytes, str], tuple[Channel, Session, bytes]] = {}
         self._followed: dict[str, _Followed] = {}
         self._published: OrderedDict[str, Position] = OrderedDict()
-        broker.observer = self
+        broker.heard = self.heard
+        broker.observe(self)
 
     def start(self, follower: Follower) -> None:
         self.follower = follower
@@ -277,11 +276,8 @@ class RedisHistory:
     # For the calls.
 
     def keys(self, channel: str) -> tuple[bytes, bytes]:
-        """The keys of a channel's stream and position. In a Cluster they are in the slot of the channel."""
-        name = self.broker.name_of(channel)
-        # A prefix with a hash tag decides about the slot of the channel as well.
-        tagged = channel.encode() if b"{" in self._prefix else b"{%b}" % name
-        return self._prefix + b"history:" + tagged, self._prefix + b"position:" + tagged
+        """The keys of a channel's stream and position."""
+        return self.broker.key_of(b"history", channel), self.broker.key_of(b"position", channel)
 
     def fixed(self, script: bytes, channel: str, settings: Channel, session: Session) -> bytes:
         """The encoded part of a command that is the same for each call of a script for a channel."""
@@ -346,7 +342,7 @@ class RedisHistory:
         elif position.offset > here.offset:
             followed.position = position
 
-    # As the observer of the broker.
+    # As an observer of the broker.
 
     def confirmed(self, channel: str) -> None:
         followed = self._followed.get(channel)

@@ -101,6 +101,15 @@ class Hub(Protocol):
     def broadcast(self, message: Any, *, sender: str | None = None, exclude: str | None = None) -> None:
         """Send a message to every client on every node."""
 
+    def history(self, channel: str, last: int = 0) -> list[Any]:
+        """Return the newest publications that a channel keeps. Blocks while Redis is asked; raises StorageError."""
+
+    def presence(self, channel: str) -> list[Any]:
+        """Return who is present in a channel, on all nodes. Blocks while Redis is asked; raises StorageError."""
+
+    def refresh(self, client: Any) -> None:
+        """Show again what `presence_info` selects about a client, because it has changed."""
+
     def members(self, channel: str) -> list[Any]:
         """Return this process's members of a channel, the oldest first."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any, ClassVar, Literal, Self
 
 import msgspec
@@ -57,6 +58,16 @@ class Notice(Publication, frozen=True):
         """The notice about a position."""
         message = {"type": cls.kind, "channel": channel, "epoch": position.epoch, "offset": position.offset}
         return cls(channel, message, offset=position.offset, epoch=position.epoch)
+
+
+class Announcement(Notice, frozen=True):
+    """Who is present in a channel, or who has joined and left."""
+
+    kind = "presence"
+
+    @classmethod
+    def of(cls, channel: str, content: Mapping[str, Any]) -> Announcement:
+        return cls(channel, {"type": cls.kind, "channel": channel, **content})
 
 
 class Gap(Notice, frozen=True):

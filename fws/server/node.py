@@ -13,6 +13,8 @@ from fws.config import Limits
 from fws.histories.base import History
 from fws.histories.memory import MemoryHistory
 from fws.pipeline.storage import Storage
+from fws.presence.base import Presence
+from fws.presence.memory import MemoryPresence
 from fws.runtime.context import Context
 from fws.runtime.offload import Offload
 from fws.runtime.scheduler import Scheduler
@@ -32,7 +34,7 @@ class Node:
 
     Args:
         generation: what is served.
-        scheduler, broker, storage, history: for tests, instead of those that the configuration names.
+        scheduler, broker, storage, history, presence: for tests, instead of those that the configuration names.
 
     Attributes:
         generation: the pipelines in force.
@@ -41,6 +43,7 @@ class Node:
         storage: the state that filters share.
         broker: carries publications between processes.
         history: what channels keep.
+        presence: who is a member of channels on all nodes.
         hub: clients, their memberships, and the fan-out.
         channels: what filters and protocols do with channels.
         offload: computes in threads.
@@ -54,6 +57,7 @@ class Node:
         broker: Broker | None = None,
         storage: Storage | None = None,
         history: History | None = None,
+        presence: Presence | None = None,
     ) -> None:
         services = generation.services
         self.generation = generation
@@ -63,8 +67,9 @@ class Node:
         self.broker = broker_of(generation, context) if broker is None else broker
         self.hub = Hub(context)
         self.history = history_of(generation, context, self.broker) if history is None else history
-        rules = generation.config.channels
-        self.channels = ChannelService(context, self.hub, self.broker, self.history, generation.publication, rules)
+        self.presence = presence_of(generation, context, self.broker) if presence is None else presence
+        parts = (self.hub, self.broker, self.history, self.presence)
+        self.channels = ChannelService(context, *parts, generation.publication, generation.config.channels)
         services.hub = self.channels
         services.storage = self.storage
         services.spawn = context.scheduler.spawn
@@ -134,6 +139,7 @@ def broker_of(generation: Generation, context: Context) -> Broker:
         return MemoryBroker()
     from fws.brokers.redis import RedisBroker
     from fws.histories import scripts
+    from fws.presence.redis import SCRIPTS
 
     settings = generation.config.redis
     return RedisBroker(
@@ -142,7 +148,7 @@ def broker_of(generation: Generation, context: Context) -> Broker:
         subscribe=settings.subscribe,
         buffer=settings.buffer,
         largest=settings.max_message,
-        scripts=scripts.ALL,
+        scripts=(*scripts.ALL, *SCRIPTS),
         metrics=context.metrics,
         clock=context.clock,
     )
@@ -157,4 +163,15 @@ def history_of(generation: Generation, context: Context, broker: Broker) -> Hist
     from fws.histories.redis import RedisHistory
 
     assert isinstance(broker, RedisBroker)
-    return RedisHistory(broker, config.redis.prefix, context.metrics)
+    return RedisHistory(broker, context.metrics)
+
+
+def presence_of(generation: Generation, context: Context, broker: Broker) -> Presence:
+    """Who is a member of channels: in Redis if `[redis] url` is set, else in this process."""
+    if not generation.config.redis.url:
+        return MemoryPresence(context.clock, context.timers)
+    from fws.brokers.redis import RedisBroker
+    from fws.presence.redis import RedisPresence
+
+    assert isinstance(broker, RedisBroker)
+    return RedisPresence(broker, context.clock, context.timers, context.metrics)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from fws.base.metrics import Metrics
+from fws.base.timers import Timers
 from fws.brokers.base import Deliver
 from fws.brokers.envelope import decode, encode
 from fws.brokers.pattern import matcher
@@ -15,6 +16,8 @@ from fws.config import Channel
 from fws.histories.base import Follower, Page
 from fws.histories.memory import MemoryHistory
 from fws.pipeline.publication import Position, Publication
+from fws.presence.base import Change, Present, Watcher
+from fws.presence.memory import MemoryPresence
 
 # The bytes of all histories.
 MEMORY = 64 * 1024**2
@@ -27,7 +30,7 @@ class Bus:
     others. A single node has them at once, as without Redis.
     """
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    def __init__(self, clock: Callable[[], float], timers: Timers) -> None:
         self.nodes: list[BusBroker] = []
         self.histories: list[BusHistory] = []
         self.waiting: list[tuple[str | None, bytes]] = []
@@ -37,6 +40,9 @@ class Bus:
         # Counts payloads. One of another program reaches all nodes, and the first that keeps it claims its number.
         self._count = 0
         self.claimed: set[str] = set()
+        self.presence = MemoryPresence(clock, timers)
+        self.watchers = Watchers()
+        self.presence.start(self.watchers)
 
     def turn(self) -> int:
         """Carry all waiting payloads. Returns their number."""
@@ -155,3 +161,48 @@ class BusHistory:
         done: Callable[[Page | None], None],
     ) -> None:
         self._bus.kept.read(channel, settings, after, last, done)
+
+
+class Watchers:
+    """Tells every node what changes in the channels that it watches."""
+
+    def __init__(self) -> None:
+        self.watching: dict[str, list[Watcher]] = {}
+
+    def changed(self, channel: str, change: Change) -> None:
+        for watcher in self.watching.get(channel, ()):
+            watcher.changed(channel, change)
+
+    def renewed(self, channel: str, present: Sequence[Present]) -> None:
+        for watcher in self.watching.get(channel, ()):
+            watcher.renewed(channel, present)
+
+
+class BusPresence:
+    """One node's view of the shared presence."""
+
+    def __init__(self, bus: Bus) -> None:
+        self._shared = bus.presence
+        self._watching = bus.watchers.watching
+
+    def start(self, watcher: Watcher) -> None:
+        self._watcher = watcher
+
+    def join(self, channel: str, present: Present, settings: Channel) -> None:
+        self._shared.join(channel, present, settings)
+
+    def leave(self, channel: str, client: str, settings: Channel) -> None:
+        self._shared.leave(channel, client, settings)
+
+    def watch(self, channel: str, settings: Channel) -> None:
+        self._watching.setdefault(channel, []).append(self._watcher)
+        self._shared.watch(channel, settings)
+
+    def unwatch(self, channel: str) -> None:
+        self._watching[channel].remove(self._watcher)
+        if not self._watching[channel]:
+            del self._watching[channel]
+            self._shared.unwatch(channel)
+
+    def who(self, channel: str, done: Callable[[Sequence[Present] | None], None]) -> None:
+        self._shared.who(channel, done)

@@ -18,6 +18,7 @@ import gevent
 from fws.auth.login import Login, TokenRequest
 from fws.base.close_codes import GOING_AWAY
 from fws.base.errors import Refusal
+from fws.base.timers import Timers
 from fws.clients.client import Client
 from fws.clients.sweeper import TICK, Sweeper
 from fws.compiler.compile import generation_of, project_of
@@ -31,7 +32,7 @@ from fws.runtime.scheduler import Scheduler
 from fws.server.node import Node
 from fws.server.upgrade import route
 from fws.storages.memory import MemoryStorage
-from fws.testing.bus import Bus, BusBroker, BusHistory
+from fws.testing.bus import Bus, BusBroker, BusHistory, BusPresence
 from fws.testing.loop import Clock, Loop
 from fws.testing.peer import Peer, Received
 from fws.testing.trace import Trace
@@ -56,6 +57,11 @@ _UPGRADE = (
 
 class SimulationError(Exception):
     """The simulation cannot go on: what the transcript wants is impossible, or a filter does not come to an end."""
+
+
+def _raise(error: BaseException) -> None:
+    """What the simulation itself does must not fail."""
+    raise error
 
 
 class SimulatedClient(Client):
@@ -150,7 +156,9 @@ class Simulation:
         self._environ = environ
         self._registry = registry
         self._loop = Loop(self.clock)
-        self._bus = Bus(self.clock)
+        # What no node owns.
+        self._timers = Timers()
+        self._bus = Bus(self.clock, self._timers)
         self._storage = MemoryStorage(self.clock)
         for name in sorted(set(nodes)):
             self.add_node(name)
@@ -168,8 +176,14 @@ class Simulation:
         generation = generation_of(self._document, self._environ, services, registry=self._registry)
         scheduler: Scheduler = self._loop  # type: ignore[assignment]
         broker = SimulatedBroker(self._bus, generation.config.redis.subscribe, self.trace)
-        history = BusHistory(self._bus)
-        node = SimulatedNode(generation, scheduler=scheduler, broker=broker, storage=self._storage, history=history)
+        kept: dict[str, Any] = {"history": BusHistory(self._bus), "presence": BusPresence(self._bus)}
+        node = SimulatedNode(
+            generation,
+            scheduler=scheduler,
+            broker=broker,
+            storage=self._storage,
+            **kept,
+        )
         node.trace = self.trace
         self.nodes[name] = node
         node.channels.start()
@@ -337,6 +351,7 @@ class Simulation:
             self._next_sweep += step
             for node in self.nodes.values():
                 Sweeper(node.hub, node.context).sweep(self.clock.now)
+            self._timers.run(self.clock.now, _raise)
             self.settle()
         self.clock.now, self.wall.now = end, wall
         self.settle()

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from fws.testing.bus import Bus, BusBroker, BusHistory
+from fws.base.timers import Timers
+from fws.testing.bus import Bus, BusBroker, BusHistory, BusPresence
 from tests.support import Clock, Harness, build
 
 
@@ -15,11 +16,13 @@ class Nodes:
 
     def __init__(self, toml: str, folder: Path) -> None:
         self.clock = Clock(1000.0)
-        self.bus = Bus(self.clock)
+        self.bus = Bus(self.clock, Timers())
         self.first, self.second = (self._node(toml, folder) for _ in range(2))
 
     def _node(self, toml: str, folder: Path) -> Harness:
-        return build(toml, folder, broker=BusBroker(self.bus), history=BusHistory(self.bus))
+        return build(
+            toml, folder, broker=BusBroker(self.bus), history=BusHistory(self.bus), presence=BusPresence(self.bus)
+        )
 
     def settle(self) -> None:
         for _ in range(100):

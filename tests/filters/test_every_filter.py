@@ -43,6 +43,7 @@ BUILT_IN = [
     "max_message",
     "omit",
     "pick",
+    "presence",
     "publish",
     "rate_limit",
     "reject",

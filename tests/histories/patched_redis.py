@@ -44,7 +44,7 @@ class Node:
         self.broker = RedisBroker(
             Connector(server.url), **settings, scripts=scripts.ALL, metrics=self.metrics, clock=time.monotonic
         )
-        self.history = RedisHistory(self.broker, prefix, self.metrics)
+        self.history = RedisHistory(self.broker, self.metrics)
         self.follower = Recorder()
         self.broker.start(self._deliver, lambda: False)
         self.history.start(self.follower)
@@ -299,7 +299,7 @@ def test_a_loss_that_nobody_has_noticed_is_found(
 ) -> None:
     """Redis has dropped this node's messages, for example because its output buffer was full."""
     monkeypatch.setattr("fws.histories.redis.LOOK", 1.0)
-    late = Node(server, nodes[0].history._prefix.decode())
+    late = Node(server, nodes[0].broker.name_of(None).decode())
     late.follow("a")
     late.history.heard = lambda publication: None  # type: ignore[method-assign]
     publish(nodes[0], "a", "missed")
