@@ -63,7 +63,7 @@ CATALOGUE: Final[dict[str, tuple[Counter, ...]]] = {
         Counter("logins_expired", "connections ended because a JWT expired"),
         Counter("logins_revoked", "connections ended because access was revoked"),
         Counter("requirements_unmet", "clients and messages that did not meet the condition of the filter `require`"),
-        Counter("channels_refused", "joins and publications that an option `allow` did not permit"),
+        Counter("channels_refused", "joins, subscriptions and publications that no condition permitted"),
         Counter("bans", "clients refused or closed by the filter `ban`"),
     ),
     "Pipelines": (

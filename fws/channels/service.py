@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping
+from hashlib import sha256
 from typing import Any
 
 from gevent import Timeout, get_hub, getcurrent
 from gevent.event import AsyncResult
 
-from fws.base.errors import StorageError
+from fws.base.errors import Reject, StorageError
 from fws.brokers.base import Broker
 from fws.channels.channel import ENTRY
 from fws.channels.followed import FollowedChannels, Wish
@@ -23,6 +24,7 @@ from fws.config import Channel, ChannelRules
 from fws.histories.base import History, Page
 from fws.pipeline.pipeline import Pipeline
 from fws.pipeline.publication import Gap, Position, Publication, check_channel
+from fws.pipeline.storage import Storage
 from fws.presence.base import Presence, Present
 from fws.runtime.context import Context
 from fws.runtime.scheduler import pause
@@ -33,6 +35,8 @@ MAX_HOPS = 8
 NOWHERE = Position("", 0)
 # Seconds that a filter waits for an answer of Redis.
 PATIENCE = 4.0
+# Seconds for which a key is remembered.
+ONCE = 300.0
 # The assumed size of a value other than text and bytes before it is encoded.
 VALUE = 4096
 
@@ -45,6 +49,7 @@ class ChannelService:
         hub: the members, and the fan-out to them.
         broker: carries publications, and hands them to `deliver`. In a single process this is a plain call.
         presence: knows who is a member on all nodes.
+        storage: remembers the keys of messages.
         history: numbers, keeps and carries the publications of channels with history.
         publication: the `publication` pipeline in force.
         rules: the settings of channels in force.
@@ -57,11 +62,13 @@ class ChannelService:
         broker: Broker,
         history: History,
         presence: Presence,
+        storage: Storage,
         publication: Pipeline,
         rules: ChannelRules,
     ) -> None:
         self.publication = publication
         self.rules = rules
+        self._storage = storage
         self._present = PresentMembers(context, hub, presence, self._settings)
         self._history = history
         self._followed = FollowedChannels(context, hub, history)
@@ -147,6 +154,20 @@ class ChannelService:
             self._broker.unsubscribe(channel)
         if self.rules and (settings := self._settings(channel)) is not None and settings.presence:
             self._present.leave(client, channel, settings)
+
+    def check_subscription(self, client: Any, channel: str) -> None:
+        """Check that a client may request a channel itself. Raises Reject, 403."""
+        rule = self.rules.of(channel)
+        if rule is None or not rule.allows_subscription(client, channel):
+            self._metrics.count("channels_refused")
+            raise Reject(403, "This channel is not for you.")
+
+    def check_publication(self, client: Any, channel: str, message: Any) -> None:
+        """Check that a client may publish to a channel itself. Raises Reject, 403."""
+        rule = self.rules.of(channel)
+        if rule is None or not rule.allows_publication(client, channel, message):
+            self._metrics.count("channels_refused")
+            raise Reject(403, "You may not publish here.")
 
     def admitted(self, client: Member) -> None:
         """A client's `connect` has passed. It is present in the channels that it has joined."""
@@ -234,7 +255,9 @@ class ChannelService:
 
     # Publishing.
 
-    def publish(self, channel: str, message: Any, *, sender: str | None = None, exclude: str | None = None) -> None:
+    def publish(
+        self, channel: str, message: Any, *, sender: str | None = None, exclude: str | None = None, key: str = ""
+    ) -> bool:
         """Send a message to all members of a channel, on every node. At most once to each, in order per channel.
 
         If a `publication` filter publishes because of a message from another node, nothing is sent to other nodes,
@@ -248,14 +271,29 @@ class ChannelService:
         Args:
             sender: id of the client that it comes from.
             exclude: id of one client that must not get it.
+            key: identifies the message in its channel. If a message with this key was published within 5 minutes, on
+                whichever node, this one is not. With a key the call blocks while the storage is asked.
+
+        Returns:
+            Whether it was published.
 
         Raises:
             ValueError: the name of the channel is invalid.
             TypeError: a message that JSON cannot carry.
+            StorageError: it could not be found out whether the key is new.
         """
         if channel not in self._named:
             check_channel(channel)
+        if key and not self._is_new(channel, key):
+            return False
         self._publish(Publication(channel, message, sender, exclude))
+        return True
+
+    def _is_new(self, channel: str, key: str) -> bool:
+        """Whether no message with this key was published lately."""
+        # A hash, because keys of the storage are bounded and clients may choose this one.
+        name = sha256(f"{channel}\n{key}".encode("utf-8", "replace")).hexdigest()
+        return self._storage.compare_and_set(f"once:{name}", None, "1", ONCE)
 
     def broadcast(self, message: Any, *, sender: str | None = None, exclude: str | None = None) -> None:
         """Send a message to every client on every node. Guarantees and errors as for `publish`."""

@@ -14,8 +14,8 @@ from fws.clients.challenge import Challenge
 from fws.clients.connection import read_of
 from fws.clients.handed import Handed
 from fws.clients.outbox import Outbox
-from fws.clients.receiver import Receiver
 from fws.clients.state import State
+from fws.clients.subscriber import Subscriber
 from fws.pipeline.outcomes import DROP, MAX_PARTS, Ask
 from fws.pipeline.results import check_nothing
 from fws.wire.deflate import Agreement, Inflater
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 Claim = Callable[[str], None]
 
 
-class Client(Receiver):
+class Client(Subscriber):
     """What filters get as `client`. `fws.pipeline.interfaces` describes the attributes that filters use."""
 
     __slots__ = (
@@ -43,7 +43,6 @@ class Client(Receiver):
         "_message",
         "_parts",
         "_when_renewed",
-        "channels",
         "credential",
         "identity",
         "request",
@@ -60,7 +59,6 @@ class Client(Receiver):
         self.identity: dict[str, Any] | None = None
         self.credential = ""
         self.state: dict[str, Any] = {}
-        self.channels: set[str] = set()
         self.subprotocol = subprotocol
         # Instances of filters with placeholders, kept as long as the client is here.
         self.templated: dict[Any, Any] = {}
@@ -130,21 +128,9 @@ class Client(Receiver):
             self._context.refusals.record(refusal, self.address, f"connected to {self.path}")
             self.close(REFUSED + refusal.status, refusal.reason)
 
-    def join(self, channel: str, *, since: str = "", replay: int = 0) -> None:
-        """Become a member of a channel, until `leave` or the end of the connection. `ChannelService.join` says more.
-
-        Args:
-            since: in a channel with history, the position up to which the client has read it; it gets what came after.
-            replay: without a position, how many of the newest publications it gets first.
-
-        Raises:
-            ValueError: the name of the channel is invalid.
-        """
-        self._host.channels.join(self, channel, since, replay)
-
-    def leave(self, channel: str) -> None:
-        """Stop being a member of a channel. Does nothing if the client is not a member."""
-        self._host.channels.leave(self, channel)
+    @property
+    def _member(self) -> Client:
+        return self
 
     def defer(self, function: Callable[[], object]) -> None:
         """Call `function` when the client is gone, before the `disconnect` pipeline. The last registered comes first.
@@ -382,7 +368,8 @@ class Client(Receiver):
     @property
     def disconnect_waits(self) -> bool:
         """Whether the `disconnect` pipeline may block. Functions that filters deferred may always block."""
-        return self._endpoint.disconnect.waits or bool(self._deferred)
+        endpoint = self._endpoint
+        return endpoint.disconnect.waits or endpoint.unsubscribe.waits or bool(self._deferred)
 
     def disconnect(self) -> None:
         """End the client: leave channels, call what was deferred, and run the `disconnect` pipeline.
@@ -416,6 +403,7 @@ class Client(Receiver):
             return
         self._become(State.CLOSED)
         self.log_end(self.request.address, self.close_code, self.close_reason)
+        self._end_subscriptions()
         self._host.channels.remove(self)
         self._call_deferred()
 

@@ -27,8 +27,10 @@ class Endpoint:
 
     connect: Pipeline
     data: Pipeline
+    subscribe: Pipeline
     message: Pipeline
     deliver: Pipeline
+    unsubscribe: Pipeline
     disconnect: Pipeline
 
     def __init__(
@@ -45,7 +47,8 @@ class Endpoint:
     @property
     def waits(self) -> bool:
         """Whether serving a client may block, which needs a greenlet."""
-        return self.data.waits or self.message.waits or self.deliver.waits
+        pipelines = (self.data, self.message, self.deliver, self.subscribe, self.unsubscribe)
+        return any(pipeline.waits for pipeline in pipelines)
 
     def pipelines(self) -> Iterator[Pipeline]:
         """The pipelines that have filters, in the order of a client's life."""

@@ -13,13 +13,13 @@ from __future__ import annotations
 import re
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 from msgspec import Meta
 
 from fws.base.units import Duration, Size
-from fws.pipeline.condition import Term
+from fws.pipeline.condition import Condition, Term
 from fws.pipeline.options import Help
 from fws.pipeline.publication import MAX_CHANNEL
 
@@ -66,6 +66,21 @@ class Channel(msgspec.Struct, frozen=True, kw_only=True):
         Meta(ge=0, le=3600.0),
         Help("A user who leaves and returns within this time has neither left nor joined. It needs an identity.user."),
     ] = 0.0
+
+    subscribe: Annotated[
+        Condition | None,
+        Help(
+            "Condition under which a client may request the channel itself, as in `when`; the pattern's names and "
+            "`channel` are available. Without it, no client may. `join` in a pipeline needs no condition."
+        ),
+    ] = None
+    publish: Annotated[
+        Condition | None,
+        Help(
+            "Condition under which a client may publish to the channel itself; fields of the message are available "
+            "too. Without it, no client may. `broadcast` and `publish` in a pipeline need no condition."
+        ),
+    ] = None
 
     @property
     def kept(self) -> bool:
@@ -217,6 +232,19 @@ class ChannelRule(msgspec.Struct, frozen=True):
 
     pattern: ChannelPattern
     settings: Channel
+
+    def allows_subscription(self, client: Any, channel: str) -> bool:
+        """Whether a client may request a channel."""
+        condition = self.settings.subscribe
+        return condition is not None and condition.holds(client, self.values(channel), channel)
+
+    def allows_publication(self, client: Any, channel: str, message: Any) -> bool:
+        """Whether a client may publish a message to a channel. The pattern's names hide fields of the message."""
+        condition = self.settings.publish
+        if condition is None:
+            return False
+        fields = message if isinstance(message, dict) else {}
+        return condition.holds(client, {**fields, **self.values(channel)}, channel)
 
     def values(self, name: str) -> dict[str, str]:
         """What the pattern's names stand for in a name that it matches."""

@@ -58,6 +58,10 @@ class Limits(Bounds, frozen=True, kw_only=True):
         _Count,
         Help("Connections with the same identity.user; further ones get 429. One person has tens of devices and tabs."),
     ] = 100
+    subscriptions: Annotated[
+        _Count,
+        Help("Channels that one client may request itself; further requests get 429 (Centrifugo: 128)."),
+    ] = 1000
     connections_per_address: Annotated[
         Rate,
         Help(

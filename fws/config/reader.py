@@ -223,13 +223,13 @@ class _Reader:
 
     def _rules(self, channels: dict[str, Channel]) -> ChannelRules:
         """The rules for channels. Invalid patterns, and patterns of which neither is more specific, are problems."""
-        for text in channels:
+        for text, settings in channels.items():
             try:
-                ChannelPattern.parse(text)
+                pattern = ChannelPattern.parse(text)
             except ValueError as error:
                 self._problem(str(error), ("channels", text), key=True)
-        for text, settings in channels.items():
-            self._check_channel(text, settings)
+            else:
+                self._check_channel(pattern, settings)
         rules = ChannelRules(channels)
         order = list(channels)
         for one, other in rules.conflicts():
@@ -239,8 +239,8 @@ class _Reader:
             self._problem(message, ("channels", second), hint=hint, key=True)
         return rules
 
-    def _check_channel(self, text: str, settings: Channel) -> None:
-        path = ("channels", text)
+    def _check_channel(self, pattern: ChannelPattern, settings: Channel) -> None:
+        path = ("channels", pattern.text)
         names = info_names(settings.presence_info)
         for index, term in enumerate(settings.presence_info):
             try:
@@ -249,6 +249,16 @@ class _Reader:
                 self._problem(str(error), (*path, "presence_info", index))
             if names[index] in names[:index]:
                 self._problem(f"two values are called {names[index]!r}", (*path, "presence_info", index))
+        there = (*_OF_CLIENT, "channel", *pattern.names)
+        for key, condition, further in (
+            ("subscribe", settings.subscribe, ()),
+            ("publish", settings.publish, ("message",)),
+        ):
+            try:
+                if condition is not None:
+                    condition.check_names((*there, *further), "here")
+            except ValueError as error:
+                self._problem(str(error), (*path, key))
         given = [name for name in ("presence_info", "announce", "linger") if getattr(settings, name)]
         if given and not settings.presence:
             hint = "write presence = true as well"

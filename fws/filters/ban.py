@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, NoReturn
 
 from msgspec import Meta
 
-from fws import Client, Close, Duration, Filter, Help
+from fws import Client, Close, Duration, Filter, Help, Reject
 from fws.auth.credential import Denied, unavailable
 from fws.auth.login import deny
 from fws.base.addresses import site
@@ -22,6 +22,8 @@ FORGET = 24 * 3600.0
 
 class Ban(Filter):
     """Refuse banned clients, or ban the client that sends the message.
+
+    On `subscribe`, the subscription of a banned client is refused with 403.
 
     On `connect` a client is refused with 403 (after the 101 with the close code 4403) if its address, user or token is
     in the storage's map of bans. A client that is banned later is disconnected within 5 s, on every node, with 4403.
@@ -70,6 +72,13 @@ class Ban(Filter):
         except Denied as denied:
             deny(self, denied)
         self._watch.add(client, None)
+
+    def subscribe(self, client: Client, channel: str) -> None:
+        try:
+            if self._banned({client: None}):
+                raise Reject(403, "You may not have this channel.")
+        except StorageError:
+            raise Reject(503, "Access cannot be decided now.") from None
 
     def message(self, client: Client, message: Any) -> NoReturn:
         names = _names(client)

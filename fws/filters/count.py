@@ -11,14 +11,14 @@ from fws.filters._stored import Lasting
 class Count(Filter):
     """Add to a counter in the storage, and optionally put its new value into the message.
 
-    On `connect`, `message` and `disconnect`. With `per`, the counter restarts at 0 that long after it began. `into`
-    requires a message that is an object; others
-    flow on unchanged. To count connected clients, put `count` after every filter that may refuse a client, because a
-    refused client has no `disconnect`. If a node is killed, the counter is not decreased for its clients.
+    On `connect`, `subscribe`, `message`, `unsubscribe` and `disconnect`. With `per`, the counter restarts at 0 that
+    long after it began. `into` requires a message that is an object; others flow on unchanged. To count connected
+    clients, put `count` after every filter that may refuse a client, because a refused client has no `disconnect`.
+    If a node is killed, the counter is not decreased for its clients.
 
-    An empty key or one of more than 512 bytes, which a placeholder may result in, ends the event. On `connect` it
-    refuses the client with 400. If the storage cannot be reached, the message is dropped and counted, and `connect`
-    refuses the client with 503.
+    An empty key or one of more than 512 bytes, which a placeholder may result in, ends the event. On `connect` and
+    `subscribe` it refuses with 400. If the storage cannot be reached, the message is dropped and counted, and `connect`
+    and `subscribe` refuse with 503.
 
     Example:
         connect    = ["count online"]
@@ -40,6 +40,12 @@ class Count(Filter):
         if number is None:
             return DROP
         return {**message, self.into: number} if self.into and isinstance(message, dict) else None
+
+    def subscribe(self, client: Client, channel: str) -> None:
+        self.connect(client)
+
+    def unsubscribe(self, client: Client, channel: str) -> None:
+        self._count()
 
     def disconnect(self, client: Client) -> None:
         self._count()

@@ -52,6 +52,10 @@ class Jwt(Login):
     gets. The new token must be of the same user, and must meet the conditions of `require` and of the option `allow` of
     `join` on `connect`.
 
+    On `subscribe`, the token is one for the channel, which the client gives with its request. Its claim `channel` must
+    name the channel, and its user, if it names one, must be the client's. When it expires, the subscription ends, and
+    the client is told `{"type": "unsubscribed", "channel": "tea", "reason": "the token has expired"}`.
+
     A client without a valid token is refused with 401, or after the 101 with the close code 4401. It is refused with
     503 as long as no keys have been fetched from the URL.
 
@@ -216,6 +220,39 @@ class Jwt(Login):
         if (isinstance(user, str) and user) or (type(user) is int and abs(user) < 2**53):
             identity["user"] = str(user)
         return identity
+
+    def subscribe(self, client: Client, channel: str) -> None:
+        try:
+            if not client.token:
+                raise Denied("missing", "A token for this channel is needed.", 403)
+            claims = self.verified(client.token)
+            if claims.get("channel") != channel:
+                raise Denied("other_channel", "The token is for another channel.", 403)
+            user, own = self.identity_of(claims).get("user"), (client.identity or {}).get("user")
+            if user is not None and user != own:
+                raise Denied("other_user", "The token is for another user.", 403)
+        except Denied as denied:
+            count_refused(self, denied)
+            raise Reject(403 if denied.status == 401 else denied.status, denied.text) from None
+        self._end_with(client, channel, claims.get("exp"))
+
+    def _end_with(self, client: Client, channel: str, exp: float | None) -> None:
+        """End a subscription when its token expires. A later subscription has a token of its own."""
+        state: dict[Any, Any] = client.state
+        key = (self, channel)
+        if (former := state.pop(key, None)) is not None:
+            former.cancel()
+        if exp is None:
+            return
+
+        def due() -> None:
+            state.pop(key, None)
+            if client.unsubscribe(channel):
+                reason = "the token has expired"
+                client.send({"type": "unsubscribed", "channel": channel, "reason": reason})
+
+        left = exp + self.leeway - self.wall()
+        state[key] = self.timers.at(self.clock() + left, due)
 
     # The expiry, and a new token before it.
 

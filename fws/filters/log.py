@@ -43,6 +43,12 @@ class Log(Filter):
     def deliver(self, client: Client, publication: Publication) -> None:
         self._log(f"deliver {_channel(publication)}", client, publication.message)
 
+    def subscribe(self, client: Client, channel: str) -> None:
+        self._log(f"subscribe {channel}", client, client.path)
+
+    def unsubscribe(self, client: Client, channel: str) -> None:
+        self._log(f"unsubscribe {channel}", client, client.path)
+
     def disconnect(self, client: Client) -> None:
         self._log("disconnect", client, f"{client.close_code} {client.close_reason}".strip())
 

@@ -11,9 +11,10 @@ from fws.filters._allow import Allow
 class Presence(Allow):
     """Answer with the members of a channel on all nodes. The message ends there.
 
-    The client gets `{"type": "presence", "channel": "lobby", "clients": 2, "users": 1, "present": [{"client": "…",
-    "user": "ann", "info": {…}}, …]}`. The channel needs `presence = true` in [channels]; `presence_info` there selects
-    the info. `clients` and `users` count everybody; clients without a user count as one each. `most` bounds the list.
+    On `message`. The client gets `{"type": "presence", "channel": "lobby", "clients": 2, "users": 1, "present":
+    [{"client": "…", "user": "ann", "info": {…}}, …]}`. The channel needs `presence = true` in [channels];
+    `presence_info` there selects the info. `clients` and `users` count everybody; clients without a user count as
+    one each. `most` bounds the list.
 
     If Redis does not answer, the client gets `{"type": "presence", "channel": "lobby", "error": "not known now"}`.
 

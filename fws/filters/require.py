@@ -15,8 +15,9 @@ class Require(Filter):
     """Refuse a client or a message for which a condition does not hold.
 
     On `connect`, the client gets 403, or after the 101 the close code 4403. The condition is checked again if a new
-    token gives the client other claims. On `message`, depending on `on_refusal`, the message is dropped, or dropped and
-    answered with `{"error": "not allowed"}`, or it closes the connection with 1008.
+    token gives the client other claims. On `subscribe`, the subscription is refused with 403. On `message`, depending
+    on `on_refusal`, the message is dropped, or dropped and answered with `{"error": "not allowed"}`, or it closes the
+    connection with 1008.
 
     The filter `when` describes conditions. After `token`, `jwt` or `http_auth`, a condition can use the identity, for
     example `'editor' in identity.roles`. A missing value is null, so that a client without roles is refused.
@@ -44,6 +45,11 @@ class Require(Filter):
         if not self.condition.holds(client, None):
             self.services.metrics.count("requirements_unmet")
             raise Reject(403, "You may not connect here.")
+
+    def subscribe(self, client: Client, channel: str) -> None:
+        if not self.condition.holds(client, None, channel):
+            self.services.metrics.count("requirements_unmet")
+            raise Reject(403, "You may not have this channel.")
 
     def message(self, client: Client, message: Any) -> Any:
         if self.condition.holds(client, message):

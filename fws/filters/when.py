@@ -12,8 +12,7 @@ from fws.pipeline.condition import Condition
 class When(Filter):
     """Continue if a condition holds, and end the pipeline if it does not.
 
-    On `connect`, `message`, `publication`, `deliver` and `disconnect`. On `connect`, the end of the pipeline does not
-    refuse the client.
+    On every event but `data`. On `connect` and `subscribe`, the end of the pipeline does not refuse the client.
 
     A condition is written as in Python: `and`, `or`, `not`, comparisons, `in`, texts in quotes, numbers, `true`,
     `false`, `null`, lists of these, and the functions `len`, `lower`, `words`, `startswith` and `endswith`. `words`
@@ -49,6 +48,12 @@ class When(Filter):
 
     def deliver(self, client: Client, publication: Publication) -> Any:
         return self._decide(client, publication.message, publication.channel)
+
+    def subscribe(self, client: Client, channel: str) -> Any:
+        return self._decide(client, None, channel)
+
+    def unsubscribe(self, client: Client, channel: str) -> Any:
+        return self._decide(client, None, channel)
 
     def disconnect(self, client: Client) -> Any:
         return self._decide(client, None)

@@ -115,6 +115,12 @@ class Condition:
     def __str__(self) -> str:
         return self._text
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Condition) and self._text == other._text
+
+    def __hash__(self) -> int:
+        return hash(self._text)
+
 
 class Term:
     """One value as conditions name it: `identity.name`, `request.query.since`, `message['a b']`, `params.room`."""

@@ -40,6 +40,11 @@ class Event(msgspec.Struct, frozen=True):
     of_client: bool = True
 
     @property
+    def of_channel(self) -> bool:
+        """Whether the event is about a channel, and nothing flows."""
+        return self.arguments[-1] == "channel"
+
+    @property
     def signature(self) -> str:
         """How a filter defines the hook: `message(self, client, message)`."""
         return f"{self.name}({', '.join(('self', *self.arguments))})"
@@ -74,6 +79,13 @@ TABLE: Final = (
         results=_BYTES,
     ),
     Event(
+        "subscribe",
+        ("client", "channel"),
+        "A client requests a channel itself, which it may have according to [channels], and is not a member yet.",
+        names=(*_CLIENT, "channel"),
+        refuses=True,
+    ),
+    Event(
         "message",
         ("client", "message"),
         "A complete message arrives from a client.",
@@ -98,6 +110,12 @@ TABLE: Final = (
         names=(*_CLIENT, "message", "channel"),
         flows="a Publication",
         results=frozenset((Publication,)),
+    ),
+    Event(
+        "unsubscribe",
+        ("client", "channel"),
+        "A subscription has ended, however it ended.",
+        names=(*_CLIENT, "channel"),
     ),
     Event(
         "disconnect",

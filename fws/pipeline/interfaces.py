@@ -22,6 +22,7 @@ class Client(Protocol):
         credential: identifies the token that it authenticated with, and is not a secret; empty without one.
         state: what filters keep about this client.
         channels: names of the channels that it has joined.
+        token: what it gave for the channel that it requests, while `subscribe` filters decide; empty without any.
         subprotocol: the subprotocol that was agreed on; empty without one.
         close_code, close_reason: how the connection ended; 1006 when TCP ended without a Close frame.
         closing: whether the connection is ending: nothing more can be sent.
@@ -33,6 +34,7 @@ class Client(Protocol):
     credential: str
     state: dict[str, Any]
     channels: set[str]
+    token: str
     subprotocol: str
     close_code: int
     close_reason: str
@@ -69,6 +71,20 @@ class Client(Protocol):
     def leave(self, channel: str) -> None:
         """Stop being a member of a channel."""
 
+    def subscribe(
+        self,
+        channel: str,
+        *,
+        since: str = "",
+        replay: int = 0,
+        token: str = "",
+        accepted: Callable[[], object] | None = None,
+    ) -> None:
+        """Request a channel as the client itself: [channels] and the `subscribe` pipeline decide. Raises Reject."""
+
+    def unsubscribe(self, channel: str) -> bool:
+        """End a subscription that the client has requested. Returns whether there was one."""
+
     def defer(self, function: Callable[[], object]) -> None:
         """Call `function` when the client is gone, the last registered first."""
 
@@ -95,8 +111,13 @@ class Hub(Protocol):
     def clients(self) -> Mapping[str, Any]:
         """All connected clients of this process, by id."""
 
-    def publish(self, channel: str, message: Any, *, sender: str | None = None, exclude: str | None = None) -> None:
-        """Send a message to all members of a channel, on every node. At most once to each, in order per channel."""
+    def publish(
+        self, channel: str, message: Any, *, sender: str | None = None, exclude: str | None = None, key: str = ""
+    ) -> bool:
+        """Send a message to all members of a channel, on every node. At most once to each, in order per channel.
+
+        With a key, a second message with this key within 5 minutes is not published, on whichever node.
+        """
 
     def broadcast(self, message: Any, *, sender: str | None = None, exclude: str | None = None) -> None:
         """Send a message to every client on every node."""
@@ -106,6 +127,9 @@ class Hub(Protocol):
 
     def presence(self, channel: str) -> list[Any]:
         """Return who is present in a channel, on all nodes. Blocks while Redis is asked; raises StorageError."""
+
+    def check_publication(self, client: Any, channel: str, message: Any) -> None:
+        """Check that a client may publish to a channel itself, according to [channels]. Raises Reject."""
 
     def refresh(self, client: Any) -> None:
         """Show again what `presence_info` selects about a client, because it has changed."""

@@ -94,8 +94,11 @@ class Step(msgspec.Struct, frozen=True):
         event = self.id.event
         client = arguments[0] if BY_NAME[event].of_client else None
         value = arguments[-1] if len(arguments) > (client is not None) else None
-        channel = value.channel if isinstance(value, Publication) else None
-        message = value.message if isinstance(value, Publication) else value
+        if BY_NAME[event].of_channel:
+            channel, message = value, None
+        else:
+            channel = value.channel if isinstance(value, Publication) else None
+            message = value.message if isinstance(value, Publication) else value
         try:
             flow = Flow(client, message, channel)
             instance = self.instance if self.templated is None else self.templated.instance(flow)
@@ -200,14 +203,17 @@ class Pipeline:
                 left.append(flowed)
         return Several(left) if left else DROP
 
-    def happen(self, client: Any, first: int = 0) -> tuple[Ask, int] | None:
-        """For `connect` and `disconnect`, where nothing flows, from the filter number `first` on.
+    def happen(self, client: Any, first: int = 0, *more: Any) -> tuple[Ask, int] | None:
+        """For events of a client in which nothing flows, from the filter number `first` on.
+
+        Args:
+            more: the channel, on `subscribe` and `unsubscribe`.
 
         Returns:
             What a filter of `connect` asks the client, and the number of the filter after it; None at the end.
         """
         for number, hook in enumerate(self._hooks[first:], first + 1):
-            result = hook(client)
+            result = hook(client, *more)
             if result is None:
                 continue
             if result is DROP:

@@ -9,6 +9,7 @@ from weakref import WeakValueDictionary
 
 from fws.base.errors import FillError
 from fws.base.tree import leaves, map_leaves
+from fws.pipeline.events import BY_NAME
 from fws.pipeline.filter import Filter, Setting, module_of
 from fws.pipeline.options import Option
 from fws.pipeline.pipeline import Hook
@@ -81,8 +82,11 @@ class Templated:
         def of_client(client: Any, *value: Any) -> Any:
             return getattr(self.instance(Flow(client, *value)), event)(client, *value)
 
+        def of_channel(client: Any, channel: str) -> Any:
+            return getattr(self.instance(Flow(client, None, channel)), event)(client, channel)
+
         others: dict[str, Hook] = {"publication": of_publication, "deliver": of_delivery}
-        templated = others.get(event, of_client)
+        templated = others.get(event, of_channel if BY_NAME[event].of_channel else of_client)
         # A wrong result is blamed on the filter's method (`results.place_of`).
         functools.update_wrapper(templated, getattr(self.cls, event))
         return templated

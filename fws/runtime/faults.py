@@ -60,8 +60,8 @@ class Faults:
         else:
             self.report(event, error, client.id if client is not None else "")
 
-    def refusal(self, error: BaseException, client: Subject) -> BaseException:
-        """The refusal of a client for which a filter of `connect` raised. Access fails closed.
+    def refusal(self, error: BaseException, client: Subject, event: str = "connect") -> BaseException:
+        """The refusal of a client for which a filter of `connect` or `subscribe` raised. Access fails closed.
 
         Returns:
             A Refusal: the filter's own, or one with a status that fits the exception. An exception that ends the
@@ -71,7 +71,7 @@ class Faults:
             return error
         if isinstance(error, Close):
             return Reject(403, error.reason)
-        self.report("connect", error, client.id)
+        self.report(event, error, client.id)
         if isinstance(error, FillError):
             return Reject(403, "The request lacks something that this endpoint needs.")
         if isinstance(error, StorageError):

@@ -68,7 +68,7 @@ class Node:
         self.hub = Hub(context)
         self.history = history_of(generation, context, self.broker) if history is None else history
         self.presence = presence_of(generation, context, self.broker) if presence is None else presence
-        parts = (self.hub, self.broker, self.history, self.presence)
+        parts = (self.hub, self.broker, self.history, self.presence, self.storage)
         self.channels = ChannelService(context, *parts, generation.publication, generation.config.channels)
         services.hub = self.channels
         services.storage = self.storage

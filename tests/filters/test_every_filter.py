@@ -56,9 +56,11 @@ BUILT_IN = [
     "stdout_publications",
     "stdout_rawdata",
     "store",
+    "subscribe",
     "switch",
     "text",
     "token",
+    "unsubscribe",
     "when",
 ]
 

@@ -30,7 +30,13 @@ class Returns(Filter):
     def data(self, client: Any, data: Any) -> Any:
         return self.value
 
+    def subscribe(self, client: Any, channel: Any) -> Any:
+        return self.value
+
     def message(self, client: Any, message: Any) -> Any:
+        return self.value
+
+    def unsubscribe(self, client: Any, channel: Any) -> Any:
         return self.value
 
     def publication(self, publication: Any) -> Any:
@@ -47,6 +53,8 @@ def run(event: str, value: Any) -> Any:
     pipeline = Pipeline(event, [Step(getattr(Returns(value=value), event), "returns", "")])
     if event in ("connect", "disconnect"):
         return pipeline.happen(None)
+    if event in ("subscribe", "unsubscribe"):
+        return pipeline.happen(None, 0, "room")
     return pipeline.publish(PUBLICATION) if event == "publication" else pipeline.run(None, None)
 
 

@@ -1,0 +1,127 @@
+"""The channels of one client: those that pipelines have joined it to, and its own subscriptions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from fws.base.errors import Refusal, Reject
+from fws.channels.member import Member
+from fws.clients.outbox import Outbox
+from fws.clients.receiver import Receiver
+from fws.pipeline.publication import check_channel
+
+if TYPE_CHECKING:
+    from fws.clients.host import Host
+    from fws.compiler.endpoint import Endpoint
+
+
+class Subscriber(Receiver):
+    """A client that joins, subscribes and leaves.
+
+    Attributes:
+        channels: the names of the channels of which it is a member.
+        token: what it gave for the channel that it requests, while `subscribe` filters decide; empty without any.
+    """
+
+    __slots__ = ("_subscriptions", "channels", "token")
+
+    def __init__(self, endpoint: Endpoint, host: Host, outbox: Outbox) -> None:
+        super().__init__(endpoint, host, outbox)
+        self.channels: set[str] = set()
+        self.token = ""
+        # The channels whose `subscribe` has passed, and `unsubscribe` has not run.
+        self._subscriptions: set[str] | None = None
+
+    @property
+    def _member(self) -> Member:
+        """The client as its channels see it."""
+        raise NotImplementedError
+
+    def join(self, channel: str, *, since: str = "", replay: int = 0) -> None:
+        """Become a member of a channel, until `leave` or the end of the connection. `ChannelService.join` says more.
+
+        Args:
+            since: in a channel with history, the position up to which the client has read it; it gets what came after.
+            replay: without a position, how many of the newest publications it gets first.
+
+        Raises:
+            ValueError: the name of the channel is invalid.
+        """
+        self._host.channels.join(self._member, channel, since, replay)
+
+    def leave(self, channel: str) -> None:
+        """Stop being a member of a channel. Does nothing if the client is not a member."""
+        self._host.channels.leave(self._member, channel)
+        self._unsubscribed(channel)
+
+    def subscribe(
+        self,
+        channel: str,
+        *,
+        since: str = "",
+        replay: int = 0,
+        token: str = "",
+        accepted: Callable[[], object] | None = None,
+    ) -> None:
+        """Request a channel, as the client itself does it through a protocol. A member already has what it requests.
+
+        The condition `subscribe` in [channels] must hold, and the `subscribe` pipeline must pass. `unsubscribe` runs
+        exactly once for each subscription, however it ends.
+
+        Args:
+            since, replay: as for `join`.
+            token: what the client gives to prove that it may have the channel.
+            accepted: called when the subscription is decided, before anything of the channel is sent.
+
+        Raises:
+            Reject: 400 for an invalid name, 403 if the client may not have the channel, 429 if it has too many, or
+                what a filter has raised; 500 if a filter has failed.
+        """
+        try:
+            check_channel(channel)
+        except ValueError as error:
+            raise Reject(400, f"This channel cannot be requested: {error}.") from None
+        if channel in self.channels:
+            if accepted is not None:
+                accepted()
+            return
+        self._host.channels.check_subscription(self, channel)
+        if len(self._subscriptions or ()) >= self._host.limits.subscriptions:
+            raise Reject(429, "Too many subscriptions.")
+        self.token = token
+        try:
+            self._endpoint.subscribe.happen(self, 0, channel)
+        except BaseException as error:
+            refusal = self._context.faults.refusal(error, self, "subscribe")
+            if isinstance(refusal, Reject) or not isinstance(refusal, Refusal):
+                raise refusal from None
+            raise Reject(refusal.status, refusal.reason) from None
+        finally:
+            self.token = ""
+        if self._subscriptions is None:
+            self._subscriptions = set()
+        self._subscriptions.add(channel)
+        if accepted is not None:
+            accepted()
+        self.join(channel, since=since, replay=replay)
+
+    def unsubscribe(self, channel: str) -> bool:
+        """End a subscription. Returns whether there was one. What a pipeline has joined is no subscription."""
+        if channel not in (self._subscriptions or ()):
+            return False
+        self.leave(channel)
+        return True
+
+    def _unsubscribed(self, channel: str) -> None:
+        if self._subscriptions and channel in self._subscriptions:
+            self._subscriptions.discard(channel)
+            try:
+                self._endpoint.unsubscribe.happen(self, 0, channel)
+            except BaseException as error:  # the subscription has ended all the same
+                self._context.faults.settle("unsubscribe", error, self)
+
+    def _end_subscriptions(self) -> None:
+        """The client is gone."""
+        for channel in tuple(self._subscriptions or ()):
+            self.leave(channel)
