@@ -52,6 +52,7 @@ CATALOGUE: Final[dict[str, tuple[Counter, ...]]] = {
             "code",
         ),
         Counter("slow_consumers", "clients closed because more than `max_outbox` bytes waited for them"),
+        Counter("publications_skipped", "publications that slow consumers did not get because of `slow` in [channels]"),
         Counter("throttles", "times that reading from a client was slowed down to `[limits] messages` or `bytes`"),
         Counter("ping_timeouts", "clients that did not answer a ping within `ping_timeout`"),
         Counter("idle_timeouts", "clients that sent no message for `idle_timeout`"),

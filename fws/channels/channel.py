@@ -6,13 +6,17 @@ costs nothing. For many it matters much, because a call to the kernel costs as m
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from time import perf_counter
+from typing import Literal
 
 from fws.channels.formats import PLAIN, Format
 from fws.channels.member import Member
-from fws.pipeline.publication import Publication
+from fws.channels.offer import Offer
+from fws.pipeline.publication import Gap, Position, Publication
 from fws.wire import native
 
+Slow = Literal["close", "drop_oldest", "latest"]
 # The memory of an entry in addition to its payload.
 ENTRY = 512
 # The members that are served between two looks at the clock. This takes 0.2 to 0.6 ms.
@@ -73,6 +77,7 @@ class Channel:
 
     Attributes:
         name: None for the channel of all clients.
+        slow: what happens to a member that does not keep up.
         waiting: the entries since the present batch began.
         reached: about how many messages the last complete batch has delivered.
         arriving: clients that become members once they have received what they missed; None for none.
@@ -91,11 +96,13 @@ class Channel:
         "members",
         "name",
         "reached",
+        "slow",
         "waiting",
     )
 
-    def __init__(self, name: str | None) -> None:
+    def __init__(self, name: str | None, slow: Slow = "close") -> None:
         self.name = name
+        self.slow = slow
         self.members: dict[Member, None] = {}
         self.waiting: list[Entry] = []
         self.reached = 0
@@ -258,18 +265,35 @@ class Channel:
         frame = self._frames.get(format)
         if frame is None:
             frame = self._frames[format] = _joined(self._batch, format)
-        several = len(self._batch) > 1
         if sent:
-            client.outbox.sent(frame, sent, several)
+            client.outbox.sent(frame, sent, len(self._batch) > 1)
         else:
-            client.outbox.write(frame, several)
+            self._put(client, frame, self._batch)
+
+    def _put(self, client: Member, frame: bytes, entries: list[Entry]) -> None:
+        """Give a client the frame of some entries, which may be dropped if the channel says so."""
+        if self.slow == "close":
+            client.outbox.write(frame, len(entries) > 1)
+            return
+        format = client.format
+        latest = self.slow == "latest"
+        if latest and len(entries) > 1 and client.outbox.waits:
+            frame, entries = entries[-1].frame(format), entries[-1:]
+        gap = self._gap(format) if format.positions and entries[-1].publication.offset else None
+        client.outbox.offer(frame, Offer(self, latest, len(entries), entries[-1].publication, gap))
+
+    def _gap(self, format: Format) -> Callable[[Publication], bytes]:
+        def gap(last: Publication) -> bytes:
+            return format.frame(Gap.at(self.name or "", Position(last.epoch, last.offset)))
+
+        return gap
 
     def _write(self, client: Member, entries: list[Entry]) -> None:
         """Write some entries to one client."""
         mine = [entry for entry in entries if entry.excluded is not client]
         if not client.format.each:
             if mine:
-                client.outbox.write(_joined(mine, client.format), len(mine) > 1)
+                self._put(client, _joined(mine, client.format), mine)
             return
         for entry in mine:
             client.deliver(entry.publication, entry.weight)

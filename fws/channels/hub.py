@@ -10,7 +10,7 @@ from collections.abc import Callable
 from time import perf_counter
 from typing import Any, Protocol, runtime_checkable
 
-from fws.channels.channel import Channel, Entry
+from fws.channels.channel import Channel, Entry, Slow
 from fws.channels.lineage import Lineage
 from fws.channels.member import Member
 from fws.pipeline.publication import Publication
@@ -41,6 +41,10 @@ class Listener(Protocol):
         """A publication has come from another node or another application."""
 
 
+def _close(channel: str) -> Slow:
+    return "close"
+
+
 class Hub:
     """Clients and channels of one process.
 
@@ -55,6 +59,7 @@ class Hub:
         weight: the bytes that are pending for members.
         crowded: whether these are too many, so that publishers must wait (backpressure).
         delivered: about how many messages the fan-out has delivered.
+        slow_of: what happens to members of a channel that do not keep up.
         listener: is told about each message that a filter sends or publishes; None for nobody.
     """
 
@@ -64,6 +69,7 @@ class Hub:
         self.leaving = 0
         self.delivered = 0
         self.listener: Listener | None = None
+        self.slow_of: Callable[[str], Slow] = _close
         self.pending: dict[Channel, None] = {}
         self.lineage = Lineage()
         self.weight = 0
@@ -113,7 +119,7 @@ class Hub:
         channel = self.named.get(name)
         first = channel is None
         if channel is None:
-            channel = self.named[name] = Channel(name)
+            channel = self.named[name] = Channel(name, self.slow_of(name))
         channel.join(client)
         client.channels.add(name)
         return first
@@ -126,7 +132,7 @@ class Hub:
         """A client will be a member once it has received what it missed. It counts as one already."""
         channel = self.named.get(name)
         if channel is None:
-            channel = self.named[name] = Channel(name)
+            channel = self.named[name] = Channel(name, self.slow_of(name))
         if channel.arriving is None:
             channel.arriving = {}
         channel.arriving[client] = None

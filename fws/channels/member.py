@@ -5,14 +5,22 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 from fws.channels.formats import Format
+from fws.channels.offer import Offer
 from fws.pipeline.publication import Publication
 
 
 class Outbox(Protocol):
     """The queue of frames for a member."""
 
+    @property
+    def waits(self) -> bool:
+        """Whether bytes wait until the member reads others."""
+
     def write(self, frame: bytes, several: bool = False, /) -> bool:
         """Send or queue one frame, or `several` joined."""
+
+    def offer(self, frame: bytes, offer: Offer, /) -> None:
+        """Send or queue a frame that may be dropped."""
 
     def allow(self, size: int, /) -> None:
         """Let this many bytes more wait until the queue is empty."""

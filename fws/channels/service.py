@@ -15,7 +15,7 @@ from gevent.event import AsyncResult
 
 from fws.base.errors import Reject, StorageError
 from fws.brokers.base import Broker
-from fws.channels.channel import ENTRY
+from fws.channels.channel import ENTRY, Slow
 from fws.channels.followed import FollowedChannels, Wish
 from fws.channels.hub import FULL, Hub
 from fws.channels.member import Member
@@ -73,6 +73,7 @@ class ChannelService:
         self._history = history
         self._followed = FollowedChannels(context, hub, history)
         self._hub = hub
+        hub.slow_of = self._slow_of
         self._named = hub.named
         self._lineage = hub.lineage
         self._broker = broker
@@ -188,6 +189,7 @@ class ChannelService:
         for channel in self._hub.channels():
             former, latter = before.of(channel), rules.of(channel)
             old, new = (None if rule is None else rule.settings for rule in (former, latter))
+            self._hub.named[channel].slow = self._slow_of(channel)
             self._followed.apply(channel, self._kept(channel))
             self._present.apply(channel, old, new)
 
@@ -195,6 +197,10 @@ class ChannelService:
         """What applies to a channel; None for a channel without settings."""
         rule = self.rules.of(channel) if self.rules else None
         return None if rule is None else rule.settings
+
+    def _slow_of(self, channel: str) -> Slow:
+        settings = self._settings(channel)
+        return "close" if settings is None else settings.slow
 
     def _kept(self, channel: str | None) -> Channel | None:
         """The settings of a channel with history; None for a channel without."""

@@ -96,6 +96,10 @@ class Lifetime(Connection):
         self._begin_close(TRY_AGAIN_LATER, "too slow")
         self.outbox.seal(close(TRY_AGAIN_LATER, "too slow"), only=True)
 
+    def skipped(self, count: int) -> None:
+        """Publications were dropped, as their channel says, because the client does not keep up."""
+        self._context.metrics.count("publications_skipped", count)
+
     def _begin_close(self, code: int, reason: str) -> None:
         self._become(State.CLOSING)
         self.close_code, self.close_reason = code, reason

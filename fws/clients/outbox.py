@@ -7,6 +7,9 @@ from collections.abc import Callable
 from itertools import islice
 from typing import Protocol
 
+from fws.channels.offer import Offer
+from fws.clients.droppable import Droppable, drop_oldest
+
 # The memory of a queued frame in addition to its bytes. Without it, 1 MiB of 3-byte pongs would take 14 MiB.
 OVERHEAD = 48
 # Corked bytes are written when there are more than this. A larger write saves nothing and delays the first frame.
@@ -48,6 +51,9 @@ class Owner(Protocol):
 
     def overflow(self) -> None:
         """A frame was not accepted, because too many bytes wait already."""
+
+    def skipped(self, count: int) -> None:
+        """So many publications were dropped, as their channel says, because too many bytes wait already."""
 
 
 class Outbox:
@@ -196,6 +202,39 @@ class Outbox:
         if self.corked and self.size > CORK:
             self._write_queue()
         return True
+
+    def offer(self, frame: bytes, offer: Offer) -> None:
+        """Send or queue a frame of a channel whose frames may be dropped. The client is not closed because of it."""
+        if self.corked:
+            self._write_queue()
+        queue = self._queue
+        if self._sealed or queue is None or self._held is not None or self._wire is None:
+            self.write(frame, offer.number > 1)
+            return
+        dropped = 0
+        while queue and (offer.latest or self._exceeds(len(frame))):
+            count, change = drop_oldest(queue, int(self._partial), offer.channel)
+            if not count:
+                break
+            dropped += count
+            self.size += change
+        if not self._exceeds(len(frame)):
+            queue.append(Droppable.of(frame, offer))
+            self.size += len(frame)
+        else:
+            # Others' frames fill the queue.
+            dropped += offer.number
+            if offer.gap is not None:
+                gap = Droppable.of(offer.gap(offer.last), offer._replace(number=0))
+                queue.append(gap)
+                self.size += len(gap)
+        if dropped:
+            self._owner.skipped(dropped)
+
+    def _exceeds(self, size: int) -> bool:
+        """Whether a frame of this size would be above the limit."""
+        assert self._queue is not None
+        return self.size > 0 and self.size + OVERHEAD * len(self._queue) + size > self.limit + self._allowed
 
     def sent(self, frame: bytes, count: int, several: bool = False) -> None:
         """The fan-out has written `count` bytes of a frame to `fd`: queue the rest."""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from fws.channels.channel import Slow
 from fws.channels.formats import PLAIN, Format, format_of
+from fws.channels.offer import Offer
 from fws.clients.handed import Handed
 from fws.clients.lifetime import Lifetime
 from fws.clients.outbox import Outbox
@@ -62,7 +64,10 @@ class Receiver(Lifetime):
         if not self._waits:
             self._deliver(publication)
         elif self._handed + weight > self._endpoint.bounds.max_outbox and self._handed:
-            self.overflow()
+            if self._slow_of(publication) == "close":
+                self.overflow()
+            else:
+                self.skipped(1)
         else:
             self._handed += weight
             self.enqueue(Handed(publication, weight))
@@ -78,12 +83,24 @@ class Receiver(Lifetime):
             if not isinstance(publication, Notice):
                 flowed = self._endpoint.deliver.run(self, publication)
             if isinstance(flowed, Publication):
-                self.outbox.write(self.format.frame(flowed))
+                self._write(flowed)
         except BaseException as error:
             # Exceptions that end a greenlet do so here too: a `deliver` hook may have set a time-out.
             self._context.faults.settle("deliver", error, self)
         finally:
             lineage.leave(outer)
+
+    def _write(self, publication: Publication) -> None:
+        """Write what the `deliver` pipeline has let through."""
+        frame, slow = self.format.frame(publication), self._slow_of(publication)
+        if slow == "close":
+            self.outbox.write(frame)
+        else:
+            self.outbox.offer(frame, Offer(publication.channel, slow == "latest", 1, publication, None))
+
+    def _slow_of(self, publication: Publication) -> Slow:
+        channel = self._hub.named.get(publication.channel or "")
+        return "close" if channel is None else channel.slow
 
     def _serve_handed(self, handed: Handed) -> None:
         """In the client's greenlet: the turn of a publication has come."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from msgspec import Meta
@@ -67,6 +67,13 @@ class Channel(msgspec.Struct, frozen=True, kw_only=True):
         Help("A user who leaves and returns within this time has neither left nor joined. It needs an identity.user."),
     ] = 0.0
 
+    slow: Annotated[
+        Literal["close", "drop_oldest", "latest"],
+        Help(
+            "What happens to a member that does not keep up: its connection is closed, the oldest publications that "
+            "wait for it are dropped, or all but the latest."
+        ),
+    ] = "close"
     subscribe: Annotated[
         Condition | None,
         Help(

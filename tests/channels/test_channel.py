@@ -34,6 +34,9 @@ class Member:
     def overflow(self) -> None:
         raise AssertionError("more than the outbox takes")
 
+    def skipped(self, count: int) -> None:
+        raise AssertionError("nothing here may be dropped")
+
     def receive(self, size: int) -> bytes:
         """Up to this many bytes that have arrived; empty without any."""
         got = b""

@@ -17,9 +17,13 @@ class Owner:
     def __init__(self) -> None:
         self.fd = 0
         self.overflows: list[str] = []
+        self.dropped = 0
 
     def overflow(self) -> None:
         self.overflows.append("over")
+
+    def skipped(self, count: int) -> None:
+        self.dropped += count
 
 
 class Pipe:
