@@ -1,8 +1,7 @@
-"""The chat of conf/chat.toml: nicknames, commands, and notices about clients that come and go. Nicknames are unique
-within one process.
+"""The chat of conf/chat.toml: nicknames and commands. Nicknames are unique within one process.
 
-Write `chat.welcome` last in `connect`, because it announces that the client is connected, and `chat.commands` before
-`broadcast`.
+Write `chat.welcome` before `join` in `connect`, so that a client has a name when it joins, and `chat.commands` before
+`broadcast`. Who comes and goes is announced by the channel: see [channels] in conf/chat.toml.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ import unicodedata
 from datetime import UTC, datetime
 from typing import Annotated
 
-from fws import DROP, Filter, Help
+from fws import DROP, Filter, Help, StorageError
 
 Channel = Annotated[str, Help("Channel whose members chat with each other.")]
 LONGEST_NICK = 24
@@ -31,7 +30,7 @@ UNSEEN = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200c\u200d\u2
 
 
 class Welcome(Filter):
-    """Give a new client a nickname, show it who is connected, and announce it to the others."""
+    """Give a new client a nickname, and tell it who it is."""
 
     waits = False
 
@@ -42,8 +41,7 @@ class Welcome(Filter):
         # Each try is one byte longer, so that a few tries suffice for any number of guests.
         names = (f"guest-{secrets.token_hex(size)}" for size in range(2, 10))
         client.state["nick"] = next(name for name in names if not taken(name, members, client))
-        client.send({"type": "welcome", **who(client), "people": [who(member) for member in members]})
-        self.hub.publish(self.channel, event("joined", client, self.wall()), sender=client.id, exclude=client.id)
+        client.send({"type": "welcome", **who(client)})
 
 
 class Commands(Filter):
@@ -66,11 +64,20 @@ class Commands(Filter):
             case "/nick":
                 return self.rename(client, rest)
             case "/who":
-                client.send({"type": "people", "people": [who(member) for member in self.hub.members(self.channel)]})
+                # Other servers may have to be asked, and nobody else should wait for that.
+                self.services.spawn(self.answer, client)
                 return DROP
             case "/help":
                 return notice(client, HELP)
         return notice(client, f"There is no {command[:30]} here, but:\n{HELP}")
+
+    def answer(self, client):
+        try:
+            present = self.hub.presence(self.channel)
+        except StorageError:
+            return notice(client, "Nobody knows at the moment.")
+        people = [{"id": one.client, "nick": one.info.get("nick")} for one in present]
+        return client.send({"type": "people", "people": people})
 
     def rename(self, client, wish):
         was, nick = who(client)["nick"], clean_nick(wish)
@@ -81,19 +88,9 @@ class Commands(Filter):
         if taken(nick, self.hub.members(self.channel), client):
             return notice(client, f"The name {nick} is taken.")
         client.state["nick"] = nick
+        self.hub.refresh(client)
         self.hub.publish(self.channel, event("renamed", client, self.wall(), was=was), sender=client.id)
         return DROP
-
-
-class Farewell(Filter):
-    """Announce that a client has left."""
-
-    waits = False
-
-    channel: Channel = "lobby"
-
-    def disconnect(self, client):
-        self.hub.publish(self.channel, event("left", client, self.wall()), sender=client.id, exclude=client.id)
 
 
 def clean_nick(wish):

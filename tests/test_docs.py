@@ -87,7 +87,7 @@ CONFS = [path for path in sorted((ROOT / "conf").glob("*.toml")) if not path.ste
 @pytest.mark.parametrize("conf", CONFS, ids=lambda path: path.stem)
 def test_examples_compile_and_show_their_output(conf: Path) -> None:
     assert conf.read_text().startswith("# ")
-    load_generation(conf, environ={})
+    load_generation(conf, environ=ENVIRON)
 
 
 def test_the_readme_shows_the_chat_that_is_shipped() -> None:

@@ -1,6 +1,7 @@
-// The page of conf/chat.toml. It sends what the person types as plain text, and gets JSON objects with a `type`. It shows
-// unknown messages unchanged, so that the page also works with another TOML file. Everything from the server is put into
-// the page as textContent, never as HTML.
+// The page of conf/chat.toml. It sends what the person types as plain text, and gets JSON objects: what the channel keeps
+// with its position, `{channel, epoch, offset, message}`, and others with a `type`. After a loss of the connection it asks
+// for what came after the last position. It shows unknown messages unchanged, so that the page also works with another
+// TOML file. Everything from the server is put into the page as textContent, never as HTML.
 
 const KEPT = 500; // lines in the log; older ones are removed, so that a long chat does not slow the page down
 const LISTED = 200; // people shown by name
@@ -19,6 +20,8 @@ const collator = new Intl.Collator(undefined, { sensitivity: "base", numeric: tr
 
 const people = new Map(); // id -> nick
 let me = { id: "", nick: "" };
+const mine = new Set(); // the ids of this tab, one for each connection
+let position = ""; // up to which the channel has been read: EPOCH:OFFSET
 
 // Storage. If the browser refuses it, the page does not remember anything.
 
@@ -141,7 +144,7 @@ function startDay(at) {
 
 function showMessage(message) {
   const { id, nick, body, at } = message;
-  const own = id === me.id;
+  const own = mine.has(id);
   startDay(at);
   const continued = message.type === "said" && last?.id === id && last.nick === nick && at - last.at < GROUPED;
 
@@ -301,33 +304,37 @@ $("naming-form").addEventListener("submit", (submission) => {
 // Messages from the server
 
 function receive(data) {
-  const message = parse(data);
+  let message = parse(data);
+  if (Number.isInteger(message?.offset)) {
+    position = `${message.epoch}:${message.offset}`;
+    if ("message" in message) message = message.message;
+  }
   const id = String(message?.id);
   const nick = String(message?.nick);
   const at = new Date(message?.time ?? Date.now());
   switch (message?.type) {
     case "welcome":
       me = { id, nick };
-      setPeople(message.people);
+      mine.add(id);
+      people.clear();
       people.set(id, nick);
       if (wanted && wanted !== nick) ask(wanted, "page");
       break;
     case "said":
     case "did": {
       const body = String(message.text);
-      if (id === me.id) delivered(body);
+      if (mine.has(id)) delivered(body);
       showMessage({ type: message.type, id, nick, body, at: Number.isNaN(at.getTime()) ? new Date() : at });
       return;
     }
-    case "joined":
-      people.set(id, nick);
-      showEvent("joined", id, nick);
+    case "presence":
+      showPresence(message);
       break;
-    case "left":
-      people.delete(id);
-      showEvent("left", id, nick);
-      nameFreed(nick);
-      break;
+    case "position":
+      return;
+    case "gap":
+      showLine("Some lines are missing here: more was said than the server keeps");
+      return;
     case "renamed":
       renamed(id, nick, String(message.was));
       break;
@@ -345,6 +352,25 @@ function receive(data) {
   listPeople();
 }
 
+function showPresence({ present, joined, changed, left }) {
+  for (const id of names(left)) {
+    const nick = people.get(String(id));
+    if (nick === undefined) continue;
+    people.delete(String(id));
+    showEvent("left", String(id), nick);
+    nameFreed(nick);
+  }
+  for (const person of [...names(present), ...names(joined), ...names(changed)]) {
+    if (person?.was !== undefined) people.delete(String(person.was));
+    people.set(String(person?.client), String(person?.info?.nick));
+  }
+  for (const person of names(joined)) {
+    if (person?.client !== me.id) showEvent("joined", String(person?.client), String(person?.info?.nick));
+  }
+}
+
+const names = (list) => (Array.isArray(list) ? list : []);
+
 function parse(data) {
   try {
     return JSON.parse(data);
@@ -355,6 +381,7 @@ function parse(data) {
 
 function renamed(id, nick, was) {
   const own = id === me.id;
+  if (!people.has(id)) return; // an old line, of somebody who has left
   const restored = own && asking === "page";
   people.set(id, nick);
   if (own) {
@@ -385,7 +412,8 @@ function connect() {
   clearInterval(ticker);
   setState("connecting", "connecting…");
   const scheme = location.protocol === "https:" ? "wss" : "ws";
-  const attempt = (socket = new WebSocket(`${scheme}://${location.host}${location.pathname}`));
+  const since = position ? `?since=${encodeURIComponent(position)}` : "";
+  const attempt = (socket = new WebSocket(`${scheme}://${location.host}${location.pathname}${since}`));
   const patience = setTimeout(() => attempt.close(), RETRY.patience);
 
   attempt.addEventListener("open", () => {
@@ -393,7 +421,7 @@ function connect() {
     openedAt = Date.now();
     setState("open", "connected");
     announce("Connected");
-    if (lostAt) showLine(`Connected again after ${span(openedAt - lostAt)}; what was said meanwhile is not shown`);
+    if (lostAt) showLine(`Connected again after ${span(openedAt - lostAt)}; what was said meanwhile follows`);
     lostAt = 0;
   });
   attempt.addEventListener("message", (arrival) => receive(arrival.data));
@@ -462,6 +490,7 @@ $("retry").addEventListener("click", () => {
 // Writing. Text that was sent and did not arrive visibly is put back into the field when the connection is lost.
 
 let underway = [];
+let returned = []; // given back, and perhaps arrived
 
 function submit() {
   const line = text.value.trim();
@@ -476,9 +505,19 @@ function submit() {
 // The server answers in order, so that everything sent before this line has been handled too.
 function delivered(body) {
   underway.splice(0, underway.findIndex((line) => line.endsWith(body.trim())) + 1 || 1);
+  // It was given back when the connection was lost, and had arrived all the same.
+  const line = returned.find((one) => one.endsWith(body.trim()));
+  if (line === undefined) return;
+  returned.splice(returned.indexOf(line), 1);
+  const lines = text.value.split("\n");
+  if (!lines.includes(line)) return;
+  lines.splice(lines.indexOf(line), 1);
+  text.value = lines.join("\n");
+  written();
 }
 
 function giveBack() {
+  returned = [...returned, ...underway].slice(-20);
   text.value = [...underway, text.value].filter(Boolean).join("\n");
   underway = [];
   written();

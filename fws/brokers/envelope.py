@@ -104,7 +104,7 @@ def decode(channel: str | None, payload: bytes, own: str) -> Publication | None:
         EnvelopeError: the payload has the marker, and is malformed or of an unknown version.
     """
     if not payload.startswith(MARKER):
-        return Publication(channel, _text_or_bytes(payload), origin="outside")
+        return Publication(channel, text_or_bytes(payload), origin="outside")
     if not payload.startswith(_START):
         raise EnvelopeError("of another version")
     end = payload.find(b"\n", len(_START), MAX_HEADER)
@@ -126,7 +126,8 @@ def decode(channel: str | None, payload: bytes, own: str) -> Publication | None:
     return Publication(channel, message, sender, exclude, header.hops, origin, header.offset, header.epoch)
 
 
-def _text_or_bytes(payload: bytes) -> str | bytes:
+def text_or_bytes(payload: bytes) -> str | bytes:
+    """The message in a payload without an envelope: text if it is UTF-8."""
     try:
         return payload.decode()
     except UnicodeDecodeError:

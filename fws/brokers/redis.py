@@ -113,12 +113,8 @@ class RedisBroker:
         self._observers.append(observer)
 
     def key_of(self, kind: bytes, channel: str) -> bytes:
-        """A key that belongs to a channel. In a Cluster it is in the slot of the channel.
-
-        A prefix with a hash tag decides about the slot of the channel as well.
-        """
-        tagged = channel.encode() if b"{" in self._prefix else b"{%b}" % self.name_of(channel)
-        return b"%b%b:%b" % (self._prefix, kind, tagged)
+        """A key that belongs to a channel."""
+        return key_of(self._prefix, kind, channel)
 
     def name_of(self, channel: str | None) -> bytes:
         """The channel in Redis."""
@@ -182,6 +178,15 @@ class RedisBroker:
             if matches(name):
                 return True
         return False
+
+
+def key_of(prefix: bytes, kind: bytes, channel: str) -> bytes:
+    """A key that belongs to a channel. In a Cluster it is in the slot of the channel.
+
+    A prefix with a hash tag decides about the slot of the channel as well.
+    """
+    name = channel.encode()
+    return b"%b%b:%b" % (prefix, kind, name if b"{" in prefix else b"{%b%b}" % (prefix, name))
 
 
 def _as_it_is(publication: Publication) -> Publication:

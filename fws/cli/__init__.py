@@ -23,6 +23,8 @@ COMMANDS = (
     "clients",
     "kick",
     "channels",
+    "history",
+    "presence",
     "tap",
     "top",
     "record",

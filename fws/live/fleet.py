@@ -61,6 +61,14 @@ class Fleet:
                     members[answer["channel"]] = members.get(answer["channel"], 0) + int(answer["members"])
                 for name in sorted(members):
                     reply({"channel": name, "members": members[name]})
+            case "history" | "presence":
+                # Every worker would give the same answer.
+                paths = self._workers()
+                if not paths:
+                    raise ControlError("no worker serves")
+                with asking(paths[0], request) as answers:
+                    for answer in answers:
+                        reply(answer)
             case _:
                 for answer in self._each(request):
                     reply(answer)

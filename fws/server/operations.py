@@ -12,7 +12,8 @@ import gevent
 import msgspec
 
 from fws.base.close_codes import POLICY_VIOLATION
-from fws.base.errors import Close
+from fws.base.errors import Close, StorageError
+from fws.config import Channel
 from fws.live.control import ControlError, Reply
 from fws.live.observation import Statistics, Tap, is_at
 from fws.live.recorder import FORMAT, Recorder
@@ -51,6 +52,8 @@ class Operations:
             "clients": self._clients,
             "kick": self._kick,
             "channels": self._channels,
+            "history": self._history,
+            "presence": self._presence,
             "tap": self._tap,
             "record": self._record,
             "statistics": self._statistics,
@@ -134,6 +137,33 @@ class Operations:
         hub = self._server.node.hub
         for name in hub.channels():
             reply({"channel": name, "members": len(hub.members(name))})
+
+    def _history(self, request: Mapping[str, Any], reply: Reply) -> None:
+        channel, last = str(request.get("channel") or ""), int(request.get("last") or 0)
+        settings = self._settings(channel, "kept", "history")
+        try:
+            for one in self._server.node.channels.history(channel, min(last or settings.history, settings.history)):
+                text = isinstance(one.message, bytes)
+                message = one.message.decode("utf-8", "backslashreplace") if text else one.message
+                reply({"epoch": one.epoch, "offset": one.offset, "sender": one.sender, "message": message})
+        except StorageError as error:
+            raise ControlError(str(error)) from None
+
+    def _presence(self, request: Mapping[str, Any], reply: Reply) -> None:
+        channel = str(request.get("channel") or "")
+        self._settings(channel, "presence", "presence")
+        try:
+            for one in self._server.node.channels.presence(channel):
+                reply({"client": one.client, "user": one.user, "info": one.info})
+        except StorageError as error:
+            raise ControlError(str(error)) from None
+
+    def _settings(self, channel: str, has: str, what: str) -> Channel:
+        """The settings of a channel. Raises ControlError if it does not have what is asked for."""
+        rule = self._server.generation.config.channels.of(channel)
+        if rule is None or not getattr(rule.settings, has):
+            raise ControlError(f"the channel {channel!r} has no {what}: see `fws check --channel {channel} CONF`")
+        return rule.settings
 
     # Views.
 
