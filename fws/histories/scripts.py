@@ -34,6 +34,9 @@ if not epoch then
   redis.call('DEL', stream)
   redis.call('HSET', meta, 'epoch', epoch, 'offset', 0, 'run', run)
   redis.call('PEXPIRE', meta, lasting)
+elseif run ~= '' and kept[3] == '' then
+  -- Another program has begun the numbering.
+  redis.call('HSET', meta, 'run', run)
 elseif (run ~= '' and kept[3] ~= run) or (seen_epoch == epoch and seen_offset > offset) then
   local earlier = {epoch .. ':' .. offset .. ':' .. offset}
   for one in string.gmatch(before, '%S+') do
