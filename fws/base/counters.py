@@ -82,6 +82,8 @@ CATALOGUE: Final[dict[str, tuple[Counter, ...]]] = {
         Counter("offloads_refused", "computations that found all threads busy"),
         Counter("offloads_late", "computations that took longer than `offload_timeout`"),
         Counter("blocks", "times that a filter held the event loop for longer than `max_block`"),
+        Counter("acks_late", "publications that the filter `ack` has sent again"),
+        Counter("acks_missing", "publications that a client of the filter `ack` has not acknowledged"),
         Counter("queue_drops", "messages that a full queue of `fws.classic` did not accept"),
     ),
     "Publications": (

@@ -24,6 +24,7 @@ from fws.pipeline.options import options_of
 from tests.support import Harness, build
 
 BUILT_IN = [
+    "ack",
     "ban",
     "broadcast",
     "broadcast_by_token",

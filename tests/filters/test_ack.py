@@ -1,0 +1,116 @@
+"""`ack`: what is sent again, what is given up, and what the publisher learns."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fws.clients.client import Client
+from tests.channels.test_nodes import Nodes
+from tests.support import Harness, build
+
+CONF = """
+[pipelines]
+connect = ["join lobby"]
+message = ["json", "ack timeout=2s retries=2 most=3", "broadcast lobby to=others"]
+deliver = ["ack timeout=2s retries=2 most=3"]
+"""
+
+
+@pytest.fixture
+def harness(tmp_path: Path) -> Harness:
+    return build(CONF, tmp_path)
+
+
+def got(harness: Harness, client: Client) -> list[Any]:
+    return [json.loads(text) for text in harness.sent(client)]
+
+
+def say(harness: Harness, client: Client, **message: Any) -> None:
+    harness.client_says(client, json.dumps(message))
+
+
+def test_the_publisher_learns_that_all_have_acknowledged(harness: Harness) -> None:
+    ann, bob, eve = (harness.connect() for _ in range(3))
+    say(harness, ann, id=7, text="hi")
+    assert got(harness, bob) == got(harness, eve) == [{"id": 7, "text": "hi"}]
+    say(harness, bob, ack=7)
+    assert got(harness, ann) == []
+    say(harness, eve, ack=7)
+    assert got(harness, ann) == [{"type": "acked", "id": 7, "acked": 2, "of": 2}]
+    harness.pass_time(10)
+    assert got(harness, bob) == got(harness, eve) == []
+
+
+def test_what_is_not_acknowledged_is_sent_again_in_order_and_then_given_up(harness: Harness) -> None:
+    ann, bob, eve = (harness.connect() for _ in range(3))
+    for number in range(2):
+        say(harness, ann, id=number)
+    say(harness, eve, ack=0)
+    say(harness, eve, ack=1)
+    got(harness, bob)
+    for _ in range(2):
+        harness.pass_time(2.5)
+        assert got(harness, bob) == [{"id": 0}, {"id": 1}]
+    say(harness, bob, ack=1)
+    harness.pass_time(2.5)
+    assert got(harness, bob) == []
+    assert got(harness, ann) == [
+        {"type": "acked", "id": 1, "acked": 2, "of": 2},
+        {"type": "acked", "id": 0, "acked": 1, "of": 2},
+    ]
+    assert (harness.metrics["acks_late"], harness.metrics["acks_missing"]) == (4, 1)
+
+
+def test_a_client_that_leaves_has_not_acknowledged(harness: Harness) -> None:
+    ann, bob = harness.connect(), harness.connect()
+    say(harness, ann, id="x")
+    harness.leave(bob)
+    assert got(harness, ann) == [{"type": "acked", "id": "x", "acked": 0, "of": 1}]
+
+
+def test_a_client_has_a_bounded_number(harness: Harness) -> None:
+    ann, bob = harness.connect(), harness.connect()
+    for number in range(5):
+        say(harness, ann, id=number)
+    assert [one["id"] for one in got(harness, ann)] == [0, 1]
+    harness.pass_time(2.5)
+    assert [one["id"] for one in got(harness, bob)] == [0, 1, 2, 3, 4, 2, 3, 4]
+
+
+def test_messages_get_an_id_and_others_are_left_alone(harness: Harness) -> None:
+    ann, bob = harness.connect(), harness.connect()
+    say(harness, ann, text="hi")
+    harness.client_says(ann, '["a list"]')
+    harness.channels.publish("lobby", {"id": 1, "from": "the server"})
+    first, second, third = got(harness, bob)
+    assert isinstance(first["id"], str)
+    assert (second, third) == (["a list"], {"id": 1, "from": "the server"})
+    harness.pass_time(2.5)
+    assert got(harness, bob) == [first]
+
+
+@pytest.mark.parametrize("wrong", [None, [], {"a": 1}, "", "x" * 101, 1.5, True, "never sent"])
+def test_strange_acknowledgements_have_no_effect(harness: Harness, wrong: Any) -> None:
+    ann, bob = harness.connect(), harness.connect()
+    say(harness, ann, id="a")
+    say(harness, bob, ack=wrong)
+    say(harness, bob, ack="a")
+    say(harness, bob, ack="a")
+    assert got(harness, ann) == [{"type": "acked", "id": "a", "acked": 1, "of": 1}]
+    assert harness.faults == 0
+
+
+def test_receivers_on_two_servers(tmp_path: Path) -> None:
+    nodes = Nodes(CONF, tmp_path)
+    ann, bob, eve = nodes.first.connect(), nodes.first.connect(), nodes.second.connect()
+    say(nodes.first, ann, id=1)
+    nodes.settle()
+    say(nodes.second, eve, ack=1)
+    nodes.settle()
+    say(nodes.first, bob, ack=1)
+    nodes.settle()
+    assert [(one["acked"], one["of"]) for one in got(nodes.first, ann)] == [(1, 1), (2, 2)]
