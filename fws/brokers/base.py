@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
+from fws.config.channels import ChannelPattern
 from fws.pipeline.publication import Publication
 
 Deliver = Callable[[Publication], None]
@@ -43,6 +44,16 @@ class Broker(Protocol):
 
     def unsubscribe(self, channel: str) -> None:
         """The last member has left. Publications may still arrive for a while."""
+
+    def feed(self, pattern: ChannelPattern, rule_of: Callable[[str], str | None]) -> None:
+        """Begin to receive what is published to all channels that match a rule's pattern.
+
+        Args:
+            rule_of: the rule that applies to a channel, by its pattern. Only what this rule applies to is delivered.
+        """
+
+    def unfeed(self, pattern: ChannelPattern) -> None:
+        """End what `feed` has begun."""
 
     def health(self) -> str | None:
         """None if all is well, else the reason why publications are not carried, without a password."""

@@ -71,5 +71,11 @@ class Carrier(Protocol):
     def add(self, name: bytes) -> None:
         """Subscribe to a channel soon."""
 
+    def add_pattern(self, pattern: bytes) -> None:
+        """Subscribe to a pattern soon. Not in a Cluster."""
+
+    def discard_pattern(self, pattern: bytes) -> None:
+        """Unsubscribe from it after a while."""
+
     def discard(self, name: bytes) -> None:
         """Unsubscribe from it after a while."""

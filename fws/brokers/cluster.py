@@ -101,6 +101,12 @@ class Cluster:
             shard.subscriptions.discard(name)
             shard.relay.changed()
 
+    def add_pattern(self, pattern: bytes) -> None:
+        """Sharded channels cannot be subscribed by pattern. A configuration that wants it is refused."""
+
+    def discard_pattern(self, pattern: bytes) -> None:
+        """As `add_pattern`."""
+
     def _shard(self, name: bytes) -> _Shard | None:
         place = self._places[slot_of(name)]
         return None if place is None else self._shards.get(place)

@@ -56,6 +56,7 @@ class _Header(msgspec.Struct, frozen=True, omit_defaults=True):
     hops: Annotated[int, Meta(ge=0, le=1000)] = 0
     epoch: Annotated[str, Meta(max_length=32, pattern=r"^[A-Za-z0-9_-]*$")] = ""
     offset: Annotated[int, Meta(ge=0, lt=10**15)] = 0
+    pattern: Annotated[str, Meta(max_length=200, pattern=r"^[^\x00-\x1f\x7f-\x9f]*$")] = ""
 
 
 _encode_header = msgspec.json.Encoder().encode
@@ -83,7 +84,9 @@ def encode_rest(publication: Publication, node: str) -> bytes:
         kind, body = "binary", bytes(message)
     else:
         kind, body = "json", json_bytes(message)
-    header = _Header(node, kind, _id(publication.sender), _id(publication.exclude), publication.hops)
+    channel = publication.channel
+    pattern = channel if channel is not None and "*" in channel else ""
+    header = _Header(node, kind, _id(publication.sender), _id(publication.exclude), publication.hops, pattern=pattern)
     return b"%b\n%b" % (_encode_header(header)[1:], body)
 
 
@@ -123,6 +126,8 @@ def decode(channel: str | None, payload: bytes, own: str) -> Publication | None:
         raise EnvelopeError(str(error)) from None
     origin: Origin = "here" if header.node == own else "node"
     sender, exclude = header.sender, header.exclude
+    if header.pattern and channel is None:
+        channel = header.pattern
     return Publication(channel, message, sender, exclude, header.hops, origin, header.offset, header.epoch)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from fws.brokers.base import Deliver
+from fws.config.channels import ChannelPattern
 
 
 class MemoryBroker:
@@ -23,6 +24,12 @@ class MemoryBroker:
         pass
 
     def unsubscribe(self, channel: str) -> None:
+        pass
+
+    def feed(self, pattern: ChannelPattern, rule_of: Callable[[str], str | None]) -> None:
+        pass
+
+    def unfeed(self, pattern: ChannelPattern) -> None:
         pass
 
     def health(self) -> str | None:

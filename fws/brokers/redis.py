@@ -20,6 +20,7 @@ from fws.brokers.health import Health
 from fws.brokers.items import Item, Message
 from fws.brokers.pattern import matcher
 from fws.brokers.standalone import Standalone
+from fws.config.channels import ChannelPattern
 from fws.pipeline.publication import Publication, check_channel
 from fws.redis.connector import Connector
 
@@ -77,6 +78,9 @@ class RedisBroker:
         given = Settings(self._prefix, self._names, patterns, buffer, largest, scripts, self._health, metrics, clock)
         self.heard: Callable[[Publication], Publication | None] = _as_it_is
         self._observers: list[Observer] = []
+        # The rules whose channels are received, by the pattern in Redis; the last message that came for its name.
+        self._feeds: dict[bytes, tuple[str, Callable[[str], str | None]]] = {}
+        self._last: Received | None = None
         kind = Cluster if connector.address.kind == "cluster" else Standalone
         self._carrier: Carrier = kind(connector, given)
         self.node = ""
@@ -102,7 +106,9 @@ class RedisBroker:
         if len(payload) > self.largest:
             self._metrics.count("redis_oversized")
         else:
-            self._carrier.send(Message(self.name_of(publication.channel), payload))
+            # A pattern is sent to every node.
+            channel = publication.channel if publication.channel is None or "*" not in publication.channel else None
+            self._carrier.send(Message(self.name_of(channel), payload))
 
     def send(self, item: Item) -> None:
         """Send an item to Redis, after everything that was published to its channel before."""
@@ -137,7 +143,12 @@ class RedisBroker:
     def _take(self, received: Received) -> None:
         """Deliver one message from Redis, if it is valid and was not published by this node."""
         name, payload, pattern = received
-        if pattern is not None and self._has_otherwise(pattern, name):
+        if pattern is None:
+            self._last = received
+        elif pattern in self._feeds:
+            if not self._is_for_feed(pattern, name, payload):
+                return
+        elif self._has_otherwise(pattern, name):
             return
         if payload is None:
             self._metrics.count("redis_oversized")
@@ -167,6 +178,31 @@ class RedisBroker:
     def _confirmed(self, name: bytes) -> None:
         for observer in self._observers:
             observer.confirmed(name[len(self._prefix) :].decode())
+
+    def _is_for_feed(self, pattern: bytes, name: bytes, payload: bytes | None) -> bool:
+        """Whether a message for the pattern of a rule is delivered because of it.
+
+        Redis sends a message to a connection first because of the name, and then because of each pattern. What has
+        just been delivered because of its name has reached those who have subscribed to patterns.
+        """
+        rule, rule_of = self._feeds[pattern]
+        try:
+            if rule_of(name[len(self._prefix) :].decode()) != rule:
+                return False
+        except UnicodeDecodeError:
+            return False
+        last, self._last = self._last, None
+        return last is None or last.channel != name or last.payload != payload
+
+    def feed(self, pattern: ChannelPattern, rule_of: Callable[[str], str | None]) -> None:
+        glob = self._prefix + pattern.glob.encode()
+        self._feeds[glob] = pattern.text, rule_of
+        self._carrier.add_pattern(glob)
+
+    def unfeed(self, pattern: ChannelPattern) -> None:
+        glob = self._prefix + pattern.glob.encode()
+        del self._feeds[glob]
+        self._carrier.discard_pattern(glob)
 
     def _has_otherwise(self, pattern: bytes, name: bytes) -> bool:
         """Whether a message for a pattern also arrives for a name or an earlier pattern."""

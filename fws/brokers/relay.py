@@ -37,6 +37,7 @@ class Relay:
         crowded: whether nothing more may be read now (backpressure).
         confirmed: called for each wanted channel to which Redis has subscribed this connection.
         names, patterns: further channels, always subscribed as ordinary ones.
+        globs: the wanted patterns for names of fws.
         moved: called if this Redis replies that another one serves a channel.
     """
 
@@ -51,6 +52,7 @@ class Relay:
         names: Sequence[bytes] = (),
         patterns: Sequence[bytes] = (),
         *,
+        globs: Subscriptions | None = None,
         sharded: bool = False,
         moved: Callable[[], None] | None = None,
     ) -> None:
@@ -66,6 +68,7 @@ class Relay:
         self._metrics = settings.metrics
         self._clock = settings.clock
         self._sharded = sharded
+        self._globs = Subscriptions(settings.clock) if globs is None else globs
         self._moved = moved
         self._backoff = Backoff()
         self._wake = Event()
@@ -123,6 +126,7 @@ class Relay:
     def _ask(self, stream: Stream) -> None:
         """Send changes of subscriptions and pings to Redis. Nothing else writes to the stream."""
         self._subscriptions.renew()
+        self._globs.renew()
         pinged = 0.0
         try:
             # In this order, so that the answer to the first ping shows that all subscriptions are complete.
@@ -135,14 +139,16 @@ class Relay:
                     data = commands(b"SSUBSCRIBE", new, 1) + commands(b"SUNSUBSCRIBE", gone, 1)
                 else:
                     data = commands(b"SUBSCRIBE", new) + commands(b"UNSUBSCRIBE", gone)
+                more, less = self._globs.changes()
+                data += commands(b"PSUBSCRIBE", more) + commands(b"PUNSUBSCRIBE", less)
                 if self._clock() - pinged >= PING:
                     pinged = self._clock()
                     data += command(b"PING")
                 if data:
                     stream.send(data)
                 wait = pinged + PING - self._clock()
-                change = self._subscriptions.wait()
-                self._wake.wait(max(0.0, wait if change is None else min(wait, change)))
+                changes = (self._subscriptions.wait(), self._globs.wait())
+                self._wake.wait(max(0.0, min(wait, *(change for change in changes if change is not None), wait)))
         except ConnectorError:
             stream.close()
 

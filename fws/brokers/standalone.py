@@ -23,6 +23,7 @@ class Standalone:
         self._master = Master(connector) if connector.address.kind == "sentinel" else None
         self._connect = self._master.connect if self._master is not None else connector.stream
         self._subscriptions = Subscriptions(settings.clock, [settings.everyone])
+        self._globs = Subscriptions(settings.clock)
         self._sender = Sender(self._connect, b"PUBLISH", settings)
         self._relay: Relay | None = None
         self._watcher: gevent.Greenlet | None = None
@@ -30,7 +31,15 @@ class Standalone:
     def start(self, take: Take, crowded: Callable[[], bool], confirmed: Confirmed) -> None:
         settings = self._settings
         self._relay = Relay(
-            self._connect, self._subscriptions, settings, take, crowded, confirmed, settings.names, settings.patterns
+            self._connect,
+            self._subscriptions,
+            settings,
+            take,
+            crowded,
+            confirmed,
+            settings.names,
+            settings.patterns,
+            globs=self._globs,
         )
         self._relay.start()
         self._sender.start()
@@ -55,6 +64,16 @@ class Standalone:
 
     def discard(self, name: bytes) -> None:
         self._subscriptions.discard(name)
+        if self._relay is not None:
+            self._relay.changed()
+
+    def add_pattern(self, pattern: bytes) -> None:
+        self._globs.add(pattern)
+        if self._relay is not None:
+            self._relay.changed()
+
+    def discard_pattern(self, pattern: bytes) -> None:
+        self._globs.discard(pattern)
         if self._relay is not None:
             self._relay.changed()
 

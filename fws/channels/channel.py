@@ -39,17 +39,26 @@ class Entry:
     """One publication that waits to be written.
 
     Attributes:
-        excluded: the client that must not get it, if it is on this node.
+        excluded: the clients that must not get it, as far as they are on this node.
     """
 
     __slots__ = ("_frames", "_opcode", "_payload", "excluded", "publication")
 
-    def __init__(self, publication: Publication, opcode: int, payload: bytes, excluded: Member | None) -> None:
+    def __init__(
+        self, publication: Publication, opcode: int, payload: bytes, excluded: tuple[Member, ...] = ()
+    ) -> None:
         self.publication = publication
         self.excluded = excluded
         self._opcode = opcode
         self._payload = payload
         self._frames: dict[Format, bytes] = {PLAIN: PLAIN.encode(publication, opcode, payload)}
+
+    def without(self, excluded: tuple[Member, ...]) -> Entry:
+        """The same publication in another channel, without further clients. Both share their frames."""
+        entry = Entry.__new__(Entry)
+        entry.publication, entry.excluded = self.publication, (*self.excluded, *excluded)
+        entry._opcode, entry._payload, entry._frames = self._opcode, self._payload, self._frames
+        return entry
 
     @property
     def weight(self) -> int:
@@ -146,7 +155,7 @@ class Channel:
             self._write(client, entries)
             return
         for entry in entries:
-            if entry.excluded is not client:
+            if client not in entry.excluded:
                 client.deliver(entry.publication, 0)
 
     def settle(self, client: Member) -> None:
@@ -236,7 +245,7 @@ class Channel:
             self._write(client, self._batch[first:])
             return
         for number, entry in enumerate(self._batch[first:], first + 1):
-            if entry.excluded is not client:
+            if client not in entry.excluded:
                 client.deliver(entry.publication, entry.weight)
             if perf_counter() > until and number < len(self._batch):
                 self._partly[client] = number
@@ -249,8 +258,8 @@ class Channel:
         self._frames = {PLAIN: _joined(self._batch, PLAIN)}
         self._receivers = list(self.members)
         for entry in self._batch:
-            if entry.excluded is not None:
-                ahead.setdefault(entry.excluded, 0)
+            for client in entry.excluded:
+                ahead.setdefault(client, 0)
         if ahead:
             # These members get a part of the batch.
             self._receivers = [client for client in self.members if client not in ahead]
@@ -290,7 +299,7 @@ class Channel:
 
     def _write(self, client: Member, entries: list[Entry]) -> None:
         """Write some entries to one client."""
-        mine = [entry for entry in entries if entry.excluded is not client]
+        mine = [entry for entry in entries if client not in entry.excluded]
         if not client.format.each:
             if mine:
                 self._put(client, _joined(mine, client.format), mine)

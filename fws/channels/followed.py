@@ -126,6 +126,8 @@ class FollowedChannels:
     def arrived(self, publication: Publication) -> None:
         followed = self._channels.get(publication.channel or "")
         if followed is None:
+            if self._hub.patterned:
+                self._hub.enqueue(publication)
             return
         if self._hub.weight > FULL:
             # It is in the history. Members get it when they have received what waits for them.
@@ -231,7 +233,7 @@ class FollowedChannels:
             return
         read = [one for one in page.publications if one.offset <= round.start.offset]
         first = read[0].offset if read else round.start.offset + 1
-        entries = [Entry(one, *payload_of(one.message), None) for one in read]
+        entries = [Entry(one, *payload_of(one.message)) for one in read]
         ahead = []
         for client, wish in round.arrivals:
             missed, complete = entries, True
@@ -260,7 +262,7 @@ class FollowedChannels:
         name = followed.feed.channel
         if not entries and client.format.positions:
             here = Here.at(name, position)
-            entries = [Entry(here, *payload_of(here.message), None)]
+            entries = [Entry(here, *payload_of(here.message))]
         self._hub.catch_up(client, name, entries)
 
     def _with_gaps(self, followed: _Followed, since: Position, missed: list[Entry], top: Position) -> list[Entry]:
@@ -268,7 +270,7 @@ class FollowedChannels:
         publications = [entry.publication for entry in missed]
         missed = missed.copy()
         for index, gap in gaps_in(followed.feed.channel, publications, since, top):
-            missed.insert(index, Entry(gap, *payload_of(gap.message), None))
+            missed.insert(index, Entry(gap, *payload_of(gap.message)))
         return missed
 
     def _retry(self, followed: _Followed) -> None:

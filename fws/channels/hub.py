@@ -6,13 +6,14 @@ has read from all sockets.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, KeysView, Mapping
 from time import perf_counter
 from typing import Any, Protocol, runtime_checkable
 
 from fws.channels.channel import Channel, Entry, Slow
 from fws.channels.lineage import Lineage
 from fws.channels.member import Member
+from fws.channels.trie import Trie
 from fws.pipeline.publication import Publication
 from fws.runtime.context import Context
 from fws.runtime.scheduler import end_of_turn
@@ -45,6 +46,15 @@ def _close(channel: str) -> Slow:
     return "close"
 
 
+def _none(channel: str) -> str | None:
+    return None
+
+
+def _doubles(channel: Channel, served: list[KeysView[Member]]) -> tuple[Member, ...]:
+    """The members of a channel that get the publication already."""
+    return tuple({member for members in served for member in channel.members.keys() & members})
+
+
 class Hub:
     """Clients and channels of one process.
 
@@ -60,6 +70,9 @@ class Hub:
         crowded: whether these are too many, so that publishers must wait (backpressure).
         delivered: about how many messages the fan-out has delivered.
         slow_of: what happens to members of a channel that do not keep up.
+        patterns: channels of clients that have subscribed to patterns, by pattern and by the rule that permits it.
+        patterned: whether there are any.
+        rule_of: the rule that permits patterns for a channel, by its pattern; None if there is none.
         listener: is told about each message that a filter sends or publishes; None for nobody.
     """
 
@@ -70,6 +83,9 @@ class Hub:
         self.delivered = 0
         self.listener: Listener | None = None
         self.slow_of: Callable[[str], Slow] = _close
+        self.patterns: Trie[dict[str, Channel]] = Trie()
+        self.patterned = False
+        self.rule_of: Callable[[str], str | None] = _none
         self.pending: dict[Channel, None] = {}
         self.lineage = Lineage()
         self.weight = 0
@@ -124,6 +140,34 @@ class Hub:
         client.channels.add(name)
         return first
 
+    def join_pattern(self, client: Member, pattern: str, rules: Mapping[str, Slow]) -> None:
+        """A client gets the publications of channels that match a pattern, and to which one of the rules applies.
+
+        Args:
+            rules: the patterns of the rules, with what happens to members that do not keep up.
+        """
+        by_rule = self.patterns.get(pattern)
+        if by_rule is None:
+            self.patterns.add(pattern, by_rule := {})
+            self.patterned = True
+        for rule, slow in rules.items():
+            by_rule.setdefault(rule, Channel(pattern, slow)).join(client)
+        client.channels.add(pattern)
+
+    def leave_pattern(self, client: Member, pattern: str) -> list[str]:
+        """Undo `join_pattern`. Returns the rules."""
+        by_rule = self.patterns.get(pattern) or {}
+        rules = [rule for rule, channel in by_rule.items() if client in channel.members]
+        for rule in rules:
+            by_rule[rule].leave(client)
+            if not by_rule[rule].members:
+                del by_rule[rule]
+        client.channels.discard(pattern)
+        if rules and not by_rule:
+            self.patterns.remove(pattern)
+            self.patterned = len(self.patterns) > 0
+        return rules
+
     def has(self, client: Member) -> bool:
         """Whether a client is connected, or its `connect` is running."""
         return client.id in self.clients or client.id in self._arriving
@@ -154,7 +198,7 @@ class Hub:
         """Send a publication to one member of a channel, after what it has got before."""
         channel = self.named[name]
         channel.settle(client)
-        channel.serve(client, [Entry(publication, *payload_of(publication.message), None)])
+        channel.serve(client, [Entry(publication, *payload_of(publication.message))])
 
     def leave(self, client: Member, name: str) -> bool:
         """Remove a member. Returns whether it was the channel's last."""
@@ -194,19 +238,54 @@ class Hub:
         """
         name = publication.channel
         channel = self._everyone if name is None else self.named.get(name)
-        if channel is None:
+        if channel is None and (name is None or ("*" not in name and not self.patterned)):
             payload_of(publication.message)
             return None
         opcode, payload = payload_of(publication.message)
         exclude = publication.exclude
         excluded = None if exclude is None else self.clients.get(exclude) or self._arriving.get(exclude)
-        entry = Entry(publication, opcode, payload, excluded)
+        entry = Entry(publication, opcode, payload, () if excluded is None else (excluded,))
+        if channel is not None:
+            self._put(channel, entry)
+        if self.patterned and name is not None and "*" not in name:
+            self._put_into_patterns(name, channel, entry)
+        elif channel is None and name is not None:
+            self._put_into_matching(name, entry)
+        return None if channel is None else entry
+
+    def _put(self, channel: Channel, entry: Entry) -> None:
         channel.waiting.append(entry)
         self.weigh(entry.weight)
         if not self.pending:
             self._scheduler.soon(self._fan_out)
         self.pending[channel] = None
-        return entry
+
+    def _put_into_patterns(self, name: str, channel: Channel | None, entry: Entry) -> None:
+        """Give a publication to those who have subscribed to patterns, once to each, and not to members of the channel.
+
+        Only patterns that were permitted by the rule which applies to the channel count.
+        """
+        rule = self.rule_of(name)
+        if rule is None:
+            return
+        served: list[KeysView[Member]] = (
+            [] if channel is None else [channel.members.keys(), (channel.arriving or {}).keys()]
+        )
+        for by_rule in self.patterns.match(name):
+            found = by_rule.get(rule)
+            if found is not None:
+                self._put(found, entry.without(_doubles(found, served)))
+                served.append(found.members.keys())
+
+    def _put_into_matching(self, pattern: str, entry: Entry) -> None:
+        """Give a publication to the members of all channels that match a pattern, once to each."""
+        trie: Trie[bool] = Trie()
+        trie.add(pattern, True)
+        served: list[KeysView[Member]] = []
+        for name, channel in self.named.items():
+            if next(trie.match(name), False):
+                self._put(channel, entry.without(_doubles(channel, served)))
+                served.append(channel.members.keys())
 
     def weigh(self, change: int) -> None:
         """Count bytes that are pending, or not any more."""
@@ -254,3 +333,6 @@ class Hub:
         for name in tuple(client.channels):
             if (found := self.named.get(name)) is not None:
                 found.settle(client)
+            elif "*" in name:
+                for found in (self.patterns.get(name) or {}).values():
+                    found.settle(client)

@@ -19,7 +19,9 @@ from fws.channels.channel import ENTRY, Slow
 from fws.channels.followed import FollowedChannels, Wish
 from fws.channels.hub import FULL, Hub
 from fws.channels.member import Member
+from fws.channels.patterns import PatternSubscriptions
 from fws.channels.present import PresentMembers
+from fws.channels.trie import check_pattern
 from fws.config import Channel, ChannelRules
 from fws.histories.base import History, Page
 from fws.pipeline.pipeline import Pipeline
@@ -53,6 +55,9 @@ class ChannelService:
         history: numbers, keeps and carries the publications of channels with history.
         publication: the `publication` pipeline in force.
         rules: the settings of channels in force.
+
+    Attributes:
+        patterns: the patterns to which clients have subscribed.
     """
 
     def __init__(
@@ -74,6 +79,7 @@ class ChannelService:
         self._followed = FollowedChannels(context, hub, history)
         self._hub = hub
         hub.slow_of = self._slow_of
+        self.patterns = PatternSubscriptions(hub, broker, lambda: self.rules, context.metrics)
         self._named = hub.named
         self._lineage = hub.lineage
         self._broker = broker
@@ -146,6 +152,9 @@ class ChannelService:
     def leave(self, client: Member, channel: str) -> None:
         """End a membership. Does nothing if the client is not a member."""
         if channel not in client.channels:
+            return
+        if "*" in channel:
+            self.patterns.leave(client, channel)
             return
         if channel in self._followed:
             self._followed.leave(client, channel)
@@ -266,6 +275,8 @@ class ChannelService:
     ) -> bool:
         """Send a message to all members of a channel, on every node. At most once to each, in order per channel.
 
+        A pattern such as `device:*` reaches the members of all channels that match it, once each. No history keeps it.
+
         If a `publication` filter publishes because of a message from another node, nothing is sent to other nodes,
         because that node runs the same filter and sends it. If it publishes because of another application's message,
         which every node gets, each node's publication goes to its own members only.
@@ -289,7 +300,9 @@ class ChannelService:
             StorageError: it could not be found out whether the key is new.
         """
         if channel not in self._named:
-            check_channel(channel)
+            if "*" in channel:
+                check_pattern(channel)
+            check_channel(channel.replace("*", "x"))
         if key and not self._is_new(channel, key):
             return False
         self._publish(Publication(channel, message, sender, exclude))

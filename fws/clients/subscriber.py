@@ -67,7 +67,8 @@ class Subscriber(Receiver):
         """Request a channel, as the client itself does it through a protocol. A member already has what it requests.
 
         The condition `subscribe` in [channels] must hold, and the `subscribe` pipeline must pass. `unsubscribe` runs
-        exactly once for each subscription, however it ends.
+        exactly once for each subscription, however it ends. `channel` may be a pattern such as `device:*`, if a rule
+        has `subscribe_patterns`.
 
         Args:
             since, replay: as for `join`.
@@ -78,6 +79,9 @@ class Subscriber(Receiver):
             Reject: 400 for an invalid name, 403 if the client may not have the channel, 429 if it has too many, or
                 what a filter has raised; 500 if a filter has failed.
         """
+        if "*" in channel:
+            self._subscribe_pattern(channel, token, accepted)
+            return
         try:
             check_channel(channel)
         except ValueError as error:
@@ -87,6 +91,22 @@ class Subscriber(Receiver):
                 accepted()
             return
         self._host.channels.check_subscription(self, channel)
+        self._decide(channel, token)
+        if accepted is not None:
+            accepted()
+        self.join(channel, since=since, replay=replay)
+
+    def _subscribe_pattern(self, pattern: str, token: str, accepted: Callable[[], object] | None) -> None:
+        """Request what is published to all channels that match a pattern. A pattern has no history."""
+        rules = self._host.channels.patterns.permitting(self, pattern)
+        if pattern not in self.channels:
+            self._decide(pattern, token)
+        if accepted is not None:
+            accepted()
+        self._host.channels.patterns.join(self._member, pattern, rules)
+
+    def _decide(self, channel: str, token: str) -> None:
+        """Run the `subscribe` pipeline. Raises Reject."""
         if len(self._subscriptions or ()) >= self._host.limits.subscriptions:
             raise Reject(429, "Too many subscriptions.")
         self.token = token
@@ -102,9 +122,6 @@ class Subscriber(Receiver):
         if self._subscriptions is None:
             self._subscriptions = set()
         self._subscriptions.add(channel)
-        if accepted is not None:
-            accepted()
-        self.join(channel, since=since, replay=replay)
 
     def unsubscribe(self, channel: str) -> bool:
         """End a subscription. Returns whether there was one. What a pipeline has joined is no subscription."""

@@ -90,6 +90,17 @@ def fingerprint_of_several(compiled: Compiled) -> Iterator[Problem]:
         yield Problem(FINGERPRINT_OF_ONE, ("redis", "fingerprint"))
 
 
+def patterns_in_a_cluster(compiled: Compiled) -> Iterator[Problem]:
+    """Sharded channels of a Cluster cannot be subscribed by pattern."""
+    redis = compiled.config.redis
+    if redis.url and parse_redis(redis.url).kind == "cluster":
+        for rule in compiled.config.channels.all:
+            if rule.settings.subscribe_patterns:
+                hint = "use one Redis or Sentinel, or let clients subscribe to single channels"
+                path: Path = ("channels", rule.pattern.text, "subscribe_patterns")
+                yield Problem("a Redis Cluster cannot be subscribed by pattern", path, hint=hint)
+
+
 def unverified_redis(compiled: Compiled) -> Iterator[Problem]:
     redis = compiled.config.redis
     if not redis.url or redis.fingerprint:
@@ -159,7 +170,7 @@ def unused_names(compiled: Compiled) -> Iterator[Problem]:
         yield Problem(f"nothing uses {name}", (section, name), key=True)
 
 
-PROBLEMS: Final[tuple[Check, ...]] = (invalid_origins, missing_files, fingerprint_of_several)
+PROBLEMS: Final[tuple[Check, ...]] = (invalid_origins, missing_files, fingerprint_of_several, patterns_in_a_cluster)
 WARNINGS: Final[tuple[Check, ...]] = (
     open_origins,
     unverified_redis,

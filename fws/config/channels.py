@@ -26,8 +26,8 @@ from fws.pipeline.publication import MAX_CHANNEL
 _NAME = re.compile(r"\{([a-z_][a-z0-9_]*)\}")
 # Braces select the slot of a key in a Redis Cluster. Names that contain them match no pattern, so that all keys of a
 # channel can be in the slot of the channel.
-_ONE: Final = r"[^:{}]+"
-_REST: Final = r"[^{}]*"
+_ONE: Final = r"[^:{}*]+"
+_REST: Final = r"[^{}*]*"
 # Names whose rule is remembered. Clients can choose names, so that the number must be bounded.
 REMEMBERED: Final = 10_000
 
@@ -81,6 +81,13 @@ class Channel(msgspec.Struct, frozen=True, kw_only=True):
             "`channel` are available. Without it, no client may. `join` in a pipeline needs no condition."
         ),
     ] = None
+    subscribe_patterns: Annotated[
+        bool,
+        Help(
+            'Whether clients may subscribe to patterns such as "device:*:temperature". The condition `subscribe` must '
+            "hold, and cannot use the pattern's names and `channel`, because a pattern stands for many channels."
+        ),
+    ] = False
     publish: Annotated[
         Condition | None,
         Help(
@@ -171,6 +178,14 @@ class ChannelPattern(msgspec.Struct, frozen=True):
         """A regular expression that matches the same names, with a group for each name."""
         return re.compile("".join(map(_expression, self.parts)))
 
+    @property
+    def glob(self) -> str:
+        """A pattern of Redis that matches at least the same names."""
+        return "".join(
+            "*" if part == "*" or part.startswith("{") else re.sub(r"([*?\[\]\\])", r"\\\1", part)
+            for part in self.parts
+        )
+
     def overlaps(self, other: ChannelPattern) -> bool:
         """Whether some name matches both patterns.
 
@@ -194,6 +209,10 @@ class ChannelPattern(msgspec.Struct, frozen=True):
                     found.add(step)
                     waiting.append(step)
         return False
+
+
+def _escaped(part: str) -> str:
+    return re.sub(r"([*?\[\]\\])", r"\\\1", part)
 
 
 def _expression(part: str) -> str:
@@ -244,6 +263,13 @@ class ChannelRule(msgspec.Struct, frozen=True):
         """Whether a client may request a channel."""
         condition = self.settings.subscribe
         return condition is not None and condition.holds(client, self.values(channel), channel)
+
+    def allows_pattern(self, client: Any, pattern: str) -> bool:
+        """Whether a client may subscribe to a pattern, for the channels to which this rule applies."""
+        condition = self.settings.subscribe
+        if condition is None or not self.settings.subscribe_patterns:
+            return False
+        return condition.holds(client, None, pattern)
 
     def allows_publication(self, client: Any, channel: str, message: Any) -> bool:
         """Whether a client may publish a message to a channel. The pattern's names hide fields of the message."""

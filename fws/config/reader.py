@@ -260,6 +260,15 @@ class _Reader:
             except ValueError as error:
                 self._problem(str(error), (*path, key))
         given = [name for name in ("presence_info", "announce", "linger") if getattr(settings, name)]
+        if settings.subscribe_patterns and settings.subscribe is None:
+            hint = "write the condition under which a client may subscribe"
+            self._problem("subscribe_patterns needs subscribe", (*path, "subscribe_patterns"), hint=hint, key=True)
+        elif settings.subscribe_patterns and settings.subscribe is not None:
+            for name in sorted(settings.subscribe.names & {"channel", *pattern.names}):
+                hint = "a pattern stands for many channels: decide by the client alone"
+                self._problem(
+                    f"with subscribe_patterns, the condition cannot use {name!r}", (*path, "subscribe"), hint=hint
+                )
         if given and not settings.presence:
             hint = "write presence = true as well"
             self._problem(f"{given[0]} has no effect without presence", (*path, given[0]), hint=hint, key=True)

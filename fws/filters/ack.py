@@ -23,9 +23,10 @@ class Ack(Filter):
     """Send publications again until clients acknowledge them, and tell the publisher how many have.
 
     On `message` and on `deliver`, for messages that are JSON objects. Write both stages alike in one endpoint: they are
-    one filter then. On `message`, a message gets a random `id` unless it has one, and flows on. On `deliver`, a publication with an `id` is remembered for each
-    receiver. A receiver answers `{"ack": id}`. Without an answer within `timeout` it gets the publication again, at
-    most `retries` times. A publication without an `id` flows on unchanged.
+    one filter then. On `message`, a message gets a random `id` unless it has one, and flows on. On `deliver`, a
+    publication with an `id` is remembered for each receiver. A receiver answers `{"ack": id}`. Without an answer
+    within `timeout` it gets the publication again, at most `retries` times. A publication without an `id` flows on
+    unchanged.
 
     The guarantee is at least once for clients that stay connected, in the order of first sending: a client may get the
     same id twice, and a later publication before the repetition of an earlier one. A client has at most `most`

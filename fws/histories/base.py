@@ -30,7 +30,9 @@ class Follower(Protocol):
     """Gets what happens in the channels that a node follows. Its methods must not block."""
 
     def arrived(self, publication: Publication) -> None:
-        """A publication of a followed channel, which has its offset. Some may be missing, late, or come twice."""
+        """A publication, which has its offset. Those of a followed channel may be missing, late, or come twice. Those
+        of other channels may come too: clients may have subscribed to a pattern.
+        """
 
     def told(self, channel: str, top: Position) -> None:
         """The position of a followed channel's newest publication at a moment since the last call for the channel."""

@@ -110,14 +110,8 @@ class MemoryHistory:
         offset = log.first + len(log.items) - 1
         log.trim(settings, now)
         self._grown(log.size - before)
-        if name in self._followed:
-            sender, exclude, hops, origin = (
-                publication.sender,
-                publication.exclude,
-                publication.hops,
-                publication.origin,
-            )
-            self._follower.arrived(Publication(name, message, sender, exclude, hops, origin, offset, log.epoch))
+        more = (publication.sender, publication.exclude, publication.hops, publication.origin, offset, log.epoch)
+        self._follower.arrived(Publication(name, message, *more))
 
     def follow(self, channel: str, settings: Channel) -> None:
         self._followed.add(channel)

@@ -248,6 +248,10 @@ class RedisHistory:
         gevent.spawn(self._look)
 
     def publish(self, publication: Publication, settings: Channel) -> None:
+        if publication.origin == "outside" and not publication.epoch:
+            # It arrived for a pattern. A node that follows the channel stores it.
+            self.metrics.count("redis_unclaimed")
+            return
         envelope = encode_rest(publication, self.broker.node)
         if len(envelope) > self.broker.largest:
             self.metrics.count("redis_oversized")

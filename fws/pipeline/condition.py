@@ -79,6 +79,11 @@ class Condition:
         except (RecursionError, MemoryError):
             raise ValueError("the condition is nested too deep") from None
 
+    @property
+    def names(self) -> frozenset[str]:
+        """The names in the condition: fields of the message, `client`, `identity` and so on."""
+        return self._names
+
     def check_event(self, event: str, *also: str) -> None:
         """Check the names in the condition.
 

@@ -13,6 +13,7 @@ from fws.brokers.base import Deliver
 from fws.brokers.envelope import decode, encode
 from fws.brokers.pattern import matcher
 from fws.config import Channel
+from fws.config.channels import ChannelPattern
 from fws.histories.base import Follower, Page
 from fws.histories.memory import MemoryHistory
 from fws.pipeline.publication import Position, Publication
@@ -90,6 +91,7 @@ class BusBroker:
         self._name = f"node{len(bus.nodes)}"
         self._further = [matcher(name.encode()) for name in subscribe]
         self.channels: set[str | None] = {None}
+        self._feeds: dict[str, ChannelPattern] = {}
         bus.nodes.append(self)
 
     def start(self, deliver: Deliver, crowded: Callable[[], bool]) -> None:
@@ -104,9 +106,19 @@ class BusBroker:
         self._bus.waiting.append((publication.channel, payload))
 
     def take(self, channel: str | None, payload: bytes, claim: str = "") -> None:
-        wanted = channel in self.channels or any(match((channel or "").encode()) for match in self._further)
+        name = channel or ""
+        wanted = (
+            channel in self.channels or "*" in name or any(f.expression.fullmatch(name) for f in self._feeds.values())
+        )
+        wanted = wanted or any(match((channel or "").encode()) for match in self._further)
         if wanted and (publication := decode(channel, payload, self._name)) is not None:
             self._deliver(publication.replace(epoch=claim) if publication.origin == "outside" else publication)
+
+    def feed(self, pattern: ChannelPattern, rule_of: Callable[[str], str | None]) -> None:
+        self._feeds[pattern.text] = pattern
+
+    def unfeed(self, pattern: ChannelPattern) -> None:
+        del self._feeds[pattern.text]
 
     def subscribe(self, channel: str) -> None:
         self.channels.add(channel)
@@ -137,8 +149,7 @@ class BusHistory:
         self._bus.kept.publish(publication, settings)
 
     def take(self, publication: Publication) -> None:
-        if publication.channel in self._followed:
-            self._follower.arrived(publication)
+        self._follower.arrived(publication)
 
     def follow(self, channel: str, settings: Channel) -> None:
         self._followed.add(channel)

@@ -78,7 +78,7 @@ def quick(stack: ExitStack) -> Member:
 
 def publish(channel: Channel, text: str) -> bytes:
     """Let a publication wait in the channel. Returns its frame."""
-    channel.waiting.append(Entry(Publication(channel.name, text), TEXT, text.encode(), None))
+    channel.waiting.append(Entry(Publication(channel.name, text), TEXT, text.encode()))
     return encode(TEXT, text.encode())
 
 

@@ -98,7 +98,7 @@ def test_without_a_rule_nobody_may(harness: Harness, channel: str) -> None:
     assert ann.channels == set()
 
 
-@pytest.mark.parametrize("channel", ["open:*", "a\x00b"])
+@pytest.mark.parametrize("channel", ["open*", "a\x00b"])
 def test_an_invalid_name_is_refused(harness: Harness, channel: str) -> None:
     ann = harness.connect(identity=identity())
     assert say(harness, ann, type="subscribe", channel=channel)[0]["status"] == 400

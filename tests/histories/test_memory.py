@@ -44,8 +44,9 @@ class TestMemoryHistory(HistoryContract):
         for number in range(10):
             self.publish(f"b{number}", "x" * 4000)
         self.publish("a", "y")
-        assert [(one.offset, one.message[0]) for one in self.follower.publications] == [(1, "x"), (2, "y")]
-        assert len({one.epoch for one in self.follower.publications}) == 1
+        got = [one for one in self.follower.publications if one.channel == "a"]
+        assert [(one.offset, one.message[0]) for one in got] == [(1, "x"), (2, "y")]
+        assert len({one.epoch for one in got}) == 1
         assert self.messages("a") == ["y"]
 
     def test_channels_whose_publications_have_expired_are_forgotten_as_new_ones_come(self) -> None:

@@ -45,6 +45,17 @@ positions = true
 connect = ["join lobby since=request.query.since"]
 [endpoints."/write"]
 message = ["json", "publish lobby", "echo"]
+[channels."device:*"]
+subscribe = "client.id != ''"
+subscribe_patterns = true
+[channels."log:*"]
+history = 10
+subscribe = "client.id != ''"
+subscribe_patterns = true
+[endpoints."/patterns"]
+message = ["json", "subscribe {message.channel}"]
+[endpoints."/publish/{to}"]
+message = ["publish {to}"]
 [endpoints."/short"]
 positions = true
 connect = ["join short since=request.query.since"]
@@ -386,6 +397,38 @@ def test_other_programs_publish(nodes: list[Running], redis_server: RedisServer,
         redis_server.say("EVAL", script, 2, *keys, *fixed, 1, '"node":"shop-1"}\nfrom a shop')
     with connect(nodes[1].url(f"/short?since={kept['epoch']}:4"), legacy=True) as socket:
         assert [(one["offset"], one["message"]) for one in received(socket)] == [(5, "from a shop")]
+
+
+def test_patterns_across_nodes(nodes: list[Running], redis_server: RedisServer) -> None:
+    """Redis sends a message to a node once for the name of the channel, and once for the pattern of the rule."""
+    with contextlib.ExitStack() as stack:
+        there = stack.enter_context(connect(nodes[1].url("/patterns"), legacy=True))
+        for channel in ("device:*", "log:*", "log:2"):
+            there.send(json.dumps({"channel": channel}))
+            assert json.loads(there.recv(5))["type"] == "subscribed"
+        time.sleep(0.3)
+        expected = []
+        for node in nodes:
+            for channel in ("device:1", "device:2", "log:1", "log:2"):
+                here = stack.enter_context(connect(node.url(f"/publish/{channel}"), legacy=True))
+                for number in range(3):
+                    here.send(f'"{channel} {number}"')
+                    expected.append(f"{channel} {number}")
+        redis_server.say("PUBLISH", "fws:device:3", '"plain"')
+        expected.append("plain")
+        assert sorted(received(there)) == sorted(expected)
+        # A member of the channel on the same node gets it as well, and once.
+        there.send('{"channel": "device:1"}')
+        assert json.loads(there.recv(5))["type"] == "subscribed"
+        time.sleep(0.3)
+        for number in range(3):
+            redis_server.say("PUBLISH", "fws:device:1", f"{number}")
+        assert received(there) == [0, 1, 2]
+        there.close()
+        until = time.monotonic() + 5
+        while redis_server.say("PUBSUB", "NUMPAT"):
+            assert time.monotonic() < until
+            time.sleep(0.05)
 
 
 def test_presence_and_history_from_the_command_line(nodes: list[Running], tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ def said(client: ClientConnection, text: str) -> None:
     until = time.monotonic() + 10
     while time.monotonic() < until:
         message = json.loads(client.recv(timeout=10))
-        if message.get("text") == text:
+        if message.get("message", {}).get("text") == text:
             return
     raise AssertionError(f"{text!r} did not arrive")
 
