@@ -302,11 +302,11 @@ class RedisPresence:
         if values is None:
             done(None)
             return
-        dead = [value for value in values if not self._lives(value.node)]
-        for value in dead:
-            self._change(channel, b"-", value.client, b"", b"")
-        living = values if not dead else [value for value in values if self._lives(value.node)]
-        done([Present(value.client, value.user, value.info) for value in living])
+        dead = {node for node in {value.node for value in values} if not self._lives(node)}
+        for value in values if dead else ():
+            if value.node in dead:
+                self._change(channel, b"-", value.client, b"", b"")
+        done([Present(value.client, value.user, value.info) for value in values if value.node not in dead])
 
     def _lives(self, node: str) -> bool:
         """Whether a node may be alive. After an outage, and about a new node, nobody knows for a while."""

@@ -19,7 +19,7 @@ from typing import Any
 from fws.runtime.greenlets import IDLE
 from tests.soak.ledger import GRACE, Ledger
 from tests.soak.servers import LIFE, Sample, Servers, Watched
-from tests.soak.traffic import Site, World, census, come_and_go, doze, path_of, stay, want_echo
+from tests.soak.traffic import Site, World, census, come_and_go, doze, keep, path_of, remember, stay, want_echo
 
 KIB = 1024
 # MiB that may be more in the last window than in the one after the warm-up: a process wavers by 2, most of that large
@@ -42,6 +42,8 @@ BROKEN = {
     "wrong echoes": "echoes that were not what was sent, or never came",
     "refused": "connections refused",
     "cut off": "connections ended without a reason",
+    "holes": "missing without a gap in a channel with history",
+    "repeated": "twice or out of order there",
     "old certificates": "shown an old certificate after a reload",
 }
 
@@ -85,6 +87,8 @@ class Soak:
             *(want_echo(world, site, lambda: world.chance.randrange(60 * KIB, 900 * KIB), 2.0) for site in sites * 2),
         ]
         passing = [
+            *(remember(world, site) for site in sites * 3),
+            *(keep(world, site) for site in sites),
             *(come_and_go(world, ROOMS) for _ in range(COMING)),
             *(doze(world, site) for site in [*sites, sites[1]]),
         ]
@@ -203,6 +207,7 @@ class Soak:
         rows += [
             ("messages sent to rooms", f"{counts['sent']:,}", None),
             ("delivered", f"{counts['delivered']:,}, {counts['delivered'] / spent:,.0f} a second", None),
+            ("kept and delivered", f"{counts['kept']:,}, {counts['remembered']:,}, {counts['gaps']} gaps", None),
             ("echoes, to 900 KiB", f"{counts['echoes']:,}", None),
             ("connections", f"{counts['connections']:,}", None),
             ("of them asked to leave (1001) and back", f"{counts['asked to leave']:,}", None),

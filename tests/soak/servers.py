@@ -35,6 +35,14 @@ message = ["soak.pause", "soak.recent", "broadcast room:{room}"]
 connect = ["soak.who", "join room:flood"]
 message = ["broadcast room:flood"]
 max_outbox = "256KiB"
+[channels."kept:*"]
+history = 10000
+[endpoints."/kept"]
+positions = true
+connect = ["soak.who", "join kept:all since=request.query.since"]
+[endpoints."/keep"]
+connect = ["soak.who"]
+message = ["publish kept:all"]
 [endpoints."/echo"]
 connect = ["soak.who"]
 message = ["echo"]

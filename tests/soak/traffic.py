@@ -333,3 +333,41 @@ async def census(site: Site, pids: set[int]) -> dict[int, dict[str, Any]]:
                     found.setdefault(report["pid"], report)
             await asyncio.sleep(0.1)
     return found
+
+
+async def keep(world: World, site: Site) -> None:
+    """Publish to a channel with history."""
+    number = 0
+    while world.running:
+        with contextlib.suppress(Gone, ConnectionClosed):
+            async with world.connection(site, "/keep") as (client, _):
+                while world.running:
+                    await client.send(f"{site.name} {number}")
+                    number += 1
+                    world.counts["kept"] += 1
+                    await asyncio.sleep(0.05)
+
+
+async def remember(world: World, site: Site) -> None:
+    """Follow a channel with history through one connection after the other, and count what is missing or repeated."""
+    last: dict[str, Any] | None = None
+    while world.running:
+        since = f"?since={last['epoch']}:{last['offset']}" if last is not None else ""
+        until = time.monotonic() + world.chance.uniform(1, 8)
+        with contextlib.suppress(Gone, ConnectionClosed):
+            async with world.connection(site, f"/kept{since}") as (client, _):
+                while world.running and (left := until - time.monotonic()) > 0:
+                    try:
+                        one = json.loads(await asyncio.wait_for(client.recv(), left))
+                    except TimeoutError:
+                        break
+                    world.counts["gaps"] += one.get("type") == "gap"
+                    if "message" in one and last is not None:
+                        world.counts["remembered"] += 1
+                        if "message" in last or last["type"] == "position":
+                            if one["offset"] <= last["offset"] and one["epoch"] == last["epoch"]:
+                                world.note("repeated", f"{one} after {last}")
+                            elif one["offset"] != last["offset"] + 1:
+                                world.note("holes", f"{one} after {last}")
+                    last = one
+        await asyncio.sleep(world.chance.uniform(0, 2))
