@@ -126,7 +126,8 @@ class FollowedChannels:
     def arrived(self, publication: Publication) -> None:
         followed = self._channels.get(publication.channel or "")
         if followed is None:
-            if self._hub.patterned:
+            if self._hub.patterned or publication.channel in self._hub.named:
+                # For patterns; or a reload has just taken the history away, and it was on its way.
                 self._hub.enqueue(publication)
             return
         if self._hub.weight > FULL:

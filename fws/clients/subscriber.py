@@ -16,22 +16,40 @@ if TYPE_CHECKING:
     from fws.compiler.endpoint import Endpoint
 
 
+class _Requested:
+    """What a client has requested itself.
+
+    Attributes:
+        channels: those whose `subscribe` has passed, and `unsubscribe` has not run.
+        token: for the channel that it requests now.
+    """
+
+    __slots__ = ("channels", "token")
+
+    def __init__(self) -> None:
+        self.channels: set[str] = set()
+        self.token = ""
+
+
 class Subscriber(Receiver):
     """A client that joins, subscribes and leaves.
 
     Attributes:
         channels: the names of the channels of which it is a member.
-        token: what it gave for the channel that it requests, while `subscribe` filters decide; empty without any.
     """
 
-    __slots__ = ("_subscriptions", "channels", "token")
+    __slots__ = ("_requested", "channels")
 
     def __init__(self, endpoint: Endpoint, host: Host, outbox: Outbox) -> None:
         super().__init__(endpoint, host, outbox)
         self.channels: set[str] = set()
-        self.token = ""
-        # The channels whose `subscribe` has passed, and `unsubscribe` has not run.
-        self._subscriptions: set[str] | None = None
+        # Most clients request nothing.
+        self._requested: _Requested | None = None
+
+    @property
+    def token(self) -> str:
+        """What it gave for the channel that it requests, while `subscribe` filters decide; empty without any."""
+        return "" if self._requested is None else self._requested.token
 
     @property
     def _member(self) -> Member:
@@ -107,9 +125,12 @@ class Subscriber(Receiver):
 
     def _decide(self, channel: str, token: str) -> None:
         """Run the `subscribe` pipeline. Raises Reject."""
-        if len(self._subscriptions or ()) >= self._host.limits.subscriptions:
+        requested = self._requested
+        if requested is None:
+            requested = self._requested = _Requested()
+        if len(requested.channels) >= self._host.limits.subscriptions:
             raise Reject(429, "Too many subscriptions.")
-        self.token = token
+        requested.token = token
         try:
             self._endpoint.subscribe.happen(self, 0, channel)
         except BaseException as error:
@@ -118,21 +139,19 @@ class Subscriber(Receiver):
                 raise refusal from None
             raise Reject(refusal.status, refusal.reason) from None
         finally:
-            self.token = ""
-        if self._subscriptions is None:
-            self._subscriptions = set()
-        self._subscriptions.add(channel)
+            requested.token = ""
+        requested.channels.add(channel)
 
     def unsubscribe(self, channel: str) -> bool:
         """End a subscription. Returns whether there was one. What a pipeline has joined is no subscription."""
-        if channel not in (self._subscriptions or ()):
+        if self._requested is None or channel not in self._requested.channels:
             return False
         self.leave(channel)
         return True
 
     def _unsubscribed(self, channel: str) -> None:
-        if self._subscriptions and channel in self._subscriptions:
-            self._subscriptions.discard(channel)
+        if self._requested is not None and channel in self._requested.channels:
+            self._requested.channels.discard(channel)
             try:
                 self._endpoint.unsubscribe.happen(self, 0, channel)
             except BaseException as error:  # the subscription has ended all the same
@@ -140,5 +159,6 @@ class Subscriber(Receiver):
 
     def _end_subscriptions(self) -> None:
         """The client is gone."""
-        for channel in tuple(self._subscriptions or ()):
-            self.leave(channel)
+        if self._requested is not None:
+            for channel in tuple(self._requested.channels):
+                self.leave(channel)

@@ -22,7 +22,6 @@ class Client(Protocol):
         credential: identifies the token that it authenticated with, and is not a secret; empty without one.
         state: what filters keep about this client.
         channels: names of the channels that it has joined.
-        token: what it gave for the channel that it requests, while `subscribe` filters decide; empty without any.
         subprotocol: the subprotocol that was agreed on; empty without one.
         close_code, close_reason: how the connection ended; 1006 when TCP ended without a Close frame.
         closing: whether the connection is ending: nothing more can be sent.
@@ -34,12 +33,15 @@ class Client(Protocol):
     credential: str
     state: dict[str, Any]
     channels: set[str]
-    token: str
     subprotocol: str
     close_code: int
     close_reason: str
     closing: bool
     templated: dict[Any, Any]
+
+    @property
+    def token(self) -> str:
+        """What it gave for the channel that it requests, while `subscribe` filters decide; empty without any."""
 
     @property
     def path(self) -> str:

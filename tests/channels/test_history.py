@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from fws.clients.client import Client
-from fws.config import Channel
+from fws.config import Channel, ChannelRules
 from fws.histories.base import Page
-from fws.pipeline.publication import Publication
+from fws.pipeline.publication import Position, Publication
 from tests.channels.test_nodes import Nodes
 from tests.support import Harness, Peer, build
 
@@ -214,8 +214,6 @@ def test_a_message_of_another_program_is_kept_once(tmp_path: Path) -> None:
 
 
 def test_a_reload_gives_a_channel_history_and_takes_it_away(tmp_path: Path) -> None:
-    from fws.config import ChannelRules
-
     harness = build(CONF.replace("history = 5", "history = 0"), tmp_path)
     client = harness.connect("/raw")
     publish(harness, "before")
@@ -229,22 +227,35 @@ def test_a_reload_gives_a_channel_history_and_takes_it_away(tmp_path: Path) -> N
     assert harness.sent(harness.connect("/replay")) == []
 
 
+class Slow:
+    """A history that answers when the test says so."""
+
+    def __init__(self) -> None:
+        self.reads: list[Any] = []
+
+    def start(self, follower: Any) -> None:
+        self.follower = follower
+
+    def publish(self, publication: Publication, settings: Channel) -> None: ...
+    def follow(self, channel: str, settings: Channel) -> None: ...
+    def unfollow(self, channel: str) -> None: ...
+    def read(self, *arguments: Any) -> None:
+        self.reads.append(arguments)
+
+
+def test_what_is_on_its_way_when_a_reload_takes_the_history_away_arrives(tmp_path: Path) -> None:
+    history = Slow()
+    harness = build(CONF, tmp_path, history=history)
+    client = harness.connect("/raw")
+    history.follower.told("lobby", Position("e", 0))
+    harness.channels.publish("lobby", "before the reload")
+    harness.channels.swap(harness.channels.publication, ChannelRules({}))
+    history.follower.arrived(Publication("lobby", "before the reload", offset=1, epoch="e"))
+    harness.channels.publish("lobby", "after it")
+    assert harness.sent(client) == ["before the reload", "after it"]
+
+
 def test_a_client_that_leaves_while_it_is_expected_is_forgotten(tmp_path: Path) -> None:
-    class Slow:
-        """A history that answers when the test says so."""
-
-        def __init__(self) -> None:
-            self.reads: list[Any] = []
-
-        def start(self, follower: Any) -> None:
-            self.follower = follower
-
-        def publish(self, publication: Publication, settings: Channel) -> None: ...
-        def follow(self, channel: str, settings: Channel) -> None: ...
-        def unfollow(self, channel: str) -> None: ...
-        def read(self, *arguments: Any) -> None:
-            self.reads.append(arguments)
-
     history = Slow()
     harness = build(CONF, tmp_path, history=history)
     client = harness.connect("/replay")
