@@ -17,6 +17,7 @@ import argparse  # noqa: E402
 import contextlib  # noqa: E402
 import resource  # noqa: E402
 import shutil  # noqa: E402
+import socket  # noqa: E402
 import statistics  # noqa: E402
 import subprocess  # noqa: E402
 import tempfile  # noqa: E402
@@ -151,7 +152,10 @@ def redis() -> Iterator[str]:
         command = [program, "--port", str(port), "--save", "", "--dir", str(Path(folder))]
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
         try:
-            time.sleep(0.5)
+            for _ in range(100):
+                with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+                    break
+                time.sleep(0.05)
             yield f"redis://127.0.0.1:{port}"
         finally:
             process.terminate()

@@ -5,13 +5,11 @@ import gc
 import os
 import time
 from collections import deque
-from typing import cast
 
 import gevent
 import greenlet
 
 from fws import Client, Filter
-from fws.channels.hub import Hub
 
 RECENT = 20
 LONGEST = 500
@@ -64,7 +62,7 @@ class Census(Filter):
             {
                 "pid": os.getpid(),
                 "greenlets": alive,
-                "clients": len(cast(Hub, self.hub).everybody()),
+                "clients": len(self.hub.clients),
                 "channels": len(self.hub.channels()),
                 "counters": self.services.metrics.all(),
             }
