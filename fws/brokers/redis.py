@@ -176,8 +176,9 @@ class RedisBroker:
             self._deliver(publication)
 
     def _confirmed(self, name: bytes) -> None:
-        for observer in self._observers:
-            observer.confirmed(name[len(self._prefix) :].decode())
+        if name.startswith(self._prefix):  # not a channel of another application
+            for observer in self._observers:
+                observer.confirmed(name[len(self._prefix) :].decode("utf-8", "replace"))
 
     def _is_for_feed(self, pattern: bytes, name: bytes, payload: bytes | None) -> bool:
         """Whether a message for the pattern of a rule is delivered because of it.

@@ -21,6 +21,8 @@ from fws.redis.resp import Failure, Replies, RespError
 logger = logging.getLogger("fws.redis")
 
 _RUN_ID = re.compile(rb"run_id:([0-9a-f]+)")
+# Codes of errors that may be gone at the next attempt.
+_TRANSIENT = ("LOADING", "READONLY", "MASTERDOWN", "BUSY", "OOM", "MISCONF", "NOREPLICAS", "NOSCRIPT", "max number")
 # The bytes of one write. Only one write is under way, so that at most this much is lost if Redis fails. It is small
 # enough to take less than 2 s.
 BATCH = 256 * 1024
@@ -213,7 +215,8 @@ class Sender:
             # It is unknown whether commands without an answer were executed. Sending them again could publish them
             # twice.
             unanswered = [item for _, group in batch[answered:] for item in group]
-            again += [item for item in unanswered if item.repeatable]
+            # Before those that were refused: these have higher numbers now, and Redis would take the others for sent.
+            again = [item for item in unanswered if item.repeatable] + again
             lost = [item for item in unanswered if not item.repeatable]
             self._metrics.count("redis_unconfirmed", drop(lost))
             self._metrics.count("redis_published", sum(item.publications for group, _ in done for item in group))
@@ -246,4 +249,7 @@ def _is_final(failure: Failure) -> bool:
     """Whether Redis would refuse the command again."""
     if failure.code == "NOPERM":
         return "channel" in failure or "key" in failure
-    return failure.code == "WRONGTYPE" or "WRONGTYPE" in failure
+    if failure.code == "WRONGTYPE" or "WRONGTYPE" in failure:
+        return True
+    # Redis 6 reports what a script ran into as ERR, with the code in the text.
+    return failure.code == "ERR" and not any(code in failure for code in _TRANSIENT)

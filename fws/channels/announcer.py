@@ -172,6 +172,11 @@ class Announcer:
         self._views.pop(channel, None)
         self._waiting.pop(channel, None)
 
+    def forget(self, channel: str, client: Any) -> None:
+        """A member has left, perhaps before it got the list."""
+        if channel in self._waiting:
+            self._waiting[channel] = [one for one in self._waiting[channel] if one is not client]
+
     def welcome(self, channel: str, client: Any) -> None:
         """A new member gets the list as soon as it is known."""
         view = self._views[channel]

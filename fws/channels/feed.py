@@ -47,17 +47,15 @@ class Feed:
                 self.position = Position(here.epoch, publication.offset)
                 return (publication,)
         self._hold(publication)
-        return self._released()
+        return self.released()
 
-    def told(self, top: Position) -> Sequence[Publication]:
-        """The channel's newest publication has, or had, this position. Returns what is next because of it."""
+    def told(self, top: Position) -> None:
+        """The channel's newest publication has, or had, this position. `released` returns what follows from it."""
         if self.position is None:
-            # Members begin here. What arrived earlier is older.
+            # Members begin here.
             self.position = top
-            return self._released()
-        if top.epoch != self.position.epoch or top.offset > self.position.offset:
+        elif top.epoch != self.position.epoch or top.offset > self.position.offset:
             self._expect(top)
-        return ()
 
     def filled(self, page: Page) -> Sequence[Publication]:
         """The history after `position` has been read. Returns what is next, with a `Gap` where something is missing."""
@@ -75,7 +73,7 @@ class Feed:
                     found.insert(index, gap)
             self.position = page.top
         self._newest = None
-        found += self._released()
+        found += self.released()
         if strange:
             # They belong to an earlier epoch, or to one that has begun since the page was read: look once more.
             self._newest = Position(*strange[-1])
@@ -94,7 +92,7 @@ class Feed:
         if newest is None or position.epoch != newest.epoch or position.offset > newest.offset:
             self._newest = position
 
-    def _released(self) -> list[Publication]:
+    def released(self) -> list[Publication]:
         """The held publications that are next. The older ones are dropped."""
         here = self.position
         if here is None:

@@ -96,6 +96,9 @@ class FollowedChannels:
 
     def leave(self, client: Member, name: str) -> None:
         """A member, or a client that is expected, leaves."""
+        followed = self._channels[name]
+        if followed.expected:
+            followed.expected = [one for one in followed.expected if one[0] is not client]
         if self._hub.leave(client, name):
             del self._channels[name]
             self._history.unfollow(name)
@@ -132,7 +135,10 @@ class FollowedChannels:
             return
         if self._hub.weight > FULL:
             # It is in the history. Members get it when they have received what waits for them.
-            self._hand_out(followed, followed.feed.told(Position(publication.epoch, publication.offset)))
+            if followed.feed.position is None:
+                self._hand_out(followed, followed.feed.take(publication))
+            else:
+                followed.feed.told(Position(publication.epoch, publication.offset))
             self._hub.when_uncrowded(partial(self._catch_up, followed))
             return
         self._hand_out(followed, followed.feed.take(publication))
@@ -142,7 +148,10 @@ class FollowedChannels:
     def told(self, channel: str, top: Position) -> None:
         followed = self._channels.get(channel)
         if followed is not None:
-            self._hand_out(followed, followed.feed.told(top))
+            followed.feed.told(top)
+            # Before what has arrived meanwhile is handed out: it was published after they joined.
+            self._admit(followed)
+            self._hand_out(followed, followed.feed.released())
             self._catch_up(followed)
             self._admit(followed)
 
@@ -194,11 +203,18 @@ class FollowedChannels:
     # What clients have missed.
 
     def _admit(self, followed: _Followed) -> None:
-        """Make expected clients members, or begin to read for them, unless this node has to read the channel first."""
+        """Make expected clients members, or begin to read for them.
+
+        A client without a wish becomes a member at once, also if this node has to read the channel first: it gets what
+        that brings. One with a wish waits for it.
+        """
         position = followed.feed.position
-        if position is None or not followed.expected or followed.feed.behind:
+        if position is None or not followed.expected:
             return
         expected, followed.expected = followed.expected, []
+        if followed.feed.behind:
+            followed.expected = [one for one in expected if one[1]]
+            expected = [one for one in expected if not one[1]]
         reads: dict[Position | None, list[tuple[Member, Wish]]] = {}
         for client, wish in expected:
             if not wish:

@@ -62,6 +62,7 @@ class PresentMembers:
     def leave(self, client: Member, channel: str, settings: Channel) -> None:
         """A client was a member until now."""
         self._presence.leave(channel, client.id, settings)
+        self._announcer.forget(channel, client)
         if channel in self._announcer and channel not in self._hub.named:
             self._announcer.end(channel)
             self._presence.unwatch(channel)

@@ -275,8 +275,6 @@ class ChannelService:
     ) -> bool:
         """Send a message to all members of a channel, on every node. At most once to each, in order per channel.
 
-        A pattern such as `device:*` reaches the members of all channels that match it, once each. No history keeps it.
-
         If a `publication` filter publishes because of a message from another node, nothing is sent to other nodes,
         because that node runs the same filter and sends it. If it publishes because of another application's message,
         which every node gets, each node's publication goes to its own members only.
@@ -300,13 +298,27 @@ class ChannelService:
             StorageError: it could not be found out whether the key is new.
         """
         if channel not in self._named:
-            if "*" in channel:
-                check_pattern(channel)
-            check_channel(channel.replace("*", "x"))
+            check_channel(channel)
         if key and not self._is_new(channel, key):
             return False
         self._publish(Publication(channel, message, sender, exclude))
         return True
+
+    def publish_matching(self, pattern: str, message: Any, *, sender: str | None = None) -> None:
+        """Send a message to the members of all channels that match a pattern, on every node, once to each.
+
+        At most once, in order per pattern. No history keeps it. Each node looks at every channel that has members.
+
+        Args:
+            pattern: as clients subscribe to it: `device:*`, `device:*:alarm`. Do not let a client choose it.
+
+        Raises:
+            ValueError: the pattern is invalid.
+            TypeError: a message that JSON cannot carry.
+        """
+        check_pattern(pattern)
+        check_channel(pattern.replace("*", "x"))
+        self._publish(Publication(pattern, message, sender))
 
     def _is_new(self, channel: str, key: str) -> bool:
         """Whether no message with this key was published lately."""

@@ -167,6 +167,7 @@ class Client(Subscriber):
         """
         for function in self._when_renewed:
             check_nothing(function, function(self))
+        self._check_subscriptions()
         self._host.channels.refresh(self)
 
     def take_part(self) -> None:

@@ -48,3 +48,22 @@ def drop_oldest(queue: deque[bytes | memoryview], first: int, channel: object) -
             del queue[at]
         return offer.number, change
     return 0, 0
+
+
+def leave_gap(queue: deque[bytes | memoryview], first: int, offer: Offer) -> int:
+    """Leave a gap at the end, for a frame that does not fit, in the place of an earlier gap of the channel there.
+
+    Returns:
+        The change of the queue's size in bytes.
+    """
+    assert offer.gap is not None
+    gap = Droppable.of(offer.gap(offer.last), offer._replace(number=0))
+    for index in range(len(queue) - 1, first - 1, -1):
+        frame = queue[index]
+        if isinstance(frame, Droppable) and frame.offer.channel is offer.channel:
+            if frame.offer.number:
+                break
+            queue[index] = gap
+            return len(gap) - len(frame)
+    queue.append(gap)
+    return len(gap)

@@ -8,12 +8,14 @@ from itertools import islice
 from typing import Protocol
 
 from fws.channels.offer import Offer
-from fws.clients.droppable import Droppable, drop_oldest
+from fws.clients.droppable import Droppable, drop_oldest, leave_gap
 
 # The memory of a queued frame in addition to its bytes. Without it, 1 MiB of 3-byte pongs would take 14 MiB.
 OVERHEAD = 48
 # Corked bytes are written when there are more than this. A larger write saves nothing and delays the first frame.
 CORK = 64 * 1024
+# The most that several recoveries may let wait, as a multiple of the limit.
+ALLOWANCE = 4
 # Linux accepts at most 1,024 pieces per sendmsg. More than a few hundred gain nothing.
 MAX_PIECES = 256
 
@@ -165,8 +167,13 @@ class Outbox:
                 self._write_queue()
 
     def allow(self, size: int) -> None:
-        """Let this many bytes more wait until the queue is empty: what a member has missed is sent at once."""
-        self._allowed = size if self._queue is None else self._allowed + size
+        """Let this many bytes more wait until the queue is empty: what a member has missed is sent at once.
+
+        For several channels, this is bounded by a multiple of the limit, so that a client which reads nothing cannot
+        ask again and again.
+        """
+        earlier = 0 if self._queue is None else self._allowed
+        self._allowed = max(earlier, min(earlier + size, ALLOWANCE * self.limit)) if earlier else size
 
     def write(self, frame: bytes, several: bool = False) -> bool:
         """Send or queue one frame, or `several` joined. Returns False if it is not sent: sealed, or above the limit."""
@@ -225,9 +232,7 @@ class Outbox:
             # Others' frames fill the queue.
             dropped += offer.number
             if offer.gap is not None:
-                gap = Droppable.of(offer.gap(offer.last), offer._replace(number=0))
-                queue.append(gap)
-                self.size += len(gap)
+                self.size += leave_gap(queue, int(self._partial), offer)
         if dropped:
             self._owner.skipped(dropped)
 

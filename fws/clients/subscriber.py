@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fws.base.errors import Refusal, Reject
 from fws.channels.member import Member
@@ -148,6 +148,22 @@ class Subscriber(Receiver):
             return False
         self.leave(channel)
         return True
+
+    def _check_subscriptions(self) -> None:
+        """The client has another identity: what it may not request any more ends."""
+        for channel in tuple(self._requested.channels) if self._requested is not None else ():
+            try:
+                if "*" in channel:
+                    self._host.channels.patterns.permitting(self, channel)
+                else:
+                    self._host.channels.check_subscription(self, channel)
+            except Reject as refusal:
+                self.leave(channel)
+                self.send({"type": "unsubscribed", "channel": channel, "reason": refusal.reason})
+
+    def send(self, message: Any) -> bool:
+        """Send one message. Never blocks."""
+        raise NotImplementedError
 
     def _unsubscribed(self, channel: str) -> None:
         if self._requested is not None and channel in self._requested.channels:

@@ -15,12 +15,14 @@ class Unacked(msgspec.Struct):
 
     Attributes:
         key: the publisher's client and the id that it gave.
+        number: what the client acknowledges: it counts the client's publications.
         due: when it is sent again, or given up.
         tries: how often it was sent.
     """
 
     key: Key
-    message: Any
+    number: int
+    publication: Any
     due: float
     tries: int = 1
 
@@ -32,11 +34,12 @@ class Outstanding:
         most: the most publications. Beyond that, the oldest is given up.
     """
 
-    __slots__ = ("_items", "_most")
+    __slots__ = ("_count", "_items", "_most")
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._items: OrderedDict[str | int, Unacked] = OrderedDict()
+        self._count = 0
+        self._items: OrderedDict[int, Unacked] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._items)
@@ -46,18 +49,19 @@ class Outstanding:
         """When something is due; None if nothing is outstanding."""
         return min((one.due for one in self._items.values()), default=None)
 
-    def add(self, one: Unacked) -> list[Unacked]:
-        """A publication is sent. Returns what is given up because of it: the oldest, or one with the same id."""
-        former = self._items.pop(one.key[1], None)
-        self._items[one.key[1]] = one
-        given_up = [] if former is None else [former]
-        if len(self._items) > self._most:
-            given_up.append(self._items.popitem(last=False)[1])
-        return given_up
+    def sent_before(self, publication: Any) -> Unacked | None:
+        """The item of a publication that is sent again."""
+        return next((one for one in self._items.values() if one.publication is publication), None)
 
-    def take(self, id: str | int) -> Unacked | None:
-        """The client acknowledges an id."""
-        return self._items.pop(id, None)
+    def add(self, key: Key, publication: Any, due: float) -> tuple[Unacked, Unacked | None]:
+        """A publication is sent. Returns its item, and what is given up because of it: the oldest one."""
+        self._count += 1
+        one = self._items[self._count] = Unacked(key, self._count, publication, due)
+        return one, self._items.popitem(last=False)[1] if len(self._items) > self._most else None
+
+    def take(self, number: int) -> Unacked | None:
+        """The client acknowledges a number."""
+        return self._items.pop(number, None)
 
     def due(self, now: float, timeout: float, retries: int) -> tuple[list[Unacked], list[Unacked]]:
         """What is sent again now, in order, and what is given up."""
@@ -68,7 +72,7 @@ class Outstanding:
             one.tries += 1
             one.due = now + timeout
         for one in given_up:
-            del self._items[one.key[1]]
+            del self._items[one.number]
         return again, given_up
 
     def clear(self) -> list[Unacked]:

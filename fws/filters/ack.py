@@ -22,14 +22,14 @@ LONGEST = 100
 class Ack(Filter):
     """Send publications again until clients acknowledge them, and tell the publisher how many have.
 
-    On `message` and on `deliver`, for messages that are JSON objects. Write both stages alike in one endpoint: they are
-    one filter then. On `message`, a message gets a random `id` unless it has one, and flows on. On `deliver`, a
-    publication with an `id` is remembered for each receiver. A receiver answers `{"ack": id}`. Without an answer
-    within `timeout` it gets the publication again, at most `retries` times. A publication without an `id` flows on
-    unchanged.
+    On `message` and on `deliver`, for messages that are JSON objects. Write both stages alike in one endpoint, because
+    they are one filter then, and put `ack` first under `deliver`. On `message`, a message gets a random `id` unless it
+    has one, and flows on. On `deliver`, each receiver of a publication that has an `id` and comes from a client gets it
+    with a number of its own in the field `ack`, and answers `{"ack": number}`. Without an answer within `timeout` it
+    gets the publication again, at most `retries` times. Other publications flow on unchanged.
 
-    The guarantee is at least once for clients that stay connected, in the order of first sending: a client may get the
-    same id twice, and a later publication before the repetition of an earlier one. A client has at most `most`
+    The guarantee is at least once for members that stay connected, in the order of first sending: a client may get the
+    same number twice, and a later publication before the repetition of an earlier one. A client has at most `most`
     unacknowledged publications; beyond that the oldest is given up.
 
     When all receivers on a node have acknowledged a publication, have left, or were given up, its publisher gets
@@ -54,8 +54,8 @@ class Ack(Filter):
         if not isinstance(message, dict):
             return None
         if set(message) == {"ack"}:
-            outstanding = self._of(client)
-            one = outstanding.take(message["ack"]) if _is_id(message["ack"]) else None
+            number = message["ack"]
+            one = self._of(client).take(number) if type(number) is int else None
             if one is not None:
                 self._settle(one, acked=True)
             return DROP
@@ -69,13 +69,16 @@ class Ack(Filter):
             return DROP
         if not isinstance(message, dict) or not _is_id(message.get("id")) or sender is None:
             return None
-        key = (sender, message["id"])
-        one = Unacked(key, message, self.clock() + self.timeout)
-        self._tallies.sent(key)
-        for former in self._of(client).add(one):
-            self._settle(former, acked=False)
-        self._set(client)
-        return None
+        outstanding = self._of(client)
+        one = outstanding.sent_before(publication) if len(outstanding) else None
+        if one is None:
+            key = (sender, message["id"])
+            self._tallies.sent(key)
+            one, given_up = outstanding.add(key, publication, self.clock() + self.timeout)
+            if given_up is not None:
+                self._settle(given_up, acked=False)
+            self._set(client)
+        return publication.replace(message={**message, "ack": one.number})
 
     def _of(self, client: Client) -> Outstanding:
         state: dict[Any, Any] = client.state
@@ -102,8 +105,12 @@ class Ack(Filter):
             return
         again, given_up = self._of(client).due(self.clock(), self.timeout, self.retries)
         for one in again:
-            self.services.metrics.count("acks_late")
-            client.send(one.message)
+            channel = one.publication.channel
+            if channel is None or channel in client.channels:
+                self.services.metrics.count("acks_late")
+                client.deliver(one.publication, 0)
+            elif self._of(client).take(one.number) is not None:
+                self._settle(one, acked=False)  # it is not a member any more
         for one in given_up:
             self._settle(one, acked=False)
         self._set(client)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from functools import partial
 from pathlib import Path
 from ssl import SSLContext
 from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
@@ -239,20 +240,24 @@ class Jwt(Login):
     def _end_with(self, client: Client, channel: str, exp: float | None) -> None:
         """End a subscription when its token expires. A later subscription has a token of its own."""
         state: dict[Any, Any] = client.state
-        key = (self, channel)
-        if (former := state.pop(key, None)) is not None:
+        alarms: dict[str, Timer] | None = state.get((self, "alarms"))
+        if alarms is None:
+            alarms = state[self, "alarms"] = {}
+            client.defer(partial(_cancel, alarms))
+        if (former := alarms.pop(channel, None)) is not None:
             former.cancel()
-        if exp is None:
-            return
+        if exp is not None:
+            left = exp + self.leeway - self.wall()
+            # In a greenlet, because the `unsubscribe` pipeline may block.
+            alarms[channel] = self.timers.at(
+                self.clock() + left, lambda: self.services.spawn(self._end_subscription, client, channel)
+            )
 
-        def due() -> None:
-            state.pop(key, None)
-            if client.unsubscribe(channel):
-                reason = "the token has expired"
-                client.send({"type": "unsubscribed", "channel": channel, "reason": reason})
-
-        left = exp + self.leeway - self.wall()
-        state[key] = self.timers.at(self.clock() + left, due)
+    def _end_subscription(self, client: Client, channel: str) -> None:
+        state: dict[Any, Any] = client.state
+        state[self, "alarms"].pop(channel, None)
+        if client.unsubscribe(channel):
+            client.send({"type": "unsubscribed", "channel": channel, "reason": "the token has expired"})
 
     # The expiry, and a new token before it.
 
@@ -308,6 +313,11 @@ class Jwt(Login):
             client.refuse(Reject(500, "A filter failed."))
         finally:
             session.renewing = False
+
+
+def _cancel(alarms: dict[str, Timer]) -> None:
+    for alarm in alarms.values():
+        alarm.cancel()
 
 
 class _Session:

@@ -37,7 +37,10 @@ class Publish(Allow):
     ] = None
     by: Annotated[
         Literal["server", "client"],
-        Help("client: the client publishes itself, so that the condition `publish` in [channels] must hold."),
+        Help(
+            "client: the client publishes itself, so that the condition `publish` in [channels] must hold. Otherwise "
+            "the message ends, without an answer."
+        ),
     ] = "server"
     to: Annotated[Literal["all", "others"], Help("all, or others for everyone but the sender.")] = "all"
 
@@ -48,6 +51,10 @@ class Publish(Allow):
         if event != "message" and (options.get("once") is not None or options.get("by") == "client"):
             raise ValueError("once and by=client are for messages of clients")
         super().check_event(event, options)
+
+    @classmethod
+    def asks_rules(cls, options: Mapping[str, Any]) -> bool:
+        return options.get("by") == "client"
 
     @property
     def waits(self) -> bool:  # type: ignore[override]

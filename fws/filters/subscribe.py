@@ -41,6 +41,10 @@ class Subscribe(Filter):
             if term is not None:
                 term.check_names(BY_NAME[event].names, f"on {event}")
 
+    @classmethod
+    def asks_rules(cls, options: Mapping[str, Any]) -> bool:
+        return True
+
     def message(self, client: Client, message: Any) -> Any:
         answer = {"type": "subscribed", "channel": self.channel}
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 from fws import DROP, Client, Filter, Help
@@ -18,6 +19,10 @@ class Unsubscribe(Filter):
     """
 
     channel: Annotated[str, Help("Channel whose subscription ends.")]
+
+    @classmethod
+    def asks_rules(cls, options: Mapping[str, Any]) -> bool:
+        return True
 
     def message(self, client: Client, message: Any) -> Any:
         if not client.unsubscribe(self.channel):

@@ -275,7 +275,11 @@ class RedisHistory:
         last: int,
         done: Callable[[Page | None], None],
     ) -> None:
-        self.broker.send(_Read(self, channel, settings, after, last, done))
+        if not self.broker.available:
+            # It would take the place of publications in the buffer.
+            done(None)
+        else:
+            self.broker.send(_Read(self, channel, settings, after, last, done))
 
     # For the calls.
 

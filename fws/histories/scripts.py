@@ -143,7 +143,7 @@ local complete, from = 1, 0
 if after_epoch == '' then
   from = math.max(0, offset - after)
 elseif after_epoch == epoch then
-  from = after
+  from = math.min(after, offset)
   if after > offset then complete = 0 end
 else
   complete = 0

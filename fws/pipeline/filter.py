@@ -106,6 +106,14 @@ class Filter(msgspec.Struct, dict=True, weakref=True, eq=False):
             ValueError: says what is wrong. It becomes a problem of the file.
         """
 
+    @classmethod
+    def asks_rules(cls, options: Mapping[str, Any]) -> bool:
+        """Whether the rules of [channels] decide about the channel that the filter names.
+
+        `fws check` warns about a filter whose channel a client can choose, unless something decides.
+        """
+        return False
+
     def explain(self, client: Any, message: Any, channel: str | None) -> str:
         """A few words about what the filter has just decided: `9 left`. Called only while somebody observes the filter.
 

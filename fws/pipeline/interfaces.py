@@ -61,6 +61,9 @@ class Client(Protocol):
     def send(self, message: Any) -> bool:
         """Send one message: text for `str`, binary for `bytes`, JSON text for anything else. Never blocks."""
 
+    def deliver(self, publication: Any, weight: int) -> None:
+        """Run the `deliver` pipeline for a publication, and send the result. Never blocks."""
+
     def close(self, code: int = 1000, reason: str = "") -> None:
         """Begin the closing handshake. Never blocks."""
 
@@ -120,6 +123,9 @@ class Hub(Protocol):
 
         With a key, a second message with this key within 5 minutes is not published, on whichever node.
         """
+
+    def publish_matching(self, pattern: str, message: Any, *, sender: str | None = None) -> None:
+        """Send a message to the members of all channels that match a pattern such as `device:*`, once to each."""
 
     def broadcast(self, message: Any, *, sender: str | None = None, exclude: str | None = None) -> None:
         """Send a message to every client on every node."""

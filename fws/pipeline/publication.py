@@ -13,8 +13,9 @@ MAX_CHANNEL = 200
 # `*`, `?` and `[` would make a name a pattern wherever names are matched, as in Redis.
 _NEVER = re.compile(r"[\x00-\x1f\x7f-\x9f*?[]")
 
-# An epoch is a short random word. The digits of an offset are bounded, because clients send positions.
-_POSITION = re.compile(r"([A-Za-z0-9_-]{1,32}):([0-9]{1,15})")
+# An epoch is a short random word. The digits of an offset are bounded, because clients send positions, and Lua writes
+# numbers of more than 14 digits with an exponent.
+_POSITION = re.compile(r"([A-Za-z0-9_-]{1,32}):([0-9]{1,13})")
 
 Origin = Literal["here", "node", "outside"]
 

@@ -44,7 +44,11 @@ class MemoryPresence:
 
     def join(self, channel: str, present: Present, settings: Channel) -> None:
         here = self._channels.setdefault(channel, _Here())
-        former = here.lingering.pop(present.user, None) if present.user else None
+        known = here.present.get(present.client)
+        lingering = here.lingering.get(present.user) if present.user else None
+        former = None
+        if lingering is not None and (known is None or lingering[0] == present.client):
+            former = here.lingering.pop(present.user)
         left = []
         if former is not None:
             client, timer = former
@@ -52,7 +56,6 @@ class MemoryPresence:
             if client != present.client:
                 del here.present[client]
                 left.append(client)
-        known = here.present.get(present.client)
         here.present[present.client] = present
         if known != present:
             self._tell(channel, Change((present,), left, quiet=former is not None))

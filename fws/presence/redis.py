@@ -51,9 +51,9 @@ for i = 4, #ARGV, 4 do
   local what, client, user, value = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]
   if what == '+' then
     local before = user ~= '' and redis.call('HGET', lingering, user)
-    if before then
+    if before and (before == client or redis.call('HEXISTS', present, client) == 0) then
       redis.call('HDEL', lingering, user)
-      if before ~= client and redis.call('HDEL', present, before) == 1 then
+      if redis.call('HDEL', present, before) == 1 then
         redis.call('HSET', present, client, value)
         returned[#returned + 1] = '["' .. before .. '",' .. value .. ']'
         before = client
@@ -94,11 +94,13 @@ return table.concat(redis.call('HVALS', KEYS[1]), '\\n')
 _LIVE = """
 local now = redis.call('TIME')
 now = now[1] * 1000 + math.floor(now[2] / 1000)
+local known = redis.call('HEXISTS', KEYS[1], ARGV[1])
 if ARGV[1] ~= '' then
   redis.call('HSET', KEYS[1], ARGV[1], now)
   redis.call('PEXPIRE', KEYS[1], 120000)
 end
 local alive, all = {}, redis.call('HGETALL', KEYS[1])
+alive[1] = known
 for i = 1, #all, 2 do
   local age = now - tonumber(all[i + 1])
   if age <= tonumber(ARGV[2]) then alive[#alive + 1] = all[i]
@@ -206,10 +208,11 @@ class _Live(Item):
         return command(b"EVALSHA", _SHA_LIVE, b"1", item.name, node, b"%d" % (DEAD * 1000))
 
     def answered(self, reply: Any) -> None:
-        self._presence.lives({node.decode("utf-8", "replace") for node in reply})
+        known, *nodes = reply
+        self._presence.lives({node.decode("utf-8", "replace") for node in nodes}, known=known == 1)
 
     def lost(self) -> None:
-        self._presence.lives(None)
+        self._presence.lives(None, known=True)
 
 
 class RedisPresence:
@@ -236,6 +239,8 @@ class RedisPresence:
         self._suspected: dict[str, float] = {}
         self._asking = False
         self._doubted: set[str] = set()
+        # Channels that could not be asked for.
+        self._unasked: set[str] = set()
         # When Redis last answered which nodes are alive, and when it was last reached again.
         self._heard = self._returned = 0.0
         broker.observe(self)
@@ -294,7 +299,11 @@ class RedisPresence:
         self._watched.discard(channel)
 
     def who(self, channel: str, done: Callable[[Sequence[Present] | None], None]) -> None:
-        self.broker.send(_Who(self, channel, partial(self._answer, channel, done)))
+        if not self.broker.available:
+            # It would take the place of publications in the buffer.
+            done(None)
+        else:
+            self.broker.send(_Who(self, channel, partial(self._answer, channel, done)))
 
     def _answer(
         self, channel: str, done: Callable[[Sequence[Present] | None], None], values: Sequence[_Value] | None
@@ -306,7 +315,16 @@ class RedisPresence:
         for value in values if dead else ():
             if value.node in dead:
                 self._change(channel, b"-", value.client, b"", b"")
-        done([Present(value.client, value.user, value.info) for value in values if value.node not in dead])
+        me, mine = self.broker.node, self._mine.get(channel, {})
+        if mine and len(mine) > sum(value.node == me for value in values):
+            # Redis was emptied, or has lost what it was told.
+            self.doubt(channel)
+        # This node knows its own clients. About one that lingers Redis decides: its user may have returned elsewhere.
+        own = {client: value for client, value in mine.items() if (channel, client) not in self._lingering}
+        others = [value for value in values if value.node not in dead and value.client not in own]
+        others = [value for value in others if value.node != me or (channel, value.client) in self._lingering]
+        found = [*others, *map(_decode_value, own.values())]
+        done([Present(value.client, value.user, value.info) for value in found])
 
     def _lives(self, node: str) -> bool:
         """Whether a node may be alive. After an outage, and about a new node, nobody knows for a while."""
@@ -335,11 +353,17 @@ class RedisPresence:
         """A change may not have reached Redis."""
         self._doubted.add(channel)
 
-    def lives(self, alive: set[str] | None) -> None:
-        """These nodes are alive."""
+    def lives(self, alive: set[str] | None, *, known: bool) -> None:
+        """These nodes are alive.
+
+        Args:
+            known: whether Redis has heard from this node before. If it had, and has forgotten it, Redis was emptied.
+        """
         self._asking = False
         if alive is None:
             return
+        if not known:
+            self._doubted |= self._mine.keys()
         now = self._clock()
         if now > self._heard + 2 * ALIVE:
             # This node has not heard from Redis for a while, and the others may not have either.
@@ -387,7 +411,9 @@ class RedisPresence:
         self.who(channel, partial(self._tell, channel))
 
     def _tell(self, channel: str, present: Sequence[Present] | None) -> None:
-        if present is not None and channel in self._watched:
+        if present is None:
+            self._unasked.add(channel)
+        elif channel in self._watched:
             self._watcher.renewed(channel, present)
 
     def _repair(self, channel: str) -> None:
@@ -427,6 +453,9 @@ class RedisPresence:
                 returning = now < self._returned + RETURNING
                 next_sign, self._asking = now + (STEP if returning else ALIVE), True
                 self.broker.send(_Live(self))
+            unasked, self._unasked = self._unasked & self._watched, set()
+            for channel in unasked:
+                self._ask(channel)
             doubted, self._doubted = list(self._doubted), set()
             self._doubted |= set(doubted[MOST:])
             for channel in doubted[:MOST]:

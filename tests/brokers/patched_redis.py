@@ -219,3 +219,15 @@ def test_the_buffer_is_bounded(tmp_path: Path) -> None:
     finally:
         made.stop(0)
         server.kill()
+
+
+def test_names_of_other_applications_may_have_any_characters(server: RedisServer, prefix: str) -> None:
+    """The answer to their subscription ended the relay."""
+    made, _ = broker(server, prefix=prefix, subscribe=["日本", "x"])
+    node = Node(made)
+    try:
+        wait_until(lambda: made.health() is None)
+        server.say("PUBLISH", "日本", "hello")
+        wait_until(lambda: node.messages == ["hello"])
+    finally:
+        made.stop(0)

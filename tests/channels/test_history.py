@@ -263,3 +263,42 @@ def test_a_client_that_leaves_while_it_is_expected_is_forgotten(tmp_path: Path) 
     harness.leave(client)
     assert harness.channels.channels() == []
     assert "lobby" not in client.channels
+
+
+def test_what_arrives_before_the_position_is_known_reaches_a_member_that_joined_before(tmp_path: Path) -> None:
+    """It was handed out before the client had become a member."""
+    history = Slow()
+    harness = build(CONF, tmp_path, history=history)
+    client = harness.connect("/raw")
+    history.follower.arrived(Publication("lobby", "1", offset=1, epoch="e"))
+    history.follower.told("lobby", Position("e", 0))
+    history.follower.arrived(Publication("lobby", "2", offset=2, epoch="e"))
+    assert harness.sent(client) == ["1", "2"]
+
+
+def test_a_member_that_joins_while_the_node_reads_gets_what_is_read(tmp_path: Path) -> None:
+    history = Slow()
+    harness = build(CONF, tmp_path, history=history)
+    first = harness.connect("/raw")
+    history.follower.told("lobby", Position("e", 0))
+    history.follower.arrived(Publication("lobby", "2", offset=2, epoch="e"))
+    second = harness.connect("/raw")
+    [(_, _, after, _, done)] = history.reads
+    assert after == Position("e", 0)
+    both = [Publication("lobby", f"{number}", offset=number, epoch="e") for number in (1, 2, 3)]
+    done(Page(both, Position("e", 3), complete=True))
+    assert harness.sent(first) == harness.sent(second) == ["1", "2", "3"]
+
+
+def test_a_client_that_reads_nothing_cannot_recover_again_and_again(tmp_path: Path) -> None:
+    """Each recovery was allowed in addition, so that the outbox had no limit."""
+    harness = build('[limits]\nmax_outbox = "10KiB"\n' + CONF, tmp_path)
+    publish(harness, *("x" * 8000 for _ in range(5)))
+    peer = Peer()
+    client = harness.connect("/raw", peer=peer)
+    peer.wire.full = True
+    for _ in range(10):
+        client.leave("lobby")
+        client.join("lobby", replay=5)
+    assert harness.metrics["slow_consumers"] == 1
+    assert client.outbox.size < 100_000

@@ -159,11 +159,11 @@ def test_publishing_to_a_pattern_reaches_each_member_once(tmp_path: Path) -> Non
     for client, channels in ((ann, ["device:1:a", "device:2:a"]), (bob, ["device:3:a"]), (eve, ["news:a"])):
         for channel in channels:
             client.join(channel)
-    nodes.first.channels.publish("device:*:a", "all", exclude=None)
+    nodes.first.channels.publish_matching("device:*:a", "all")
     nodes.settle()
     assert (nodes.first.sent(ann), nodes.second.sent(bob), nodes.second.sent(eve)) == (["all"], ["all"], [])
     with pytest.raises(ValueError, match="whole part"):
-        nodes.first.channels.publish("device*", "x")
+        nodes.first.channels.publish_matching("device*", "x")
 
 
 def test_patterns_on_another_node(tmp_path: Path) -> None:
@@ -176,3 +176,13 @@ def test_patterns_on_another_node(tmp_path: Path) -> None:
     nodes.settle()
     assert nodes.second.sent(ann) == ["device:1:t", "device:2:t", "news:a"]
     assert nodes.second.sent(member) == ["device:1:t"]
+
+
+def test_a_client_cannot_publish_to_a_pattern(tmp_path: Path) -> None:
+    """`broadcast chat:{message.room}` with the room `*` reached the members of every room."""
+    toml = '[pipelines]\nmessage = ["json", "broadcast chat:{message.room}", "publish chat:{message.room}"]\n'
+    harness = build(toml, tmp_path)
+    member, eve = harness.connect(), harness.connect()
+    member.join("chat:secret")
+    say(harness, eve, room="*")
+    assert harness.sent(member) == []

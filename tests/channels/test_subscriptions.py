@@ -247,3 +247,15 @@ def test_names_in_rules_are_checked(tmp_path: Path) -> None:
     for rule in ('subscribe = "text == 1"', 'presence_info = ["message.x"]', 'publish = "params.x ="'):
         with pytest.raises(ConfigError, match=r"there is no|this is not a condition"):
             build(f'[pipelines]\nmessage = ["echo"]\n[channels."a:{{room}}"]\npresence = true\n{rule}\n', tmp_path)
+
+
+def test_a_client_with_another_identity_loses_what_it_may_not_request_any_more(harness: Harness) -> None:
+    ann = harness.connect(identity=identity())
+    for channel in ("chat:tea", "open:a"):
+        say(harness, ann, type="subscribe", channel=channel)
+    ann.identity = identity(rooms=[])
+    ann.renewed()
+    [told] = [json.loads(text) for text in harness.sent(ann)]
+    assert (told["type"], told["channel"]) == ("unsubscribed", "chat:tea")
+    assert ann.channels == {"open:a"}
+    assert "-chat:tea" in notes(harness)

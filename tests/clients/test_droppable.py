@@ -89,6 +89,17 @@ def test_a_single_frame_above_the_limit_passes_if_nothing_waits() -> None:
     assert rest(outbox, pipe) == "a" * 50
 
 
+def test_gaps_do_not_fill_a_queue_that_others_have_filled() -> None:
+    """Each publication that did not fit left a gap of its own."""
+    outbox, pipe, owner = blocked(2 * OVERHEAD + 10)
+    outbox.write(b"!" * 8)
+    for text in "abcdef":
+        outbox.offer(*offer("x", text, gaps=True))
+        outbox.offer(*offer("y", text, gaps=True))
+    text = rest(outbox, pipe)
+    assert (text.count("["), text.count("[f]"), owner.dropped) == (2, 2, 12)
+
+
 steps = st.lists(
     st.tuples(st.sampled_from(["offer", "latest", "write", "room"]), st.sampled_from("xy"), st.integers(1, 30)),
     max_size=40,

@@ -36,10 +36,10 @@ def say(harness: Harness, client: Client, **message: Any) -> None:
 def test_the_publisher_learns_that_all_have_acknowledged(harness: Harness) -> None:
     ann, bob, eve = (harness.connect() for _ in range(3))
     say(harness, ann, id=7, text="hi")
-    assert got(harness, bob) == got(harness, eve) == [{"id": 7, "text": "hi"}]
-    say(harness, bob, ack=7)
+    assert got(harness, bob) == got(harness, eve) == [{"id": 7, "text": "hi", "ack": 1}]
+    say(harness, bob, ack=1)
     assert got(harness, ann) == []
-    say(harness, eve, ack=7)
+    say(harness, eve, ack=1)
     assert got(harness, ann) == [{"type": "acked", "id": 7, "acked": 2, "of": 2}]
     harness.pass_time(10)
     assert got(harness, bob) == got(harness, eve) == []
@@ -49,13 +49,13 @@ def test_what_is_not_acknowledged_is_sent_again_in_order_and_then_given_up(harne
     ann, bob, eve = (harness.connect() for _ in range(3))
     for number in range(2):
         say(harness, ann, id=number)
-    say(harness, eve, ack=0)
     say(harness, eve, ack=1)
+    say(harness, eve, ack=2)
     got(harness, bob)
     for _ in range(2):
         harness.pass_time(2.5)
-        assert got(harness, bob) == [{"id": 0}, {"id": 1}]
-    say(harness, bob, ack=1)
+        assert got(harness, bob) == [{"id": 0, "ack": 1}, {"id": 1, "ack": 2}]
+    say(harness, bob, ack=2)
     harness.pass_time(2.5)
     assert got(harness, bob) == []
     assert got(harness, ann) == [
@@ -88,18 +88,19 @@ def test_messages_get_an_id_and_others_are_left_alone(harness: Harness) -> None:
     harness.channels.publish("lobby", {"id": 1, "from": "the server"})
     first, second, third = got(harness, bob)
     assert isinstance(first["id"], str)
+    assert first["ack"] == 1
     assert (second, third) == (["a list"], {"id": 1, "from": "the server"})
     harness.pass_time(2.5)
     assert got(harness, bob) == [first]
 
 
-@pytest.mark.parametrize("wrong", [None, [], {"a": 1}, "", "x" * 101, 1.5, True, "never sent"])
+@pytest.mark.parametrize("wrong", [None, [], {"a": 1}, "", "1", 1.5, True, 2, -1])
 def test_strange_acknowledgements_have_no_effect(harness: Harness, wrong: Any) -> None:
     ann, bob = harness.connect(), harness.connect()
     say(harness, ann, id="a")
     say(harness, bob, ack=wrong)
-    say(harness, bob, ack="a")
-    say(harness, bob, ack="a")
+    say(harness, bob, ack=1)
+    say(harness, bob, ack=1)
     assert got(harness, ann) == [{"type": "acked", "id": "a", "acked": 1, "of": 1}]
     assert harness.faults == 0
 
@@ -114,3 +115,39 @@ def test_receivers_on_two_servers(tmp_path: Path) -> None:
     say(nodes.first, bob, ack=1)
     nodes.settle()
     assert [(one["acked"], one["of"]) for one in got(nodes.first, ann)] == [(1, 1), (2, 2)]
+
+
+def test_a_repetition_passes_the_other_deliver_filters_too(tmp_path: Path) -> None:
+    """It was sent as it was before these filters: with the secret."""
+    conf = CONF.replace(
+        'deliver = ["ack timeout=2s retries=2 most=3"]', 'deliver = ["ack timeout=2s retries=2 most=3", "omit secret"]'
+    )
+    harness = build(conf, tmp_path)
+    ann, bob = harness.connect(), harness.connect()
+    say(harness, ann, id=1, secret="x")
+    harness.pass_time(2.5)
+    assert got(harness, bob) == [{"id": 1, "ack": 1}] * 2
+
+
+def test_nothing_is_repeated_to_who_has_left_the_channel(harness: Harness) -> None:
+    ann, bob = harness.connect(), harness.connect()
+    say(harness, ann, id=1)
+    bob.leave("lobby")
+    got(harness, bob)
+    harness.pass_time(2.5)
+    assert got(harness, bob) == []
+    assert got(harness, ann) == [{"type": "acked", "id": 1, "acked": 0, "of": 1}]
+
+
+def test_two_publishers_with_the_same_id(harness: Harness) -> None:
+    """The message of the one was given up for that of the other."""
+    ann, eve, bob = (harness.connect() for _ in range(3))
+    say(harness, ann, id=1)
+    say(harness, eve, id=1)
+    assert [one["ack"] for one in got(harness, bob)] == [1, 2]
+    say(harness, bob, ack=2)
+    say(harness, bob, ack=1)
+    say(harness, ann, ack=1)
+    say(harness, eve, ack=1)
+    assert [one for one in got(harness, ann) if "type" in one] == [{"type": "acked", "id": 1, "acked": 2, "of": 2}]
+    assert [one for one in got(harness, eve) if "type" in one] == [{"type": "acked", "id": 1, "acked": 2, "of": 2}]

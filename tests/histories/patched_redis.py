@@ -65,10 +65,15 @@ class Node:
         wait_until(lambda: len(self.follower.positions) >= before + 2)
 
     def read(self, channel: str, after: Position | None = None, last: int = 100) -> list[Any]:
-        pages: list[Any] = []
-        self.history.read(channel, KEPT, after, last, pages.append)
-        wait_until(lambda: bool(pages))
-        return [one.message for one in pages[0].publications]
+        pages: list[Any] = [None]
+        until = time.monotonic() + 15
+        while pages[-1] is None and time.monotonic() < until:
+            # While Redis is away there is no answer.
+            before = len(pages)
+            self.history.read(channel, KEPT, after, last, pages.append)
+            wait_until(lambda: len(pages) > before, 15)  # noqa: B023
+            gevent.sleep(0.01)
+        return [one.message for one in pages[-1].publications]
 
     @property
     def got(self) -> list[tuple[int, Any]]:
@@ -319,3 +324,31 @@ def test_waiting_bytes_are_counted_until_redis_has_answered(nodes: list[Node], s
         server.signal(signal.SIGCONT)
     wait_until(lambda: len(node.read("a")) == 5, 15)
     assert node.follower.weight == 0
+
+
+def test_a_position_with_many_digits_does_not_stop_the_node(nodes: list[Node]) -> None:
+    """Lua wrote the offset as 1e+15, Redis refused the command, and the node sent it again and again."""
+    node = nodes[0]
+    node.follow("a")
+    publish(node, "a", "x")
+    wait_until(lambda: len(node.got) == 1)
+    epoch = node.history.seen("a").epoch
+    for offset in (2, 10**13, 10**15, 10**18):
+        assert node.read("a", Position(epoch, offset)) == []
+    publish(node, "a", "y")
+    wait_until(lambda: len(node.got) == 2)
+    assert node.metrics["redis_outages"] == 0
+
+
+def test_a_read_does_not_wait_for_a_redis_that_is_away(nodes: list[Node], server: RedisServer) -> None:
+    """It took the place of publications in the buffer."""
+    node = nodes[0]
+    server.signal(signal.SIGSTOP)
+    try:
+        wait_until(lambda: not node.broker.available, 10)
+        pages: list[Any] = []
+        node.history.read("a", KEPT, None, 5, pages.append)
+        assert pages == [None]
+    finally:
+        server.signal(signal.SIGCONT)
+    wait_until(lambda: node.broker.available, 15)

@@ -45,6 +45,13 @@ positions = true
 connect = ["join lobby since=request.query.since"]
 [endpoints."/write"]
 message = ["json", "publish lobby", "echo"]
+[endpoints."/short"]
+positions = true
+connect = ["join short since=request.query.since"]
+message = ["publish short"]
+"""
+# A Cluster cannot be subscribed by pattern.
+PATTERNS = """
 [channels."device:*"]
 subscribe = "client.id != ''"
 subscribe_patterns = true
@@ -56,10 +63,6 @@ subscribe_patterns = true
 message = ["json", "subscribe {message.channel}"]
 [endpoints."/publish/{to}"]
 message = ["publish {to}"]
-[endpoints."/short"]
-positions = true
-connect = ["join short since=request.query.since"]
-message = ["publish short"]
 """
 CHANNEL = "fws:lobby"
 # Seconds between two messages of one publisher.
@@ -349,7 +352,7 @@ def redis_server(tmp_path: Path) -> Iterator[RedisServer]:
 
 @pytest.fixture
 def nodes(tmp_path: Path, redis_server: RedisServer) -> Iterator[list[Running]]:
-    (tmp_path / "test.toml").write_text(TOML)
+    (tmp_path / "test.toml").write_text(TOML + PATTERNS)
     environ = {"REDIS_URL": redis_server.url}
     made = [Running(["run", "test.toml", "--listen", "127.0.0.1:0"], tmp_path, environ).ready() for _ in range(2)]
     yield made

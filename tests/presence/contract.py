@@ -158,3 +158,15 @@ class PresenceContract:
         self.leave("c1", LINGERING)
         self.join("c2", user, LINGERING, text='"]}\n{[\x00')
         assert self.everybody() == [Present("c2", user, {"text": '"]}\n{[\x00'})]
+
+    def test_a_second_client_that_changes_does_not_take_the_place_of_one_that_lingers(self) -> None:
+        """The first was removed, and nobody was told."""
+        self.watch()
+        self.join("c1", "ann", LINGERING)
+        self.join("c2", "ann", LINGERING, name="Ann")
+        self.leave("c1", LINGERING)
+        self.join("c2", "ann", LINGERING, name="Anna")
+        assert self.who() == ["c1", "c2"]
+        self.pass_time(3)
+        assert self.who() == ["c2"]
+        assert self.watcher.take()[1] == ["c1"]
