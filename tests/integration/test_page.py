@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from tests.cli.command import fws
 from tests.integration.conftest import ROOT, Serve
 
 CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
@@ -74,6 +75,23 @@ def test_two_tabs_chat_and_survive_a_restart(serve: Serve, browser: Browser) -> 
     expect(link).to_have_attribute("rel", "noopener noreferrer nofollow")
     colour = second.locator("#people li", has_text="Ann").get_attribute("style")
 
+    # A tab that was offline receives what it missed, once, and in its place.
+    control = server.wait_for(r"control +(\S+)")[1]
+    bob = second.locator("#people li", has_text="you").get_attribute("data-id") or ""
+    assert fws("kick", "--socket", control, bob).returncode == 0
+    expect(second.locator("#status")).to_have_attribute("data-state", "waiting")
+    say(first, "said while Bob was away")
+    expect(second.locator("#status")).to_have_attribute("data-state", "open", timeout=30_000)
+    say(first, "said when Bob was back")
+    expect(second.locator("article.message", has_text="Bob was back")).to_have_count(1)
+    expect(second.locator("article.message", has_text="Bob was away")).to_have_count(1)
+    expect(second.locator("p.event", has_text="lines are missing")).to_have_count(0)
+    # A new tab sees what was said before.
+    third = open_page(browser, f"http://127.0.0.1:{port}/", problems)
+    expect(third.locator("article.message", has_text="Bob was away")).to_have_count(1)
+    expect(third.locator("#people li")).to_have_count(3)
+    third.context.close()
+
     # What is typed while the server is away stays; the page comes back by itself, under its name.
     first.fill("#text", "not sent yet")
     assert server.stop() == 0
@@ -82,6 +100,8 @@ def test_two_tabs_chat_and_survive_a_restart(serve: Serve, browser: Browser) -> 
     expect(first.locator("#status")).to_have_attribute("data-state", "open", timeout=30_000)
     expect(second.locator("#status")).to_have_attribute("data-state", "open", timeout=30_000)
     assert first.input_value("#text") == "not sent yet"
+    # The server had its history in memory.
+    expect(first.locator("p.event", has_text="lines are missing")).to_have_count(1)
     expect(second.locator("#people li", has_text="Ann")).to_have_attribute("style", colour or "")
     first.press("#text", "Enter")
     expect(second.locator("article.message", has_text="not sent yet")).to_have_count(1)
