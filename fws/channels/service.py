@@ -252,12 +252,10 @@ class ChannelService:
         """The answer to a question that is answered by a call. Blocks the greenlet until then."""
         answer = AsyncResult()
         ask(answer.set)
-        found = answer.get() if answer.ready() else None
-        if not answer.ready():
-            try:
-                found = answer.get(timeout=PATIENCE)
-            except Timeout:
-                found = None
+        try:
+            found = answer.get(timeout=PATIENCE)
+        except Timeout:
+            found = None
         if found is None:
             raise StorageError("Redis does not answer")
         return found
@@ -274,6 +272,9 @@ class ChannelService:
         self, channel: str, message: Any, *, sender: str | None = None, exclude: str | None = None, key: str = ""
     ) -> bool:
         """Send a message to all members of a channel, on every node. At most once to each, in order per channel.
+
+        In a channel with history, the publication is kept and gets an offset. Each member gets it exactly once, in the
+        order of offsets, or is told about a gap. While Redis is away it waits, and nobody gets it.
 
         If a `publication` filter publishes because of a message from another node, nothing is sent to other nodes,
         because that node runs the same filter and sends it. If it publishes because of another application's message,
