@@ -274,7 +274,7 @@ class ChannelService:
         """Send a message to all members of a channel, on every node. At most once to each, in order per channel.
 
         In a channel with history, the publication is kept and gets an offset. Each member gets it exactly once, in the
-        order of offsets, or is told about a gap. While Redis is away it waits, and nobody gets it.
+        order of offsets, or is told about a gap. While Redis is away, the publication waits for it.
 
         If a `publication` filter publishes because of a message from another node, nothing is sent to other nodes,
         because that node runs the same filter and sends it. If it publishes because of another application's message,
