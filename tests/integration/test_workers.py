@@ -185,11 +185,14 @@ def test_a_thousand_connections_are_spread_evenly(several: StartSeveral) -> None
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-def test_messages_cross_from_worker_to_worker_and_one_banner_is_shown(several: StartSeveral) -> None:
+def test_messages_cross_from_worker_to_worker_and_one_banner_is_shown(
+    several: StartSeveral, redis: RedisServer, tmp_path: Path
+) -> None:
     server = several(3)
     with contextlib.ExitStack() as stack:
         clients = server.clients(stack)
         assert sorted(clients) == sorted(server.pids)
+        wait_until(lambda: redis.say("PUBSUB", "NUMSUB", f"{tmp_path.name}:all")[1] == 3)
         one, *others = clients.values()
         one.send("to all")
         for client in (one, *others):
