@@ -32,13 +32,14 @@ from fws.base.metrics import Metrics  # noqa: E402
 from fws.base.timers import Timers  # noqa: E402
 from fws.brokers.redis import RedisBroker  # noqa: E402
 from fws.config import Channel  # noqa: E402
-from fws.histories import scripts  # noqa: E402
+from fws.histories import scripts as of_histories  # noqa: E402
 from fws.histories.memory import MemoryHistory  # noqa: E402
 from fws.histories.redis import RedisHistory  # noqa: E402
 from fws.pipeline.publication import Position, Publication  # noqa: E402
+from fws.presence import scripts as of_presence  # noqa: E402
 from fws.presence.base import Change, Present  # noqa: E402
 from fws.presence.memory import MemoryPresence  # noqa: E402
-from fws.presence.redis import SCRIPTS, RedisPresence  # noqa: E402
+from fws.presence.redis import RedisPresence  # noqa: E402
 from fws.redis.connector import Connector  # noqa: E402
 from fws.server.node import Node  # noqa: E402
 from fws.testing.simulation import Simulation  # noqa: E402
@@ -163,7 +164,7 @@ def redis() -> Iterator[str]:
 
 
 def broker_of(url: str, metrics: Metrics) -> RedisBroker:
-    everything = (*scripts.ALL, *SCRIPTS)
+    everything = (*of_histories.ALL, *of_presence.ALL)
     settings: dict[str, Any] = {"prefix": "fws:", "subscribe": [], "buffer": 2**20, "largest": 2**24}
     return RedisBroker(Connector(url), **settings, scripts=everything, metrics=metrics, clock=time.monotonic)
 

@@ -23,7 +23,7 @@ from fws.config import Channel
 from fws.histories import scripts
 from fws.histories.base import Follower, Page
 from fws.pipeline.publication import Position, Publication
-from fws.redis.resp import joined
+from fws.redis.resp import joined, sha
 
 # Seconds between two looks at the position of a channel. A loss that nobody has noticed is found after this time.
 LOOK = 20.0
@@ -428,7 +428,7 @@ class _Signal(msgspec.Struct):
 
 
 _decode_signal = msgspec.json.Decoder(_Signal).decode
-_SHA_PUBLISH, _SHA_POSITION, _SHA_READ = map(scripts.sha, scripts.ALL)
+_SHA_PUBLISH, _SHA_POSITION, _SHA_READ = map(sha, scripts.ALL)
 
 
 def _position(reply: Any) -> Position:

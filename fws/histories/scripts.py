@@ -14,7 +14,6 @@ were lost, and every node is told.
 
 from __future__ import annotations
 
-from hashlib import sha1
 from typing import Final
 
 # ARGV of every script. What stays the same for a channel comes first, so that it is encoded once: 1 the channel in
@@ -174,8 +173,3 @@ PUBLISH: Final = (_BEGIN + _PUBLISH).encode()
 POSITION: Final = (_BEGIN + _POSITION).encode()
 READ: Final = (_BEGIN + _READ).encode()
 ALL: Final = (PUBLISH, POSITION, READ)
-
-
-def sha(script: bytes) -> bytes:
-    """What `EVALSHA` calls the script."""
-    return sha1(script, usedforsecurity=False).hexdigest().encode()

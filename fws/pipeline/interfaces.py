@@ -71,7 +71,7 @@ class Client(Protocol):
         """End the connection as `Reject` does in `connect`, with the close code 4000 plus the status. Never blocks."""
 
     def join(self, channel: str, *, since: str = "", replay: int = 0) -> None:
-        """Become a member of a channel. With history, receive first what is wished."""
+        """Become a member of a channel. With history, receive what `since` or `replay` asks for first."""
 
     def leave(self, channel: str) -> None:
         """Stop being a member of a channel."""

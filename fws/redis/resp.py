@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from hashlib import sha1
 from typing import Any
 
 # The most bytes of a line, which has a number or a short sentence, and the most items. Replies to pub/sub have four
@@ -154,3 +155,8 @@ def _number(buffer: bytearray, position: int, end: int) -> int:
         return int(buffer[position + 1 : end])
     except ValueError:
         raise RespError("an invalid number") from None
+
+
+def sha(script: bytes) -> bytes:
+    """What `EVALSHA` calls the script."""
+    return sha1(script, usedforsecurity=False).hexdigest().encode()

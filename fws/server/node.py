@@ -138,8 +138,8 @@ def broker_of(generation: Generation, context: Context) -> Broker:
     if connector is None:
         return MemoryBroker()
     from fws.brokers.redis import RedisBroker
-    from fws.histories import scripts
-    from fws.presence.redis import SCRIPTS
+    from fws.histories import scripts as of_histories
+    from fws.presence import scripts as of_presence
 
     settings = generation.config.redis
     return RedisBroker(
@@ -148,7 +148,7 @@ def broker_of(generation: Generation, context: Context) -> Broker:
         subscribe=settings.subscribe,
         buffer=settings.buffer,
         largest=settings.max_message,
-        scripts=(*scripts.ALL, *SCRIPTS),
+        scripts=(*of_histories.ALL, *of_presence.ALL),
         metrics=context.metrics,
         clock=context.clock,
     )

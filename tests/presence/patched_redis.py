@@ -14,8 +14,9 @@ import pytest
 from fws.base.metrics import Metrics
 from fws.base.timers import Timers
 from fws.brokers.redis import RedisBroker
+from fws.presence import scripts
 from fws.presence.base import Present
-from fws.presence.redis import SCRIPTS, RedisPresence
+from fws.presence.redis import RedisPresence
 from fws.redis.connector import Connector
 from tests.brokers.contract import wait_until
 from tests.integration.redis_server import RedisServer
@@ -45,7 +46,7 @@ class Node:
         self.metrics = Metrics()
         settings: dict[str, Any] = {"prefix": prefix, "subscribe": [], "buffer": 2**20, "largest": 2**24}
         self.broker = RedisBroker(
-            Connector(server.url), **settings, scripts=SCRIPTS, metrics=self.metrics, clock=time.monotonic
+            Connector(server.url), **settings, scripts=scripts.ALL, metrics=self.metrics, clock=time.monotonic
         )
         self.timers = Timers()
         self.presence = RedisPresence(self.broker, time.monotonic, self.timers, self.metrics)
