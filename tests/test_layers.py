@@ -28,6 +28,7 @@ LAYERS = [
     {"brokers", "storages"},
     {"histories", "presence"},
     {"channels"},
+    {"protocols"},
     {"clients"},
     {"live"},
     {"server", "reference"},

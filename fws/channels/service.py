@@ -6,7 +6,7 @@ It knows no frame and no socket: the broker carries publications between nodes, 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
 from typing import Any
 
@@ -30,17 +30,17 @@ from fws.pipeline.storage import Storage
 from fws.presence.base import Presence, Present
 from fws.runtime.context import Context
 from fws.runtime.scheduler import pause
+from fws.wire.encoding import weight_of
 
 # A publication of a `publication` filter can cause another one, and so on. A chain that is longer than this is a loop.
 MAX_HOPS = 8
 # The position of a client that gives none which a channel could have.
 NOWHERE = Position("", 0)
+NO_SETTINGS = Channel()
 # Seconds that a filter waits for an answer of Redis.
 PATIENCE = 4.0
 # Seconds for which a key is remembered.
 ONCE = 300.0
-# The assumed size of a value other than text and bytes before it is encoded.
-VALUE = 4096
 
 
 class ChannelService:
@@ -139,8 +139,7 @@ class ChannelService:
         if settings is None or not settings.kept:
             if self._hub.join(client, channel):
                 self._broker.subscribe(channel)
-            if since:
-                self._hub.serve(client, channel, Gap.at(channel, NOWHERE))
+            self._hub.welcome(client, channel, [Gap.at(channel, NOWHERE)] if since else [])
         else:
             position = (Position.parse(since) or NOWHERE) if since else None
             if channel not in self._followed:
@@ -247,6 +246,18 @@ class ChannelService:
             return []
         return list(self._asked(lambda done: self._present.who(channel, done)))
 
+    def who(self, channel: str, done: Callable[[Sequence[Present] | None], None]) -> bool:
+        """Call `done` with everybody who is present, or None if that cannot be known now. Never blocks.
+
+        Returns:
+            Whether the channel has presence. If it has not, `done` is not called.
+        """
+        settings = self._settings(channel)
+        if settings is None or not settings.presence:
+            return False
+        self._present.who(channel, done)
+        return True
+
     @staticmethod
     def _asked(ask: Callable[[Callable[[Any], None]], None]) -> Any:
         """The answer to a question that is answered by a call. Blocks the greenlet until then."""
@@ -326,6 +337,15 @@ class ChannelService:
         # A hash, because keys of the storage are bounded and clients may choose this one.
         name = sha256(f"{channel}\n{key}".encode("utf-8", "replace")).hexdigest()
         return self._storage.compare_and_set(f"once:{name}", None, "1", ONCE)
+
+    def publish_for(self, client: Any, channel: str, message: Any) -> None:
+        """Publish as a client that says so itself, and show who it is. Guarantees and errors as for `publish`."""
+        if channel not in self._named:
+            check_channel(channel)
+        present = self._present.shown(client, channel, self._settings(channel) or NO_SETTINGS)
+        info = {"user": present.user, "info": present.info, "profile": present.profile}
+        shown = {name: value for name, value in info.items() if value}
+        self._publish(Publication(channel, message, client.id, info=shown or None))
 
     def broadcast(self, message: Any, *, sender: str | None = None, exclude: str | None = None) -> None:
         """Send a message to every client on every node. Guarantees and errors as for `publish`."""
@@ -444,5 +464,4 @@ class ChannelService:
 
 def _weight(publication: Publication) -> int:
     """The approximate size of a publication that is not encoded yet, in bytes."""
-    message = publication.message
-    return ENTRY + (len(message) if isinstance(message, str | bytes) else VALUE)
+    return ENTRY + weight_of(publication.message)

@@ -29,12 +29,9 @@ from fws.config.sections import (
 )
 from fws.config.source import Source
 from fws.config.tests import Transcript, read_tests
-from fws.pipeline.events import BY_NAME as BY_EVENT
-from fws.pipeline.events import CLIENT_EVENTS, EVENTS, SERVER_EVENTS
+from fws.pipeline.events import CLIENT_EVENTS, CLIENT_NAMES, EVENTS, SERVER_EVENTS
 from fws.pipeline.options import Option, options_of
 
-# What a condition can ask about a client.
-_OF_CLIENT = BY_EVENT["connect"].names
 _NAME = re.compile(r"[a-z][a-z0-9_]*\Z")
 
 _Struct = TypeVar("_Struct", bound=msgspec.Struct)
@@ -244,12 +241,12 @@ class _Reader:
         names = info_names(settings.presence_info)
         for index, term in enumerate(settings.presence_info):
             try:
-                term.check_names(_OF_CLIENT, "for presence_info")
+                term.check_names(CLIENT_NAMES, "for presence_info")
             except ValueError as error:
                 self._problem(str(error), (*path, "presence_info", index))
             if names[index] in names[:index]:
                 self._problem(f"two values are called {names[index]!r}", (*path, "presence_info", index))
-        there = (*_OF_CLIENT, "channel", *pattern.names)
+        there = (*CLIENT_NAMES, "channel", *pattern.names)
         for key, condition, further in (
             ("subscribe", settings.subscribe, ()),
             ("publish", settings.publish, ("message",)),

@@ -19,6 +19,7 @@ from fws.config.limits import Bounds, Limits, Seconds
 from fws.config.overrides import MAX_WORKERS
 from fws.config.redis import parse_redis
 from fws.pipeline.options import Check, Help, Secret
+from fws.wire.framing import Transport
 from fws.wire.handshake import TOKEN_SUBPROTOCOL
 from fws.wire.proxy import parse_networks
 
@@ -93,6 +94,20 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             '{"channel":"lobby","epoch":"x","offset":7,"message":…}. A client can resume from a position.'
         ),
     ] = False
+    protocol: Annotated[
+        Literal["raw", "centrifuge"],
+        Help(
+            "What clients speak: raw, so that a message is what the client sent, or centrifuge, the protocol of "
+            "Centrifugo's SDKs."
+        ),
+    ] = "raw"
+    transports: Annotated[
+        list[Transport],
+        Help(
+            "What may carry clients: websocket; sse (server-sent events); http_stream, for the protocol centrifuge. "
+            "If empty, websocket for raw and all three for centrifuge."
+        ),
+    ] = []
     compression: Annotated[
         bool, Help("Whether to compress messages (permessage-deflate, RFC 7692) for clients that support it.")
     ] = False
