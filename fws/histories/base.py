@@ -81,8 +81,9 @@ class History(Protocol):
         full or the process ended, is counted.
 
         Args:
-            done: called once with the position of the publication, as soon as it is known. It is called with None if
-                the publication is lost, or if its position cannot be found out.
+            done: called once with the position of the publication, as soon as it has one, or with None if the
+                publication is lost. The offset is 0 if Redis had it already and has forgotten where: its answer was
+                lost, and a thousand others were published since.
 
         Raises:
             TypeError: the message cannot be written as JSON. `done` is not called.

@@ -128,7 +128,7 @@ class Publish(Call):
         self._history.answered(self._channel, top)
         if self._done is not None:
             offset = offsets[self._place] if self._place < len(offsets) else 0
-            self._done(Position(top.epoch, offset) if offset else None)
+            self._done(Position(top.epoch, offset))
 
     def refused(self) -> None:
         # It comes after those that were sent together with it and were not refused.
