@@ -93,6 +93,7 @@ CATALOGUE: Final[dict[str, tuple[Counter, ...]]] = {
         Counter("gaps", "gaps announced: missed publications that the channel does not keep any more"),
         Counter("publications_recovered", "publications that this node had missed and read from the history"),
         Counter("histories_evicted", "channels whose history was forgotten because of `[limits] history_memory`"),
+        Counter("keys_unconcluded", "published messages with a key whose outcome the storage did not take"),
         Counter("redis_published", "publications that Redis has acknowledged", traffic=True),
         Counter("redis_received", "messages received from Redis, this node's own included", traffic=True),
         Counter("redis_outages", "times that Redis became unreachable"),

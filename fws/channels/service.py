@@ -5,42 +5,38 @@ It knows no frame and no socket: the broker carries publications between nodes, 
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from hashlib import sha256
+from functools import partial
 from typing import Any
 
-from gevent import Timeout, get_hub, getcurrent
+from gevent import get_hub, getcurrent
 from gevent.event import AsyncResult
 
 from fws.base.errors import Reject, StorageError
 from fws.brokers.base import Broker
-from fws.channels.channel import ENTRY, Slow
+from fws.channels.channel import Slow
+from fws.channels.filtering import Outgoing, PublicationFilters, Told
 from fws.channels.followed import FollowedChannels, Wish
 from fws.channels.hub import FULL, Hub
 from fws.channels.member import Member
+from fws.channels.once import PATIENCE, Once, position_of
 from fws.channels.patterns import PatternSubscriptions
 from fws.channels.present import PresentMembers
 from fws.channels.trie import check_pattern
 from fws.config import Channel, ChannelRules
-from fws.histories.base import History, Page
+from fws.histories.base import History, Page, Span
 from fws.pipeline.pipeline import Pipeline
 from fws.pipeline.publication import Gap, Position, Publication, check_channel
 from fws.pipeline.storage import Storage
 from fws.presence.base import Presence, Present
 from fws.runtime.context import Context
 from fws.runtime.scheduler import pause
-from fws.wire.encoding import weight_of
 
 # A publication of a `publication` filter can cause another one, and so on. A chain that is longer than this is a loop.
 MAX_HOPS = 8
 # The position of a client that gives none which a channel could have.
 NOWHERE = Position("", 0)
 NO_SETTINGS = Channel()
-# Seconds that a filter waits for an answer of Redis.
-PATIENCE = 4.0
-# Seconds for which a key is remembered.
-ONCE = 300.0
 
 
 class ChannelService:
@@ -71,9 +67,8 @@ class ChannelService:
         publication: Pipeline,
         rules: ChannelRules,
     ) -> None:
-        self.publication = publication
         self.rules = rules
-        self._storage = storage
+        self._once = Once(storage, context)
         self._present = PresentMembers(context, hub, presence, self._settings)
         self._history = history
         self._followed = FollowedChannels(context, hub, history)
@@ -84,10 +79,7 @@ class ChannelService:
         self._lineage = hub.lineage
         self._broker = broker
         self._metrics = context.metrics
-        self._scheduler = context.scheduler
-        self._faults = context.faults
-        # Publications that wait because the `publication` filters of their channel are still handling earlier ones.
-        self._unfiltered: dict[str | None, deque[Publication]] = {}
+        self._filters = PublicationFilters(context, hub, publication, self._pass_on)
 
     def start(self) -> None:
         """Begin to carry publications. Nothing may be published before."""
@@ -106,7 +98,7 @@ class ChannelService:
     @property
     def filtering(self) -> bool:
         """Whether `publication` filters are handling publications."""
-        return bool(self._unfiltered)
+        return self._filters.busy
 
     # Membership.
 
@@ -190,7 +182,7 @@ class ChannelService:
 
     def swap(self, publication: Pipeline, rules: ChannelRules) -> None:
         """A reload: another `publication` pipeline and other settings of channels are in force. Nobody leaves."""
-        self.publication = publication
+        self._filters.pipeline = publication
         if rules.settings == self.rules.settings:
             return
         before, self.rules = self.rules, rules
@@ -258,15 +250,49 @@ class ChannelService:
         self._present.who(channel, done)
         return True
 
+    def keeps(self, channel: str) -> bool:
+        """Whether a channel has history."""
+        return self._kept(channel) is not None
+
+    def page(
+        self, channel: str, *, since: Position | None, limit: int, reverse: bool, done: Callable[[Page | None], None]
+    ) -> None:
+        """Call `done` with a part of what a channel keeps, or with None if Redis cannot be reached. Never blocks.
+
+        The page has the position of the channel, and says whether it is complete; `History.page` explains this. A
+        channel without history has the position 0 of an empty epoch.
+
+        Args:
+            since: the publications after this position, or with `reverse` before it; None for the oldest that is kept,
+                or with `reverse` for the newest. An empty epoch stands for the present one.
+            limit: the most publications; 0 for the position alone, below 0 for all.
+            reverse: whether the newest comes first.
+        """
+        settings = self._kept(channel)
+        if settings is None:
+            done(Page([], NOWHERE, complete=since is None))
+            return
+        if since is not None and Position.parse(f"{since.epoch or 'any'}:{since.offset}") is None:
+            # No channel has such a position.
+            since, limit = Position("-", 0), 0
+        self._history.page(channel, settings, Span(since, limit, reverse), done)
+
+    def remove_history(self, channel: str) -> None:
+        """Forget what a channel keeps. Members that return are told about a gap. Blocks while Redis is asked.
+
+        Raises:
+            StorageError: Redis cannot be reached. The history may be removed nevertheless.
+        """
+        settings = self._kept(channel)
+        if settings is not None and not self._asked(partial(self._history.remove, channel, settings)):
+            raise StorageError("Redis does not answer")
+
     @staticmethod
     def _asked(ask: Callable[[Callable[[Any], None]], None]) -> Any:
         """The answer to a question that is answered by a call. Blocks the greenlet until then."""
-        answer = AsyncResult()
+        answer: AsyncResult[Any] = AsyncResult()
         ask(answer.set)
-        try:
-            found = answer.get(timeout=PATIENCE)
-        except Timeout:
-            found = None
+        found = answer.wait(PATIENCE)
         if found is None:
             raise StorageError("Redis does not answer")
         return found
@@ -311,10 +337,39 @@ class ChannelService:
         """
         if channel not in self._named:
             check_channel(channel)
-        if key and not self._is_new(channel, key):
+        if key and not self._once.is_new(channel, key):
             return False
         self._publish(Publication(channel, message, sender, exclude))
         return True
+
+    def publish_and_wait(
+        self, channel: str, message: Any, *, sender: str | None = None, key: str = "", keep: bool = True
+    ) -> Position | None:
+        """Publish a message, and return its position. Blocks while Redis is asked.
+
+        Args:
+            key: identifies the message in its channel. If a message with this key was published within 5 minutes, on
+                whichever node, this one is not, and the position is that of the first one.
+            keep: whether the history of the channel keeps the message. Otherwise it is sent as in a channel without
+                history: at most once, and without an offset.
+
+        Returns:
+            None if the channel has no history, the message is not to be kept, or a `publication` filter drops it. If
+            Redis has the publication and cannot tell where, the offset is 0.
+
+        Raises:
+            ValueError: the name of the channel is invalid.
+            TypeError: a message that JSON cannot carry.
+            StorageError: it is not known whether the message was published. It may still be, when Redis is back. With a
+                key it can be published again without harm.
+        """
+        check_channel(channel)
+        publication = Publication(channel, message, sender)
+
+        def publish(told: Told) -> None:
+            self._publish(publication, keep=keep, told=told)
+
+        return self._once.publish(channel, key, publish) if key else position_of(publish)
 
     def publish_matching(self, pattern: str, message: Any, *, sender: str | None = None) -> None:
         """Send a message to the members of all channels that match a pattern, on every node, once to each.
@@ -332,12 +387,6 @@ class ChannelService:
         check_channel(pattern.replace("*", "x"))
         self._publish(Publication(pattern, message, sender))
 
-    def _is_new(self, channel: str, key: str) -> bool:
-        """Whether no message with this key was published lately."""
-        # A hash, because keys of the storage are bounded and clients may choose this one.
-        name = sha256(f"{channel}\n{key}".encode("utf-8", "replace")).hexdigest()
-        return self._storage.compare_and_set(f"once:{name}", None, "1", ONCE)
-
     def publish_for(self, client: Any, channel: str, message: Any) -> None:
         """Publish as a client that says so itself, and show who it is. Guarantees and errors as for `publish`."""
         if channel not in self._named:
@@ -351,7 +400,7 @@ class ChannelService:
         """Send a message to every client on every node. Guarantees and errors as for `publish`."""
         self._publish(Publication(None, message, sender, exclude))
 
-    def _publish(self, publication: Publication) -> None:
+    def _publish(self, publication: Publication, *, keep: bool = True, told: Told | None = None) -> None:
         lineage = self._lineage
         if lineage:
             handling = lineage.current
@@ -365,19 +414,24 @@ class ChannelService:
                     if parent.origin == "outside":
                         self._metrics.count("publications")
                         self.deliver(publication.replace(origin="outside"))
+                    if told is not None:
+                        told(None, "")
                     return
         self._metrics.count("publications")
         listener = self._hub.listener
         if listener is not None:
             listener.published(publication)
-        if self.rules and (settings := self._kept(publication.channel)) is not None:
+        if keep and self.rules and self._kept(publication.channel) is not None:
             # Filters decide before the publication is kept, so that what they remove is removed from history too.
-            if self.publication:
-                self._filter(publication)
+            outgoing = Outgoing(publication, kept=True, told=told)
+            if self._filters.pipeline:
+                self._filters.run(outgoing)
             else:
-                self._history.publish(publication, settings)
+                self._pass_on(outgoing)
         else:
             self._broker.publish(publication)
+            if told is not None:
+                told(None, "")
         if self._hub.crowded and not publication.hops:
             self._wait_while_crowded()
 
@@ -405,63 +459,21 @@ class ChannelService:
         if self._hub.weight > FULL:
             self._metrics.count("publications_dropped")
             return
-        if self.publication:
-            self._filter(publication)
-        elif self.rules:
-            self._pass_on(publication)
+        # What a node has published without an offset is not kept.
+        kept = publication.origin == "outside"
+        if self._filters.pipeline:
+            self._filters.run(Outgoing(publication, kept))
+        elif kept and self.rules:
+            self._pass_on(Outgoing(publication))
         else:
             self._hub.enqueue(publication)
 
-    # The `publication` pipeline: once per publication, in order per channel.
-
-    def _filter(self, publication: Publication) -> None:
-        queue = self._unfiltered.get(publication.channel)
-        if queue is not None:
-            # A filter that handles an earlier publication has made it, or it arrived while that filter blocks. It is
-            # handled next.
-            queue.append(publication)
-            self._hub.weigh(_weight(publication))
-            return
-        queue = self._unfiltered[publication.channel] = deque((publication,))
-        self._hub.weigh(_weight(publication))
-        if self.publication.waits:
-            self._scheduler.spawn(self._filter_all, publication.channel, queue)
-        else:
-            self._filter_all(publication.channel, queue)
-
-    def _filter_all(self, name: str | None, queue: deque[Publication]) -> None:
-        lineage = self._lineage
-        try:
-            while queue:
-                publication = queue.popleft()
-                self._hub.weigh(-_weight(publication))
-                outer = lineage.enter("publication", publication)
-                try:
-                    flowed = self.publication.publish(publication)
-                    if isinstance(flowed, Publication):
-                        if publication.origin == "outside" and flowed.epoch != publication.epoch:
-                            # A filter has made a new one. It takes the place of the old one in history.
-                            flowed = flowed.replace(origin="outside", epoch=publication.epoch)
-                        self._pass_on(flowed)
-                except (
-                    BaseException
-                ) as error:  # a filter may raise anything; the event ends, and the next publication follows
-                    self._faults.settle("publication", error)
-                finally:
-                    lineage.leave(outer)
-        finally:
-            del self._unfiltered[name]
-
-    def _pass_on(self, publication: Publication) -> None:
-        """A publication has passed the pipeline."""
-        settings = self._kept(publication.channel)
-        if settings is None or publication.origin == "node":
-            # A node whose file says that the channel has no history has published it.
+    def _pass_on(self, outgoing: Outgoing) -> None:
+        """A publication has passed the `publication` pipeline."""
+        publication = outgoing.publication
+        settings = self._kept(publication.channel) if outgoing.kept else None
+        if settings is None:
             self._hub.enqueue(publication)
+            outgoing.passed()
         else:
-            self._history.publish(publication, settings)
-
-
-def _weight(publication: Publication) -> int:
-    """The approximate size of a publication that is not encoded yet, in bytes."""
-    return ENTRY + weight_of(publication.message)
+            self._history.publish(publication, settings, outgoing.numbered if outgoing.told is not None else None)

@@ -154,7 +154,10 @@ class Caller(Subscriber):
     def page(
         self, channel: str, since: Position | None, limit: int, reverse: bool, done: Callable[[Page | None], None]
     ) -> bool:
-        return self._host.channels.page(channel, since=since, limit=limit, reverse=reverse, done=done)
+        if not self._host.channels.keeps(channel):
+            return False
+        self._host.channels.page(channel, since=since, limit=limit, reverse=reverse, done=done)
+        return True
 
     def who(self, channel: str, done: Callable[[Sequence[Present] | None], None]) -> bool:
         return self._host.channels.who(channel, done)

@@ -12,7 +12,7 @@ import msgspec
 
 from fws.base.metrics import Metrics
 from fws.config import Channel
-from fws.histories.base import Follower, Page
+from fws.histories.base import Follower, Page, Span
 from fws.pipeline.publication import Position, Publication
 from fws.wire.encoding import payload_of
 from fws.wire.frames import BINARY
@@ -72,6 +72,21 @@ class _Log:
         self.size -= self.items.popleft().weight
         self.first += 1
 
+    def clear(self) -> None:
+        """Forget all publications. The numbering goes on."""
+        self.first += len(self.items)
+        self.items.clear()
+        self.size = 0
+
+    def publications(self, channel: str, first: int, last: int) -> list[Publication]:
+        """Those with the offsets from `first` to `last`, as far as they are kept."""
+        first = max(first, self.first)
+        items = islice(self.items, first - self.first, max(0, last - self.first + 1))
+        return [
+            Publication(channel, item.message, item.sender, offset=offset, epoch=self.epoch, info=item.info)
+            for offset, item in enumerate(items, first)
+        ]
+
     def trim(self, settings: Channel, now: float) -> None:
         """Forget what the settings do not allow any more."""
         items, oldest = self.items, now - settings.history_age
@@ -100,7 +115,12 @@ class MemoryHistory:
     def start(self, follower: Follower) -> None:
         self._follower = follower
 
-    def publish(self, publication: Publication, settings: Channel) -> None:
+    def publish(
+        self,
+        publication: Publication,
+        settings: Channel,
+        done: Callable[[Position | None], None] | None = None,
+    ) -> None:
         message, name = publication.message, publication.channel
         assert name is not None
         opcode, payload = payload_of(message)
@@ -116,6 +136,8 @@ class MemoryHistory:
         self._grown(log.size - before)
         more = (publication.sender, publication.exclude, publication.hops, publication.origin, offset, log.epoch)
         self._follower.arrived(Publication(name, message, *more, publication.info))
+        if done is not None:
+            done(Position(log.epoch, offset))
 
     def follow(self, channel: str, settings: Channel) -> None:
         self._followed.add(channel)
@@ -132,10 +154,7 @@ class MemoryHistory:
         last: int,
         done: Callable[[Page | None], None],
     ) -> None:
-        log = self._log(channel, settings)
-        before = log.size
-        log.trim(settings, self._clock())
-        self._grown(log.size - before)
+        log = self._trimmed(channel, settings)
         top = log.top
         if after is None:
             start, complete = max(log.first, top.offset - last + 1), True
@@ -146,12 +165,41 @@ class MemoryHistory:
         else:
             start = max(log.first, after.offset + 1)
             complete = start == after.offset + 1
-        items = islice(log.items, start - log.first, None)
-        publications = [
-            Publication(channel, item.message, item.sender, offset=start + number, epoch=log.epoch, info=item.info)
-            for number, item in enumerate(items)
-        ]
-        done(Page(publications, top, complete))
+        done(Page(log.publications(channel, start, top.offset), top, complete))
+
+    def page(self, channel: str, settings: Channel, span: Span, done: Callable[[Page | None], None]) -> None:
+        log = self._trimmed(channel, settings)
+        top, since = log.top, span.since
+        if since is not None and (since.epoch not in ("", log.epoch) or since.offset > top.offset):
+            done(Page([], top, False))
+            return
+        first, last, complete = log.first, top.offset, True
+        if since is not None and span.reverse:
+            last = since.offset - 1
+        elif since is not None:
+            complete = since.offset + 1 >= first
+            first = max(first, since.offset + 1)
+        if span.limit >= 0 and span.reverse:
+            first = max(first, last - span.limit + 1)
+        elif span.limit >= 0:
+            last = min(last, first + span.limit - 1)
+        found = log.publications(channel, first, last)
+        done(Page(found[::-1] if span.reverse else found, top, complete))
+
+    def remove(self, channel: str, settings: Channel, done: Callable[[bool], None]) -> None:
+        log = self._logs.get(channel)
+        if log is not None:
+            self.size -= log.size
+            log.clear()
+        done(True)
+
+    def _trimmed(self, name: str, settings: Channel) -> _Log:
+        """The log of a channel, without what has expired."""
+        log = self._log(name, settings)
+        before = log.size
+        log.trim(settings, self._clock())
+        self._grown(log.size - before)
+        return log
 
     def _log(self, name: str, settings: Channel) -> _Log:
         """The log of a channel, which is now the one that was used last."""
@@ -192,5 +240,4 @@ class MemoryHistory:
         log = self._logs[name]
         self._logs.move_to_end(name)
         self.size -= log.size
-        while log.items:
-            log.drop()
+        log.clear()

@@ -8,22 +8,21 @@ from __future__ import annotations
 
 import secrets
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from itertools import count
-from typing import Any
 
 import gevent
 import msgspec
 
 from fws.base.metrics import Metrics
-from fws.brokers.envelope import EnvelopeError, decode, encode_rest
-from fws.brokers.items import Item, Session
+from fws.brokers.envelope import encode_rest
+from fws.brokers.items import Session
 from fws.brokers.redis import RedisBroker
 from fws.config import Channel
-from fws.histories import scripts
-from fws.histories.base import Follower, Page
+from fws.histories.base import Follower, Page, Span
+from fws.histories.calls import FIXED, Look, Publish, Read, Remove, Where
 from fws.pipeline.publication import Position, Publication
-from fws.redis.resp import joined, sha
+from fws.redis.resp import joined
 
 # Seconds between two looks at the position of a channel. A loss that nobody has noticed is found after this time.
 LOOK = 20.0
@@ -34,171 +33,7 @@ MOST = 500
 AFTERLIFE = 86400.0
 # The channels whose last position is remembered after this node has published, to notice that Redis has lost it.
 REMEMBERED = 1000
-# The bytes that the answer to a read may have, in the count of what waits, so that few are under way at a time.
-ANSWER = 32 * 1024
-# The words of a command that are the same for each call of a script for a channel.
-FIXED = 13
 _NOWHERE = Position("", 0)
-
-
-class _Call(Item):
-    """A script for one channel."""
-
-    __slots__ = ("_channel", "_history")
-
-    repeatable = True
-    scripted = True
-
-    def __init__(self, history: RedisHistory, channel: str, size: int) -> None:
-        super().__init__(history.broker.name_of(channel), size)
-        self._history = history
-        self._channel = channel
-
-    def call(self, script: bytes, settings: Channel, session: Session, more: Sequence[bytes]) -> bytes:
-        """The command.
-
-        Args:
-            script: its digest.
-            more: the arguments after those that all scripts have.
-        """
-        history = self._history
-        seen = history.seen(self._channel)
-        words = (history.new_epoch(), seen.epoch.encode(), b"%d" % seen.offset, *more)
-        fixed = history.fixed(script, self._channel, settings, session)
-        return b"*%d\r\n%b%b" % (FIXED + len(words), fixed, joined(words))
-
-
-class _Publish(_Call):
-    """A publication to number, keep and carry.
-
-    Attributes:
-        number: counts this node's publications, so that Redis knows one that it has got already.
-    """
-
-    __slots__ = ("_claim", "_envelope", "_settings", "_waiting", "number")
-
-    publications = 1
-
-    def __init__(self, history: RedisHistory, publication: Publication, settings: Channel, envelope: bytes) -> None:
-        super().__init__(history, publication.channel or "", len(envelope))
-        self._settings = settings
-        self._envelope = envelope
-        self._claim = publication.epoch.encode() if publication.origin == "outside" else b""
-        self.number = history.next_number()
-        self._waiting = self.size if history.broker.available else 0
-        history.follower.weigh(self._waiting)
-
-    @property
-    def joins(self) -> bool:  # type: ignore[override]
-        """Whether it can share a call. Each claim is decided by itself."""
-        return not self._claim
-
-    @classmethod
-    def command(cls, items: Sequence[_Publish], session: Session) -> bytes:
-        first = items[0]
-        words = [first._claim]
-        for item in items:
-            words += (b"%d" % item.number, item._envelope)
-        return first.call(_SHA_PUBLISH, first._settings, session, words)
-
-    def answered(self, reply: Any) -> None:
-        self._end()
-        self._history.answered(self._channel, _position(reply))
-
-    def refused(self) -> None:
-        # It comes after those that were sent together with it and were not refused.
-        self.number = self._history.next_number()
-
-    def lost(self) -> None:
-        self._end()
-
-    def delayed(self) -> None:
-        self._end()
-
-    def _end(self) -> None:
-        self._history.follower.weigh(-self._waiting)
-        self._waiting = 0
-
-
-class _Where(_Call):
-    """Asks for the position of a channel.
-
-    Args:
-        mark: whether every node gets a mark at this place.
-    """
-
-    __slots__ = ("_mark", "_settings")
-
-    def __init__(self, history: RedisHistory, channel: str, settings: Channel, *, mark: bool) -> None:
-        super().__init__(history, channel, 200)
-        self._settings = settings
-        self._mark = mark
-
-    @classmethod
-    def command(cls, items: Sequence[_Where], session: Session) -> bytes:
-        [item] = items
-        mark = b"1" if item._mark else b"0"
-        return item.call(_SHA_POSITION, item._settings, session, (mark,))
-
-    def answered(self, reply: Any) -> None:
-        self._history.placed(self._channel, _position(reply))
-
-    def lost(self) -> None:
-        self._history.unplaced(self._channel)
-
-
-class _Read(_Call):
-    """Reads publications."""
-
-    __slots__ = ("_after", "_done", "_last", "_settings")
-
-    def __init__(
-        self,
-        history: RedisHistory,
-        channel: str,
-        settings: Channel,
-        after: Position | None,
-        last: int,
-        done: Callable[[Page | None], None],
-    ) -> None:
-        super().__init__(history, channel, ANSWER)
-        self._settings = settings
-        self._after = after
-        self._last = last
-        self._done = done
-
-    @classmethod
-    def command(cls, items: Sequence[_Read], session: Session) -> bytes:
-        [item] = items
-        after = item._after
-        start = (b"", b"%d" % item._last)
-        if after is not None:
-            # An empty epoch would mean the newest ones.
-            start = (after.epoch.encode() or b"-", b"%d" % after.offset)
-        return item.call(_SHA_READ, item._settings, session, start)
-
-    def answered(self, reply: Any) -> None:
-        self._done(self._page(reply))
-
-    def lost(self) -> None:
-        self._done(None)
-
-    def _page(self, reply: Any) -> Page:
-        top, complete = _position(reply[:2]), reply[2] == 1
-        publications: list[Publication] = []
-        for payload in reply[3]:
-            try:
-                publication = None if payload is None else decode(self._channel, payload, self._history.broker.node)
-            except EnvelopeError:
-                publication = None
-            if publication is None or not publication.offset:
-                # Another program has written it, or it is larger than [redis] max_message.
-                self._history.metrics.count("redis_malformed")
-                complete = False
-                publications.clear()
-            else:
-                publications.append(publication)
-        return Page(publications, top, complete)
 
 
 class _Followed:
@@ -247,7 +82,12 @@ class RedisHistory:
         self.follower = follower
         gevent.spawn(self._look)
 
-    def publish(self, publication: Publication, settings: Channel) -> None:
+    def publish(
+        self,
+        publication: Publication,
+        settings: Channel,
+        done: Callable[[Position | None], None] | None = None,
+    ) -> None:
         if publication.origin == "outside" and not publication.epoch:
             # It arrived for a pattern. A node that follows the channel stores it.
             self.metrics.count("redis_unclaimed")
@@ -255,8 +95,10 @@ class RedisHistory:
         envelope = encode_rest(publication, self.broker.node)
         if len(envelope) > self.broker.largest:
             self.metrics.count("redis_oversized")
+            if done is not None:
+                done(None)
         else:
-            self.broker.send(_Publish(self, publication, settings, envelope))
+            self.broker.send(Publish(self, publication, settings, envelope, done))
 
     def follow(self, channel: str, settings: Channel) -> None:
         self._followed[channel] = _Followed(settings)
@@ -279,7 +121,19 @@ class RedisHistory:
             # It would take the place of publications in the buffer.
             done(None)
         else:
-            self.broker.send(_Read(self, channel, settings, after, last, done))
+            self.broker.send(Read(self, channel, settings, after, last, done))
+
+    def page(self, channel: str, settings: Channel, span: Span, done: Callable[[Page | None], None]) -> None:
+        if not self.broker.available:
+            done(None)
+        else:
+            self.broker.send(Look(self, channel, settings, span, done))
+
+    def remove(self, channel: str, settings: Channel, done: Callable[[bool], None]) -> None:
+        if not self.broker.available:
+            done(False)
+        else:
+            self.broker.send(Remove(self, channel, settings, done))
 
     # For the calls.
 
@@ -397,7 +251,7 @@ class RedisHistory:
     def _place(self, channel: str) -> None:
         followed = self._followed[channel]
         followed.looking = True
-        self.broker.send(_Where(self, channel, followed.settings, mark=True))
+        self.broker.send(Where(self, channel, followed.settings, mark=True))
 
     def _look(self) -> None:
         """Ask for the position of each channel again and again, so that a loss is found that nobody has noticed."""
@@ -417,7 +271,7 @@ class RedisHistory:
                 followed = self._followed.get(channel)
                 if followed is not None and not followed.looking:
                     followed.looking = True
-                    self.broker.send(_Where(self, channel, followed.settings, mark=False))
+                    self.broker.send(Where(self, channel, followed.settings, mark=False))
 
 
 class _Signal(msgspec.Struct):
@@ -428,9 +282,3 @@ class _Signal(msgspec.Struct):
 
 
 _decode_signal = msgspec.json.Decoder(_Signal).decode
-_SHA_PUBLISH, _SHA_POSITION, _SHA_READ = map(sha, scripts.ALL)
-
-
-def _position(reply: Any) -> Position:
-    epoch, offset = reply
-    return Position(epoch.decode("ascii"), offset)

@@ -72,6 +72,9 @@ end
 #
 # A claim is `OFFSET:MARK:COUNT`, for another program's message: the COUNT-th after the last publication or mark. All
 # nodes that have received it have the same claim, and the first of them stores it.
+#
+# The reply has the offset of each publication. For one that was stored already, the newest 1000 entries of the stream
+# are searched for its number, which each entry has in `n`. The offset is 0 if it is not found.
 _PUBLISH = """
 local claim = ARGV[12]
 local last, bytes, largest = tonumber(kept[5] or 0), tonumber(kept[6] or 0), tonumber(kept[7] or 0)
@@ -79,18 +82,38 @@ if claim ~= '' then
   local a, b, c = string.match(claim, '(%d+):(%d+):(%d+)')
   local x, y, z = string.match(kept[8] or '0:0:0', '(%d+):(%d+):(%d+)')
   a, b, c, x, y, z = tonumber(a), tonumber(b), tonumber(c), tonumber(x), tonumber(y), tonumber(z)
-  if a < x or (a == x and (b < y or (b == y and c <= z))) then return {epoch, offset} end
+  if a < x or (a == x and (b < y or (b == y and c <= z))) then return {epoch, offset, {}} end
 end
-local fresh = {}
+local fresh, numbers, places, stored, left = {}, {}, {}, {}, 0
 for i = 13, #ARGV, 2 do
-  local number = tonumber(ARGV[i])
+  local number, envelope = tonumber(ARGV[i]), ARGV[i + 1]
   if number > last or claim ~= '' then
-    fresh[#fresh + 1] = ARGV[i + 1]
+    fresh[#fresh + 1] = envelope
+    numbers[#fresh] = number
+    places[#places + 1] = offset + #fresh
     if number > last then last = number end
-    if #ARGV[i + 1] > largest then largest = #ARGV[i + 1] end
+    if #envelope > largest then largest = #envelope end
+  else
+    places[#places + 1] = 0
+    stored[number], left = {#places, envelope}, left + 1
   end
 end
-if #fresh == 0 then return {epoch, offset} end
+local top = '+'
+for searched = 1, 10 do
+  if left == 0 then break end
+  local found = redis.call('XREVRANGE', stream, top, '-', 'COUNT', 100)
+  for i = 1, #found do
+    local fields = found[i][2]
+    local one = stored[tonumber(fields[6] or 0)]
+    -- Other nodes have the same numbers, and other envelopes.
+    if one and string.sub(fields[2], -#one[2]) == one[2] then
+      places[one[1]], left = tonumber(string.match(found[i][1], '%d+')), left - 1
+    end
+  end
+  if #found < 100 then break end
+  top = '(' .. found[100][1]
+end
+if #fresh == 0 then return {epoch, offset, places} end
 local total = bytes
 for i = 1, #fresh do total = total + #fresh[i] end
 redis.call('HSET', meta, 'offset', offset + #fresh, 'n:' .. node, last, 'bytes', total, 'largest', largest, 'mark', 0)
@@ -101,7 +124,7 @@ local start = '\\0fws1{"epoch":"' .. epoch .. '","offset":'
 for i = 1, #fresh do
   offset, bytes = offset + 1, bytes + #fresh[i]
   local envelope = start .. offset .. ',' .. fresh[i]
-  redis.call('XADD', stream, 'MAXLEN', '~', most, offset .. at, 'e', envelope, 'b', bytes)
+  redis.call('XADD', stream, 'MAXLEN', '~', most, offset .. at, 'e', envelope, 'b', bytes, 'n', numbers[i])
   redis.call(verb, channel, envelope)
 end
 if largest * most > size then
@@ -115,7 +138,7 @@ if largest * most > size then
 end
 redis.call('PEXPIRE', stream, age)
 redis.call('PEXPIRE', meta, lasting)
-return {epoch, offset}
+return {epoch, offset, places}
 """
 
 # Further ARGV: 12 "1" to publish a mark. A mark shows a node that has just subscribed where it is among the channel's
@@ -169,7 +192,69 @@ if after_epoch ~= '' and first > from then complete = 0 end
 return {epoch, offset, complete, entries}
 """
 
+# Further ARGV: 12 "1" if there is a position, 13 and 14 its epoch, which may be empty, and its offset; 15 the most
+# entries, or below 0 for all; 16 "1" for backwards.
+#
+# Publications expire in the order of their offsets, so that the first one that is young enough is found by bisection.
+_PAGE = """
+local since_epoch, since, limit, backwards = ARGV[13], tonumber(ARGV[14]), tonumber(ARGV[15]), ARGV[16] == '1'
+local known, complete = true, 1
+if ARGV[12] == '1' and since_epoch ~= '' and since_epoch ~= epoch then
+  known = false
+  for name, ending, lost in string.gmatch(before, '(%S+):(%d+):(%d+)') do
+    if name == since_epoch and (since >= tonumber(lost) or lost == ending) then
+      known, since = true, math.min(since, tonumber(ending))
+    end
+  end
+end
+if ARGV[12] == '1' and (not known or since > offset) then return {epoch, offset, 0, {}} end
+local now = redis.call('TIME')
+local oldest = now[1] * 1000 + math.floor(now[2] / 1000) - tonumber(age)
+local first, last, beyond = math.max(1, offset - most + 1), offset, offset + 1
+while first < beyond do
+  local middle = math.floor((first + beyond) / 2)
+  local found = redis.call('XRANGE', stream, middle .. '-0', '+', 'COUNT', 1)[1]
+  if found and tonumber(string.match(found[1], '%-(%d+)')) < oldest then
+    first = tonumber(string.match(found[1], '%d+')) + 1
+  else
+    beyond = middle
+  end
+end
+local entry = redis.call('XRANGE', stream, first .. '-0', '+', 'COUNT', 1)[1]
+first = entry and tonumber(string.match(entry[1], '%d+')) or offset + 1
+if ARGV[12] == '1' and backwards then
+  last = since - 1
+elseif ARGV[12] == '1' then
+  if since + 1 < first then complete = 0 end
+  first = math.max(first, since + 1)
+end
+if limit >= 0 and backwards then
+  first = math.max(first, last - limit + 1)
+elseif limit >= 0 then
+  last = math.min(last, first + limit - 1)
+end
+local entries = {}
+if first <= last then
+  local found
+  if backwards then
+    found = redis.call('XREVRANGE', stream, last, first)
+  else
+    found = redis.call('XRANGE', stream, first, last)
+  end
+  for i = 1, #found do entries[i] = found[i][2][2] end
+end
+return {epoch, offset, complete, entries}
+"""
+
+# Only the stream: the position stays.
+_REMOVE = """
+redis.call('DEL', stream)
+return {epoch, offset}
+"""
+
 PUBLISH: Final = (_BEGIN + _PUBLISH).encode()
 POSITION: Final = (_BEGIN + _POSITION).encode()
 READ: Final = (_BEGIN + _READ).encode()
-ALL: Final = (PUBLISH, POSITION, READ)
+PAGE: Final = (_BEGIN + _PAGE).encode()
+REMOVE: Final = (_BEGIN + _REMOVE).encode()
+ALL: Final = (PUBLISH, POSITION, READ, PAGE, REMOVE)

@@ -14,7 +14,7 @@ from fws.brokers.envelope import decode, encode
 from fws.brokers.pattern import matcher
 from fws.config import Channel
 from fws.config.channels import ChannelPattern
-from fws.histories.base import Follower, Page
+from fws.histories.base import Follower, Page, Span
 from fws.histories.memory import MemoryHistory
 from fws.pipeline.publication import Position, Publication
 from fws.presence.base import Change, Present, Watcher
@@ -141,12 +141,17 @@ class BusHistory:
     def start(self, follower: Follower) -> None:
         self._follower = follower
 
-    def publish(self, publication: Publication, settings: Channel) -> None:
+    def publish(
+        self,
+        publication: Publication,
+        settings: Channel,
+        done: Callable[[Position | None], None] | None = None,
+    ) -> None:
         if publication.origin == "outside":
             if publication.epoch in self._bus.claimed:
                 return
             self._bus.claimed.add(publication.epoch)
-        self._bus.kept.publish(publication, settings)
+        self._bus.kept.publish(publication, settings, done)
 
     def take(self, publication: Publication) -> None:
         self._follower.arrived(publication)
@@ -172,6 +177,12 @@ class BusHistory:
         done: Callable[[Page | None], None],
     ) -> None:
         self._bus.kept.read(channel, settings, after, last, done)
+
+    def page(self, channel: str, settings: Channel, span: Span, done: Callable[[Page | None], None]) -> None:
+        self._bus.kept.page(channel, settings, span, done)
+
+    def remove(self, channel: str, settings: Channel, done: Callable[[bool], None]) -> None:
+        self._bus.kept.remove(channel, settings, done)
 
 
 class Watchers:

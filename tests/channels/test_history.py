@@ -218,10 +218,10 @@ def test_a_reload_gives_a_channel_history_and_takes_it_away(tmp_path: Path) -> N
     client = harness.connect("/raw")
     publish(harness, "before")
     service = harness.channels
-    service.swap(service.publication, ChannelRules({"lobby": Channel(history=5)}))
+    service.swap(harness.generation.publication, ChannelRules({"lobby": Channel(history=5)}))
     publish(harness, "kept 1", "kept 2")
     assert harness.sent(harness.connect("/replay")) == ["kept 1", "kept 2"]
-    service.swap(service.publication, ChannelRules({}))
+    service.swap(harness.generation.publication, ChannelRules({}))
     publish(harness, "after")
     assert harness.sent(client) == ["before", "kept 1", "kept 2", "after"]
     assert harness.sent(harness.connect("/replay")) == []
@@ -236,9 +236,11 @@ class Slow:
     def start(self, follower: Any) -> None:
         self.follower = follower
 
-    def publish(self, publication: Publication, settings: Channel) -> None: ...
+    def publish(self, publication: Publication, settings: Channel, done: Any = None) -> None: ...
     def follow(self, channel: str, settings: Channel) -> None: ...
     def unfollow(self, channel: str) -> None: ...
+    def page(self, *arguments: Any) -> None: ...
+    def remove(self, *arguments: Any) -> None: ...
     def read(self, *arguments: Any) -> None:
         self.reads.append(arguments)
 
@@ -249,7 +251,7 @@ def test_what_is_on_its_way_when_a_reload_takes_the_history_away_arrives(tmp_pat
     client = harness.connect("/raw")
     history.follower.told("lobby", Position("e", 0))
     harness.channels.publish("lobby", "before the reload")
-    harness.channels.swap(harness.channels.publication, ChannelRules({}))
+    harness.channels.swap(harness.generation.publication, ChannelRules({}))
     history.follower.arrived(Publication("lobby", "before the reload", offset=1, epoch="e"))
     harness.channels.publish("lobby", "after it")
     assert harness.sent(client) == ["before the reload", "after it"]

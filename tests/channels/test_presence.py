@@ -142,15 +142,15 @@ def test_a_reload_begins_and_ends_presence(tmp_path: Path) -> None:
     ann, bob = harness.connect("/"), harness.connect("/")
     service = harness.channels
     assert service.presence("lobby") == []
-    service.swap(service.publication, ChannelRules({"lobby": Channel(presence=True, announce=True)}))
+    service.swap(harness.generation.publication, ChannelRules({"lobby": Channel(presence=True, announce=True)}))
     harness.pass_time(1)
     assert {one.client for one in service.presence("lobby")} == {ann.id, bob.id}
     assert told(harness, bob)[0]["clients"] == 2
-    service.swap(service.publication, ChannelRules({}))
+    service.swap(harness.generation.publication, ChannelRules({}))
     harness.leave(ann)
     harness.pass_time(1)
     assert told(harness, bob) == []
-    service.swap(service.publication, ChannelRules({"lobby": Channel(presence=True)}))
+    service.swap(harness.generation.publication, ChannelRules({"lobby": Channel(presence=True)}))
     assert [one.client for one in service.presence("lobby")] == [bob.id]
 
 

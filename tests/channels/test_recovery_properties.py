@@ -134,7 +134,9 @@ class Torn:
     def start(self, follower: Follower) -> None:
         self.follower = follower
 
-    def publish(self, publication: Publication, settings: Channel) -> None:
+    def page(self, *arguments: Any) -> None: ...
+    def remove(self, *arguments: Any) -> None: ...
+    def publish(self, publication: Publication, settings: Channel, done: Any = None) -> None:
         self.unsent.append(publication.message)
         self.send()
 

@@ -181,7 +181,7 @@ def test_a_client_has_a_limited_number_of_subscriptions(tmp_path: Path) -> None:
 
 def test_a_message_with_the_same_id_is_published_once_on_all_nodes(tmp_path: Path) -> None:
     nodes = Nodes(CONF.replace('"note", ', "").replace('["note"]', "[]"), tmp_path)
-    nodes.second.channels._storage = nodes.first.storage
+    nodes.second.channels._once = nodes.first.channels._once
     member = nodes.first.connect()
     member.join("chat:tea")
     for node in (nodes.first, nodes.second, nodes.first):

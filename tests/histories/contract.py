@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from msgspec.structs import replace
 
 from fws.config import Channel
-from fws.histories.base import History, Page
+from fws.histories.base import History, Page, Span
 from fws.pipeline.publication import Position, Publication
 
 KEPT = Channel(history=5)
@@ -67,6 +68,28 @@ class HistoryContract:
 
     def messages(self, channel: str, after: Position | None = None, last: int = 100) -> list[Any]:
         return [publication.message for publication in self.read(channel, after, last).publications]
+
+    def look(
+        self,
+        channel: str,
+        since: Position | None = None,
+        limit: int = -1,
+        *,
+        reverse: bool = False,
+        settings: Channel = KEPT,
+    ) -> Page:
+        pages: list[Page | None] = []
+        self.history.page(channel, settings, Span(since, limit, reverse), pages.append)
+        self.settle()
+        [page] = pages
+        assert page is not None
+        return page
+
+    def remove(self, channel: str) -> None:
+        done: list[bool] = []
+        self.history.remove(channel, KEPT, done.append)
+        self.settle()
+        assert done == [True]
 
     def test_publications_are_numbered_without_holes(self) -> None:
         self.publish("a", *"xyz")
@@ -193,3 +216,122 @@ class HistoryContract:
             raise AssertionError("it was accepted")
         self.publish("a", "x")
         assert self.read("a").top.offset == 1
+
+    def test_a_publisher_is_told_the_position_of_each_publication(self) -> None:
+        told: list[tuple[str, Position | None]] = []
+        for message in "xyz":
+            self.history.publish(Publication("a", message), KEPT, partial(self._tell, told, message))
+            self.history.publish(Publication("b", message), KEPT)
+        self.settle()
+        epoch = self.read("a").top.epoch
+        assert told == [("x", Position(epoch, 1)), ("y", Position(epoch, 2)), ("z", Position(epoch, 3))]
+
+    @staticmethod
+    def _tell(told: list[tuple[str, Position | None]], message: str, position: Position | None) -> None:
+        told.append((message, position))
+
+    def test_the_position_of_a_publication_that_is_not_kept_for_its_size_is_told(self) -> None:
+        told: list[Position | None] = []
+        settings = replace(KEPT, history_size=2000)
+        self.history.publish(Publication("a", "x" * 5000), settings, told.append)
+        self.settle()
+        assert told == [self.read("a", settings=settings).top]
+
+    def test_a_removed_history_is_empty_and_its_numbering_goes_on(self) -> None:
+        self.publish("a", *"xyz")
+        self.publish("b", "w")
+        before = self.read("a").top
+        self.remove("a")
+        page = self.read("a")
+        assert (list(page.publications), page.top) == ([], before)
+        assert self.messages("b") == ["w"]
+        self.publish("a", "next")
+        page = self.read("a")
+        assert [(one.offset, one.message) for one in page.publications] == [(4, "next")]
+        assert page.top.epoch == before.epoch
+
+    def test_after_a_removal_an_older_position_has_a_gap_and_the_present_one_has_not(self) -> None:
+        self.publish("a", *"xyz")
+        epoch = self.read("a").top.epoch
+        self.remove("a")
+        assert not self.read("a", Position(epoch, 2)).complete
+        assert self.read("a", Position(epoch, 3)).complete
+        self.publish("a", "next")
+        assert not self.read("a", Position(epoch, 2)).complete
+        page = self.read("a", Position(epoch, 3))
+        assert ([one.message for one in page.publications], page.complete) == (["next"], True)
+
+    def test_followers_go_on_after_a_removal(self) -> None:
+        self.history.follow("a", KEPT)
+        self.publish("a", "x")
+        self.remove("a")
+        self.publish("a", "y")
+        assert [(one.offset, one.message) for one in self.follower.publications] == [(1, "x"), (2, "y")]
+        assert self.follower.gaps == []
+
+    def test_a_channel_that_was_never_used_can_be_removed(self) -> None:
+        self.remove("never used")
+        assert self.messages("never used") == []
+
+    def test_a_page_goes_forwards_from_the_oldest_and_backwards_from_the_newest(self) -> None:
+        self.publish("a", *"stuvwxyz")
+        top = self.read("a").top
+        for limit, reverse, expected in (
+            (-1, False, [4, 5, 6, 7, 8]),
+            (2, False, [4, 5]),
+            (9, False, [4, 5, 6, 7, 8]),
+            (0, False, []),
+            (-1, True, [8, 7, 6, 5, 4]),
+            (2, True, [8, 7]),
+            (0, True, []),
+        ):
+            page = self.look("a", None, limit, reverse=reverse)
+            assert [one.offset for one in page.publications] == expected
+            assert (page.top, page.complete) == (top, True)
+
+    def test_pages_follow_one_another_in_both_directions(self) -> None:
+        self.publish("a", *"stuvwxyz")
+        epoch = self.read("a").top.epoch
+        for since, reverse, expected in (
+            (4, False, [5, 6]),
+            (7, False, [8]),
+            (8, False, []),
+            (7, True, [6, 5]),
+            (5, True, [4]),
+            (4, True, []),
+            (1, True, []),
+        ):
+            for name in (epoch, ""):
+                page = self.look("a", Position(name, since), 2, reverse=reverse)
+                assert ([one.offset for one in page.publications], page.complete) == (expected, True)
+
+    def test_a_page_after_a_position_that_is_not_kept_any_more_is_not_complete(self) -> None:
+        self.publish("a", *"stuvwxyz")
+        epoch = self.read("a").top.epoch
+        page = self.look("a", Position(epoch, 2), 2)
+        assert ([one.offset for one in page.publications], page.complete) == ([4, 5], False)
+
+    def test_a_page_at_a_position_that_the_channel_never_had_is_empty_and_not_complete(self) -> None:
+        self.publish("a", *"xy")
+        top = self.read("a").top
+        for since in (Position(top.epoch, 3), Position(top.epoch, 10**15), Position("another", 1), Position("", 9)):
+            for reverse in (False, True):
+                page = self.look("a", since, 5, reverse=reverse)
+                assert (list(page.publications), page.complete, page.top) == ([], False, top)
+
+    def test_a_page_has_nothing_that_is_too_old(self) -> None:
+        settings = replace(KEPT, history=100, history_age=2.0)
+        self.publish("a", *range(7), settings=settings)
+        self.pass_time(1.2)
+        self.publish("a", 7, 8, settings=settings)
+        self.pass_time(1.2)
+        assert [one.message for one in self.look("a", None, 1, settings=settings).publications] == [7]
+        assert [one.message for one in self.look("a", reverse=True, settings=settings).publications] == [8, 7]
+        epoch = self.read("a", settings=settings).top.epoch
+        assert not self.look("a", Position(epoch, 5), settings=settings).complete
+        assert self.look("a", Position(epoch, 7), settings=settings).complete
+
+    def test_a_page_of_a_channel_that_was_never_used_has_a_position(self) -> None:
+        page = self.look("never used")
+        assert (list(page.publications), page.top.offset, page.complete) == ([], 0, True)
+        assert page.top.epoch == self.read("never used").top.epoch

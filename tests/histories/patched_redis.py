@@ -15,6 +15,7 @@ from fws.base.metrics import Metrics
 from fws.brokers.redis import RedisBroker
 from fws.config import Channel
 from fws.histories import scripts
+from fws.histories.base import Span
 from fws.histories.redis import RedisHistory
 from fws.pipeline.publication import Position, Publication
 from fws.redis.connector import Connector
@@ -64,13 +65,13 @@ class Node:
         self.history.follow(channel, settings)
         wait_until(lambda: len(self.follower.positions) >= before + 2)
 
-    def read(self, channel: str, after: Position | None = None, last: int = 100) -> list[Any]:
+    def read(self, channel: str, after: Position | None = None, last: int = 100, settings: Channel = KEPT) -> list[Any]:
         pages: list[Any] = [None]
         until = time.monotonic() + 15
         while pages[-1] is None and time.monotonic() < until:
             # While Redis is away there is no answer.
             before = len(pages)
-            self.history.read(channel, KEPT, after, last, pages.append)
+            self.history.read(channel, settings, after, last, pages.append)
             wait_until(lambda: len(pages) > before, 15)  # noqa: B023
             gevent.sleep(0.01)
         return [one.message for one in pages[-1].publications]
@@ -198,6 +199,70 @@ def test_what_was_stored_without_an_answer_is_not_stored_again(nodes: list[Node]
     top = node.history.seen("a")
     assert top.offset == 22
     assert node.read("a") == [16, 17, 18, 19, "after"]
+
+
+def test_each_publication_that_shares_a_call_is_told_its_position(nodes: list[Node]) -> None:
+    first, second = nodes
+    settings = Channel(history=1000)
+    told: list[Position | None] = []
+    for number in range(300):
+        publish(second, "a", "between", settings=settings)
+        first.history.publish(Publication("a", number), settings, told.append)
+        if number % 50 == 49:
+            gevent.sleep(0.001)
+    wait_until(lambda: len(told) == 300 and len(first.read("a", last=1000, settings=settings)) == 600)
+    messages = first.read("a", last=1000, settings=settings)
+    assert [messages[at.offset - 1] for at in told if at is not None] == list(range(300))
+
+
+def test_a_publication_that_was_stored_without_an_answer_is_told_its_position(
+    nodes: list[Node], server: RedisServer
+) -> None:
+    """Redis is frozen after it got the command, and another node has published since. Equal messages do not mix."""
+    node, other = nodes
+    settings = Channel(history=100)
+    publish(node, "a", "same", "same", settings=settings)
+    wait_until(lambda: node.history.seen("a").offset == 2)
+    told: list[Position | None] = []
+    server.signal(signal.SIGSTOP)
+    try:
+        for message in ("same", "another", "same"):
+            node.history.publish(Publication("a", message), settings, told.append)
+        gevent.sleep(3)  # the node gives up after 2 s
+    finally:
+        server.signal(signal.SIGCONT)
+    publish(other, "a", "same", "other", settings=settings)
+    node.history.publish(Publication("a", "later"), settings, told.append)
+    wait_until(lambda: len(told) == 4, 15)
+    assert [at and at.offset for at in told[:3]] == [3, 4, 5]
+    pages: list[Any] = []
+    node.history.read("a", settings, None, 100, pages.append)
+    wait_until(lambda: bool(pages))
+    assert {one.offset: one.message for one in pages[0].publications}[told[3].offset] == "later"  # type: ignore[union-attr]
+
+
+def test_a_publication_that_is_lost_says_so(nodes: list[Node], server: RedisServer, prefix: str) -> None:
+    node = nodes[0]
+    told: list[Position | None] = []
+    node.history.publish(Publication("a", "x" * 2**24), KEPT, told.append)
+    assert told == [None]
+    server.say("SET", node.history.keys("b")[1], "mine")
+    node.history.publish(Publication("b", "x"), KEPT, told.append)
+    wait_until(lambda: told == [None, None])
+
+
+def test_nothing_is_removed_while_redis_is_away(nodes: list[Node], server: RedisServer) -> None:
+    node = nodes[0]
+    server.signal(signal.SIGSTOP)
+    try:
+        wait_until(lambda: not node.broker.available, 10)
+        told: list[Any] = []
+        node.history.remove("a", KEPT, told.append)
+        node.history.page("a", KEPT, Span(), told.append)
+        assert told == [False, None]
+    finally:
+        server.signal(signal.SIGCONT)
+    wait_until(lambda: node.broker.available, 15)
 
 
 def restart(server: RedisServer) -> None:
