@@ -14,7 +14,7 @@ from fws.base.novelty import Novelty
 from fws.runtime.greenlets import GreenletPool
 from fws.server.admission import RETRY
 from fws.server.arrival import Arrival
-from fws.server.handler import Handler
+from fws.server.handler import Application, Handler
 from fws.wire.proxy import normal, parse_networks
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class Listener(WSGIServer):
     def __init__(
         self,
         listener: Any,
-        application: Callable[..., Any],
+        application: Application,
         node: Node,
         capacity: int,
         row: Row | None = None,
