@@ -69,6 +69,7 @@ class Front(Protocol):
         trusted: networks of proxies whose headers are trusted.
         proxy_protocol: whether these proxies send PROXY headers.
         tls: certificates; None for no TLS.
+        websockets: whether requests may become WebSockets.
         draining: whether upgrades are refused.
         failures: failed plain requests that were logged lately.
     """
@@ -78,6 +79,7 @@ class Front(Protocol):
     trusted: Any
     proxy_protocol: bool
     tls: CertificateStore | None
+    websockets: bool
     draining: bool
     failures: Novelty
 
@@ -263,7 +265,7 @@ class Handler(WebSocketHandler):
         self.requestline = f"{head.method} {path}{mark and '?…'} {self.request_version}"
         self.application = self.server.application
         self.wsgi_input = NoInput
-        self._upgrades = wants_upgrade(head)
+        self._upgrades = self.server.websockets and wants_upgrade(head)
         if self._upgrades:
             self.environ = {}
             return

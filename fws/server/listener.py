@@ -43,10 +43,12 @@ class Listener(WSGIServer):
         tls: certificates; None for no TLS.
 
     Attributes:
+        websockets: whether requests may become WebSockets.
         draining: whether upgrades are refused.
         arriving: connections that are not clients yet, or that request something else.
     """
 
+    websockets = True
     # Otherwise the machine's own name would be looked up in the DNS, for an environ that no filter sees.
     base_env = {**WSGIServer.base_env, "SERVER_NAME": "fws"}
 
