@@ -6,8 +6,8 @@ from typing import Annotated, Any, Literal
 
 from fws import Client, Filter, Help, Size
 from fws.base.close_codes import INVALID_DATA
+from fws.base.decoding import decode
 from fws.filters._refusal import Refusing, refuse
-from fws.wire.decoding import decode
 
 
 class Json(Filter):

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from fws import DROP, Client, Filter, Help, StorageError
+from fws.base.decoding import MAX_CONTAINERS, brackets, decode
 from fws.filters._stored import named, text_of
-from fws.wire.decoding import MAX_CONTAINERS, brackets, decode
 
 
 class Load(Filter):

@@ -21,6 +21,8 @@ from werkzeug.security import safe_join
 from werkzeug.utils import send_file
 from werkzeug.wrappers import Response
 
+from fws.wire.head import Takes
+
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
@@ -61,6 +63,10 @@ class Web:
         self.static = static
         self._health = health
         self._is_endpoint = is_endpoint
+
+    def takes(self, path: str) -> Takes | None:
+        """What a path takes besides GET and HEAD; None if it takes nothing else."""
+        return None
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         response = self._respond(environ)

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from fws.wire.decoding import decode
+from fws.base.decoding import decode
 
 # The most bytes of a method's name, and of a token (as in fws.auth.credential).
 MAX_METHOD = 200
