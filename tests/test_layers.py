@@ -30,7 +30,7 @@ LAYERS = [
     {"channels"},
     {"protocols"},
     {"clients"},
-    {"live"},
+    {"live", "api"},
     {"server", "reference"},
     {"classic", "testing"},
     {"filters"},
@@ -58,7 +58,7 @@ ONLY_IN = {
     "_socket": {"clients.transport", "clients.tls_transport"},
 }
 # Packages that know no gevent, no socket and no clock of their own.
-PURE = {"base", "wire", "transcripts", "pipeline", "config", "compiler", "auth", "reference"}
+PURE = {"base", "wire", "transcripts", "pipeline", "config", "compiler", "auth", "api", "reference"}
 
 
 class Import(NamedTuple):

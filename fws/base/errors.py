@@ -6,6 +6,7 @@
     ├── FillError            a placeholder of a stage has no value for this client
     │   └── MessageFillError a message does not have the field that a placeholder names, or not as a short text
     ├── StorageError the storage cannot be reached, is full, or has another kind of value
+    ├── CommandError         a command of the API cannot be carried out; carries a code (fws.base.command_error)
     ├── OffloadError         a computation in a thread could not begin, or took too long
     ├── ProtocolError        the peer broke RFC 6455 or a limit; carries the close code
     ├── Refusal              the HTTP request cannot be served; carries the status

@@ -27,6 +27,7 @@ from fws.live.reload import Reloader, ReloadError, Requests
 from fws.pipeline.traceback import culprit
 from fws.runtime.watchdog import Watchdog
 from fws.server.admin import AdminListener, open_admin
+from fws.server.apis import Apis, commands_of
 from fws.server.certificates import CertificateStore, TlsError, make_context
 from fws.server.listener import Listener
 from fws.server.node import Node
@@ -110,12 +111,14 @@ class Server:
         self._watchdog: Watchdog | None = None
         self._greenlets: list[Any] = []
         self._handlers: dict[int, Any] = {}
+        self._apis = Apis(self.node, commands_of(self.node))
         self._web = Web(
             static=static_of(generation),
             health=self.health,
             is_endpoint=lambda path: self.generation.is_endpoint(path),
+            api=self._apis.public,
         )
-        self._admin_web = Web(static=None, health=self.health, is_endpoint=lambda path: False)
+        self._admin_web = Web(static=None, health=self.health, is_endpoint=lambda path: False, api=self._apis.admin)
 
     @property
     def generation(self) -> Generation:
@@ -324,6 +327,7 @@ class Server:
         self.observation.renew()
         config = generation.config
         self._web.static = static_of(generation)
+        self._apis.configure(config)
         if self._listener is not None:
             self._listener.configure(config.server, capacity_of(config.limits.clients))
         if self._watchdog is not None:
