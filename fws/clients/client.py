@@ -7,7 +7,7 @@ from collections.abc import Callable, Container
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from fws.base.close_codes import SERVICE_RESTART, TOO_BIG, UNSUPPORTED_DATA
+from fws.base.close_codes import SERVICE_RESTART, TOO_BIG
 from fws.base.errors import Close, Refusal, Reject
 from fws.channels.formats import PLAIN
 from fws.clients.caller import Caller
@@ -381,9 +381,6 @@ class Client(Caller):
     def _serve_line(self, line: str | bytes) -> None:
         """Serve one command of a protocol."""
         assert self.session is not None
-        if isinstance(line, bytes):
-            self.close(UNSUPPORTED_DATA, "this server speaks JSON, in text messages")
-            return
         try:
             self.session.receive(line)
         except BaseException as error:

@@ -73,7 +73,7 @@ class EventSession:
     def format(self, *, each: bool) -> Format:
         return _FORMATS[each]
 
-    def receive(self, text: str) -> None:
+    def receive(self, line: str | bytes) -> None:
         """It cannot send anything."""
 
     def message(self, message: Any) -> bytes:
