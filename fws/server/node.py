@@ -12,6 +12,9 @@ from fws.compiler.generation import Generation, inherit, makers
 from fws.config import Limits
 from fws.histories.base import History
 from fws.histories.memory import MemoryHistory
+from fws.nodes.answers import Answers
+from fws.nodes.base import Nodes
+from fws.nodes.memory import MemoryNodes
 from fws.pipeline.storage import Storage
 from fws.presence.base import Presence
 from fws.presence.memory import MemoryPresence
@@ -34,7 +37,7 @@ class Node:
 
     Args:
         generation: what is served.
-        scheduler, broker, storage, history, presence: for tests, instead of those that the configuration names.
+        scheduler, broker, storage, history, presence, nodes: for tests, instead of those that the configuration names.
 
     Attributes:
         generation: the pipelines in force.
@@ -46,6 +49,8 @@ class Node:
         presence: who is a member of channels on all nodes.
         hub: clients, their memberships, and the fan-out.
         channels: what filters and protocols do with channels.
+        nodes: asks and tells all nodes.
+        answers: serves the requests of nodes.
         offload: computes in threads.
     """
 
@@ -58,6 +63,7 @@ class Node:
         storage: Storage | None = None,
         history: History | None = None,
         presence: Presence | None = None,
+        nodes: Nodes | None = None,
     ) -> None:
         services = generation.services
         self.generation = generation
@@ -70,6 +76,8 @@ class Node:
         self.presence = presence_of(generation, context, self.broker) if presence is None else presence
         parts = (self.hub, self.broker, self.history, self.presence, self.storage)
         self.channels = ChannelService(context, *parts, generation.publication, generation.config.channels)
+        self.nodes = nodes_of(context, self.broker) if nodes is None else nodes
+        self.answers = Answers()
         services.hub = self.channels
         services.storage = self.storage
         services.spawn = context.scheduler.spawn
@@ -78,6 +86,11 @@ class Node:
         services.later = context.scheduler.later
         services.report = context.faults.report
         services.login_failed = self.admission.login_failed
+
+    def start(self) -> None:
+        """Begin to carry publications and requests. Nothing may be published or asked before."""
+        self.channels.start()
+        self.nodes.start(self.answers)
 
     def swap(self, generation: Generation) -> list[Client]:
         """Put another generation in force, between two events.
@@ -175,3 +188,14 @@ def presence_of(generation: Generation, context: Context, broker: Broker) -> Pre
 
     assert isinstance(broker, RedisBroker)
     return RedisPresence(broker, context.clock, context.timers, context.metrics)
+
+
+def nodes_of(context: Context, broker: Broker) -> Nodes:
+    """The other nodes: through Redis if the broker is there, else none."""
+    if isinstance(broker, MemoryBroker):
+        return MemoryNodes(context.scheduler, context.metrics)
+    from fws.brokers.redis import RedisBroker
+    from fws.nodes.redis import RedisNodes
+
+    assert isinstance(broker, RedisBroker)
+    return RedisNodes(broker, context.scheduler, context.metrics)

@@ -140,7 +140,7 @@ class Server:
         capacity = capacity_of(self.generation.config.limits.clients)
         self._listener = Listener(listener, self._web, self.node, capacity, row, self._tls)
         self.address = bound(self.address, listener)
-        self.node.channels.start()
+        self.node.start()
         try:
             self.generation.start()
         except BaseException as error:  # a user's filter may raise anything
