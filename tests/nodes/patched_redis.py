@@ -20,6 +20,7 @@ from fws.redis.connector import Connector
 from fws.runtime.scheduler import Scheduler
 from tests.brokers.contract import wait_until
 from tests.integration.redis_server import RedisServer
+from tests.integration.test_redis_cluster import Nodes as Cluster
 from tests.nodes.contract import NodesContract, Served
 
 
@@ -28,6 +29,13 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
     server = RedisServer(tmp_path_factory.mktemp("redis"))
     yield server
     server.kill()
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    cluster = Cluster(tmp_path_factory.mktemp("cluster"))
+    yield cluster
+    cluster.kill()
 
 
 @pytest.fixture
@@ -42,7 +50,7 @@ class Node:
         options: of the broker.
     """
 
-    def __init__(self, server: RedisServer, prefix: str, name: str, **options: Any) -> None:
+    def __init__(self, server: RedisServer | Cluster, prefix: str, name: str, **options: Any) -> None:
         self.metrics = Metrics()
         self.published: list[Any] = []
         settings: dict[str, Any] = {"prefix": prefix, "subscribe": [], "buffer": 2**20, "largest": 2**24} | options
@@ -64,7 +72,7 @@ class Node:
         return found
 
 
-def running(server: RedisServer, prefix: str, count: int, **options: Any) -> list[Node]:
+def running(server: RedisServer | Cluster, prefix: str, count: int, **options: Any) -> list[Node]:
     nodes = [Node(server, prefix, f"{number}", **options) for number in range(count)]
     expected = [node.served.name for node in nodes]
     wait_until(lambda: all(node.names() == expected for node in nodes))
@@ -77,6 +85,17 @@ class TestRedisNodes(NodesContract):
     @pytest.fixture(autouse=True, params=[1, 2, 3])
     def begin(self, server: RedisServer, prefix: str, request: pytest.FixtureRequest) -> Iterator[None]:
         made = running(server, prefix, request.param)
+        self.nodes = [node.nodes for node in made]
+        self.served = [node.served for node in made]
+        yield
+        for node in made:
+            node.broker.stop(0)
+
+
+class TestNodesInACluster(NodesContract):
+    @pytest.fixture(autouse=True)
+    def begin(self, cluster: Cluster, prefix: str) -> Iterator[None]:
+        made = running(cluster, prefix, 3)
         self.nodes = [node.nodes for node in made]
         self.served = [node.served for node in made]
         yield
