@@ -89,6 +89,7 @@ docs: $(VENV)/run.stamp  ## generate the reference pages from the code
 	$(BIN)/fws filters --format markdown --built-in > docs/filters.md
 	$(BIN)/fws filters --settings > docs/settings.md
 	$(BIN)/fws filters --counters > docs/counters.md
+	$(BIN)/fws api --openapi > docs/openapi.json
 
 .PHONY: bench
 bench: $(VENV)/test.stamp  ## compare fws with other servers (12 minutes) and renew docs/performance.md

@@ -49,6 +49,7 @@ setup(
             "websocket-client>=1.8",
             "playwright>=1.40",
             "honcho>=1.1",
+            "cent>=5",  # Centrifugo's own client of its HTTP API
         ],
         "fuzz": ["atheris>=3"],  # wheels for Linux on x86-64
         "lint": ["ruff>=0.6", "mypy>=1.11", "types-toml"],

@@ -121,6 +121,7 @@ def fws(*arguments: str, cwd: Path = ROOT, stdin: str = "", **environ: str) -> s
         ("filters.md", ["filters", "--format", "markdown", "--built-in"]),
         ("settings.md", ["filters", "--settings"]),
         ("counters.md", ["filters", "--counters"]),
+        ("openapi.json", ["api", "--openapi"]),
     ],
 )
 def test_generated_pages_are_fresh(page: str, arguments: list[str], tmp_path: Path) -> None:

@@ -28,8 +28,9 @@ LAYERS = [
     {"brokers", "storages"},
     {"histories", "presence", "nodes"},
     {"channels"},
+    {"protocols"},
     {"clients"},
-    {"live"},
+    {"live", "api"},
     {"server", "reference"},
     {"classic", "testing"},
     {"filters"},
@@ -57,7 +58,7 @@ ONLY_IN = {
     "_socket": {"clients.transport", "clients.tls_transport"},
 }
 # Packages that know no gevent, no socket and no clock of their own.
-PURE = {"base", "wire", "transcripts", "pipeline", "config", "compiler", "auth", "reference"}
+PURE = {"base", "wire", "transcripts", "pipeline", "config", "compiler", "auth", "api", "reference"}
 
 
 class Import(NamedTuple):

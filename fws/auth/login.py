@@ -8,14 +8,15 @@ import msgspec
 from msgspec import Meta
 
 from fws import Client, Duration, Filter, Help, Reject
-from fws.auth.credential import Denied, Place, find, of_message, unavailable
+from fws.auth.credential import Denied, Place, checked, find, of_message, unavailable
 from fws.base.errors import StorageError
+from fws.pipeline.call import MESSAGE
 from fws.pipeline.outcomes import Ask
 
 _PLACES = (
     "Where to look for the token, in this order: the header `Authorization: Bearer TOKEN`, a cookie, a subprotocol "
     "`fws.token.TOKEN`, a field of the query (only if you write it here), or, if it is in none of these, the first "
-    'message, TOKEN or {"token": TOKEN}.'
+    'message, TOKEN or {"token": TOKEN}. In the protocol centrifuge, the token of the connect command comes first.'
 )
 # The variable from which `token` takes its token by default, and which `fws run --token` sets.
 VARIABLE = "FWS_TOKEN"
@@ -86,9 +87,10 @@ class Login(Filter, kw_only=True):
 
     def connect(self, client: Client) -> Ask | None:
         try:
-            token = find(client.request, self.from_, self.cookie, self.parameter)
+            given = client.call.token
+            token = checked(given) if given else find(client.request, self.from_, self.cookie, self.parameter)
             if token is None:
-                if "message" in self.from_:
+                if "message" in self.from_ and client.call is MESSAGE:
                     return Ask(self._answer, self.auth_timeout)
                 raise Denied("missing", "A token is needed here.")
             self.admit(client, token)
@@ -111,7 +113,7 @@ def deny(owner: Filter, denied: Denied) -> NoReturn:
     """Refuse a client in `connect`, and count the cause."""
     count_refused(owner, denied)
     headers = [_CHALLENGE] if denied.status == 401 else [("Retry-After", "1")] if denied.status == 503 else []
-    raise Reject(denied.status, denied.text, headers) from None
+    raise Reject(denied.status, denied.text, headers, cause=denied.cause) from None
 
 
 def count_refused(owner: Filter, denied: Denied) -> None:

@@ -12,6 +12,7 @@ INVALID_DATA = 1007
 POLICY_VIOLATION = 1008
 TOO_BIG = 1009
 INTERNAL_ERROR = 1011
+SERVICE_RESTART = 1012
 TRY_AGAIN_LATER = 1013
 
 # After the 101 there is no HTTP status any more. A refusal then has its status plus this number as its close code, so

@@ -86,6 +86,10 @@ CATALOGUE: Final[dict[str, tuple[Counter, ...]]] = {
         Counter("acks_missing", "publications that a client of the filter `ack` has not acknowledged"),
         Counter("queue_drops", "messages that a full queue of `fws.classic` did not accept"),
     ),
+    "HTTP API": (
+        Counter("api_calls", "commands that the API has carried out, or tried to", traffic=True),
+        Counter("api_errors", "commands of the API that failed, by [code](api.md#errors)", "code"),
+    ),
     "Publications": (
         Counter("publications", "messages published to channels", traffic=True),
         Counter("publications_dropped", "publications dropped because 16 MiB were already waiting"),

@@ -6,6 +6,7 @@
     ├── FillError            a placeholder of a stage has no value for this client
     │   └── MessageFillError a message does not have the field that a placeholder names, or not as a short text
     ├── StorageError the storage cannot be reached, is full, or has another kind of value
+    ├── CommandError         a command of the API cannot be carried out; carries a code (fws.base.command_error)
     ├── OffloadError         a computation in a thread could not begin, or took too long
     ├── ProtocolError        the peer broke RFC 6455 or a limit; carries the close code
     ├── Refusal              the HTTP request cannot be served; carries the status
@@ -85,10 +86,17 @@ class Refusal(FwsError):
         reason: one sentence for the person at the other end. It becomes the body.
         headers: further response headers, such as `Sec-WebSocket-Version` with 426.
         advice: what an operator can change. The log has it instead of the reason. It may quote the client's request.
+        cause: one word, where a protocol distinguishes more than the status does: `expired` for a token.
     """
 
     def __init__(
-        self, status: int, reason: str = "", headers: Sequence[tuple[str, str]] = (), *, advice: str = ""
+        self,
+        status: int,
+        reason: str = "",
+        headers: Sequence[tuple[str, str]] = (),
+        *,
+        advice: str = "",
+        cause: str = "",
     ) -> None:
         if not 400 <= status <= 599:
             raise ValueError(f"a refusal needs an HTTP status from 400 to 599, not {status}")
@@ -96,14 +104,21 @@ class Refusal(FwsError):
         self.reason = reason or phrase(status)
         self.headers = tuple(headers)
         self.advice = advice
+        self.cause = cause
         super().__init__(f"{status} {self.reason}")
 
 
 class Reject(Refusal):
-    """Raised by a filter's `connect` hook: the client gets this HTTP status and no connection."""
+    """Raised by a filter to refuse what a client asks for.
 
-    def __init__(self, status: int = 403, reason: str = "", headers: Sequence[tuple[str, str]] = ()) -> None:
-        super().__init__(status, reason, headers)
+    On `connect` the client gets this HTTP status and no connection, and on `subscribe` it does not get the channel. On
+    `message` it is for protocols with calls, such as `centrifuge`: the call fails with the reason.
+    """
+
+    def __init__(
+        self, status: int = 403, reason: str = "", headers: Sequence[tuple[str, str]] = (), *, cause: str = ""
+    ) -> None:
+        super().__init__(status, reason, headers, cause=cause)
 
 
 class Close(FwsError):

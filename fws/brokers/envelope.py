@@ -27,8 +27,10 @@ from fws.wire.encoding import json_bytes
 
 MARKER = b"\0fws"
 VERSION = b"1"
-# The most bytes of the header. With fields of the greatest length it has about 1,700.
+# The most bytes of the header. With fields of the greatest length it has about 1,700 and the sender's info.
 MAX_HEADER = 4096
+# The most bytes of what others may know about the sender. It is left out if it is larger.
+MAX_INFO = 2048
 
 # Begins what nodes tell each other.
 SIGNAL = MARKER + b"!"
@@ -57,6 +59,7 @@ class _Header(msgspec.Struct, frozen=True, omit_defaults=True):
     epoch: Annotated[str, Meta(max_length=32, pattern=r"^[A-Za-z0-9_-]*$")] = ""
     offset: Annotated[int, Meta(ge=0, lt=10**15)] = 0
     pattern: Annotated[str, Meta(max_length=200, pattern=r"^[^\x00-\x1f\x7f-\x9f]*$")] = ""
+    info: dict[str, Any] | None = None
 
 
 _encode_header = msgspec.json.Encoder().encode
@@ -86,8 +89,13 @@ def encode_rest(publication: Publication, node: str) -> bytes:
         kind, body = "json", json_bytes(message)
     channel = publication.channel
     pattern = channel if channel is not None and "*" in channel else ""
-    header = _Header(node, kind, _id(publication.sender), _id(publication.exclude), publication.hops, pattern=pattern)
+    sender, exclude, info = _id(publication.sender), _id(publication.exclude), _info(publication.info)
+    header = _Header(node, kind, sender, exclude, publication.hops, pattern=pattern, info=info)
     return b"%b\n%b" % (_encode_header(header)[1:], body)
+
+
+def _info(info: dict[str, Any] | None) -> dict[str, Any] | None:
+    return info if info is not None and len(_encode_header(info)) <= MAX_INFO else None
 
 
 def _id(name: str | None) -> str | None:
@@ -128,7 +136,8 @@ def decode(channel: str | None, payload: bytes, own: str) -> Publication | None:
     sender, exclude = header.sender, header.exclude
     if header.pattern and channel is None:
         channel = header.pattern
-    return Publication(channel, message, sender, exclude, header.hops, origin, header.offset, header.epoch)
+    position = (header.offset, header.epoch)
+    return Publication(channel, message, sender, exclude, header.hops, origin, *position, header.info)
 
 
 def text_or_bytes(payload: bytes) -> str | bytes:

@@ -45,7 +45,7 @@ class View:
         self.due = False
         self._joined: dict[str, Present] = {}
         self._changed: dict[str, Present] = {}
-        self._left: dict[str, None] = {}
+        self._left: dict[str, Present] = {}
         # The number of clients that members know.
         self._told = 0
 
@@ -62,8 +62,8 @@ class View:
                 self._return(was, one)
             return len(self._joined) + len(self._changed) != before
         for client in change.left:
-            if self.present.pop(client, None) is not None:
-                self._leave(client)
+            if (gone := self.present.pop(client, None)) is not None:
+                self._leave(gone)
         for one in change.joined:
             known = self.present.get(one.client)
             self.present[one.client] = one
@@ -96,7 +96,7 @@ class View:
         else:
             before = self._changed.pop(was, None)
             known = before.was if isinstance(before, Returned) else was
-            self._changed[one.client] = Returned(one.client, one.user, one.info, was=known)
+            self._changed[one.client] = Returned(one.client, one.user, one.info, one.profile, was=known)
 
     def _join(self, one: Present) -> None:
         if one.client in self._left:
@@ -105,10 +105,10 @@ class View:
         else:
             self._joined[one.client] = one
 
-    def _leave(self, client: str) -> None:
-        self._changed.pop(client, None)
-        if self._joined.pop(client, None) is None:
-            self._left[client] = None
+    def _leave(self, gone: Present) -> None:
+        self._changed.pop(gone.client, None)
+        if self._joined.pop(gone.client, None) is None:
+            self._left[gone.client] = gone
 
     def _alter(self, one: Present) -> None:
         if one.client in self._joined:
@@ -125,7 +125,7 @@ class View:
             return None
         content: Content = {"clients": count}
         if not self.crowded and len(joined) + len(changed) + len(left) <= NAMED:
-            named = (("joined", [*joined.values()]), ("changed", [*changed.values()]), ("left", [*left]))
+            named = (("joined", [*joined.values()]), ("changed", [*changed.values()]), ("left", [*left.values()]))
             content |= {name: some for name, some in named if some}
         elif count == self._told and not changed:
             return None

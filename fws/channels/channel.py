@@ -6,14 +6,14 @@ costs nothing. For many it matters much, because a call to the kernel costs as m
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from functools import partial
 from time import perf_counter
 from typing import Literal
 
 from fws.channels.formats import PLAIN, Format
 from fws.channels.member import Member
 from fws.channels.offer import Offer
-from fws.pipeline.publication import Gap, Position, Publication
+from fws.pipeline.publication import Publication
 from fws.wire import native
 
 Slow = Literal["close", "drop_oldest", "latest"]
@@ -281,6 +281,8 @@ class Channel:
 
     def _put(self, client: Member, frame: bytes, entries: list[Entry]) -> None:
         """Give a client the frame of some entries, which may be dropped if the channel says so."""
+        if not frame:
+            return  # the format has nothing for these entries
         if self.slow == "close":
             client.outbox.write(frame, len(entries) > 1)
             return
@@ -288,14 +290,8 @@ class Channel:
         latest = self.slow == "latest"
         if latest and len(entries) > 1 and client.outbox.waits:
             frame, entries = entries[-1].frame(format), entries[-1:]
-        gap = self._gap(format) if format.positions and entries[-1].publication.offset else None
+        gap = partial(client.gap, self.name or "") if format.positions and entries[-1].publication.offset else None
         client.outbox.offer(frame, Offer(self, latest, len(entries), entries[-1].publication, gap))
-
-    def _gap(self, format: Format) -> Callable[[Publication], bytes]:
-        def gap(last: Publication) -> bytes:
-            return format.frame(Gap.at(self.name or "", Position(last.epoch, last.offset)))
-
-        return gap
 
     def _write(self, client: Member, entries: list[Entry]) -> None:
         """Write some entries to one client."""

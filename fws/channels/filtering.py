@@ -11,10 +11,7 @@ from fws.channels.hub import Hub
 from fws.pipeline.pipeline import Pipeline
 from fws.pipeline.publication import Position, Publication
 from fws.runtime.context import Context
-
-# The assumed size of a value other than text and bytes before it is encoded.
-VALUE = 4096
-
+from fws.wire.encoding import weight_of
 
 # Called once when it is decided what becomes of a publication: with its position, or None if it has none, and with the
 # reason if it is lost, else an empty text. It must not block.
@@ -114,5 +111,4 @@ class PublicationFilters:
 
 def _weight(publication: Publication) -> int:
     """The approximate size of a publication that is not encoded yet, in bytes."""
-    message = publication.message
-    return ENTRY + (len(message) if isinstance(message, str | bytes) else VALUE)
+    return ENTRY + weight_of(publication.message)

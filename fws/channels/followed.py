@@ -17,7 +17,7 @@ from fws.channels.hub import FULL, Hub
 from fws.channels.member import Member
 from fws.config import Channel
 from fws.histories.base import History, Page
-from fws.pipeline.publication import Gap, Here, Position, Publication
+from fws.pipeline.publication import Gap, Position, Publication
 from fws.runtime.context import Context
 from fws.wire.encoding import payload_of
 
@@ -119,7 +119,7 @@ class FollowedChannels:
             self._history.unfollow(name)
             expected = followed.expected + [arrival for round in followed.rounds for arrival in round.arrivals]
             for client, _ in expected:
-                self._hub.catch_up(client, name, [])
+                self._hub.catch_up(client, name, [], None)
         elif settings is not None:
             self._channels[name] = _Followed(name, settings)
             self._history.follow(name, settings)
@@ -167,6 +167,7 @@ class FollowedChannels:
         for publication in publications:
             if type(publication) is Gap:
                 self._metrics.count("gaps")
+                self._hub.missed(followed.feed.channel)
             entry = self._hub.enqueue(publication)
             if entry is not None:
                 for round in followed.rounds:
@@ -275,12 +276,8 @@ class FollowedChannels:
             self.told(followed.feed.channel, page.top)
 
     def _become(self, followed: _Followed, client: Member, entries: list[Entry], position: Position) -> None:
-        """A client becomes a member with what it has missed; without anything, it may want to know its position."""
-        name = followed.feed.channel
-        if not entries and client.format.positions:
-            here = Here.at(name, position)
-            entries = [Entry(here, *payload_of(here.message))]
-        self._hub.catch_up(client, name, entries)
+        """A client becomes a member with what it has missed."""
+        self._hub.catch_up(client, followed.feed.channel, entries, position)
 
     def _with_gaps(self, followed: _Followed, since: Position, missed: list[Entry], top: Position) -> list[Entry]:
         self._metrics.count("gaps")

@@ -14,7 +14,7 @@ from fws.channels.channel import Channel, Entry, Slow
 from fws.channels.lineage import Lineage
 from fws.channels.member import Member
 from fws.channels.trie import Trie
-from fws.pipeline.publication import Publication
+from fws.pipeline.publication import Here, Position, Publication
 from fws.runtime.context import Context
 from fws.runtime.scheduler import end_of_turn
 from fws.wire.encoding import payload_of
@@ -182,16 +182,31 @@ class Hub:
         channel.arriving[client] = None
         client.channels.add(name)
 
-    def catch_up(self, client: Member, name: str, entries: list[Entry]) -> None:
-        """Give an expected member what it missed, and make it a member. Does nothing if it has left."""
+    def welcome(self, client: Member, name: str, notices: list[Publication]) -> None:
+        """A client has become a member of a channel without history."""
+        if not client.caught_up(name, notices, None):
+            for notice in notices:
+                self.serve(client, name, notice)
+
+    def catch_up(self, client: Member, name: str, entries: list[Entry], position: Position | None) -> None:
+        """Give an expected member what it missed, and make it a member. Does nothing if it has left.
+
+        Args:
+            position: of the channel when the client joined; None if it has no history any more.
+        """
         channel = self.named.get(name)
         if channel is None or channel.arriving is None or client not in channel.arriving:
             return
         del channel.arriving[client]
         if not channel.arriving:
             channel.arriving = None
-        if entries:
-            channel.serve(client, entries)
+        mine = [entry.publication for entry in entries if client not in entry.excluded]
+        if not client.caught_up(name, mine, position):
+            if not entries and position is not None and client.format.positions:
+                here = Here.at(name, position)
+                entries = [Entry(here, *payload_of(here.message))]
+            if entries:
+                channel.serve(client, entries)
         channel.join(client)
 
     def serve(self, client: Member, name: str, publication: Publication) -> None:
@@ -199,6 +214,11 @@ class Hub:
         channel = self.named[name]
         channel.settle(client)
         channel.serve(client, [Entry(publication, *payload_of(publication.message))])
+
+    def missed(self, name: str) -> None:
+        """Publications of a channel are missing on this node, and cannot be recovered: its members have got a `Gap`."""
+        for client in self.members(name):
+            client.missed(name)
 
     def leave(self, client: Member, name: str) -> bool:
         """Remove a member. Returns whether it was the channel's last."""

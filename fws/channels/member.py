@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from fws.channels.formats import Format
 from fws.channels.offer import Offer
-from fws.pipeline.publication import Publication
+from fws.pipeline.publication import Position, Publication
 
 
 class Outbox(Protocol):
@@ -62,6 +63,29 @@ class Member(Protocol):
 
     def keep_alive(self, now: float, tick: float) -> None:
         """Check pings and time limits."""
+
+    @property
+    def profile(self) -> Any:
+        """What its token shows to others; None for nothing."""
+
+    def info(self, channel: str) -> dict[str, Any]:
+        """What its token shows to others in a channel."""
+
+    def caught_up(self, channel: str, missed: Sequence[Publication], position: Position | None, /) -> bool:
+        """It becomes a member of a channel, and gets first what it has missed.
+
+        Args:
+            position: of the channel when it joined; None for a channel without history.
+
+        Returns:
+            Whether its protocol tells it in a way of its own. Otherwise it gets these publications as any others.
+        """
+
+    def missed(self, channel: str, /) -> None:
+        """Publications of a channel are missing on this node, and cannot be recovered."""
+
+    def gap(self, channel: str, last: Publication, /) -> bytes:
+        """What it is told where publications up to this one were dropped because it does not keep up."""
 
     def deliver(self, publication: Publication, weight: int) -> None:
         """Process a publication in the `deliver` pipeline."""

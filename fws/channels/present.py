@@ -39,7 +39,7 @@ class PresentMembers:
     def join(self, client: Member, channel: str, settings: Channel) -> None:
         """A client has become a member. It is present from now on, or from the end of its `connect` on."""
         if client.id in self._hub.clients:
-            self._presence.join(channel, self._shown(client, channel, settings), settings)
+            self._presence.join(channel, self.shown(client, channel, settings), settings)
             if settings.announce:
                 if channel not in self._announcer:
                     self._announcer.begin(channel, settings)
@@ -57,7 +57,7 @@ class PresentMembers:
         if client.id in self._hub.clients:
             for channel in client.channels:
                 if (settings := self._with_presence(channel)) is not None:
-                    self._presence.join(channel, self._shown(client, channel, settings), settings)
+                    self._presence.join(channel, self.shown(client, channel, settings), settings)
 
     def leave(self, client: Member, channel: str, settings: Channel) -> None:
         """A client was a member until now."""
@@ -90,7 +90,8 @@ class PresentMembers:
         return settings if settings is not None and settings.presence else None
 
     @staticmethod
-    def _shown(client: Any, channel: str, settings: Channel) -> Present:
+    def shown(client: Any, channel: str, settings: Channel) -> Present:
+        """A client as others see it in a channel."""
         info: dict[str, Any] = {}
         for name, term in zip(info_names(settings.presence_info), settings.presence_info, strict=True):
             value = term.value(client, None, channel)
@@ -98,7 +99,8 @@ class PresentMembers:
                 info[name] = value[:LONGEST]
             elif value is None or isinstance(value, bool | int | float):
                 info[name] = value
-        return Present(client.id, str((client.identity or {}).get("user") or ""), info)
+        info |= client.info(channel)
+        return Present(client.id, str((client.identity or {}).get("user") or ""), info, client.profile)
 
     def _announce(self, channel: str, content: Content, client: Any) -> None:
         announcement = Announcement.of(channel, content)

@@ -5,7 +5,7 @@ It knows no frame and no socket: the broker carries publications between nodes, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -36,6 +36,7 @@ from fws.runtime.scheduler import pause
 MAX_HOPS = 8
 # The position of a client that gives none which a channel could have.
 NOWHERE = Position("", 0)
+NO_SETTINGS = Channel()
 
 
 class ChannelService:
@@ -130,8 +131,7 @@ class ChannelService:
         if settings is None or not settings.kept:
             if self._hub.join(client, channel):
                 self._broker.subscribe(channel)
-            if since:
-                self._hub.serve(client, channel, Gap.at(channel, NOWHERE))
+            self._hub.welcome(client, channel, [Gap.at(channel, NOWHERE)] if since else [])
         else:
             position = (Position.parse(since) or NOWHERE) if since else None
             if channel not in self._followed:
@@ -237,6 +237,22 @@ class ChannelService:
         if settings is None or not settings.presence:
             return []
         return list(self._asked(lambda done: self._present.who(channel, done)))
+
+    def who(self, channel: str, done: Callable[[Sequence[Present] | None], None]) -> bool:
+        """Call `done` with everybody who is present, or None if that cannot be known now. Never blocks.
+
+        Returns:
+            Whether the channel has presence. If it has not, `done` is not called.
+        """
+        settings = self._settings(channel)
+        if settings is None or not settings.presence:
+            return False
+        self._present.who(channel, done)
+        return True
+
+    def keeps(self, channel: str) -> bool:
+        """Whether a channel has history."""
+        return self._kept(channel) is not None
 
     def page(
         self, channel: str, *, since: Position | None, limit: int, reverse: bool, done: Callable[[Page | None], None]
@@ -370,6 +386,15 @@ class ChannelService:
         check_pattern(pattern)
         check_channel(pattern.replace("*", "x"))
         self._publish(Publication(pattern, message, sender))
+
+    def publish_for(self, client: Any, channel: str, message: Any) -> None:
+        """Publish as a client that says so itself, and show who it is. Guarantees and errors as for `publish`."""
+        if channel not in self._named:
+            check_channel(channel)
+        present = self._present.shown(client, channel, self._settings(channel) or NO_SETTINGS)
+        info = {"user": present.user, "info": present.info, "profile": present.profile}
+        shown = {name: value for name, value in info.items() if value}
+        self._publish(Publication(channel, message, client.id, info=shown or None))
 
     def broadcast(self, message: Any, *, sender: str | None = None, exclude: str | None = None) -> None:
         """Send a message to every client on every node. Guarantees and errors as for `publish`."""

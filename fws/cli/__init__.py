@@ -33,6 +33,7 @@ COMMANDS = (
     "new",
     "connect",
     "publish",
+    "api",
     "schema",
     "token",
     "classic",

@@ -29,6 +29,7 @@ from fws.live.origin import Origin
 from fws.live.reload import watch as watch_files
 from fws.live.watch import EVERY
 from fws.runtime.scheduler import takes_a_line
+from fws.server.admin import open_admin
 from fws.server.certificates import CertificateStore, TlsError
 from fws.server.operations import Operations
 from fws.server.server import Server, raise_file_limit
@@ -182,7 +183,7 @@ class _Node:
         """Serve in this process until a signal."""
         server.start()
         control = _listen(self._socket, Operations(server))
-        self._announce(server.generation, server.address)
+        self._announce(server.generation, server.address, server.admin_address)
         if watches:
             gevent.spawn(watch_files, self._origin.watch().look, server.reloads)
         server.serve_until_signal()
@@ -195,15 +196,18 @@ class _Node:
         given = given_listener(os.environ)
         listener = given or open_listener(address, settings.socket_mode, settings.socket_owner)
         bound_to = bound(address, listener) if given is None else address_of(given)
+        admin = open_admin(generation.config)
+        admin_address = None if admin is None else address_of(admin)
         sockets = self._workers_folder()
         fleet = Fleet(self._origin.conf, lambda: [sockets / f"{pid}{SUFFIX}" for pid in supervision.serving()])
         supervision = Supervision(
             listener,
             count,
             settings.drain,
-            lambda: self._announce(generation, bound_to),
+            lambda: self._announce(generation, bound_to, admin_address),
             hung_up=lambda: gevent.spawn(fleet.reloads.ask),
             control=str(sockets),
+            admin=admin,
         )
         control = _listen(self._socket, fleet)
         if watches:
@@ -215,17 +219,19 @@ class _Node:
             shutil.rmtree(sockets, ignore_errors=True)
             if given is None:
                 remove_socket_file(address)
+            if admin_address is not None:
+                remove_socket_file(admin_address)
 
     def _workers_folder(self) -> Path:
         """The folder for the control sockets of workers."""
         return Path(tempfile.mkdtemp(prefix=f"{os.getpid()}-", dir=self._folder))
 
-    def _announce(self, generation: Generation, address: Tcp | Unix) -> None:
+    def _announce(self, generation: Generation, address: Tcp | Unix, admin: Tcp | Unix | None) -> None:
         if self._log_format != "text":
-            logger.info("listening on %s", address)
+            logger.info("listening on %s%s", address, "" if admin is None else f", and for operators on {admin}")
             return
         try:
-            click.echo(banner(generation, address, secure=self._secure, control=self._socket))
+            click.echo(banner(generation, address, secure=self._secure, control=self._socket, admin=admin))
         except OSError as error:  # a full disk must not prevent the server from serving
             logger.warning("standard output cannot be written: %s", error.strerror)
             # Otherwise the rest of the banner in Python's buffer would fail again at exit, and the exit status would be
@@ -299,7 +305,14 @@ def tls_settings(config: Config, *, cert: str | None, key: str | None) -> Tls | 
     return tls
 
 
-def banner(generation: Generation, address: Tcp | Unix, *, secure: bool = False, control: Path | None = None) -> str:
+def banner(
+    generation: Generation,
+    address: Tcp | Unix,
+    *,
+    secure: bool = False,
+    control: Path | None = None,
+    admin: Tcp | Unix | None = None,
+) -> str:
     """The first output for a person: the address to open or to connect to, and each pipeline."""
     lines = [f"fws serves {generation.config.file}", ""]
     if isinstance(address, Unix):
@@ -310,6 +323,8 @@ def banner(generation: Generation, address: Tcp | Unix, *, secure: bool = False,
         paths = [endpoint.path or "" for endpoint in generation.endpoints]
         path = "/" if generation.default is not None else paths[0]
         lines.append(f"  connect   {'wss' if secure else 'ws'}://{local(address)}{path}")
+    if admin is not None:
+        lines.append(f"  admin     {admin if isinstance(admin, Unix) else f'http://{local(admin)}'}")
     if control is not None:
         lines.append(f"  control   {control}")
     for problem in generation.warnings:

@@ -7,24 +7,27 @@ from collections.abc import Callable, Container
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from fws.base.close_codes import REFUSED, TOO_BIG
+from fws.base.close_codes import SERVICE_RESTART, TOO_BIG, UNSUPPORTED_DATA
 from fws.base.errors import Close, Refusal, Reject
 from fws.channels.formats import PLAIN
+from fws.clients.caller import Caller
 from fws.clients.challenge import Challenge
 from fws.clients.connection import read_of
-from fws.clients.handed import Handed
+from fws.clients.handed import Handed, Missed
 from fws.clients.outbox import Outbox
 from fws.clients.state import State
-from fws.clients.subscriber import Subscriber
 from fws.pipeline.outcomes import DROP, MAX_PARTS, Ask
 from fws.pipeline.results import check_nothing
+from fws.protocols.sessions import session_of
 from fws.wire.deflate import Agreement, Inflater
 from fws.wire.encoding import frame_of
 from fws.wire.frames import Decoder, PeerClose, Ping, Pong, Violation, pong
+from fws.wire.framing import WEBSOCKET, Transport
+from fws.wire.lines import Deaf, LineDecoder
 
 if TYPE_CHECKING:
     from fws.clients.host import Host
-    from fws.clients.transport import Transport
+    from fws.clients.transport import Transport as Connected
     from fws.compiler.endpoint import Endpoint
     from fws.pipeline.pipeline import Pipeline
     from fws.wire.request import Request
@@ -32,45 +35,55 @@ if TYPE_CHECKING:
 Claim = Callable[[str], None]
 
 
-class Client(Subscriber):
+class Client(Caller):
     """What filters get as `client`. `fws.pipeline.interfaces` describes the attributes that filters use."""
 
     __slots__ = (
-        "_admitted",
         "_challenge",
         "_deferred",
         "_diverts",
-        "_message",
-        "_parts",
         "_when_renewed",
         "credential",
-        "identity",
         "request",
         "state",
         "subprotocol",
         "templated",
     )
 
-    def __init__(self, endpoint: Endpoint, request: Request, host: Host, subprotocol: str = "") -> None:
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        request: Request,
+        host: Host,
+        subprotocol: str = "",
+        transport: Transport = "websocket",
+    ) -> None:
         outbox = Outbox(endpoint.bounds.max_outbox, self)
         super().__init__(endpoint, host, outbox)
         self.id = secrets.token_urlsafe(9)
         self.request = request
-        self.identity: dict[str, Any] | None = None
         self.credential = ""
         self.state: dict[str, Any] = {}
         self.subprotocol = subprotocol
         # Instances of filters with placeholders, kept as long as the client is here.
         self.templated: dict[Any, Any] = {}
-        # Parts of the present message so far.
-        self._parts = 0
-        self._message = endpoint.message
         self._challenge: Challenge | None = None
         self._diverts: tuple[Callable[[Client, Any], bool], ...] = ()
         self._when_renewed: tuple[Callable[[Client], object], ...] = ()
-        # Whether `connect` has passed, and `disconnect` has not run.
-        self._admitted = False
         self._deferred: list[Callable[[], object]] = []
+
+        if transport != "websocket" or endpoint.settings.protocol != "raw":
+            limits = host.limits
+            self.session = session_of(
+                self,
+                endpoint.settings.protocol,
+                transport,
+                ping=limits.ping_interval,
+                timeout=limits.handshake_timeout,
+                last=request.headers.get("last-event-id", ""),
+                identifies=lambda: host.identify(self),
+            )
+            self.format = self._wanted
 
     def __repr__(self) -> str:
         return f"<Client {self.id} {self.path}>"
@@ -117,16 +130,9 @@ class Client(Subscriber):
             hub.listener.told(self, message)
         if hub.pending:
             hub.settle(self)
+        if self.session is not None:
+            return self.outbox.write(self.session.message(message))
         return self.outbox.write(frame_of(message, self.deflate_bits))
-
-    def refuse(self, refusal: Refusal) -> None:
-        """End the connection as `Reject` does in `connect`: after the 101, 4000 plus the status is the close code.
-
-        The refusal is counted and its reason is logged. Never blocks.
-        """
-        if not self.closing:
-            self._context.refusals.record(refusal, self.address, f"connected to {self.path}")
-            self.close(REFUSED + refusal.status, refusal.reason)
 
     @property
     def _member(self) -> Client:
@@ -199,6 +205,11 @@ class Client(Subscriber):
                 the client is in no channel, and what filters deferred has been called.
         """
         self._hub.expect(self)
+        if self.session is not None and self.session.connects:
+            # Its first command decides. That is served where the pipeline may block.
+            self._waits = self._waits or self._endpoint.connect.waits
+            self._become(State.CHALLENGED)
+            return
         try:
             connect = self._endpoint.connect
             self._continue_connecting(connect, connect.happen(self), claim)
@@ -210,14 +221,13 @@ class Client(Subscriber):
         """The pipeline `connect` has passed, or one of its filters returned `Ask`."""
         if asked is None:
             if claim is not None:
-                claim(str((self.identity or {}).get("user") or ""))
-            self._admitted = True
-            if not self.closing:
-                self._become(State.OPEN)
-            self._hub.admit(self)
+                claim(self.user)
+            self._enter()
             self.outbox.release()
             self._host.channels.admitted(self)
             return
+        if self.session is not None and not self.session.listens:
+            raise Reject(401, "A token is needed here.")
         ask, next_filter = asked
         channels = tuple(self.channels)
         for channel in channels:
@@ -259,19 +269,12 @@ class Client(Subscriber):
             self.refuse(refusal)
         return True
 
-    def _refusal(self, error: BaseException) -> BaseException:
-        """Why `connect` did not pass: a Refusal, or the exception that ends the greenlet. Counts failed logins."""
-        refusal = self._context.faults.refusal(error, self)
-        if isinstance(refusal, Refusal) and refusal.status == 401:
-            self._host.admission.login_failed(self.address)
-        return refusal
-
     def _answer_is_late(self) -> None:
         if not self.closing:
             self._context.metrics.count("logins_refused", label="late")
             self.refuse(Reject(401, "No token in time."))
 
-    def open(self, transport: Transport, head: bytes, agreement: Agreement | None, data: bytes) -> None:
+    def open(self, transport: Connected, head: bytes, agreement: Agreement | None, data: bytes) -> None:
         """Send the 101 in `head` and what was kept back. Then read frames, beginning with `data`.
 
         Args:
@@ -285,7 +288,13 @@ class Client(Subscriber):
             self.format = self._wanted
             inflater = Inflater(agreement)
         largest = self._endpoint.bounds.max_message
-        decoder = Decoder(largest, inflater=inflater, max_fragments=limits.max_fragments)
+        kind = Decoder
+        if (session := self.session) is not None:
+            kind = Deaf if session.framing.streams else LineDecoder
+            if not session.framing.streams:
+                session.framing = WEBSOCKET[self.deflate_bits]
+                self.format = self._wanted
+        decoder = kind(largest, inflater=inflater, max_fragments=limits.max_fragments)
         self._start_pings()
         self.outbox.open(transport, head, plain=self.format is PLAIN)
         self.begin(transport, decoder, read_of(largest, inflater is not None), data)
@@ -299,6 +308,8 @@ class Client(Subscriber):
             templated: the stages with placeholders whose instances the client keeps.
         """
         old, self._endpoint = self._endpoint, endpoint
+        if endpoint.settings.protocol != old.settings.protocol:
+            self.close(SERVICE_RESTART, "the endpoint speaks another protocol now")
         self._message = endpoint.message
         self._filters_data = bool(endpoint.data)
         # While its greenlet is at work, it stays responsible: what it has not served yet must not be overtaken.
@@ -343,6 +354,9 @@ class Client(Subscriber):
         if kind is str or kind is bytes:
             # After our Close, messages of the peer are read and ignored (RFC 6455 1.4).
             if not self.closing:
+                if self.session is not None:
+                    self._serve_line(event)
+                    return
                 self._said = True
                 self._parts = 0
                 try:
@@ -361,6 +375,19 @@ class Client(Subscriber):
             self._violated(event)
         elif kind is Handed:
             self._serve_handed(event)
+        elif kind is Missed:
+            self._tell_missed(event)
+
+    def _serve_line(self, line: str | bytes) -> None:
+        """Serve one command of a protocol."""
+        assert self.session is not None
+        if isinstance(line, bytes):
+            self.close(UNSUPPORTED_DATA, "this server speaks JSON, in text messages")
+            return
+        try:
+            self.session.receive(line)
+        except BaseException as error:
+            self._raised("message", error)
 
     def _raised(self, event: str, error: BaseException) -> None:
         """A filter raised: the event ends. The client stays connected unless the filter raised `Close`."""
@@ -403,6 +430,9 @@ class Client(Subscriber):
         if self._life is State.CLOSED:
             return
         self._become(State.CLOSED)
+        if self.session is not None:
+            self.session.end()
+            self._host.forget(self)
         self.log_end(self.request.address, self.close_code, self.close_reason)
         self._end_subscriptions()
         self._host.channels.remove(self)

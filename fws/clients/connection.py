@@ -306,13 +306,31 @@ class Connection:
             # A reload has added a filter that may block.
             self._wake()
             return
-        backlog, self._backlog = self._backlog, None
+        backlog, self._backlog = self._backlog or deque(), None
         if backlog and type(backlog[0]) is memoryview:
-            self._guard(self._received, backlog[0].tobytes())
+            self._guard(self._received, backlog.popleft().tobytes())
+            if backlog:
+                self.take(list(backlog))
         else:
-            self._guard(self._serve_in_loop, list(backlog or ()))
+            self._guard(self._serve_in_loop, list(backlog))
         if self._backlog is None:
             self._resume()
+
+    def take(self, events: list[Any], *, first: bool = False) -> None:
+        """In the loop: serve events that have come another way than through the socket.
+
+        Args:
+            first: whether they are served before those that wait already.
+        """
+        if self._decoder is None:
+            return  # the connection is over
+        if self._backlog is not None:
+            (self._backlog.extendleft if first else self._backlog.extend)(events[::-1] if first else events)
+        elif self._waits:
+            self._backlog = deque(events)
+            self._wake()
+        else:
+            self._guard(self._serve_in_loop, events)
 
     def enqueue(self, event: Any) -> None:
         """Let the client's greenlet serve an event that does not come from the peer, after those that wait."""
@@ -336,11 +354,17 @@ class Connection:
             self._greenlet.switch()
 
     def _run(self) -> None:
-        """The client's greenlet, until the stream ends."""
+        """The client's greenlet, until the stream ends, or nothing may block any more."""
+        over = True
         try:
             while True:
                 self._serve_backlog()
                 if self._ended:
+                    break
+                if not self._waits:
+                    # Only its `connect` could block, or a publication was handed over. The stack takes some KiB.
+                    over, self._greenlet = False, None
+                    self._resume()
                     break
                 self._resume()
                 self._parked = True
@@ -351,7 +375,8 @@ class Connection:
             self._failed(error)
         finally:
             self._parked = False
-            self.disconnect()
+            if over:
+                self.disconnect()
 
     def _serve_backlog(self) -> None:
         backlog, outbox = self._backlog, self.outbox

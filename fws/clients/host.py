@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
 from fws.channels.hub import Hub
 from fws.channels.service import ChannelService
@@ -43,6 +43,12 @@ class Host(Protocol):
     @property
     def admission(self) -> Logins:
         """Counts logins that failed."""
+
+    def identify(self, client: Any) -> tuple[str, str]:
+        """Let a client over plain HTTP be found by a secret. Returns it, and the id of this node."""
+
+    def forget(self, client: Any) -> None:
+        """The client is gone."""
 
     @property
     def limits(self) -> Limits:

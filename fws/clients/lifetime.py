@@ -14,10 +14,12 @@ from fws.base.errors import Close
 from fws.clients.connection import Connection
 from fws.clients.outbox import Outbox
 from fws.clients.state import State, can_become
+from fws.protocols.base import Session
 from fws.wire.frames import PeerClose, Violation, close, ping
 
 if TYPE_CHECKING:
     from fws.clients.host import Host
+    from fws.clients.transport import Transport
 
 
 class Lifetime(Connection):
@@ -25,13 +27,25 @@ class Lifetime(Connection):
 
     Attributes:
         close_code, close_reason: how the connection ended; 1006 when TCP ended without a Close frame.
+        session: the adapter that speaks for the client; None in the protocol `raw` over a WebSocket.
     """
 
-    __slots__ = ("_deadline", "_life", "_next_ping", "_pinged", "_said", "_spoke", "close_code", "close_reason")
+    __slots__ = (
+        "_deadline",
+        "_life",
+        "_next_ping",
+        "_pinged",
+        "_said",
+        "_spoke",
+        "close_code",
+        "close_reason",
+        "session",
+    )
 
     def __init__(self, host: Host, outbox: Outbox, *, filters_data: bool, waits: bool) -> None:
         super().__init__(host, outbox, filters_data=filters_data, waits=waits)
         self._life = State.CONNECTING
+        self.session: Session | None = None
         self.close_code = ABNORMAL
         self.close_reason = ""
         # When the closing handshake must be over; when the next ping is due; when the unanswered ping was sent.
@@ -62,11 +76,21 @@ class Lifetime(Connection):
             TypeError: the code is not an integer, or the reason is not a text.
         """
         end = Close(code, reason)
-        last = close(end.code, end.reason)
         if not self.closing:
             self._settle()
-            self._begin_close(code, reason)
-            self.outbox.seal(last)
+            self._end(end.code, end.reason)
+
+    def _end(self, code: int, reason: str, *, only: bool = False) -> None:
+        """Send the last frame; with `only`, instead of what waits."""
+        session = self.session
+        if session is not None:
+            code, reason = session.ending(code, reason)
+        streams = session is not None and session.framing.streams
+        last = session.farewell(code, reason) if session is not None and streams else close(code, reason)
+        self._begin_close(code, reason)
+        self.outbox.seal(last, only=only)
+        if streams:
+            self.outbox.end()  # the peer has no Close frame to answer with
 
     def _settle(self) -> None:
         """Send the client what has been published to it. Its Close must come after that."""
@@ -93,8 +117,7 @@ class Lifetime(Connection):
         if self.closing:
             return
         self._context.metrics.count("slow_consumers")
-        self._begin_close(TRY_AGAIN_LATER, "too slow")
-        self.outbox.seal(close(TRY_AGAIN_LATER, "too slow"), only=True)
+        self._end(TRY_AGAIN_LATER, "too slow", only=True)
 
     def skipped(self, count: int) -> None:
         """Publications were dropped, as their channel says, because the client does not keep up."""
@@ -135,13 +158,15 @@ class Lifetime(Connection):
                 self.end(transport)
             return
         limits = self._host.limits
-        if limits.idle_timeout is not None:
+        if limits.idle_timeout is not None and self._can_speak:
             if self._said or self.busy:
                 self._said, self._spoke = False, now
             elif now - self._spoke >= limits.idle_timeout:
                 self._context.metrics.count("idle_timeouts")
                 self.close(POLICY_VIOLATION, "no message for too long")
                 return
+        if self._pinged and self._acknowledged(transport):
+            self._answered()
         if self._pinged:
             if self.busy or self.made_progress(transport):
                 self._pinged = now
@@ -152,7 +177,16 @@ class Lifetime(Connection):
         elif now >= self._next_ping:
             self._pinged = now
             self.made_progress(transport)
-            self.outbox.write(ping(b""))
+            self.outbox.write(ping(b"") if self.session is None else self.session.ping())
+
+    def _acknowledged(self, transport: Transport) -> bool:
+        """Over plain HTTP nobody answers a ping, but the peer's machine acknowledges what it has received."""
+        streams = self.session is not None and self.session.framing.streams
+        return streams and not self.outbox.waits and not transport.arrived()
+
+    @property
+    def _can_speak(self) -> bool:
+        return self.session is None or self.session.listens
 
     def _answered(self) -> None:
         if self._pinged:

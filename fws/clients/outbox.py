@@ -157,10 +157,16 @@ class Outbox:
             self._owner.fd = -1
         self._held, self._held_size = [], 0
 
-    def release(self) -> None:
-        """Write what was kept back since `hold`. May be called without `hold`."""
-        if self._held is not None:
-            held, self._held = self._held, None
+    def release(self, first: bytes = b"") -> None:
+        """Write what was kept back since `hold`. May be called without `hold`.
+
+        Args:
+            first: a frame that goes before it.
+        """
+        held, self._held = self._held, None
+        if first:
+            self.write(first)
+        if held is not None:
             for frame, several in held:
                 self.write(frame, several)
             if not self.corked:

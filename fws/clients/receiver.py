@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from fws.channels.channel import Slow
+from fws.channels.channel import ENTRY, Slow
 from fws.channels.formats import PLAIN, Format, format_of
 from fws.channels.offer import Offer
-from fws.clients.handed import Handed
+from fws.clients.handed import Handed, Missed
 from fws.clients.lifetime import Lifetime
 from fws.clients.outbox import Outbox
-from fws.pipeline.publication import Notice, Publication
+from fws.pipeline.publication import Gap, Notice, Position, Publication
+from fws.wire.encoding import weight_of
 
 if TYPE_CHECKING:
     from fws.clients.host import Host
@@ -39,6 +41,8 @@ class Receiver(Lifetime):
     def _wanted(self) -> Format:
         """The format that the endpoint asks for."""
         endpoint = self._endpoint
+        if self.session is not None:
+            return self.session.format(each=bool(endpoint.deliver))
         return format_of(self.deflate_bits, positions=endpoint.settings.positions, each=bool(endpoint.deliver))
 
     def _set_format(self) -> None:
@@ -72,7 +76,8 @@ class Receiver(Lifetime):
             self._handed += weight
             self.enqueue(Handed(publication, weight))
 
-    def _deliver(self, publication: Publication) -> None:
+    def _deliver(self, publication: Publication, write: Callable[[Publication], object] | None = None) -> None:
+        """Run the `deliver` pipeline, and write what it lets through."""
         if self.closing:
             return
         # Publications of these filters are then known to be caused by this one.
@@ -83,7 +88,7 @@ class Receiver(Lifetime):
             if not isinstance(publication, Notice):
                 flowed = self._endpoint.deliver.run(self, publication)
             if isinstance(flowed, Publication):
-                self._write(flowed)
+                (write or self._write)(flowed)
         except BaseException as error:
             # Exceptions that end a greenlet do so here too: a `deliver` hook may have set a time-out.
             self._context.faults.settle("deliver", error, self)
@@ -91,12 +96,48 @@ class Receiver(Lifetime):
             lineage.leave(outer)
 
     def _write(self, publication: Publication) -> None:
-        """Write what the `deliver` pipeline has let through."""
         frame, slow = self.format.frame(publication), self._slow_of(publication)
+        if not frame:
+            return  # the format has nothing for this notice
         if slow == "close":
             self.outbox.write(frame)
         else:
             self.outbox.offer(frame, Offer(publication.channel, slow == "latest", 1, publication, None))
+
+    # What a new member has missed, where its protocol tells that in a way of its own.
+
+    def caught_up(self, channel: str, missed: Sequence[Publication], position: Position | None) -> bool:
+        """As `Member.caught_up`."""
+        session = self.session
+        if session is None or not session.tells:
+            return False
+        # They may be more than the outbox may hold, as for any member that returns.
+        self.outbox.allow(sum(ENTRY + weight_of(one.message) for one in missed))
+        if not self.format.each or not missed:
+            session.joined(channel, missed, position)
+        elif self._waits:
+            self.enqueue(Missed(channel, missed, position))
+        else:
+            self._tell_missed(Missed(channel, missed, position))
+        return True
+
+    def _tell_missed(self, missed: Missed) -> None:
+        left: list[Publication] = []
+        for publication in missed.publications:
+            self._deliver(publication, left.append)
+        if self.session is not None and not self.closing:
+            self.session.joined(missed.channel, left, missed.position)
+
+    def missed(self, channel: str) -> None:
+        """As `Member.missed`."""
+        if self.session is not None:
+            self.session.missed(channel)
+
+    def gap(self, channel: str, last: Publication) -> bytes:
+        """As `Member.gap`."""
+        if self.session is not None:
+            return self.session.gap(channel, last)
+        return self.format.frame(Gap.at(channel, Position(last.epoch, last.offset)))
 
     def _slow_of(self, publication: Publication) -> Slow:
         channel = self._hub.named.get(publication.channel or "")

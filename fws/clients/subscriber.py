@@ -9,6 +9,7 @@ from fws.base.errors import Refusal, Reject
 from fws.channels.member import Member
 from fws.clients.outbox import Outbox
 from fws.clients.receiver import Receiver
+from fws.pipeline.call import MESSAGE, Call
 from fws.pipeline.publication import check_channel
 
 if TYPE_CHECKING:
@@ -16,40 +17,23 @@ if TYPE_CHECKING:
     from fws.compiler.endpoint import Endpoint
 
 
-class _Requested:
-    """What a client has requested itself.
-
-    Attributes:
-        channels: those whose `subscribe` has passed, and `unsubscribe` has not run.
-        token: for the channel that it requests now.
-    """
-
-    __slots__ = ("channels", "token")
-
-    def __init__(self) -> None:
-        self.channels: set[str] = set()
-        self.token = ""
-
-
 class Subscriber(Receiver):
     """A client that joins, subscribes and leaves.
 
     Attributes:
         channels: the names of the channels of which it is a member.
+        call: what it wants at the moment.
     """
 
-    __slots__ = ("_requested", "channels")
+    __slots__ = ("_requested", "call", "channels")
 
     def __init__(self, endpoint: Endpoint, host: Host, outbox: Outbox) -> None:
         super().__init__(endpoint, host, outbox)
         self.channels: set[str] = set()
-        # Most clients request nothing.
-        self._requested: _Requested | None = None
-
-    @property
-    def token(self) -> str:
-        """What it gave for the channel that it requests, while `subscribe` filters decide; empty without any."""
-        return "" if self._requested is None else self._requested.token
+        self.call = MESSAGE
+        # What it has requested itself: channels whose `subscribe` has passed, and `unsubscribe` has not run. None,
+        # because most clients request nothing.
+        self._requested: set[str] | None = None
 
     @property
     def _member(self) -> Member:
@@ -66,11 +50,22 @@ class Subscriber(Receiver):
         Raises:
             ValueError: the name of the channel is invalid.
         """
+        if self.session is not None:
+            check_channel(channel)
+            if channel in self.channels:
+                return
+            since = since or self.session.since(channel)
         self._host.channels.join(self._member, channel, since, replay)
 
     def leave(self, channel: str) -> None:
         """Stop being a member of a channel. Does nothing if the client is not a member."""
+        self._leave(channel)
+
+    def _leave(self, channel: str, reason: str = "", *, expired: bool = False) -> None:
+        was_member = channel in self.channels
         self._host.channels.leave(self._member, channel)
+        if was_member and self.session is not None:
+            self.session.left(channel, reason, expired=expired)
         self._unsubscribed(channel)
 
     def subscribe(
@@ -79,7 +74,7 @@ class Subscriber(Receiver):
         *,
         since: str = "",
         replay: int = 0,
-        token: str = "",
+        call: Call | None = None,
         accepted: Callable[[], object] | None = None,
     ) -> None:
         """Request a channel, as the client itself does it through a protocol. A member already has what it requests.
@@ -90,15 +85,16 @@ class Subscriber(Receiver):
 
         Args:
             since, replay: as for `join`.
-            token: what the client gives to prove that it may have the channel.
+            call: what the client gives with its request, such as a token.
             accepted: called when the subscription is decided, before anything of the channel is sent.
 
         Raises:
             Reject: 400 for an invalid name, 403 if the client may not have the channel, 429 if it has too many, or
                 what a filter has raised; 500 if a filter has failed.
         """
+        call = call or Call("subscribe", channel)
         if "*" in channel:
-            self._subscribe_pattern(channel, token, accepted)
+            self._subscribe_pattern(channel, call, accepted)
             return
         try:
             check_channel(channel)
@@ -109,28 +105,33 @@ class Subscriber(Receiver):
                 accepted()
             return
         self._host.channels.check_subscription(self, channel)
-        self._decide(channel, token)
+        self._decide(channel, call)
         if accepted is not None:
             accepted()
         self.join(channel, since=since, replay=replay)
 
-    def _subscribe_pattern(self, pattern: str, token: str, accepted: Callable[[], object] | None) -> None:
+    def _subscribe_pattern(self, pattern: str, call: Call, accepted: Callable[[], object] | None) -> None:
         """Request what is published to all channels that match a pattern. A pattern has no history."""
         rules = self._host.channels.patterns.permitting(self, pattern)
         if pattern not in self.channels:
-            self._decide(pattern, token)
+            self._decide(pattern, call)
         if accepted is not None:
             accepted()
         self._host.channels.patterns.join(self._member, pattern, rules)
 
-    def _decide(self, channel: str, token: str) -> None:
-        """Run the `subscribe` pipeline. Raises Reject."""
+    def _decide(self, channel: str, call: Call) -> None:
+        """Decide about a new subscription. Raises Reject."""
         requested = self._requested
         if requested is None:
-            requested = self._requested = _Requested()
-        if len(requested.channels) >= self._host.limits.subscriptions:
+            requested = self._requested = set()
+        if len(requested) >= self._host.limits.subscriptions:
             raise Reject(429, "Too many subscriptions.")
-        requested.token = token
+        self._run_subscribe(channel, call)
+        requested.add(channel)
+
+    def _run_subscribe(self, channel: str, call: Call) -> None:
+        """Run the `subscribe` pipeline. Raises Reject."""
+        outer, self.call = self.call, call
         try:
             self._endpoint.subscribe.happen(self, 0, channel)
         except BaseException as error:
@@ -139,35 +140,48 @@ class Subscriber(Receiver):
                 raise refusal from None
             raise Reject(refusal.status, refusal.reason) from None
         finally:
-            requested.token = ""
-        requested.channels.add(channel)
+            self.call = outer
 
     def unsubscribe(self, channel: str) -> bool:
         """End a subscription. Returns whether there was one. What a pipeline has joined is no subscription."""
-        if self._requested is None or channel not in self._requested.channels:
+        if not self.requested(channel):
             return False
         self.leave(channel)
         return True
 
+    def withdraw(self, channel: str, reason: str, *, expired: bool = False) -> None:
+        """End a subscription that the client may not keep, and tell it why. Does nothing if there is none.
+
+        Args:
+            expired: whether it may request the channel again with a new token.
+        """
+        if self.requested(channel):
+            self._leave(channel, reason, expired=expired)
+            if self.session is None:
+                self.send({"type": "unsubscribed", "channel": channel, "reason": reason})
+
+    def requested(self, channel: str) -> bool:
+        """Whether the client has requested a channel itself, and has it."""
+        return self._requested is not None and channel in self._requested
+
     def _check_subscriptions(self) -> None:
         """The client has another identity: what it may not request any more ends."""
-        for channel in tuple(self._requested.channels) if self._requested is not None else ():
+        for channel in tuple(self._requested or ()):
             try:
                 if "*" in channel:
                     self._host.channels.patterns.permitting(self, channel)
                 else:
                     self._host.channels.check_subscription(self, channel)
             except Reject as refusal:
-                self.leave(channel)
-                self.send({"type": "unsubscribed", "channel": channel, "reason": refusal.reason})
+                self.withdraw(channel, refusal.reason)
 
     def send(self, message: Any) -> bool:
         """Send one message. Never blocks."""
         raise NotImplementedError
 
     def _unsubscribed(self, channel: str) -> None:
-        if self._requested is not None and channel in self._requested.channels:
-            self._requested.channels.discard(channel)
+        if self._requested is not None and channel in self._requested:
+            self._requested.discard(channel)
             try:
                 self._endpoint.unsubscribe.happen(self, 0, channel)
             except BaseException as error:  # the subscription has ended all the same
@@ -175,6 +189,5 @@ class Subscriber(Receiver):
 
     def _end_subscriptions(self) -> None:
         """The client is gone."""
-        if self._requested is not None:
-            for channel in tuple(self._requested.channels):
-                self.leave(channel)
+        for channel in tuple(self._requested or ()):
+            self.leave(channel)

@@ -20,6 +20,9 @@ from fws.config.redis import FINGERPRINT_OF_ONE, parse_redis
 from fws.pipeline.filter import Filter, misnamed_hooks
 from fws.wire.handshake import parse_origins
 
+# Shorter keys are words of people.
+MIN_API_KEY = 16
+
 
 class Compiled(msgspec.Struct, frozen=True):
     """What the checks look at.
@@ -117,6 +120,17 @@ def open_origins(compiled: Compiled) -> Iterator[Problem]:
             yield Problem("every web page may connect", path, hint='origins = ["*"] turns the origin check off')
 
 
+def short_api_keys(compiled: Compiled) -> Iterator[Problem]:
+    api = compiled.config.api
+    hint = "make one with `openssl rand -hex 32`"
+    keys: dict[Path, str] = {("api",): api.key} if api is not None else {}
+    keys |= {("api", "keys", name): key.key for name, key in compiled.config.api_keys.items()}
+    for path, key in keys.items():
+        if len(key) < MIN_API_KEY:
+            message = f"an API key of fewer than {MIN_API_KEY} characters can be guessed"
+            yield Problem(message, (*path, "key"), hint=hint, hidden=True)
+
+
 def skippable_logins(compiled: Compiled) -> Iterator[Problem]:
     """Authentication behind a filter that may end `connect`: a client that it stops is admitted without."""
     for endpoint in compiled.endpoints:
@@ -174,6 +188,7 @@ PROBLEMS: Final[tuple[Check, ...]] = (invalid_origins, missing_files, fingerprin
 WARNINGS: Final[tuple[Check, ...]] = (
     open_origins,
     unverified_redis,
+    short_api_keys,
     skippable_logins,
     open_channels,
     misnamed_methods,

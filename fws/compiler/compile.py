@@ -324,7 +324,7 @@ class _Compiler:
             return []
         # Whether a filter blocks may depend on its options, which are not known yet.
         waits = cls.waits is not False
-        free = "message" in instance.sources_of("channel") and "allow" not in built.given
+        free = bool({"message", "call"} & instance.sources_of("channel")) and "allow" not in built.given
         free = free and not cls.asks_rules(built.given)
         own = instance.hook(event)
         return [Step(own, text, built.options, waits, made, path, cls, None, instance, built.branches, free)]

@@ -1,6 +1,7 @@
 """The configuration: a TOML file, checked, with the place of everything in it."""
 
 from fws.config.address import Tcp, Unix, parse_listen
+from fws.config.api import DEFAULT_PATH, Admin, Api, ApiKey
 from fws.config.channels import Channel, ChannelRules
 from fws.config.limits import Bounds, Limits
 from fws.config.loader import Document, load, parse
@@ -11,6 +12,10 @@ from fws.config.source import Source, place_problems
 from fws.config.tests import Transcript, beside, load_tests
 
 __all__ = [
+    "DEFAULT_PATH",
+    "Admin",
+    "Api",
+    "ApiKey",
     "Bounds",
     "Channel",
     "ChannelRules",

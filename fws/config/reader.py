@@ -12,6 +12,8 @@ import msgspec
 from fws.base.problem import Path, Problem, did_you_mean, dotted
 from fws.base.tree import map_leaves
 from fws.base.variables import VariableError, fill_variables
+from fws.config.api import Admin, Api, ApiKey
+from fws.config.api import problems_of as problems_of_api
 from fws.config.channels import Channel, ChannelPattern, ChannelRules, info_names
 from fws.config.limits import Bounds, Limits
 from fws.config.loader import TESTS, Document
@@ -29,12 +31,9 @@ from fws.config.sections import (
 )
 from fws.config.source import Source
 from fws.config.tests import Transcript, read_tests
-from fws.pipeline.events import BY_NAME as BY_EVENT
-from fws.pipeline.events import CLIENT_EVENTS, EVENTS, SERVER_EVENTS
+from fws.pipeline.events import CLIENT_EVENTS, CLIENT_NAMES, EVENTS, SERVER_EVENTS
 from fws.pipeline.options import Option, options_of
 
-# What a condition can ask about a client.
-_OF_CLIENT = BY_EVENT["connect"].names
 _NAME = re.compile(r"[a-z][a-z0-9_]*\Z")
 
 _Struct = TypeVar("_Struct", bound=msgspec.Struct)
@@ -72,6 +71,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     chains: dict[str, list[str]]
     filters: dict[str, dict[str, Any]]
     channels: ChannelRules
+    admin: Admin
+    api: Api | None
+    api_keys: dict[str, ApiKey]
     tests: list[Transcript]
 
 
@@ -107,6 +109,7 @@ class _Reader:
         fields["tests"], problems = read_tests(tree.get(TESTS, []), document.source)
         self.problems += problems
         self._check_proxy_protocol()
+        self._check_api(fields)
         for name in fields["filters"].keys() & fields["chains"].keys():
             hint = "a stage could mean either of them: rename one"
             self._problem(f"there is also a chain {name!r}", ("filters", name), hint=hint, key=True)
@@ -116,8 +119,10 @@ class _Reader:
         file = document.source.file
         return Config(file=file, folder=FilePath(file).parent, source=document.source, **fields)
 
-    def _problem(self, message: str, path: Path, offset: int = 0, hint: str = "", *, key: bool = False) -> None:
-        self.problems.append(Problem(message, path, offset, hint, key=key))
+    def _problem(
+        self, message: str, path: Path, offset: int = 0, hint: str = "", *, key: bool = False, hidden: bool = False
+    ) -> None:
+        self.problems.append(Problem(message, path, offset, hint, key=key, hidden=hidden))
 
     def _section(self, section: Section, tree: dict[str, Any]) -> Any:
         """What `Config` holds of one section."""
@@ -126,19 +131,23 @@ class _Reader:
         if section.options is None:
             return _READERS[section.name](self, table or {})
         if section.key:
-            return {
-                name: section.options(**self._options(section.options, entry, (*path, name)))
+            found = {
+                name: self._made(section.options, entry, (*path, name))
                 for name, entry in self._tables(table or {}, section.name)
             }
+            return {name: made for name, made in found.items() if made is not None}
         if table is None and section.optional:
             return None
-        values = self._options(section.options, table or {}, path)
-        self._values[section.name] = values
-        required = [option for option in options_of(section.options) if option.required]
+        return self._made(section.options, table or {}, path)
+
+    def _made(self, cls: type[msgspec.Struct], table: dict[str, Any], path: Path) -> Any:
+        """The options of one table; None if one that is required has no valid value."""
+        values = self._values[".".join(map(str, path))] = self._options(cls, table, path)
+        required = [option for option in options_of(cls) if option.required]
         for option in required:
-            if option.name not in (table or {}):
-                self._problem(f"{section.title} has no {option.name!r}", path, hint=option.help, key=True)
-        return section.options(**values) if all(option.name in values for option in required) else None
+            if option.name not in table:
+                self._problem(f"[{dotted(path)}] has no {option.name!r}", path, hint=option.help, key=True)
+        return cls(**values) if all(option.name in values for option in required) else None
 
     def _table(self, section: Section, tree: dict[str, Any], path: Path) -> dict[str, Any] | None:
         """The raw table of a section; None if the file has none."""
@@ -170,6 +179,12 @@ class _Reader:
             message = "proxy_protocol needs trusted_proxies: without them no connection may begin with a PROXY header"
             hint = 'name the proxies, such as trusted_proxies = ["10.0.0.0/8"]'
             self._problem(message, ("server", "proxy_protocol"), hint=hint)
+
+    def _check_api(self, fields: Mapping[str, Any]) -> None:
+        # Another mistake in these sections can be the reason for what would be found here.
+        if not any(problem.path[:1] in (("admin",), ("api",)) for problem in self.problems):
+            listen = fields["server"].listen
+            self.problems += problems_of_api(fields["api"], fields["api_keys"], fields["admin"], listen)
 
     def _tables(self, section: dict[str, Any], name: str) -> list[tuple[str, dict[str, Any]]]:
         """The tables of a section that holds nothing else."""
@@ -209,7 +224,7 @@ class _Reader:
         try:
             values[option.name] = option.convert(filled, _parse)
         except ValueError as error:
-            self._problem(str(error), path, hint=option.help)
+            self._problem(str(error), path, hint=option.help, hidden=option.secret)
 
     def _filled(self, value: Any, path: Path) -> Any:
         """A string with its variables filled in; any other value as it is."""
@@ -244,12 +259,12 @@ class _Reader:
         names = info_names(settings.presence_info)
         for index, term in enumerate(settings.presence_info):
             try:
-                term.check_names(_OF_CLIENT, "for presence_info")
+                term.check_names(CLIENT_NAMES, "for presence_info")
             except ValueError as error:
                 self._problem(str(error), (*path, "presence_info", index))
             if names[index] in names[:index]:
                 self._problem(f"two values are called {names[index]!r}", (*path, "presence_info", index))
-        there = (*_OF_CLIENT, "channel", *pattern.names)
+        there = (*CLIENT_NAMES, "channel", *pattern.names)
         for key, condition, further in (
             ("subscribe", settings.subscribe, ()),
             ("publish", settings.publish, ("message",)),

@@ -14,11 +14,13 @@ from msgspec import Meta
 
 from fws.base.units import Size
 from fws.config.address import DEFAULT_PORT, parse_listen
+from fws.config.api import Admin, Api, ApiKey
 from fws.config.channels import Channel
 from fws.config.limits import Bounds, Limits, Seconds
 from fws.config.overrides import MAX_WORKERS
 from fws.config.redis import parse_redis
 from fws.pipeline.options import Check, Help, Secret
+from fws.wire.framing import Transport
 from fws.wire.handshake import TOKEN_SUBPROTOCOL
 from fws.wire.proxy import parse_networks
 
@@ -93,6 +95,20 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             '{"channel":"lobby","epoch":"x","offset":7,"message":…}. A client can resume from a position.'
         ),
     ] = False
+    protocol: Annotated[
+        Literal["raw", "centrifuge"],
+        Help(
+            "What clients speak: raw, so that a message is what the client sent, or centrifuge, the protocol of "
+            "Centrifugo's SDKs."
+        ),
+    ] = "raw"
+    transports: Annotated[
+        list[Transport],
+        Help(
+            "What may carry clients: websocket; sse (server-sent events); http_stream, for the protocol centrifuge. "
+            "If empty, websocket for raw and all three for centrifuge."
+        ),
+    ] = []
     compression: Annotated[
         bool, Help("Whether to compress messages (permessage-deflate, RFC 7692) for clients that support it.")
     ] = False
@@ -245,6 +261,7 @@ class Section(msgspec.Struct, frozen=True):
         key: what the section's tables are named by, where it holds one table of `options` for each name.
         optional: whether a file without the section has None in its place, and not the defaults.
         many: whether the section may occur several times, with a header in double brackets.
+        attribute: the name of the section's attribute in `Config`, if it is not made of the section's own.
     """
 
     name: str
@@ -255,11 +272,12 @@ class Section(msgspec.Struct, frozen=True):
     key: str = ""
     optional: bool = False
     many: bool = False
+    attribute: str = ""
 
     @property
     def field(self) -> str:
         """The name of the section's attribute in `Config`."""
-        return self.name.rpartition(".")[2] + ("s" if self.many else "")
+        return self.attribute or self.name.rpartition(".")[2] + ("s" if self.many else "")
 
     @property
     def title(self) -> str:
@@ -324,6 +342,28 @@ SECTIONS: Final = (
         '[channels."chat:*"]\nhistory = 100',
         options=Channel,
         key="pattern",
+    ),
+    Section(
+        "admin",
+        "A second address, for operators and back ends: the HTTP API and `/healthz`. Without it there is none.",
+        '[admin]\nlisten = "127.0.0.1:9100"',
+        options=Admin,
+    ),
+    Section(
+        "api",
+        "The HTTP API for back ends. Without this section there is none.",
+        '[api]\nkey = "${FWS_API_KEY}"\npath = "/api"',
+        options=Api,
+        optional=True,
+    ),
+    Section(
+        "api.keys",
+        "Further keys of the HTTP API, each with a name of your choice, which the log shows.",
+        '[api]\nkey = "${FWS_API_KEY}"\npath = "/api"\n\n'
+        '[api.keys."shop"]\nkey = "${SHOP_API_KEY}"\npublish = ["orders:*"]',
+        options=ApiKey,
+        key="NAME",
+        attribute="api_keys",
     ),
     Section(
         "test",

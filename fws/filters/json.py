@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from fws import Client, Filter, Help, Size
 from fws.base.close_codes import INVALID_DATA
-from fws.filters._decoding import decode
+from fws.base.decoding import decode
 from fws.filters._refusal import Refusing, refuse
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from ssl import SSLContext
@@ -31,10 +32,14 @@ from fws.auth.keys import (
 )
 from fws.auth.login import IssuedToken, Login, TokenRequest, count_refused
 from fws.base.close_codes import REFUSED
+from fws.base.errors import Refusal
 from fws.pipeline.filter import Setting
 
 if TYPE_CHECKING:
     from fws.base.timers import Timer
+
+# Is told how it was decided about a new token.
+Done = Callable[[Refusal | None], None]
 
 
 class Jwt(Login):
@@ -195,11 +200,17 @@ class Jwt(Login):
         state: dict[Any, Any] = client.state
         session = state[self] = _Session(client)
         self._be(client, session, token, claims)
-        client.divert(self._renew)
+        if client.protocol == "raw":
+            client.divert(self._renew)
         client.defer(session.cancel)
 
     def _be(self, client: Client, session: _Session, token: str, claims: dict[str, Any]) -> None:
-        """Give the client the identity in the claims, unless another filter has changed its identity since."""
+        """Give the client the identity in the claims, unless another filter has changed its identity since.
+
+        Raises:
+            Denied: in the client's protocol, the token is for something else.
+        """
+        end = client.grant(claims, self.warn, partial(self._renew_with, client, session))
         identity, jti = self.identity_of(claims), claims.get("jti")
         # Without the signature, which can be encoded in more than one way.
         credential = jti if isinstance(jti, str) and jti else fingerprint(token.rpartition(".")[0])
@@ -208,11 +219,11 @@ class Jwt(Login):
         if client.credential == session.credential:
             client.credential = credential
         session.identity, session.credential = identity, credential
-        exp = claims.get("exp")
-        if exp is None:
+        if end is None:
             session.cancel()
         else:
-            self._set(client, session, exp + self.leeway, warn=self.warn > 0)
+            # In other protocols, the client knows when it needs a new token.
+            self._set(client, session, end + self.leeway, warn=self.warn > 0 and client.protocol == "raw")
 
     def identity_of(self, claims: dict[str, Any]) -> dict[str, Any]:
         """The identity in the claims. A claim named `user` does not set the user unless the option says so."""
@@ -224,20 +235,23 @@ class Jwt(Login):
 
     def subscribe(self, client: Client, channel: str) -> None:
         try:
-            if not client.token:
+            token = client.call.token
+            if not token:
                 raise Denied("missing", "A token for this channel is needed.", 403)
-            claims = self.verified(client.token)
+            claims = self.verified(token)
             if claims.get("channel") != channel:
                 raise Denied("other_channel", "The token is for another channel.", 403)
             user, own = self.identity_of(claims).get("user"), (client.identity or {}).get("user")
             if user is not None and user != own:
                 raise Denied("other_user", "The token is for another user.", 403)
+            end = client.grant_channel(channel, claims, self.warn)
         except Denied as denied:
             count_refused(self, denied)
-            raise Reject(403 if denied.status == 401 else denied.status, denied.text) from None
-        self._end_with(client, channel, claims.get("exp"))
+            status = 403 if denied.status == 401 else denied.status
+            raise Reject(status, denied.text, cause=denied.cause) from None
+        self._end_with(client, channel, end)
 
-    def _end_with(self, client: Client, channel: str, exp: float | None) -> None:
+    def _end_with(self, client: Client, channel: str, end: float | None) -> None:
         """End a subscription when its token expires. A later subscription has a token of its own."""
         state: dict[Any, Any] = client.state
         alarms: dict[str, Timer] | None = state.get((self, "alarms"))
@@ -246,8 +260,8 @@ class Jwt(Login):
             client.defer(partial(_cancel, alarms))
         if (former := alarms.pop(channel, None)) is not None:
             former.cancel()
-        if exp is not None:
-            left = exp + self.leeway - self.wall()
+        if end is not None:
+            left = end + self.leeway - self.wall()
             # In a greenlet, because the `unsubscribe` pipeline may block.
             alarms[channel] = self.timers.at(
                 self.clock() + left, lambda: self.services.spawn(self._end_subscription, client, channel)
@@ -256,8 +270,7 @@ class Jwt(Login):
     def _end_subscription(self, client: Client, channel: str) -> None:
         state: dict[Any, Any] = client.state
         state[self, "alarms"].pop(channel, None)
-        if client.unsubscribe(channel):
-            client.send({"type": "unsubscribed", "channel": channel, "reason": "the token has expired"})
+        client.withdraw(channel, "the token has expired", expired=True)
 
     # The expiry, and a new token before it.
 
@@ -284,17 +297,25 @@ class Jwt(Login):
         if token is None:
             return False
         state: dict[Any, Any] = client.state
-        session: _Session = state[self]
+
+        def done(refusal: Refusal | None) -> None:
+            if refusal is not None:
+                client.refuse(refusal)
+
+        self._renew_with(client, state[self], token, done)
+        return True
+
+    def _renew_with(self, client: Client, session: _Session, token: str, done: Done) -> None:
+        """Verify a fresh token, and call `done` with the refusal, or None. Of several at once, one counts."""
         if not self.waits:
-            self._judge(client, session, token)
+            self._judge(client, session, token, done)
         elif not session.renewing:
             # Its key may have to be fetched, and this greenlet may not be allowed to block.
             session.renewing = True
-            self.services.spawn(self._judge, client, session, token)
-        return True
+            self.services.spawn(self._judge, client, session, token, done)
 
-    def _judge(self, client: Client, session: _Session, token: str) -> None:
-        """A fresh token has come."""
+    def _judge(self, client: Client, session: _Session, token: str, done: Done) -> None:
+        refusal: Refusal | None = None
         try:
             claims = self.verified(token)
             if self.identity_of(claims).get("user") != (session.identity or {}).get("user"):
@@ -304,15 +325,16 @@ class Jwt(Login):
                 client.renewed()
         except Denied as denied:
             count_refused(self, denied)
-            client.refuse(Reject(denied.status, denied.text))
-        except Reject as refusal:
-            client.refuse(refusal)
+            refusal = Reject(denied.status, denied.text, cause=denied.cause)
+        except Reject as rejected:
+            refusal = rejected
         except Exception as error:
             # Access fails closed, because it could not be decided whether the client may stay.
             self.services.report("message", error, client.id)
-            client.refuse(Reject(500, "A filter failed."))
+            refusal = Reject(500, "A filter failed.")
         finally:
             session.renewing = False
+        done(refusal)
 
 
 def _cancel(alarms: dict[str, Timer]) -> None:

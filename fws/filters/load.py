@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from fws import DROP, Client, Filter, Help, StorageError
-from fws.filters._decoding import MAX_CONTAINERS, brackets, decode
+from fws.base.decoding import MAX_CONTAINERS, brackets, decode
 from fws.filters._stored import named, text_of
 
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta
 
 from fws import DROP, Client, Filter, Help, Reject
+from fws.pipeline.call import Call
 from fws.pipeline.condition import Term
 from fws.pipeline.events import BY_NAME
 
@@ -52,7 +53,7 @@ class Subscribe(Filter):
                 self.channel,
                 since=_text(self.since, client, message),
                 replay=1 if self.replay == "last" else self.replay,
-                token=_text(self.token, client, message),
+                call=Call("subscribe", self.channel, token=_text(self.token, client, message)),
                 accepted=lambda: client.send(answer),
             )
         except Reject as refusal:

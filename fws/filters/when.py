@@ -18,11 +18,11 @@ class When(Filter):
     `false`, `null`, lists of these, and the functions `len`, `lower`, `words`, `startswith` and `endswith`. `words`
     gives the words of a text, such as OAuth's `scope`: `'chat' in words(identity.scope)`. `message`, `channel`,
     `client` (`id`, `address`, `path`, `subprotocol`), `identity`, `state`, `params` and `request` (`query`, `headers`,
-    `cookies`) have the values that their names say. Any other name is a field of the message. A missing field is null.
-    Values that cannot
-    be compared are neither equal nor less nor more. A name that an event does not have, such as a field of the message
-    on `connect`, is a problem of the file. Placeholders are written as names: `params.room`, not {room}. A condition
-    has at most 1000 characters.
+    `cookies`) have the values that their names say. `call` (`kind`, `channel`, `method`, `data`) is what a client wants
+    in a protocol such as `centrifuge`. Any other name is a field of the message. A missing field is null. Values that
+    cannot be compared are neither equal nor less nor more. A name that an event does not have, such as a field of the
+    message on `connect`, is a problem of the file. Placeholders are written as names: `params.room`, not {room}. A
+    condition has at most 1000 characters.
 
     Example:
         message = ["json", "when type in ('chat', 'me') and len(text) <= 500", "broadcast"]

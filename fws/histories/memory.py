@@ -19,6 +19,8 @@ from fws.wire.frames import BINARY
 
 # The memory of a publication in addition to its payload, and that of a channel, both measured with `tracemalloc`.
 ITEM = 120
+# The usual memory of what others may know about a sender.
+INFO = 500
 LOG = 900
 _decode_json = msgspec.json.Decoder().decode
 
@@ -30,10 +32,11 @@ class _Item(msgspec.Struct, gc=False, frozen=True):
     kind: str
     payload: bytes
     sender: str | None
+    info: dict[str, Any] | None
 
     @property
     def weight(self) -> int:
-        return ITEM + len(self.payload)
+        return ITEM + len(self.payload) + (INFO if self.info else 0)
 
     @property
     def message(self) -> Any:
@@ -80,7 +83,7 @@ class _Log:
         first = max(first, self.first)
         items = islice(self.items, first - self.first, max(0, last - self.first + 1))
         return [
-            Publication(channel, item.message, item.sender, offset=offset, epoch=self.epoch)
+            Publication(channel, item.message, item.sender, offset=offset, epoch=self.epoch, info=item.info)
             for offset, item in enumerate(items, first)
         ]
 
@@ -125,13 +128,14 @@ class MemoryHistory:
         log = self._log(name, settings)
         now = self._clock()
         before = log.size
-        log.items.append(_Item(now, kind, payload, publication.sender))
-        log.size += ITEM + len(payload)
+        item = _Item(now, kind, payload, publication.sender, publication.info)
+        log.items.append(item)
+        log.size += item.weight
         offset = log.first + len(log.items) - 1
         log.trim(settings, now)
         self._grown(log.size - before)
         more = (publication.sender, publication.exclude, publication.hops, publication.origin, offset, log.epoch)
-        self._follower.arrived(Publication(name, message, *more))
+        self._follower.arrived(Publication(name, message, *more, publication.info))
         if done is not None:
             done(Position(log.epoch, offset))
 

@@ -82,6 +82,10 @@ def _restarts(old: Generation, new: Generation) -> Iterator[Change]:
         was, now = getattr(old.config.server, name), getattr(new.config.server, name)
         if was != now:
             yield Change("!", f"[server] {name}", f"{was} -> {now}", "needs a restart")
+    if old.config.admin != new.config.admin:
+        yield Change(
+            "!", "[admin] listen", f"{old.config.admin.listen} -> {new.config.admin.listen}", "needs a restart"
+        )
     if old.config.redis != new.config.redis:
         # The values may be secret: a URL has a password.
         names = [one for one in old.config.redis.__struct_fields__ if _differ(old.config.redis, new.config.redis, one)]
@@ -95,9 +99,17 @@ def _settings(old: Generation, new: Generation) -> Iterator[Change]:
         ("[server]", old.config.server, new.config.server),
         ("[server.tls]", old.config.tls, new.config.tls),
         ("[limits]", old.config.limits, new.config.limits),
+        ("[api]", old.config.api, new.config.api),
     ):
         if was is not None and now is not None:
             yield from _option_changes(f"{title} ", was, now, without=FIXED)
+    if (old.config.api is None) != (new.config.api is None):
+        yield Change("+" if old.config.api is None else "-", "[api]", "added" if old.config.api is None else "removed")
+    for name in sorted(old.config.api_keys.keys() | new.config.api_keys.keys()):
+        before, after = old.config.api_keys.get(name), new.config.api_keys.get(name)
+        if before != after:  # without the values, which are secret
+            mark, what = ("+", "added") if before is None else ("-", "removed") if after is None else ("~", "changed")
+            yield Change(mark, f"[api.keys.{name}]", what)
     for name in old.config.channels.settings.keys() | new.config.channels.settings.keys():
         if old.config.channels.settings.get(name) != new.config.channels.settings.get(name):
             yield Change("~", f'[channels."{name}"]', "changed")

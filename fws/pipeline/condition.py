@@ -15,6 +15,7 @@ from typing import Any
 
 from fws.base.brief import brief
 from fws.base.problem import did_you_mean
+from fws.pipeline.call import ATTRIBUTES as CALL_ATTRIBUTES
 from fws.pipeline.events import BY_NAME
 from fws.pipeline.interfaces import Client
 from fws.pipeline.placeholder import CLIENT_ATTRIBUTES
@@ -34,8 +35,8 @@ _ROOTS: dict[str, Test] = {
     "state": lambda asked: None if asked[0] is None else asked[0].state,
     "params": lambda asked: None if asked[0] is None else asked[0].params,
 }
-# The attributes of these two that a condition may use.
-_OWNERS = {"client": CLIENT_ATTRIBUTES, "request": ("query", "headers", "cookies")}
+# The attributes of these that a condition may use.
+_OWNERS = {"client": CLIENT_ATTRIBUTES, "request": ("query", "headers", "cookies"), "call": CALL_ATTRIBUTES}
 # What other languages write, and what is right here.
 _HINTS = {"&&": "write 'and'", "||": "write 'or'", "!": "write 'not'", "=": "compare with '=='"}
 _WORDS = set(keyword.kwlist) - {"and", "or", "not", "in", "is", "None", "True", "False"}
@@ -49,8 +50,9 @@ class Condition:
     `words(x)`, `startswith(x, y)` and `endswith(x, y)`.
 
     The names `message`, `client` (with `id`, `address`, `path`, `subprotocol`), `identity`, `state`, `params`,
-    `channel` and `request` (with `query`, `headers` and `cookies`) have their usual meaning. The names of headers are
-    in lower case. Any other name is a field of the message, and a missing field is null.
+    `channel`, `request` (with `query`, `headers` and `cookies`) and `call` (with `kind`, `channel`, `method` and
+    `data`) have their usual meaning. The names of headers are in lower case. Any other name is a field of the message,
+    and a missing field is null.
 
     `<`, `<=`, `>` and `>=` are false unless both sides are numbers or both are texts. `true` and `false` are not equal
     to any number. `!=` and `not in` are the exact opposites of `==` and `in`.
@@ -234,14 +236,14 @@ def _compile(node: ast.expr, depth: int) -> Test:
                 if isinstance(compare, ast.Is | ast.IsNot) and not {_show(term) for term in pair} & {"null", "None"}:
                     raise ValueError("'is' works with null only: compare with '=='")
             return _comparison([_OPERATORS[type(op)] for op in ops], [_compile(term, depth) for term in terms])
-        case ast.Name(id="client" | "request" as owner):
+        case ast.Name(id=owner) if owner in _OWNERS:
             raise ValueError(f"write an attribute of the {owner}, such as {owner}.{_OWNERS[owner][0]}")
         case ast.Name(id=name) if name not in _LITERALS:
             return _ROOTS[name] if name in _ROOTS else _item(_ROOTS["message"], name)
-        case ast.Attribute(value=ast.Name(id="client" | "request" as owner), attr=name):
+        case ast.Attribute(value=ast.Name(id=owner), attr=name) if owner in _OWNERS:
             if name not in _OWNERS[owner]:
                 raise ValueError(f"a {owner} has no {name!r}: {did_you_mean(name, _OWNERS[owner])}")
-            read = operator.attrgetter(name if owner == "client" else f"request.{name}")
+            read = operator.attrgetter(name if owner == "client" else f"{owner}.{name}")
             return lambda asked: None if asked[0] is None else read(asked[0])
         case ast.Attribute(value=owner, attr=name):
             return _item(_compile(owner, depth), name)

@@ -58,7 +58,10 @@ class Event(msgspec.Struct, frozen=True):
 
 
 _SPECIAL: tuple[type, ...] = (Ask, Several)
-_CLIENT = ("client", "request", "identity", "state", "params")
+CLIENT_NAMES: Final = ("client", "request", "identity", "state", "params")
+"""What a condition can ask about a client at any time."""
+# While it calls, also about its call.
+_CALLER = (*CLIENT_NAMES, "call")
 _BYTES = frozenset([bytes, bytearray, memoryview])
 
 # In the order of a client's life.
@@ -67,7 +70,7 @@ TABLE: Final = (
         "connect",
         ("client",),
         "A client asks to connect: the upgrade request has been read, and the response has not been sent.",
-        names=_CLIENT,
+        names=_CALLER,
         results=frozenset((Ask,)),
         refuses=True,
     ),
@@ -82,14 +85,14 @@ TABLE: Final = (
         "subscribe",
         ("client", "channel"),
         "A client requests a channel itself, which it may have according to [channels], and is not a member yet.",
-        names=(*_CLIENT, "channel"),
+        names=(*_CALLER, "channel"),
         refuses=True,
     ),
     Event(
         "message",
         ("client", "message"),
         "A complete message arrives from a client.",
-        names=(*_CLIENT, "message"),
+        names=(*_CALLER, "message"),
         flows="the message that flows on",
         results=_BYTES | {str, dict, list, tuple, int, float, bool, Several},
         any_value=True,
@@ -107,7 +110,7 @@ TABLE: Final = (
         "deliver",
         ("client", "publication"),
         "A publication is about to be sent to a client: once for each receiver.",
-        names=(*_CLIENT, "message", "channel"),
+        names=(*CLIENT_NAMES, "message", "channel"),
         flows="a Publication",
         results=frozenset((Publication,)),
     ),
@@ -115,13 +118,13 @@ TABLE: Final = (
         "unsubscribe",
         ("client", "channel"),
         "A subscription has ended, however it ended.",
-        names=(*_CLIENT, "channel"),
+        names=(*CLIENT_NAMES, "channel"),
     ),
     Event(
         "disconnect",
         ("client",),
         "A client has left, however its connection ended.",
-        names=_CLIENT,
+        names=CLIENT_NAMES,
     ),
 )
 BY_NAME: Final = {event.name: event for event in TABLE}

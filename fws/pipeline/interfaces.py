@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from fws.base.errors import Refusal
+from fws.pipeline.call import Call
 from fws.wire.request import Request
 
 
@@ -25,6 +26,7 @@ class Client(Protocol):
         subprotocol: the subprotocol that was agreed on; empty without one.
         close_code, close_reason: how the connection ended; 1006 when TCP ended without a Close frame.
         closing: whether the connection is ending: nothing more can be sent.
+        call: what it wants at the moment, in a protocol with calls; see `fws.pipeline.call`.
     """
 
     id: str
@@ -37,11 +39,12 @@ class Client(Protocol):
     close_code: int
     close_reason: str
     closing: bool
+    call: Call
     templated: dict[Any, Any]
 
     @property
-    def token(self) -> str:
-        """What it gave for the channel that it requests, while `subscribe` filters decide; empty without any."""
+    def protocol(self) -> str:
+        """What it speaks: `raw`, or another protocol, in which it makes calls."""
 
     @property
     def path(self) -> str:
@@ -82,13 +85,22 @@ class Client(Protocol):
         *,
         since: str = "",
         replay: int = 0,
-        token: str = "",
+        call: Call | None = None,
         accepted: Callable[[], object] | None = None,
     ) -> None:
         """Request a channel as the client itself: [channels] and the `subscribe` pipeline decide. Raises Reject."""
 
     def unsubscribe(self, channel: str) -> bool:
         """End a subscription that the client has requested. Returns whether there was one."""
+
+    def withdraw(self, channel: str, reason: str, *, expired: bool = False) -> None:
+        """End a subscription that the client may not keep, and tell it why."""
+
+    def grant(self, claims: dict[str, Any], warn: float, renew: Callable[..., None]) -> float | None:
+        """Say that a token of the connection is valid, and how it is renewed. Returns when it ends, in Unix time."""
+
+    def grant_channel(self, channel: str, claims: dict[str, Any], warn: float) -> float | None:
+        """Say that a token of a channel is valid. Returns when it ends, in Unix time."""
 
     def defer(self, function: Callable[[], object]) -> None:
         """Call `function` when the client is gone, the last registered first."""

@@ -4,6 +4,7 @@ join room:{room}                    the path's parameter
 broadcast user:{identity.user}      an attribute of the client
 broadcast room:{message.room}       a field of the message that flows
 log {channel}                       the channel of a publication
+log {call.method}                   what the client wants in its protocol
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import msgspec
 from fws.base.errors import FillError, MessageFillError
 from fws.base.problem import did_you_mean
 from fws.base.variables import VARIABLE, VariableError, lookup
+from fws.pipeline.call import WORDS
 from fws.pipeline.interfaces import Client
 from fws.pipeline.stage import StageError
 
@@ -59,20 +61,20 @@ class Placeholder(msgspec.Struct, frozen=True):
 
     @property
     def source(self) -> str:
-        """What it is filled from: "message", "channel" or "client"."""
-        if self.name == "message" and self.attribute:
-            return "message"
+        """What it is filled from: "message", "call", "channel" or "client"."""
+        if self.name in ("message", "call") and self.attribute:
+            return self.name
         return "channel" if self.name == "channel" and not self.attribute else "client"
 
     def value(self, flow: Flow) -> Any:
         """The value; None if there is none.
 
         Raises:
-            MessageFillError: the field of a message is not a text or an integer of at most 200 bytes.
+            MessageFillError: what a client gives is not a text or an integer of 1 to 200 bytes.
         """
         name, attribute, client = self.name, self.attribute, flow.client
         if name == "message" and attribute is not None:
-            return self._field(flow.message, attribute)
+            return self._text(_field(flow.message, attribute))
         if client is None:
             return flow.channel if name == "channel" else None
         if attribute is None:
@@ -84,6 +86,8 @@ class Placeholder(msgspec.Struct, frozen=True):
             if name == "channel":
                 return flow.channel
             return getattr(client, name) if name in CLIENT_ATTRIBUTES else None
+        if name == "call":
+            return self._text(getattr(client.call, attribute))
         if name == "client":
             return getattr(client, attribute) if attribute in CLIENT_ATTRIBUTES else None
         if name == "identity":
@@ -91,14 +95,19 @@ class Placeholder(msgspec.Struct, frozen=True):
             return None if identity is None else identity.get(attribute)
         return (client.params if name == "params" else client.state).get(attribute)
 
-    def _field(self, message: Any, way: str) -> str:
-        for name in way.split("."):
-            message = message.get(name) if isinstance(message, dict) else None
-        if type(message) is int:
-            message = str(message) if abs(message) < 2**63 else ""
-        if not isinstance(message, str) or not message or len(message.encode("utf-8", "replace")) > MAX_VALUE:
+    def _text(self, value: Any) -> str:
+        """What a client gives, as a text."""
+        if type(value) is int:
+            value = str(value) if abs(value) < 2**63 else ""
+        if not isinstance(value, str) or not value or len(value.encode("utf-8", "replace")) > MAX_VALUE:
             raise MessageFillError(f"{self} is not a text or an integer of 1 to {MAX_VALUE} bytes in this message")
-        return message
+        return value
+
+
+def _field(message: Any, way: str) -> Any:
+    for name in way.split("."):
+        message = message.get(name) if isinstance(message, dict) else None
+    return message
 
 
 class Template(msgspec.Struct, frozen=True):
@@ -111,7 +120,7 @@ class Template(msgspec.Struct, frozen=True):
 
     @property
     def sources(self) -> set[str]:
-        """What its placeholders are filled from: "client", "message" and "channel"."""
+        """What its placeholders are filled from: "client", "message", "call" and "channel"."""
         return {part.source for part in self.parts if isinstance(part, Placeholder)}
 
     def fill(self, flow: Flow) -> str:
@@ -177,10 +186,12 @@ def _check_placeholder(text: str, name: str, attribute: str | None, params: Sequ
         if name not in known:
             raise StageError(f"nothing fills {text}", at, did_you_mean(name, known))
         return
-    roots = ("client", "identity", "message", "params", "state")
+    roots = ("call", "client", "identity", "message", "params", "state")
     if name not in roots:
         raise StageError(f"nothing fills {text}", at, did_you_mean(name, roots))
     if name == "client" and attribute not in CLIENT_ATTRIBUTES:
         raise StageError(f"a client has no {attribute!r} to fill in", at, did_you_mean(attribute, CLIENT_ATTRIBUTES))
+    if name == "call" and attribute not in WORDS:
+        raise StageError(f"a call has no {attribute!r} to fill in", at, did_you_mean(attribute, WORDS))
     if name == "params" and attribute not in params:
         raise StageError(f"the path has no parameter {attribute!r}", at, did_you_mean(attribute, params))

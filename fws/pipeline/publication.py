@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal, Self
 
 import msgspec
@@ -33,6 +33,7 @@ class Publication(msgspec.Struct, frozen=True):
             application through Redis.
         offset: its number in its channel's history, from 1; 0 if the channel keeps none.
         epoch: the lifetime of that numbering; empty if the channel keeps none.
+        info: what others may know about the sender, if it has published in a protocol with calls, as `Present` has it.
     """
 
     channel: str | None
@@ -43,6 +44,7 @@ class Publication(msgspec.Struct, frozen=True):
     origin: Origin = "here"
     offset: int = 0
     epoch: str = ""
+    info: dict[str, Any] | None = None
 
     def replace(self, **changes: Any) -> Publication:
         """A copy with other values: `return publication.replace(message=…)` in a hook."""
@@ -62,13 +64,24 @@ class Notice(Publication, frozen=True):
 
 
 class Announcement(Notice, frozen=True):
-    """Who is present in a channel, or who has joined and left."""
+    """Who is present in a channel, or who has joined and left.
+
+    Attributes:
+        left: the clients that have left. The message has their ids only.
+    """
 
     kind = "presence"
 
+    left: Sequence[Any] = ()
+
     @classmethod
     def of(cls, channel: str, content: Mapping[str, Any]) -> Announcement:
-        return cls(channel, {"type": cls.kind, "channel": channel, **content})
+        """The announcement of who is `present`, has `joined`, has `changed` or has `left`: clients as `Present`."""
+        left = content.get("left", ())
+        message = {"type": cls.kind, "channel": channel, **content}
+        if left:
+            message["left"] = [one.client for one in left]
+        return cls(channel, message, left=left)
 
 
 class Gap(Notice, frozen=True):

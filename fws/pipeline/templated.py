@@ -51,7 +51,7 @@ class Templated:
 
     @property
     def sources(self) -> set[str]:
-        """What its placeholders are filled from: "client", "message" and "channel"."""
+        """What its placeholders are filled from: "client", "message", "call" and "channel"."""
         return set().union(*(leaf.sources for leaf in self._leaves))
 
     def sources_of(self, option: str) -> set[str]:

@@ -20,11 +20,13 @@ class Present(msgspec.Struct, frozen=True, omit_defaults=True):
         client: its id.
         user: its user; empty for nobody in particular.
         info: what the option `presence_info` selects, by name.
+        profile: what its token shows to others, in a protocol whose tokens do so; None for nothing.
     """
 
     client: str
     user: str = ""
     info: dict[str, Any] = {}
+    profile: Any = None
 
 
 class Change(msgspec.Struct, frozen=True):

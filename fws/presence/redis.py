@@ -181,7 +181,7 @@ class RedisPresence:
         return self.broker.key_of(b"present", channel), self.broker.key_of(b"lingering", channel)
 
     def join(self, channel: str, present: Present, settings: Channel) -> None:
-        value = _encode(_Value(present.client, present.user, present.info, node=self.broker.node))
+        value = _encode(_Value(present.client, present.user, present.info, present.profile, node=self.broker.node))
         mine = self._mine.setdefault(channel, {})
         if mine.get(present.client) == value and (channel, present.client) not in self._lingering:
             return
@@ -251,7 +251,7 @@ class RedisPresence:
         others = [value for value in values if value.node not in dead and value.client not in own]
         others = [value for value in others if value.node != me or (channel, value.client) in self._lingering]
         found = [*others, *map(_decode_value, own.values())]
-        done([Present(value.client, value.user, value.info) for value in found])
+        done([Present(value.client, value.user, value.info, value.profile) for value in found])
 
     def _lives(self, node: str) -> bool:
         """Whether a node may be alive. After an outage, and about a new node, nobody knows for a while."""
@@ -330,7 +330,7 @@ class RedisPresence:
 
     @staticmethod
     def _present(value: _Value) -> Present:
-        return Present(value.client, value.user, value.info)
+        return Present(value.client, value.user, value.info, value.profile)
 
     # Renewing.
 

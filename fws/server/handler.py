@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import logging
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Protocol
 
 from gevent import Timeout, socket
@@ -28,7 +29,7 @@ from fws.server.upgrade import route
 from fws.server.web import REASON
 from fws.wire.deflate import Agreement, negotiate
 from fws.wire.handshake import check, response_headers, wants_upgrade
-from fws.wire.head import Head, HeadReader
+from fws.wire.head import Head, HeadReader, Takes
 from fws.wire.proxy import ProxyError, Source, forwarded, header_end, parse_proxy
 
 if TYPE_CHECKING:
@@ -44,8 +45,19 @@ RESPONSE_TIMEOUT = 60.0
 LINGER = 1.0
 # Seconds that a connection over a limit has to send its request, which is answered with 503 or 429.
 REFUSED_TIMEOUT = 2.0
-# All requests share one empty body, because the head reader refuses requests with one.
+# All requests without a body share an empty one.
 _NO_BODY = io.BytesIO()
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+class Application(Protocol):
+    """The WSGI application for plain HTTP."""
+
+    def takes(self, path: str, /) -> Takes | None:
+        """What a path takes besides GET and HEAD; None if it takes nothing else. Asked before the head is complete."""
+
+    def __call__(self, environ: Any, start_response: Any, /) -> Iterable[bytes]:
+        """Answer a request."""
 
 
 class Front(Protocol):
@@ -53,19 +65,21 @@ class Front(Protocol):
 
     Attributes:
         node: the parts of the process.
-        application: the WSGI application for plain HTTP.
+        application: answers plain HTTP.
         trusted: networks of proxies whose headers are trusted.
         proxy_protocol: whether these proxies send PROXY headers.
         tls: certificates; None for no TLS.
+        websockets: whether requests may become WebSockets.
         draining: whether upgrades are refused.
         failures: failed plain requests that were logged lately.
     """
 
     node: Node
-    application: Any
+    application: Application
     trusted: Any
     proxy_protocol: bool
     tls: CertificateStore | None
+    websockets: bool
     draining: bool
     failures: Novelty
 
@@ -91,6 +105,7 @@ class Handler(WebSocketHandler):
         self._arrival = arrival
         self._head: Any = None
         self._rest = b""
+        self._takes: Takes | None = None
         self._timeout: Deadline | None = None
         self._agreement: Agreement | None = None
         self._refused = False
@@ -122,6 +137,8 @@ class Handler(WebSocketHandler):
                     raise refusal
                 self._source = forwarded(head, self._peer, self.server.trusted)
                 self._prepare(head)
+                if head.method == "POST" and not self._upgrades and not self._read_body(head):
+                    return None
                 if not self._upgrades:
                     self._allow_time()
                 self.handle_one_response()
@@ -201,13 +218,15 @@ class Handler(WebSocketHandler):
         """
         limits = self.server.node.limits
         self.requestline = ""
-        reader = HeadReader(limits.max_head, limits.max_head_line, limits.max_headers)
+        taking = self.server.application.takes
+        reader = HeadReader(limits.max_head, limits.max_head_line, limits.max_headers, taking)
         data = self._rest
         try:
             while True:
                 head = reader.feed(data) if data else None
                 if head is not None:
                     self._rest = reader.rest
+                    self._takes = reader.takes
                     return head
                 data = self.socket.recv(RECEIVE)
                 if not data:
@@ -215,8 +234,30 @@ class Handler(WebSocketHandler):
         finally:
             self.command = reader.method
 
+    def _read_body(self, head: Head) -> bool:
+        """Read the body, and nothing behind it, into memory. Returns False if the peer leaves before its end.
+
+        A body that the application does not look at is read as well, so that it is never taken for the next request.
+        """
+        assert self._takes is not None
+        self.headers_sent = False  # those of an earlier request on this connection are
+        if self._takes.check is not None:
+            self._takes.check(head, self._source.address)
+        # A request that came late on a connection that was kept has the whole time for its body.
+        self._allow_time(self.server.node.limits.handshake_timeout)
+        body, self._rest = bytearray(self._rest[: head.length]), self._rest[head.length :]
+        if head.waits_for_continue and len(body) < head.length:
+            self.socket.sendall(_CONTINUE)
+        while len(body) < head.length:
+            data = self.socket.recv(min(RECEIVE, head.length - len(body)))
+            if not data:
+                return False
+            body += data
+        self.environ["wsgi.input"] = io.BytesIO(body)
+        return True
+
     def _prepare(self, head: Head) -> None:
-        """Set the attributes that pywsgi expects. A checked head has no body and nothing ambiguous."""
+        """Set the attributes that pywsgi expects. A checked head has nothing ambiguous."""
         self._head = head
         self.command, self.path, self.request_version = head.method, head.target, f"HTTP/{head.version}"
         # For logs, and therefore without the query, which may contain a token.
@@ -224,15 +265,17 @@ class Handler(WebSocketHandler):
         self.requestline = f"{head.method} {path}{mark and '?…'} {self.request_version}"
         self.application = self.server.application
         self.wsgi_input = NoInput
-        self._upgrades = wants_upgrade(head)
+        self._upgrades = self.server.websockets and wants_upgrade(head)
         if self._upgrades:
             self.environ = {}
             return
         tokens = [token.strip().lower() for token in (head.get("connection") or "").split(",")]
         self.close_connection = "close" in tokens or (head.version == "1.0" and "keep-alive" not in tokens)
         self.headers = RequestHeaders(head)
+        # For pywsgi no request has a body. It would read it without a time limit.
         self.content_length = 0
         self.environ = self.get_environ()
+        self.environ["REMOTE_ADDR"] = self._source.address
 
     def _answer(self, refusal: Refusal) -> None:
         """Refuse a request whose head could not be read, and end the connection so that the answer arrives.
@@ -347,11 +390,11 @@ class Handler(WebSocketHandler):
         self._switching = f"HTTP/1.1 {status}\r\n{lines}\r\n".encode("latin-1")
         return self.write
 
-    def _allow_time(self) -> None:
-        """Restart the time limit for a plain response or its next piece."""
+    def _allow_time(self, seconds: float = RESPONSE_TIMEOUT) -> None:
+        """Restart the time limit for a body, a plain response or its next piece."""
         assert self._timeout is not None
         self._timeout.close()
-        self._timeout = Deadline(RESPONSE_TIMEOUT)
+        self._timeout = Deadline(seconds)
         self._timeout.start()
 
     def _sendall(self, data: bytes) -> None:

@@ -14,7 +14,7 @@ from fws.base.novelty import Novelty
 from fws.runtime.greenlets import GreenletPool
 from fws.server.admission import RETRY
 from fws.server.arrival import Arrival
-from fws.server.handler import Handler
+from fws.server.handler import Application, Handler
 from fws.wire.proxy import normal, parse_networks
 
 if TYPE_CHECKING:
@@ -43,17 +43,19 @@ class Listener(WSGIServer):
         tls: certificates; None for no TLS.
 
     Attributes:
+        websockets: whether requests may become WebSockets.
         draining: whether upgrades are refused.
         arriving: connections that are not clients yet, or that request something else.
     """
 
+    websockets = True
     # Otherwise the machine's own name would be looked up in the DNS, for an environ that no filter sees.
     base_env = {**WSGIServer.base_env, "SERVER_NAME": "fws"}
 
     def __init__(
         self,
         listener: Any,
-        application: Callable[..., Any],
+        application: Application,
         node: Node,
         capacity: int,
         row: Row | None = None,

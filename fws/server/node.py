@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from typing import TYPE_CHECKING, cast
 
 from fws.brokers.base import Broker
@@ -52,6 +53,7 @@ class Node:
         nodes: asks and tells all nodes.
         answers: serves the requests of nodes.
         offload: computes in threads.
+        sessions: clients over plain HTTP, by the secret that they send with their commands.
     """
 
     def __init__(
@@ -67,6 +69,8 @@ class Node:
     ) -> None:
         services = generation.services
         self.generation = generation
+        self.sessions: dict[str, Client] = {}
+        self.id = secrets.token_urlsafe(9)
         self.context = context = Context(services.clock, services.wall, scheduler, services.timers, services.metrics)
         self.admission = Admission(generation.config.limits, context.metrics, context.clock)
         self.storage = storage_of(generation) if storage is None else storage
@@ -117,6 +121,16 @@ class Node:
             elif endpoint is not client.endpoint:
                 client.move(endpoint, templated)
         return lost
+
+    def identify(self, client: Client) -> tuple[str, str]:
+        """Let a client over plain HTTP be found by a secret. Returns it, and the id of this node."""
+        secret = secrets.token_urlsafe(24)
+        self.sessions[secret] = client
+        return secret, self.id
+
+    def forget(self, client: Client) -> None:
+        """The client is gone."""
+        self.sessions.pop(client.secret, None)
 
     @property
     def limits(self) -> Limits:

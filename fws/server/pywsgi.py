@@ -24,7 +24,7 @@ class RequestHeaders:
 
 
 class NoInput:
-    """Replaces the request body, the rest of which pywsgi would discard. No request has a body here."""
+    """Replaces the request body, the rest of which pywsgi would discard. The handler has read it."""
 
     @staticmethod
     def _discard() -> None:

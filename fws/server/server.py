@@ -26,10 +26,12 @@ from fws.live.origin import Origin
 from fws.live.reload import Reloader, ReloadError, Requests
 from fws.pipeline.traceback import culprit
 from fws.runtime.watchdog import Watchdog
+from fws.server.admin import AdminListener, open_admin
+from fws.server.apis import Apis, commands_of
 from fws.server.certificates import CertificateStore, TlsError, make_context
 from fws.server.listener import Listener
 from fws.server.node import Node
-from fws.server.sockets import bound, listen, remove_socket_file
+from fws.server.sockets import address_of, bound, listen, remove_socket_file
 from fws.server.web import Web
 from fws.workers.heartbeat import ORPHAN_DRAIN, Heartbeat
 from fws.workers.scoreboard import BEAT
@@ -104,14 +106,19 @@ class Server:
         self._tls_of = tls_of
         self._stop = Event()
         self._listener: Listener | None = None
+        self._admin: AdminListener | None = None
+        self.admin_address: Tcp | Unix | None = None
         self._watchdog: Watchdog | None = None
         self._greenlets: list[Any] = []
         self._handlers: dict[int, Any] = {}
+        self._apis = Apis(self.node, commands_of(self.node))
         self._web = Web(
             static=static_of(generation),
             health=self.health,
             is_endpoint=lambda path: self.generation.is_endpoint(path),
+            api=self._apis.public,
         )
+        self._admin_web = Web(static=None, health=self.health, is_endpoint=lambda path: False, api=self._apis.admin)
 
     @property
     def generation(self) -> Generation:
@@ -128,23 +135,30 @@ class Server:
             self._handlers[number] = gevent.signal_handler(number, self._signalled)
         self._handlers[signal.SIGHUP] = gevent.signal_handler(signal.SIGHUP, self._hung_up)
         heartbeat = self._heartbeat
+        config = self.generation.config
         if heartbeat is None:
             self._handlers[signal.SIGUSR2] = gevent.signal_handler(signal.SIGUSR2, self._asked_to_renew)
             raise_file_limit()
-            settings = self.generation.config.server
+            settings = config.server
             listener = self._given or listen(self.address, settings.socket_mode, settings.socket_owner)
+            admin = open_admin(config)
         else:
-            listener = heartbeat.listener()
+            listener, admin = heartbeat.listener(), heartbeat.admin()
             self._greenlets.append(gevent.spawn(self._beat, heartbeat))
         row = heartbeat.row if heartbeat is not None else None
-        capacity = capacity_of(self.generation.config.limits.clients)
+        capacity = capacity_of(config.limits.clients)
         self._listener = Listener(listener, self._web, self.node, capacity, row, self._tls)
         self.address = bound(self.address, listener)
+        if admin is not None:
+            self._admin = AdminListener(admin, self._admin_web, self.node)
+            self.admin_address = address_of(admin)
         self.node.start()
         try:
             self.generation.start()
         except BaseException as error:  # a user's filter may raise anything
             listener.close()
+            if admin is not None:
+                admin.close()
             self.generation.stop()
             self.node.broker.stop(0)
             where = culprit(error.__traceback__) or "a filter"
@@ -161,10 +175,11 @@ class Server:
         self._greenlets += [gevent.spawn(task) for task in tasks]
         if self._tls is not None:
             self._greenlets.append(gevent.spawn(self._look_at_certificates, self._tls))
-        max_block = self.generation.config.limits.max_block
-        self._watchdog = Watchdog(max_block, self._context.metrics, self._log_block)
+        self._watchdog = Watchdog(config.limits.max_block, self._context.metrics, self._log_block)
         self._watchdog.start()
         self._listener.start()
+        if self._admin is not None:
+            self._admin.start()
         if heartbeat is not None:
             heartbeat.row.beat(0)
 
@@ -213,6 +228,7 @@ class Server:
             # Only the socket: `stop` would wait for the handlers of all clients.
             listener.close()
             if self._heartbeat is not None:
+                self._close_admin()
                 self._heartbeat.row.beat(None)
                 # Other workers go on serving, so that nobody is refused. Accepted connections become clients first.
                 while listener.arriving and clock() < end - limit + min(ARRIVE, limit / 4):
@@ -240,10 +256,18 @@ class Server:
         gevent.killall(self._greenlets, block=False)
         if self._watchdog is not None:
             self._watchdog.stop()
+        self._close_admin()  # until now `/healthz` has answered there that the server drains
         self._log_counters()
         logger.info("stopped")
         if self._log is not None:
             self._log.flush()
+
+    def _close_admin(self) -> None:
+        if self._admin is not None:
+            self._admin.close()
+            if self._heartbeat is None and self.admin_address is not None:
+                remove_socket_file(self.admin_address)
+            self._admin = None
 
     def _signalled(self) -> None:
         # Platforms send SIGTERM to all processes. A worker then gets a second one from its supervisor.
@@ -303,6 +327,7 @@ class Server:
         self.observation.renew()
         config = generation.config
         self._web.static = static_of(generation)
+        self._apis.configure(config)
         if self._listener is not None:
             self._listener.configure(config.server, capacity_of(config.limits.clients))
         if self._watchdog is not None:

@@ -24,12 +24,13 @@ BACKLOG = 1024
 FIRST_GIVEN = 3
 
 
-def listen(address: Tcp | Unix, mode: str = "", owner: str = "") -> Any:
+def listen(address: Tcp | Unix, mode: str = "", owner: str = "", *, option: str = "--listen") -> Any:
     """A listening socket.
 
     Args:
         mode: permissions of the file of a UNIX socket, in octal.
         owner: owner of that file: `user`, `user:group` or `:group`.
+        option: how another address is chosen, for the message.
 
     Raises:
         StartError: says why it cannot be opened, and what to do.
@@ -52,7 +53,7 @@ def listen(address: Tcp | Unix, mode: str = "", owner: str = "") -> Any:
             raise
         return listener
     except (OSError, UnicodeError, LookupError) as error:
-        raise StartError(f"cannot listen on {address}: {_advice(error)}") from None
+        raise StartError(f"cannot listen on {address}: {_advice(error, option)}") from None
 
 
 def _listen_at(path: str, mode: str, owner: str) -> Any:
@@ -123,10 +124,10 @@ def bound(address: Tcp | Unix, listener: Any) -> Tcp | Unix:
     return address
 
 
-def _advice(error: Exception) -> str:
+def _advice(error: Exception, option: str) -> str:
     number = error.errno if isinstance(error, OSError) else None
     if number == errno.EADDRINUSE:
-        return "another program listens there; stop it, or choose another address with --listen"
+        return f"another program listens there; stop it, or choose another address with {option}"
     if number == errno.EACCES:
         return "not permitted; ports below 1024 and other users' folders need rights that this process lacks"
     if isinstance(error, KeyError):

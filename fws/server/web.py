@@ -1,7 +1,7 @@
-"""Plain HTTP on the port of the WebSockets: the health check, static files, and a sentence for everything else.
+"""Plain HTTP: the health check, the API, static files, and a sentence for everything else.
 
-The WSGI application answers GET and HEAD. It never lists a folder, and it serves a file only if the file is inside the
-static folder after all symbolic links have been resolved.
+Outside the API, the WSGI application answers GET and HEAD. It never lists a folder, and it serves a file only if the
+file is inside the static folder after all symbolic links have been resolved.
 """
 
 from __future__ import annotations
@@ -21,8 +21,12 @@ from werkzeug.security import safe_join
 from werkzeug.utils import send_file
 from werkzeug.wrappers import Response
 
+from fws.wire.head import Takes
+
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
+
+    from fws.api.application import Api
 
 # The key of a WSGI environ under which the log finds why a request failed. Clients get the same answer for all reasons.
 REASON = "fws.reason"
@@ -53,14 +57,25 @@ class Web:
         static: the folder whose files are served, or None.
         health: returns the answer of `/healthz`; its "status" is "ok", "degraded" or the name of a failure.
         is_endpoint: whether a WebSocket may be opened at this path.
+        api: the HTTP API; None for none.
     """
 
     def __init__(
-        self, *, static: Path | None, health: Callable[[], dict[str, Any]], is_endpoint: Callable[[str], bool]
+        self,
+        *,
+        static: Path | None,
+        health: Callable[[], dict[str, Any]],
+        is_endpoint: Callable[[str], bool],
+        api: Api | None = None,
     ) -> None:
         self.static = static
+        self._api = api
         self._health = health
         self._is_endpoint = is_endpoint
+
+    def takes(self, path: str) -> Takes | None:
+        """What a path takes besides GET and HEAD; None if it takes nothing else."""
+        return self._api.takes(path) if self._api is not None else None
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         response = self._respond(environ)
@@ -71,12 +86,14 @@ class Web:
         return response(environ, start_response)
 
     def _respond(self, environ: WSGIEnvironment) -> Response:
-        if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
-            return _sentence(405, "Only GET and HEAD are served.", {"Allow": "GET, HEAD"})
         try:
             path = environ["PATH_INFO"].encode("latin-1").decode()  # PEP 3333 carries bytes as Latin-1
         except UnicodeError:
             return _sentence(400, "The path is not UTF-8.")
+        if self._api is not None and self._api.has(path):
+            return self._api.respond(path, environ)
+        if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
+            return _sentence(405, "Only GET and HEAD are served.", {"Allow": "GET, HEAD"})
         if path == "/healthz":
             return self._healthz()
         response = self._file(path, environ)

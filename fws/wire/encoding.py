@@ -12,6 +12,8 @@ from fws.wire.frames import BINARY, TEXT, encode
 
 # Below this many bytes a compressed frame is rarely smaller, and never by much.
 MIN_DEFLATE = 64
+# The assumed size of a value other than text and bytes before it is encoded.
+VALUE = 4096
 
 _encode_json = msgspec.json.Encoder().encode
 
@@ -45,6 +47,11 @@ def payload_of(message: Any) -> tuple[int, bytes]:
     if isinstance(message, bytearray | memoryview):
         return BINARY, bytes(message)
     return TEXT, json_bytes(message)
+
+
+def weight_of(message: Any) -> int:
+    """The approximate size of a message that is not encoded yet, in bytes."""
+    return len(message) if isinstance(message, str | bytes) else VALUE
 
 
 def compressed(opcode: int, payload: bytes, bits: int) -> bytes:

@@ -13,6 +13,7 @@ bytes) takes 23 µs here and 50 µs with h11 0.16, including the creation of the
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from ipaddress import IPv6Address
 from urllib.parse import unquote_to_bytes
 
@@ -25,6 +26,8 @@ from fws.base.errors import Refusal
 MAX_HEADERS = 100
 MAX_HEAD_LINE = 8 * 1024
 MAX_HEAD = 32 * 1024
+# The largest body, unless a path takes larger ones.
+MAX_BODY = 64 * 1024
 
 TOKEN = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"  # RFC 9110 5.6.2
 ALLOW = ("Allow", "GET, HEAD")
@@ -84,6 +87,35 @@ class Head(msgspec.Struct, frozen=True):
         """Whether content follows the head (RFC 9112 6.3)."""
         return bool(self.all("transfer-encoding")) or any(length.strip("0") for length in self.all("content-length"))
 
+    @property
+    def length(self) -> int:
+        """The size of the body in bytes. It has been checked; only a POST can have a body."""
+        return int(self.get("content-length") or 0)
+
+    @property
+    def waits_for_continue(self) -> bool:
+        """Whether the client sends the body when it has seen a `100 Continue` (RFC 9110 10.1.1)."""
+        return self.version == "1.1" and (self.get("expect") or "").lower() == "100-continue"
+
+
+class Takes(msgspec.Struct, frozen=True):
+    """What a path takes besides GET and HEAD.
+
+    Attributes:
+        methods: the methods that the path answers, POST or OPTIONS among them. A refused method gets them in `Allow`.
+        body: the most bytes of the body of a POST.
+        check: called with the head of a POST and the address of the client before the body is read, so that nobody can
+            make the server read and hold a body who has no right to send one. Raises Refusal.
+    """
+
+    methods: tuple[str, ...] = ("POST",)
+    body: int = MAX_BODY
+    check: Callable[[Head, str], object] | None = None
+
+
+# What the application takes at a decoded path; None for GET and HEAD only.
+Taking = Callable[[str], Takes | None]
+
 
 class HeadReader:
     """Reads one request head from bytes that arrive in any pieces. This takes linear time.
@@ -95,6 +127,11 @@ class HeadReader:
         size: the most bytes of the whole head.
         line: the most bytes of a line.
         headers: the most headers.
+        taking: what each path takes besides GET and HEAD; None if no path takes anything.
+
+    Attributes:
+        rest: the bytes that follow the head, when that is complete.
+        takes: what the path takes; None for GET and HEAD only.
     """
 
     __slots__ = (
@@ -108,10 +145,18 @@ class HeadReader:
         "_number",
         "_request",
         "_scanned",
+        "_taking",
         "rest",
+        "takes",
     )
 
-    def __init__(self, size: int = MAX_HEAD, line: int = MAX_HEAD_LINE, headers: int = MAX_HEADERS) -> None:
+    def __init__(
+        self,
+        size: int = MAX_HEAD,
+        line: int = MAX_HEAD_LINE,
+        headers: int = MAX_HEADERS,
+        taking: Taking | None = None,
+    ) -> None:
         self._max_size = size
         self._max_line = line
         self._max_headers = headers
@@ -122,7 +167,9 @@ class HeadReader:
         self._request: tuple[str, str, str] | None = None
         self._headers: dict[str, str | tuple[str, ...]] = {}
         self._number = 0
+        self._taking = taking
         self.rest = b""
+        self.takes: Takes | None = None
 
     @property
     def method(self) -> str:
@@ -135,7 +182,7 @@ class HeadReader:
         After that, `rest` has the bytes that follow the head, and the reader must not be used again.
 
         Raises:
-            Refusal: 400, 405, 414, 431, 501 or 505; `reason` says what is wrong.
+            Refusal: 400, 405, 411, 413, 414, 417, 431, 501 or 505; `reason` says what is wrong.
         """
         buffer = self._buffer
         buffer += data
@@ -171,7 +218,7 @@ class HeadReader:
         """Read one line without its end. Return whether the head is complete."""
         if self._request is None:
             if line:
-                self._request = _request_line(line)
+                self._request = self._request_line(line)
             else:
                 self._empty_lines += 1  # RFC 9112 2.2: accepted for old clients that end a body with an empty line
                 if self._empty_lines > _MAX_EMPTY_LINES:
@@ -197,6 +244,14 @@ class HeadReader:
             self._headers[name] = (held, value) if isinstance(held, str) else (*held, value)
         return False
 
+    def _request_line(self, line: str) -> tuple[str, str, str]:
+        method, target, version = _split(line)
+        if method not in ("GET", "HEAD"):
+            self.takes = _taken(method, target, self._taking)
+        if "#" in target:
+            raise Refusal(400, "The request target has a fragment, which clients keep to themselves.")
+        return method, target, version
+
     def _finish(self) -> Head:
         assert self._request is not None
         method, target, version = self._request
@@ -207,7 +262,10 @@ class HeadReader:
         if authority is not None:
             # RFC 9112 3.2.2: the host of the target replaces the value of `Host`.
             self._headers["host"] = authority
-        _check_framing(head)
+        if method == "POST" and self.takes is not None:
+            _check_body(head, self.takes.body)
+        else:
+            _check_no_body(head)
         return head
 
 
@@ -251,7 +309,8 @@ def _too_large(most: int) -> Refusal:
     return Refusal(431, f"The request head is larger than {most} bytes.")
 
 
-def _request_line(line: str) -> tuple[str, str, str]:
+def _split(line: str) -> tuple[str, str, str]:
+    """Split a request line into method, target and version."""
     match = _REQUEST_LINE.fullmatch(line)
     if match is None:
         if _HTTP_09.fullmatch(line):  # its client sends nothing more, and waits for the answer
@@ -260,14 +319,24 @@ def _request_line(line: str) -> tuple[str, str, str]:
     method, target, version = match.groups()
     if version[0] != "1":
         raise Refusal(505, f"HTTP/{version} is not served: use HTTP/1.1.")
-    if method not in ("GET", "HEAD"):
-        if method in _KNOWN_METHODS:
-            raise Refusal(405, "Only GET and HEAD are served.", [ALLOW])
-        raise Refusal(501, "This method is not known here: only GET and HEAD are served.")  # RFC 9110 9.1
-    if "#" in target:
-        raise Refusal(400, "The request target has a fragment, which clients keep to themselves.")
     # A minor version above 1.1 is served as 1.1 (RFC 9110 2.5).
     return method, target, "1.0" if version == "1.0" else "1.1"
+
+
+def _taken(method: str, target: str, taking: Taking | None) -> Takes:
+    """What the path of a target takes besides GET and HEAD. Raises Refusal if this method is not among it."""
+    if method not in _KNOWN_METHODS:
+        raise Refusal(501, "This method is not known here: only GET and HEAD are served.")  # RFC 9110 9.1
+    try:
+        found = taking(_decode_path(_origin_form(target)[0].partition("?")[0])) if taking is not None else None
+    except Refusal:  # nothing is at such a target
+        found = None
+    if found is None:
+        raise Refusal(405, "Only GET and HEAD are served.", [ALLOW])
+    if method not in found.methods:
+        names = ", ".join(found.methods)
+        raise Refusal(405, f"This path serves only {names}.", [("Allow", names)])
+    return found
 
 
 def _origin_form(target: str) -> tuple[str, str | None]:
@@ -310,14 +379,33 @@ def _check_host(head: Head) -> None:
         raise Refusal(400, 'The Host header is not "host" or "host:port".')
 
 
-def _check_framing(head: Head) -> None:
+def _check_no_body(head: Head) -> None:
     """Check that there is no body, without any ambiguity (RFC 9112 6). Request smuggling uses such ambiguities."""
-    codings, lengths = head.all("transfer-encoding"), head.all("content-length")
-    if codings:
-        if not lengths and head.version == "1.1" and [coding.lower() for coding in codings] != ["chunked"]:
-            raise Refusal(501, "This transfer coding is not served.")  # RFC 9112 6.1
+    _check_codings(head)
+    if head.has_body:
         raise Refusal(400, f"A {head.method} request may not have a body here.")
+
+
+def _check_body(head: Head, most: int) -> None:
+    """Check that it is certain where the body ends, and that it is not too large."""
+    _check_codings(head)
+    if head.all("transfer-encoding"):
+        raise Refusal(411, "A body in chunks is not taken here: send it with a Content-Length.")
+    if not head.all("content-length"):
+        raise Refusal(411, "A POST request needs a Content-Length.")
+    if head.length > most:
+        raise Refusal(413, f"The body is larger than {most} bytes.")
+    expected = head.get("expect")
+    if expected is not None and head.version == "1.1" and not head.waits_for_continue:
+        raise Refusal(417, 'Only "100-continue" can be expected.')
+
+
+def _check_codings(head: Head) -> None:
+    """Check that the length of a body is given in one way (RFC 9112 6.1 and 6.3)."""
+    codings, lengths = head.all("transfer-encoding"), head.all("content-length")
     if len(lengths) > 1 or not all(map(_LENGTH.fullmatch, lengths)):
         raise Refusal(400, "The Content-Length is not a single decimal number.")
-    if lengths and lengths[0].strip("0"):
-        raise Refusal(400, f"A {head.method} request may not have a body here.")
+    if codings and (lengths or head.version == "1.0"):
+        raise Refusal(400, "A Transfer-Encoding needs HTTP/1.1, and no Content-Length beside it.")
+    if codings and [coding.lower() for coding in codings] != ["chunked"]:
+        raise Refusal(501, "This transfer coding is not served.")

@@ -31,7 +31,10 @@ ORPHAN_END = 4.0
 
 
 class Inheritance(msgspec.Struct, frozen=True):
-    """A worker's number, its row of the scoreboard, its descriptors, and the folder for its control socket."""
+    """A worker's number, its row of the scoreboard, its descriptors, and the folder for its control socket.
+
+    `admin` is the descriptor of the listening socket of [admin]; None without one.
+    """
 
     number: int
     row: int
@@ -41,6 +44,7 @@ class Inheritance(msgspec.Struct, frozen=True):
     report: int
     life: int
     control: str
+    admin: int | None = None
 
 
 class Heartbeat:
@@ -53,7 +57,7 @@ class Heartbeat:
         orphaned: whether the supervisor is dead. The worker then sends itself a SIGTERM.
     """
 
-    __slots__ = ("_listener", "control", "number", "orphaned", "row")
+    __slots__ = ("_admin", "_listener", "control", "number", "orphaned", "row")
 
     def __init__(self, inherited: Inheritance) -> None:
         self.number = inherited.number
@@ -61,10 +65,12 @@ class Heartbeat:
         self.control = inherited.control
         self.orphaned = False
         self._listener = inherited.listener
+        self._admin = inherited.admin
         os.close(inherited.scoreboard)
         # Processes that the worker starts must not inherit them, because the pipes would not end with their owners.
-        for descriptor in (inherited.listener, inherited.report, inherited.life):
-            os.set_inheritable(descriptor, False)
+        for descriptor in (inherited.listener, inherited.report, inherited.life, inherited.admin):
+            if descriptor is not None:
+                os.set_inheritable(descriptor, False)
         self._answer(inherited.report)
         # SIGUSR2 is meant for the supervisor, but `pkill` sends it to all processes of the same name.
         signal.signal(signal.SIGUSR2, signal.SIG_IGN)
@@ -74,6 +80,10 @@ class Heartbeat:
     def listener(self) -> Any:
         """The listening socket that all workers share."""
         return socket.socket(fileno=self._listener)
+
+    def admin(self) -> Any:
+        """The listening socket of [admin], which all workers share; None without one."""
+        return None if self._admin is None else socket.socket(fileno=self._admin)
 
     def _answer(self, report: int) -> None:
         def answer(number: int, frame: Any) -> None:

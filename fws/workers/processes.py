@@ -45,10 +45,12 @@ class Launcher:
         listener: the socket.
         count: the number of workers.
         control: the folder for the control sockets of workers; empty for none.
+        admin: the listening socket of [admin]; None without one.
     """
 
-    def __init__(self, listener: Any, count: int, control: str = "") -> None:
+    def __init__(self, listener: Any, count: int, control: str = "", admin: Any = None) -> None:
         self._listener = listener
+        self._admin = admin
         self._control = control
         # While workers are renewed, there are more of them than `count`.
         self._rows = list(range(2 * count + 1))
@@ -65,9 +67,11 @@ class Launcher:
         report, writer = os.pipe()
         os.set_blocking(report, False)
         handed = (self._listener.fileno(), self._memory, writer, self._life)
-        inherited = Inheritance(number, row, self._scoreboard.rows, *handed, self._control)
+        admin = None if self._admin is None else self._admin.fileno()
+        inherited = Inheritance(number, row, self._scoreboard.rows, *handed, self._control, admin)
+        descriptors = [*handed, *([] if admin is None else [admin])]
         # No other process is started before they are made uninheritable again, so that only this worker inherits them.
-        for descriptor in handed:
+        for descriptor in descriptors:
             os.set_inheritable(descriptor, True)
         try:
             pid = os.posix_spawn(
@@ -79,14 +83,16 @@ class Launcher:
                 setpgroup=0,
             )
         finally:
-            for descriptor in handed:
+            for descriptor in descriptors:
                 os.set_inheritable(descriptor, False)
             os.close(writer)
         return Running(pid, report, self._scoreboard, row, self._rows.append)
 
     def unlisten(self) -> None:
-        """Close the supervisor's listening socket. When the workers have closed theirs, connections are refused."""
+        """Close the supervisor's listening sockets. When the workers have closed theirs, connections are refused."""
         self._listener.close()
+        if self._admin is not None:
+            self._admin.close()
 
 
 def _memory() -> int:
@@ -174,6 +180,7 @@ class Supervision:
         serving: called once, when the first worker serves.
         hung_up: called for SIGHUP.
         control: the folder for the control sockets of workers; empty for none.
+        admin: the listening socket of [admin]; None without one.
     """
 
     def __init__(
@@ -185,8 +192,9 @@ class Supervision:
         *,
         hung_up: Callable[[], object] = lambda: None,
         control: str = "",
+        admin: Any = None,
     ) -> None:
-        launcher = Launcher(listener, count, control)
+        launcher = Launcher(listener, count, control, admin)
         self._hung_up = hung_up
         self._supervisor = Supervisor(
             count, launcher.launch, drain=drain, clock=time.monotonic, serving=serving, unlisten=launcher.unlisten

@@ -177,7 +177,7 @@ def test_what_comes_twice_is_announced_once() -> None:
     assert view.take() == {"clients": 1, "joined": people("a")}
     assert not view.renew(people("a"))
     assert view.renew(people("b"))
-    assert view.take() == {"clients": 1, "joined": people("b"), "left": ["a"]}
+    assert view.take() == {"clients": 1, "joined": people("b"), "left": people("a")}
 
 
 def test_many_changes_and_many_members_are_only_counted() -> None:

@@ -85,7 +85,8 @@ def test_what_is_not_to_be_kept_is_sent_without_an_offset_on_all_nodes(tmp_path:
     assert offset(nodes.first.channels.publish_and_wait("lobby", "hello")) == 1
     nodes.settle()
     for node, client in zip((nodes.first, nodes.second), clients, strict=True):
-        assert sum(text == "typing" for text in (sent := node.sent(client))) == 1
+        sent = node.sent(client)
+        assert sum(text == "typing" for text in sent) == 1
         assert [json.loads(text).get("message") for text in sent if text != "typing"] == [None, "hello"]
         assert [one.message for one in page(node, "lobby").publications] == ["hello"]
 

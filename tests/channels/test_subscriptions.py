@@ -226,7 +226,7 @@ def test_a_token_for_the_channel(guarded: Harness) -> None:
     assert say(guarded, ann, channel="open:a", token="rubbish")[0]["status"] == 403
     assert say(guarded, ann, channel="open:a")[0]["status"] == 403
     assert say(guarded, ann, channel="open:a", token=token(guarded, sub="ann"))[0]["type"] == "subscribed"
-    assert ann.token == ""
+    assert ann.call.token == ""
 
 
 def test_a_subscription_ends_with_its_token_and_a_later_one_has_its_own(guarded: Harness) -> None:

@@ -223,7 +223,8 @@ def test_the_name_of_an_invalid_chain_or_filter_stays_known() -> None:
 @pytest.mark.parametrize("section", SECTIONS, ids=lambda section: section.name)
 def test_the_example_of_a_section_is_valid(section: Section) -> None:
     text = section.example
-    config = config_of(text if section.name in ("pipelines", "endpoints") else f"{text}\n{ECHO}")
+    environ = {"FWS_API_KEY": "k" * 32, "SHOP_API_KEY": "s" * 32}
+    config = config_of(text if section.name in ("pipelines", "endpoints") else f"{text}\n{ECHO}", environ)
     assert getattr(config, section.field)
 
 

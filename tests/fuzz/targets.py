@@ -11,7 +11,7 @@ from tests.auth.pairs import NOW, encoded, jwk, signed
 from tests.config.test_mutations import CHAT, NASTY, ODD, ROOMS
 from tests.fuzz import checks
 from tests.wire.octets import client_frame
-from tests.wire.test_head import BROWSER, HEADERS, HOST, REQUEST_LINES
+from tests.wire.test_head import BODIES, BROWSER, HEADERS, HOST, POST, REQUEST_LINES
 from tests.wire.test_proxy import V4, V6, v2
 
 FOUND = Path(__file__).parent / "found"
@@ -54,6 +54,8 @@ def _heads() -> tuple[bytes, ...]:
         b"GET ws://example.org?a=/ HTTP/1.2\r\n" + HOST + b"\r\n",
         *(line + b"\r\n" + HOST + b"\r\n" for line, _ in REQUEST_LINES),
         *(b"GET / HTTP/1.1\r\n" + HOST + line + b"\r\n\r\n" for line in lines),
+        POST + b"Content-Length: 3\r\nExpect: 100-continue\r\n\r\nabcGET / HTTP/1.1\r\n",
+        *(POST + line + b"\r\n\r\nabc" for line, _ in BODIES),
     )
 
 

@@ -17,16 +17,24 @@ from tests.integration.raw import request
 HURRY = '[limits]\nhandshake_timeout = "1s"\n'
 
 
+CONF = """
+[api]
+key = "kkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkk"
+path = "/api"
+[endpoints."/"]
+message = ["echo"]
+"""
 Servers = Callable[[bool], Running]
 
 
 @pytest.fixture(scope="module")
 def servers(shared: dict[bool, Serve]) -> Servers:
     """One server without TLS and one with it, started when they are first asked for."""
-    return functools.cache(lambda tls: shared[tls]('[endpoints."/"]\nmessage = ["echo"]\n'))
+    return functools.cache(lambda tls: shared[tls](CONF))
 
 
 GET = b"GET /healthz HTTP/1.1\r\nHost: a\r\n"
+POST = b"POST /api/info HTTP/1.1\r\nHost: a\r\nX-API-Key: " + b"k" * 32 + b"\r\n"
 # Each is sent with a second request behind it, which must not be answered.
 AMBIGUOUS = {
     "an underscore in a length": (GET + b"Content-Length: 1_0\r\n\r\n0123456789", 400),
@@ -55,6 +63,23 @@ AMBIGUOUS = {
     "a body": (GET + b"Content-Length: 3\r\n\r\nabc", 400),
     "OPTIONS": (GET.replace(b"GET", b"OPTIONS") + b"\r\n", 405),
     "CONNECT": (b"CONNECT a:80 HTTP/1.1\r\nHost: a\r\n\r\n", 405),
+    "a POST without a length": (POST + b"\r\n{}", 411),
+    "a POST in chunks": (POST + b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n", 411),
+    "a POST with gzip, chunked": (POST + b"Transfer-Encoding: gzip, chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n", 501),
+    "a POST with two lengths": (POST + b"Content-Length: 2\r\nContent-Length: 4\r\n\r\n{}", 400),
+    "a POST with a length and chunks": (
+        POST + b"Content-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        400,
+    ),
+    "a POST with a sign in its length": (POST + b"Content-Length: +2\r\n\r\n{}", 400),
+    "a POST that is too large": (POST + b"Content-Length: 99999999999\r\n\r\n", 413),
+    "a POST that expects something else": (POST + b"Content-Length: 2\r\nExpect: tea\r\n\r\n{}", 417),
+    "a POST without the key": (POST.replace(b"k" * 32, b"x") + b"Content-Length: 2\r\n\r\n{}", 401),
+    "a POST that asks for a WebSocket": (
+        POST + b"Upgrade: websocket\r\nConnection: Upgrade\r\nContent-Length: 2\r\n\r\n{}",
+        405,
+    ),
+    "OPTIONS of the API": (POST.replace(b"POST", b"OPTIONS") + b"\r\n", 405),
     "TRACE": (GET.replace(b"GET", b"TRACE") + b"\r\n", 405),
 }
 

@@ -10,7 +10,7 @@ import msgspec
 
 from fws import Duration, Filter, Help, Size, Takes
 from fws.compiler.registry import Found, Registry
-from fws.config import Channel, Limits, Redis, Server, Tls
+from fws.config import Admin, Api, ApiKey, Channel, Limits, Redis, Server, Tls
 from fws.config.sections import TranscriptTable
 from fws.pipeline.events import EVENTS
 from fws.pipeline.filter import hooks_of
@@ -159,7 +159,9 @@ def test_the_page_lists_each_filter_under_each_event_it_serves() -> None:
 def test_the_page_of_settings_has_every_setting_once() -> None:
     page = settings_markdown()
     wanted = [
-        option.name for cls in (Server, Limits, Tls, Redis, Channel, TranscriptTable) for option in options_of(cls)
+        option.name
+        for cls in (Server, Limits, Tls, Redis, Channel, Admin, Api, ApiKey, TranscriptTable)
+        for option in options_of(cls)
     ]
     assert sorted(re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)) == sorted(wanted)
     assert page.index("## [limits]\n") < page.index("`ping_interval`") < page.index("`max_message`")

@@ -10,6 +10,7 @@ from gevent import socket
 
 from fws.compiler.compile import load_generation
 from fws.pipeline.services import Services
+from fws.server.handler import Application
 from fws.server.listener import Listener
 from fws.server.node import Node
 from fws.server.web import Web
@@ -24,7 +25,7 @@ class Served:
         port: where it listens.
     """
 
-    def __init__(self, toml: str, folder: Path, *, capacity: int = 100) -> None:
+    def __init__(self, toml: str, folder: Path, *, capacity: int = 100, application: Application | None = None) -> None:
         file = folder / "test.toml"
         file.write_text(toml)
         generation = load_generation(file, Services(), {})
@@ -40,7 +41,7 @@ class Served:
         sock.bind(("127.0.0.1", 0))
         sock.listen(16)
         self.port = sock.getsockname()[1]
-        self.listener = Listener(sock, web, self.node, capacity)
+        self.listener = Listener(sock, application or web, self.node, capacity)
         self.listener.start()
 
     def connect(self) -> Any:

@@ -20,8 +20,8 @@ def start(tmp_path: Path) -> Iterator[Start]:
     """`start(toml, capacity=…)` gives a listener that is stopped at the end."""
     with ExitStack() as stack:
 
-        def start(toml: str, **more: int) -> Served:
-            served = Served(toml, tmp_path, **more)
+        def start(toml: str, *, capacity: int = 100) -> Served:
+            served = Served(toml, tmp_path, capacity=capacity)
             stack.callback(served.stop)
             return served
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fws.base.errors import Refusal
-from fws.wire.head import MAX_HEAD, MAX_HEAD_LINE, MAX_HEADERS, Head, HeadReader, parse_authority
+from fws.wire.head import MAX_HEAD, MAX_HEAD_LINE, MAX_HEADERS, Head, HeadReader, Takes, parse_authority
 from tests.fuzz import checks
 
 BROWSER = (
@@ -265,6 +265,103 @@ class TestRefused:
         assert reader.method == ""
         reader.feed(b"HEAD / HTTP/1.1\r\nHost: ")
         assert reader.method == "HEAD"
+
+
+POST = b"POST /api/publish HTTP/1.1\r\n" + HOST
+# Headers of a POST to a path that takes bodies of up to 100 bytes.
+BODIES = [
+    (b"", 411),
+    (b"Content-Length: 101", 413),
+    (b"Content-Length: 99999999999999999999", 413),
+    (b"Content-Length: 1_0", 400),
+    (b"Content-Length: +3", 400),
+    (b"Content-Length: -1", 400),
+    (b"Content-Length: 0x3", 400),
+    (b"Content-Length: 3, 3", 400),
+    (b"Content-Length: 3\r\nContent-Length: 3", 400),
+    (b"Content-Length: 3\r\nContent-Length: 5", 400),
+    (b"Content-Length : 3", 400),
+    (b"Content-Length: " + b"0" * 20 + b"3", 400),
+    (b"Transfer-Encoding: chunked", 411),
+    (b"Transfer-Encoding: Chunked", 411),
+    (b"Transfer-Encoding: gzip, chunked", 501),
+    (b"Transfer-Encoding: identity", 501),
+    (b"Transfer-Encoding: \x0bchunked", 400),
+    (b"Transfer-Encoding: chunked\r\nContent-Length: 3", 400),
+    (b"Content-Length: 3\r\nTransfer-Encoding: identity", 400),
+    (b"Content-Length: 3\r\nExpect: 200-ok", 417),
+]
+
+
+def taking(path: str) -> Takes | None:
+    """What an application might take: bodies below /api, and preflight requests at /open."""
+    if path.startswith("/api"):
+        return Takes(body=100)
+    return Takes(("GET", "HEAD", "POST", "OPTIONS"), 5) if path == "/open" else None
+
+
+def read_taking(data: bytes) -> tuple[Head, HeadReader]:
+    reader = HeadReader(taking=taking)
+    head = reader.feed(data)
+    assert head is not None
+    return head, reader
+
+
+def refused_taking(data: bytes) -> Refusal:
+    with pytest.raises(Refusal) as caught:
+        HeadReader(taking=taking).feed(data)
+    return caught.value
+
+
+class TestBodies:
+    """Heads of requests with a body, at paths that take one. What follows the head is not the reader's to interpret."""
+
+    @pytest.mark.parametrize("length", [b"0", b"3", b"100", b"007"])
+    def test_a_post_with_one_length(self, length: bytes) -> None:
+        head, reader = read_taking(POST + b"Content-Length: " + length + b"\r\n\r\nabc")
+        assert (head.method, head.length, reader.rest) == ("POST", int(length), b"abc")
+        assert reader.takes == Takes(body=100)
+
+    @pytest.mark.parametrize("version", [b"1.0", b"1.1"])
+    def test_only_http_1_1_waits_for_a_continue(self, version: bytes) -> None:
+        data = POST.replace(b"1.1", version) + b"Content-Length: 3\r\nExpect: 100-Continue\r\n\r\n"
+        assert read_taking(data)[0].waits_for_continue == (version == b"1.1")
+
+    @pytest.mark.parametrize(("lines", "status"), BODIES)
+    def test_a_body_whose_end_is_not_certain_or_too_far(self, lines: bytes, status: int) -> None:
+        end = lines + b"\r\n\r\n" if lines else b"\r\n"
+        assert refused_taking(POST + end).status == status
+
+    def test_a_coding_of_http_1_0(self) -> None:
+        assert refused_taking(POST.replace(b"1.1", b"1.0") + b"Transfer-Encoding: chunked\r\n\r\n").status == 400
+
+    @pytest.mark.parametrize("method", [b"GET", b"HEAD", b"OPTIONS"])
+    def test_other_methods_have_no_body_there_either(self, method: bytes) -> None:
+        start = method + b" /open HTTP/1.1\r\n" + HOST
+        assert read_taking(start + b"\r\n")[0].length == 0
+        assert refused_taking(start + b"Content-Length: 3\r\n\r\n").status == 400
+        assert refused_taking(start + b"Transfer-Encoding: chunked\r\n\r\n").status == 400
+
+    @pytest.mark.parametrize("target", [b"/", b"/ap", b"*", b"/%2fapi", b"/%zz", b"http://a@b/api", b"example"])
+    def test_at_any_other_target_a_post_is_what_it_was(self, target: bytes) -> None:
+        refusal = refused_taking(b"POST " + target + b" HTTP/1.1\r\n")
+        assert (refusal.status, refusal.headers) == (405, (("Allow", "GET, HEAD"),))
+
+    @pytest.mark.parametrize(
+        ("line", "allow"),
+        [(b"PUT /api/x", "POST"), (b"OPTIONS /api", "POST"), (b"PUT /open", "GET, HEAD, POST, OPTIONS")],
+    )
+    def test_405_names_what_the_path_serves(self, line: bytes, allow: str) -> None:
+        refusal = refused_taking(line + b" HTTP/1.1\r\n")
+        assert (refusal.status, refusal.headers) == (405, (("Allow", allow),))
+
+    @pytest.mark.parametrize("target", [b"/%61pi", b"http://example.org/api?x=1", b"/api/publish?y"])
+    def test_the_decoded_path_decides(self, target: bytes) -> None:
+        head, _ = read_taking(b"POST " + target + b" HTTP/1.1\r\n" + HOST + b"Content-Length: 1\r\n\r\n")
+        assert head.length == 1
+
+    def test_a_fragment(self) -> None:
+        assert refused_taking(b"POST /api#x HTTP/1.1\r\n").status == 400
 
 
 class TestLimits:

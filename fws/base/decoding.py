@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -22,10 +23,11 @@ _decode = msgspec.json.Decoder().decode
 _HALF = re.compile(r"(\\\\|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})|\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
 
 
-def decode(text: str | bytes, *, replace: bool = False) -> Any:
+def decode(text: str | bytes, *, replace: bool = False, decoder: Callable[[str | bytes], Any] = _decode) -> Any:
     """The value of a JSON text.
 
     Args:
+        decoder: decodes a text, to a value of some type. It raises ValueError.
         replace: whether U+FFFD replaces half of an emoji. UTF-8 cannot encode it, and RFC 8259 section 8.2 leaves open
             how to treat it.
 
@@ -35,23 +37,24 @@ def decode(text: str | bytes, *, replace: bool = False) -> Any:
     if brackets(text) > MAX_CONTAINERS:
         raise ValueError("this JSON is too large")
     try:
-        value = _decode(text)
+        value = decoder(text)
     except (ValueError, RecursionError):
-        value = _decode_whole(text)
+        value = _decode_whole(text, decoder)
         if not replace:
             raise ValueError("this JSON has half of a character: an emoji was cut") from None
-    if _too_deep(value, text):
+    # Each level needs a bracket. Counting them takes microseconds, and most messages have too few.
+    if brackets(text) > MAX_DEPTH and _too_deep(value if decoder is _decode else _decode(text)):
         raise ValueError("this JSON is nested too deep")
     return value
 
 
-def _decode_whole(text: str | bytes) -> Any:
+def _decode_whole(text: str | bytes, decoder: Callable[[str | bytes], Any]) -> Any:
     """The value, with U+FFFD for each half of a character. Raises ValueError if the text has another error."""
     try:
         given = text.decode() if isinstance(text, bytes) else text
         whole, _ = _HALF.subn(lambda match: match[1] or "\\ufffd", given)
         if whole != given:
-            return _decode(whole)
+            return decoder(whole)
     except (ValueError, RecursionError):
         pass
     raise ValueError("this is not JSON")
@@ -62,10 +65,7 @@ def brackets(text: str | bytes) -> int:
     return text.count("[") + text.count("{") if isinstance(text, str) else text.count(b"[") + text.count(b"{")
 
 
-def _too_deep(value: Any, text: str | bytes) -> bool:
-    # Each level needs a bracket. Counting them takes microseconds, and most messages have too few.
-    if brackets(text) <= MAX_DEPTH:
-        return False
+def _too_deep(value: Any) -> bool:
     level = [value]
     for _ in range(MAX_DEPTH):
         inner = (item.values() if isinstance(item, dict) else item for item in level)

@@ -1,0 +1,70 @@
+"""The keys of the API, and what each of them permits."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Iterable
+from hashlib import sha256
+
+from fws.config import Config
+from fws.config.channels import ChannelPattern
+
+
+class Key:
+    """One key.
+
+    Args:
+        name: as the log shows it.
+        secret: the key itself, of which only a digest is kept.
+        publish: patterns of the channels that it may publish to.
+        read: whether it may ask for what channels keep and who is there.
+        admin: whether it may do everything.
+    """
+
+    __slots__ = ("_digest", "_patterns", "admin", "name", "read")
+
+    def __init__(
+        self, name: str, secret: str, *, publish: Iterable[str] = (), read: bool = False, admin: bool = False
+    ) -> None:
+        self.name = name
+        self.read = read
+        self.admin = admin
+        self._digest = sha256(secret.encode()).digest()
+        self._patterns = [ChannelPattern.parse(pattern).expression for pattern in publish]
+
+    def is_this(self, digest: bytes) -> bool:
+        """Compare a digest with that of the key, in constant time."""
+        return hmac.compare_digest(self._digest, digest)
+
+    def may_publish_to(self, channel: str) -> bool:
+        """Whether one of its patterns matches a channel. It counts for a key that may not do everything."""
+        return any(pattern.fullmatch(channel) for pattern in self._patterns)
+
+
+class Keys:
+    """All keys of a configuration."""
+
+    __slots__ = ("_keys",)
+
+    def __init__(self, keys: Iterable[Key] = ()) -> None:
+        self._keys = tuple(keys)
+
+    @classmethod
+    def of(cls, config: Config) -> Keys:
+        """The keys of a file; none without [api]."""
+        if config.api is None:
+            return cls()
+        further = (
+            Key(name, key.key, publish=key.publish, read=key.read, admin=key.admin)
+            for name, key in config.api_keys.items()
+        )
+        return cls([Key("[api]", config.api.key, admin=True), *further])
+
+    def find(self, secret: str) -> Key | None:
+        """The key that was given. The time does not depend on how much of it is right, or on which one it is."""
+        digest = sha256(secret.encode("utf-8", "surrogateescape")).digest()
+        found = None
+        for key in self._keys:
+            if key.is_this(digest):
+                found = key
+        return found

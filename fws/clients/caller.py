@@ -1,0 +1,207 @@
+"""A client as the adapter of its protocol sees it (`fws.protocols.base.Peer`): what its commands can do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from fws.base.close_codes import REFUSED
+from fws.base.errors import Close, MessageFillError, Refusal, Reject
+from fws.clients.outbox import Outbox
+from fws.clients.state import State
+from fws.clients.subscriber import Subscriber
+from fws.histories.base import Page
+from fws.pipeline.call import MESSAGE, Call
+from fws.pipeline.outcomes import DROP
+from fws.pipeline.publication import Position, check_channel
+from fws.presence.base import Present
+from fws.protocols.base import Renew
+
+if TYPE_CHECKING:
+    from fws.clients.host import Host
+    from fws.compiler.endpoint import Endpoint
+
+
+class Caller(Subscriber):
+    """A client that is admitted, publishes and asks by commands of its protocol.
+
+    Attributes:
+        identity: who the client is, as authentication established; None for nobody in particular.
+    """
+
+    __slots__ = ("_admitted", "_message", "_parts", "identity")
+
+    def __init__(self, endpoint: Endpoint, host: Host, outbox: Outbox) -> None:
+        super().__init__(endpoint, host, outbox)
+        self.identity: dict[str, Any] | None = None
+        self._message = endpoint.message
+        # Parts of the present message so far.
+        self._parts = 0
+        # Whether `connect` has passed, and `disconnect` has not run.
+        self._admitted = False
+
+    @property
+    def user(self) -> str:
+        """Its user; empty for nobody in particular."""
+        return str((self.identity or {}).get("user") or "")
+
+    @property
+    def secret(self) -> str:
+        """What it proves with that a command over plain HTTP is its own; empty for a client over a WebSocket."""
+        return "" if self.session is None else self.session.secret
+
+    @property
+    def address(self) -> str:
+        """The client's IP address; empty on a UNIX socket."""
+        raise NotImplementedError
+
+    @property
+    def path(self) -> str:
+        """The path of its request."""
+        raise NotImplementedError
+
+    @property
+    def protocol(self) -> str:
+        """What it speaks: `raw`, `centrifuge`."""
+        return self._endpoint.settings.protocol
+
+    # For adapters.
+
+    def wall(self) -> float:
+        return self._context.wall()
+
+    def after(self, seconds: float, call: Callable[[], None]) -> Callable[[], None]:
+        return self._context.timers.at(self._context.clock() + seconds, call).cancel
+
+    def write(self, frame: bytes) -> bool:
+        if self._hub.pending:
+            self._hub.settle(self._member)
+        return self.outbox.write(frame)
+
+    def admit(self, call: Call) -> None:
+        self.outbox.hold()
+        self.call = call
+        try:
+            if self._endpoint.connect.happen(self) is not None:
+                raise Reject(401, "A token is needed here.")
+            if self._transport is not None:
+                self._transport.claim(self.user)
+        except BaseException as error:
+            for channel in tuple(self.channels):
+                self.leave(channel)
+            raise self._refusal(error) from None
+        finally:
+            self.call = MESSAGE
+            # From now on, serving may block only where its other pipelines do.
+            self._waits = self._endpoint.waits
+        self._enter()
+
+    def _enter(self) -> None:
+        """The `connect` pipeline has passed."""
+        self._admitted = True
+        if not self.closing:
+            self._become(State.OPEN)
+        self._hub.admit(self._member)
+
+    def _refusal(self, error: BaseException) -> BaseException:
+        """Why `connect` did not pass: a Refusal, or the exception that ends the greenlet. Counts failed logins."""
+        refusal = self._context.faults.refusal(error, self)
+        if isinstance(refusal, Refusal) and refusal.status == 401:
+            self._host.admission.login_failed(self.address)
+        return refusal
+
+    def answer(self, frame: bytes, *, only: bool = False) -> None:
+        if only:
+            self.outbox.hold()
+        self.outbox.release(frame)
+        if self._admitted:
+            self._host.channels.admitted(self._member)
+
+    def ask(self, call: Call, message: Any) -> Any:
+        self._said = True
+        self._parts = 0
+        self.call = call
+        try:
+            return self._message.run(self, message)
+        except Refusal:
+            raise
+        except BaseException as error:
+            self._context.faults.settle("message", error, self, stops=self._waits)
+            if isinstance(error, Close):
+                return DROP
+            if isinstance(error, MessageFillError):
+                raise Reject(400, "The message lacks something that is needed here.") from None
+            raise Reject(500, "A filter failed.") from None
+        finally:
+            self.call = MESSAGE
+
+    def check_publication(self, channel: str, message: Any) -> None:
+        try:
+            check_channel(channel)
+        except ValueError as error:
+            raise Reject(400, f"Nobody can publish to this channel: {error}.") from None
+        self._host.channels.check_publication(self, channel, message)
+
+    def publish(self, channel: str, message: Any) -> None:
+        self._host.channels.publish_for(self, channel, message)
+
+    def ask_for(self, channel: str, since: str, call: Call) -> None:
+        self.subscribe(channel, since=since, call=call)
+
+    def confirm(self, channel: str, call: Call) -> None:
+        self._run_subscribe(channel, call)
+
+    def page(
+        self, channel: str, since: Position | None, limit: int, reverse: bool, done: Callable[[Page | None], None]
+    ) -> bool:
+        if not self._host.channels.keeps(channel):
+            return False
+        self._host.channels.page(channel, since=since, limit=limit, reverse=reverse, done=done)
+        return True
+
+    def who(self, channel: str, done: Callable[[Sequence[Present] | None], None]) -> bool:
+        return self._host.channels.who(channel, done)
+
+    def heard(self) -> None:
+        self._answered()
+
+    def again(self, lines: Sequence[str]) -> None:
+        """Serve lines that have arrived before, but could not be served yet."""
+        self.take(list(lines), first=True)
+
+    def refuse(self, refusal: Refusal) -> None:
+        """End the connection as `Reject` does in `connect`: after the 101, 4000 plus the status is the close code.
+
+        The refusal is counted and its reason is logged. Never blocks.
+        """
+        if not self.closing:
+            self._context.refusals.record(refusal, self.address, f"connected to {self.path}")
+            self.close(REFUSED + refusal.status, refusal.reason)
+
+    # For filters that verify tokens.
+
+    def grant(self, claims: dict[str, Any], warn: float, renew: Renew) -> float | None:
+        """A token of the connection is valid. Returns when it ends, in Unix time; None for never.
+
+        Args:
+            claims: what the token says.
+            warn: seconds before the end at which the client should have a new token.
+            renew: verifies a new token, and calls its second argument with the refusal, or None.
+
+        Raises:
+            Denied: the token is for something else.
+        """
+        return claims.get("exp") if self.session is None else self.session.grant(claims, warn, renew)
+
+    def grant_channel(self, channel: str, claims: dict[str, Any], warn: float) -> float | None:
+        """The same for a token of a channel that the client requests."""
+        return claims.get("exp") if self.session is None else self.session.grant_channel(channel, claims, warn)
+
+    @property
+    def profile(self) -> Any:
+        """What its token shows to others; None for nothing."""
+        return None if self.session is None else self.session.profile
+
+    def info(self, channel: str) -> dict[str, Any]:
+        """What its token shows to others in a channel."""
+        return {} if self.session is None else self.session.info(channel)

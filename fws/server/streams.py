@@ -1,0 +1,196 @@
+"""Clients over plain HTTP: the response that carries them, CORS, and the path at which they send their commands."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Annotated, Any
+
+import gevent
+import msgspec
+from gevent.event import AsyncResult
+from msgspec import Meta
+from werkzeug.wrappers import Response
+
+from fws.base.errors import Refusal
+from fws.wire.framing import Transport
+from fws.wire.handshake import Origins, check_origin
+from fws.wire.head import Head, Takes
+
+if TYPE_CHECKING:
+    from fws.clients.client import Client
+    from fws.server.node import Node
+
+# The key of a WSGI environ under which the application finds the head of the request, and whether it came over TLS.
+HEAD = "fws.head"
+SECURE = "fws.secure"
+# Seconds for which a browser need not ask again whether it may send a request (CORS).
+PREFLIGHT_AGE = "300"
+# Seconds that commands wait for a client that is busy with earlier ones, and between two looks at it.
+PATIENCE = 5.0
+LOOK = 0.01
+# What one node tells another: commands for one of its clients.
+COMMANDS = "commands"
+
+_CONTENT = {"sse": "text/event-stream; charset=utf-8", "http_stream": "application/json; charset=utf-8"}
+_STREAMS = Takes(("POST", "OPTIONS"))
+
+
+class _Emulated(msgspec.Struct, frozen=True):
+    """The body of a request with commands, as SDKs send it: `data` is a text with lines, or one command."""
+
+    session: Annotated[str, Meta(min_length=1, max_length=100)]
+    data: str | dict[str, Any]
+    node: Annotated[str, Meta(max_length=100)] = ""
+
+    @property
+    def text(self) -> str:
+        return self.data if isinstance(self.data, str) else msgspec.json.encode(self.data).decode()
+
+
+_decode = msgspec.json.Decoder(_Emulated).decode
+
+
+def stream_headers(transport: Transport) -> list[tuple[str, str]]:
+    """The headers of a response that carries a client. It ends with the connection, also for HTTP/1.0 proxies."""
+    return [
+        ("Content-Type", _CONTENT[transport]),
+        ("Cache-Control", "no-cache, no-store, must-revalidate, no-transform"),
+        ("X-Accel-Buffering", "no"),  # nginx passes each event on at once
+        ("X-Content-Type-Options", "nosniff"),
+        ("Connection", "close"),
+    ]
+
+
+def cors_headers(head: Head, origins: Origins, *, secure: bool, host: str | None = None) -> list[tuple[str, str]]:
+    """What lets a page of another origin read the response, if `origins` allows the page (WHATWG Fetch, CORS).
+
+    Cookies may be sent only from origins that are named, not with `"*"`.
+    """
+    origin = head.get("origin")
+    if origin is None:
+        return []
+    try:
+        check_origin(head, origins, secure=secure, host=host)
+    except Refusal:
+        return [("Vary", "Origin")]
+    headers = [("Access-Control-Allow-Origin", origin), ("Vary", "Origin")]
+    return headers if origins.everyone else [*headers, ("Access-Control-Allow-Credentials", "true")]
+
+
+class Streams:
+    """What the application answers for clients over plain HTTP: preflights, and requests with commands.
+
+    Args:
+        node: the parts of the process.
+    """
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+
+    @property
+    def _emulates(self) -> bool:
+        """Whether there can be clients that send commands."""
+        endpoints = self._node.generation.all_endpoints()
+        return any(
+            one.settings.protocol == "centrifuge" and set(one.settings.carriers) - {"websocket"} for one in endpoints
+        )
+
+    def takes(self, path: str) -> Takes | None:
+        """As `Application.takes`."""
+        generation = self._node.generation
+        if not generation.streams:
+            return None
+        if path == generation.config.server.emulation and self._emulates:
+            # JSON in a JSON string is longer than itself, in practice by less than a half.
+            return Takes(("POST", "OPTIONS"), 2 * generation.config.limits.max_message)
+        try:
+            found = generation.route(path)
+        except Refusal:
+            return None
+        if found is None or not set(found[0].settings.carriers) - {"websocket"}:
+            return None
+        endpoint = found[0]
+        if endpoint.settings.protocol != "centrifuge":
+            return Takes(("OPTIONS",))
+        return Takes(_STREAMS.methods, endpoint.bounds.max_message)
+
+    def respond(self, path: str, environ: Mapping[str, Any]) -> Response | None:
+        """The response; None if the request is not for a client over plain HTTP."""
+        method = environ["REQUEST_METHOD"]
+        if method in ("GET", "HEAD") or self.takes(path) is None:
+            return None
+        origins = self._origins_of(path)
+        headers: list[tuple[str, str]] = []
+        for one in origins:
+            headers = cors_headers(environ[HEAD], one, secure=environ[SECURE])
+            if len(headers) > 1:
+                break
+        if method == "OPTIONS":
+            return _preflight(headers)
+        response = self._emulate(environ["wsgi.input"].read())
+        response.headers.extend(headers)
+        return response
+
+    def _origins_of(self, path: str) -> list[Origins]:
+        """The origins that may send requests to a path. The session's secret proves whose the commands are."""
+        generation = self._node.generation
+        if path == generation.config.server.emulation:
+            return [one.origins for one in generation.all_endpoints() if one.settings.protocol == "centrifuge"]
+        found = generation.route(path)
+        return [] if found is None else [found[0].origins]
+
+    def _emulate(self, body: bytes) -> Response:
+        try:
+            request = _decode(body)
+            text = request.text
+        except (ValueError, RecursionError):
+            return _sentence(400, "The body is not a JSON object with session, node and data.")
+        client = self._node.sessions.get(request.session)
+        if client is not None:
+            return _sentence(204 if self._hand(client, text) else 503, "The client is busy.")
+        if request.node == self._node.id:
+            return _sentence(204, "")  # the session is gone, and its stream has ended
+        arrived: AsyncResult = AsyncResult()
+        try:
+            message = {"do": COMMANDS, "session": request.session, "data": text}
+            self._node.nodes.tell(request.node, message, arrived.set)
+        except ValueError:
+            return _sentence(413, "The commands are too large.")
+        return _sentence(204 if arrived.get() else 404, "There is no such node.")
+
+    def _hand(self, client: Client, text: str) -> bool:
+        """Give commands to a client of this node, when it has served earlier ones. Returns whether it could take them.
+
+        Waiting is the backpressure: the answer comes when the client can take more.
+        """
+        clock = self._node.context.clock
+        end = clock() + PATIENCE
+        while client.busy and not client.closing:
+            if clock() > end:
+                return False
+            gevent.sleep(LOOK)
+        self._node.context.scheduler.soon(client.hear, text)
+        return True
+
+    def told(self, request: Mapping[str, Any]) -> None:
+        """Another node has got commands for a client of this node."""
+        client = self._node.sessions.get(str(request.get("session") or ""))
+        data = request.get("data")
+        if client is not None and isinstance(data, str):
+            self._hand(client, data)
+
+
+def _preflight(headers: list[tuple[str, str]]) -> Response:
+    response = Response(status=204)
+    response.headers.extend(headers)
+    if len(headers) > 1:
+        response.headers["Access-Control-Allow-Methods"] = "GET, POST, OPTIONS"
+        response.headers["Access-Control-Allow-Headers"] = "Content-Type, Authorization, Last-Event-ID, Cache-Control"
+        response.headers["Access-Control-Max-Age"] = PREFLIGHT_AGE
+    return response
+
+
+def _sentence(status: int, text: str) -> Response:
+    return Response(f"{text}\n" if status >= 400 else b"", status, mimetype="text/plain")
+
+
