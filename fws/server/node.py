@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import secrets
+from functools import partial
 from typing import TYPE_CHECKING, cast
 
+from fws import __version__
 from fws.brokers.base import Broker
 from fws.brokers.memory import MemoryBroker
 from fws.channels.hub import Hub
@@ -23,6 +25,8 @@ from fws.runtime.context import Context
 from fws.runtime.offload import Offload
 from fws.runtime.scheduler import Scheduler
 from fws.server.admission import Admission
+from fws.server.commands import Commands, matching
+from fws.server.requests import Requests
 from fws.storages.memory import MemoryStorage
 
 if TYPE_CHECKING:
@@ -52,6 +56,7 @@ class Node:
         channels: what filters and protocols do with channels.
         nodes: asks and tells all nodes.
         answers: serves the requests of nodes.
+        commands: what the server API can do, on all nodes.
         offload: computes in threads.
         sessions: clients over plain HTTP, by the secret that they send with their commands.
     """
@@ -70,7 +75,6 @@ class Node:
         services = generation.services
         self.generation = generation
         self.sessions: dict[str, Client] = {}
-        self.id = secrets.token_urlsafe(9)
         self.context = context = Context(services.clock, services.wall, scheduler, services.timers, services.metrics)
         self.admission = Admission(generation.config.limits, context.metrics, context.clock)
         self.storage = storage_of(generation) if storage is None else storage
@@ -82,6 +86,17 @@ class Node:
         self.channels = ChannelService(context, *parts, generation.publication, generation.config.channels)
         self.nodes = nodes_of(context, self.broker) if nodes is None else nodes
         self.answers = Answers()
+        Requests(
+            self.hub,
+            context,
+            self.answers,
+            matching=matching,
+            largest=self.nodes.largest,
+            version=__version__,
+            id=lambda: self.nodes.id,
+        )
+        malformed = partial(context.metrics.count, "redis_malformed")
+        self.commands = Commands(self.channels, self.nodes, malformed)
         services.hub = self.channels
         services.storage = self.storage
         services.spawn = context.scheduler.spawn
@@ -95,6 +110,11 @@ class Node:
         """Begin to carry publications and requests. Nothing may be published or asked before."""
         self.channels.start()
         self.nodes.start(self.answers)
+
+    @property
+    def id(self) -> str:
+        """By this id other nodes reach this one. It is empty before `start`."""
+        return self.nodes.id
 
     def swap(self, generation: Generation) -> list[Client]:
         """Put another generation in force, between two events.
