@@ -30,7 +30,7 @@ class Served:
         file.write_text(toml)
         generation = load_generation(file, Services(), {})
         self.node = Node(generation)
-        self.node.channels.start()
+        self.node.start()
         static = generation.config.server.static
         web = Web(
             static=folder / static if static else None,
