@@ -104,11 +104,15 @@ class EventSession:
     def missed(self, channel: str) -> None:
         """The gap is among the publications."""
 
-    def grant(self, claims: dict[str, Any], warn: float, renew: Renew) -> float | None:
-        return claims.get("exp")
+    def grant(self, claims: dict[str, Any], warn: float, leeway: float, renew: Renew) -> float | None:
+        exp: float | None = claims.get("exp")
+        return None if exp is None else exp + leeway
 
     def grant_channel(self, channel: str, claims: dict[str, Any], warn: float) -> float | None:
         return claims.get("exp")
+
+    def set_end(self, wall: float) -> bool:
+        return False
 
     @property
     def profile(self) -> Any:

@@ -198,10 +198,7 @@ class Requests:
 
     def _end_at(self, client: Client, wall: float) -> None:
         """Let a connection end at a Unix time, instead of an earlier or later one; 0 for no time."""
-        set_end = getattr(client, "set_end", None)
-        if set_end is not None:
-            if wall:
-                set_end(wall)
+        if client.set_end(wall):
             return
         former = self._ends.pop(client.id, None)
         if former is not None:
