@@ -34,7 +34,7 @@ debian:
 # for a network of their own.
 .PHONY: programs
 programs:
-	@PATH=$$PATH:/usr/sbin; for pair in chromium:fonts-noto-color-emoji redis-server: redis-sentinel: nginx: haproxy: openssl: ip:iproute2; do \
+	@PATH=$$PATH:/usr/sbin; for pair in chromium:fonts-noto-color-emoji redis-server: redis-sentinel: nginx: haproxy: openssl: curl: ip:iproute2; do \
 	  command -v $${pair%%:*} >/dev/null || echo $${pair%%:*} $${pair#*:}; \
 	done | xargs -r sh -c '$(MAKE) -s debian PACKAGES="$$*"' -
 
