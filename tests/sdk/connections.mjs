@@ -84,14 +84,14 @@ export async function returns_after_a_token_that_was_late(scene) {
 
 export async function ends_when_there_is_no_further_token(scene) {
   const getToken = async () => { throw new UnauthorizedError('logged out'); };
-  const client = scene.client('connection', { token: token({ sub: scene.id }, 2), getToken });
+  const client = scene.client('connection', { token: token({ sub: scene.id }, 3), getToken });
   client.connect();
   assert.equal((await client.log.next('disconnected')).code, 1);
 }
 
 export async function is_refused_with_the_token_of_another_user(scene) {
   const getToken = async () => token({ sub: 'somebody-else' });
-  const client = scene.client('connection', { token: token({ sub: scene.id }, 2), getToken });
+  const client = scene.client('connection', { token: token({ sub: scene.id }, 3), getToken });
   client.connect();
   const end = await client.log.next('disconnected');
   assert.equal(end.code, 3500);
