@@ -52,6 +52,7 @@ setup(
             "cent>=5",  # Centrifugo's own client of its HTTP API
             "flask>=3",  # the examples of docs/api.md
             "django>=5",
+            "centrifuge-python>=0.7",  # one of its SDKs
         ],
         "fuzz": ["atheris>=3"],  # wheels for Linux on x86-64
         "lint": ["ruff>=0.6", "mypy>=1.11", "types-toml"],
