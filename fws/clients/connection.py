@@ -26,7 +26,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -307,6 +307,8 @@ class Connection:
             self._wake()
             return
         backlog, self._backlog = self._backlog or deque(), None
+        if self._decoder is None:
+            return  # the connection has ended meanwhile
         if backlog and type(backlog[0]) is memoryview:
             self._guard(self._received, backlog.popleft().tobytes())
             if backlog:
@@ -316,21 +318,31 @@ class Connection:
         if self._backlog is None:
             self._resume()
 
-    def take(self, events: list[Any], *, first: bool = False) -> None:
-        """In the loop: serve events that have come another way than through the socket.
-
-        Args:
-            first: whether they are served before those that wait already.
-        """
+    def take(self, events: list[Any]) -> None:
+        """In the loop: serve events that have come another way than through the socket."""
         if self._decoder is None:
             return  # the connection is over
         if self._backlog is not None:
-            (self._backlog.extendleft if first else self._backlog.extend)(events[::-1] if first else events)
+            self._backlog.extend(events)
         elif self._waits:
             self._backlog = deque(events)
             self._wake()
         else:
             self._guard(self._serve_in_loop, events)
+
+    def put_first(self, events: Sequence[Any]) -> None:
+        """Let events be served before those that wait already. They are not served here, but in a turn of the loop.
+
+        The caller may be in a greenlet of somebody else, such as the one that reads Redis's answers. To serve them
+        there could make that greenlet wait, and to switch to the client's greenlet would end it.
+        """
+        if self._decoder is None:
+            return  # the connection is over
+        if self._backlog is not None:
+            self._backlog.extendleft(reversed(events))
+        else:
+            self._backlog = deque(events)
+            self._context.scheduler.soon(self._continue)
 
     def enqueue(self, event: Any) -> None:
         """Let the client's greenlet serve an event that does not come from the peer, after those that wait."""

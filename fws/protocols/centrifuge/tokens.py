@@ -94,5 +94,9 @@ class Tokens(Voice):
         if not self._peer.requested(channel):
             raise Reject(403, codes.PERMISSION_DENIED.message)
         self._peer.confirm(channel, Call("subscribe", channel, token=request.token))
+        if not self._peer.requested(channel):  # it has ended while the pipeline was waiting
+            if self._grants is not None:
+                self._grants.forget(channel)
+            raise Reject(403, codes.PERMISSION_DENIED.message)
         expires, ttl = self._left(channel)
         self._reply(id, "sub_refresh", replies.Subscription(expires=expires, ttl=ttl))
