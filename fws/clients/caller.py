@@ -16,6 +16,7 @@ from fws.pipeline.outcomes import DROP
 from fws.pipeline.publication import Position, check_channel
 from fws.presence.base import Present
 from fws.protocols.base import Renew
+from fws.wire.lines import MAX_LINES, lines_of
 
 if TYPE_CHECKING:
     from fws.clients.host import Host
@@ -164,6 +165,27 @@ class Caller(Subscriber):
 
     def heard(self) -> None:
         self._answered()
+
+    def fail(self, code: int, reason: str) -> None:
+        if not self.closing:
+            self._context.metrics.count("protocol_errors", label=code)
+            self._context.refusals.log(400, reason, self.address, f"connected to {self.path}")
+            self.close(code, reason)
+
+    def hear(self, text: str) -> None:
+        """In the loop: serve commands that have arrived over plain HTTP, within the limits of the connection."""
+        transport = self._transport
+        if transport is None or self.closing:
+            return
+        if self._backlog is not None and len(self._backlog) > MAX_LINES:
+            self.fail(REFUSED + 429, "too many commands wait")
+            return
+        lines = lines_of(text)
+        self._bytes_left -= len(text)
+        self._messages_left -= len(lines)
+        self.take(lines)
+        if self._bytes_left < 0 or self._messages_left < 0:
+            self._limit_rate(transport)
 
     def again(self, lines: Sequence[str]) -> None:
         """Serve lines that have arrived before, but could not be served yet."""

@@ -108,8 +108,7 @@ class Lifetime(Connection):
         self._context.metrics.count("protocol_errors", label=event.code)
         if not self.closing:
             self._settle()
-            self._begin_close(event.code, event.reason)
-            self.outbox.seal(close(event.code, event.reason))
+            self._end(event.code, event.reason)
         self.outbox.end()
 
     def overflow(self) -> None:

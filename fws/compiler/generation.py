@@ -36,6 +36,7 @@ class Generation:
         number: counts the generations of a process, from 1.
         registry: the filters of the project, as this generation has imported them.
         built: what each stage and table became, by its place.
+        streams: whether clients may come over plain HTTP.
     """
 
     __slots__ = (
@@ -48,6 +49,7 @@ class Generation:
         "number",
         "registry",
         "services",
+        "streams",
         "warnings",
         *SERVER_EVENTS,
     )
@@ -77,6 +79,7 @@ class Generation:
             setattr(self, event, pipelines[event])
         self.filters = tuple(dict.fromkeys(filters))
         self.warnings: tuple[Problem, ...] = ()
+        self.streams = any(set(endpoint.settings.carriers) - {"websocket"} for endpoint in self.all_endpoints())
         self._waits = bool(self.publication) or any(endpoint.deliver for endpoint in self.all_endpoints())
 
     def all_endpoints(self) -> list[Endpoint]:

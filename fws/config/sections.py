@@ -7,6 +7,7 @@ JSON Schema and the error messages derive from both.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Annotated, Final, Literal
 
 import msgspec
@@ -24,6 +25,11 @@ from fws.wire.framing import Transport
 from fws.wire.handshake import TOKEN_SUBPROTOCOL
 from fws.wire.proxy import parse_networks
 
+# What carries clients where an endpoint does not choose.
+_CARRIERS: Final[dict[str, tuple[Transport, ...]]] = {
+    "raw": ("websocket",),
+    "centrifuge": ("websocket", "http_stream", "sse"),
+}
 # RFC 6455 11.3.4: a subprotocol's name is a token of RFC 7230 3.2.6.
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
 
@@ -61,6 +67,11 @@ def _check_subprotocols(names: list[str]) -> None:
 def _check_static(folder: str) -> None:
     if not folder.isprintable():
         raise ValueError("the name of a folder cannot contain control characters")
+
+
+def _check_emulation(path: str) -> None:
+    if not path.startswith("/") or not path.isprintable() or any(char in path for char in "?#{} "):
+        raise ValueError(f'{path!r} is not a path: write one such as "/emulation"')
 
 
 def _check_mode(mode: str) -> None:
@@ -113,6 +124,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         bool, Help("Whether to compress messages (permessage-deflate, RFC 7692) for clients that support it.")
     ] = False
 
+    @property
+    def carriers(self) -> Sequence[Transport]:
+        """The transports that may carry clients."""
+        return self.transports or _CARRIERS[self.protocol]
+
 
 class Server(Settings, frozen=True, kw_only=True):
     """The whole server: where it listens, and which proxies are in front of it."""
@@ -150,6 +166,11 @@ class Server(Settings, frozen=True, kw_only=True):
     proxy_protocol: Annotated[
         bool, Help("Whether trusted proxies begin each connection with a PROXY protocol header, version 1 or 2.")
     ] = False
+    emulation: Annotated[
+        str,
+        Help("Path at which clients of the protocol centrifuge over sse and http_stream send their commands."),
+        Check(_check_emulation),
+    ] = "/emulation"
     static: Annotated[
         str,
         Help("Folder of files that plain HTTP serves, relative to the TOML file's folder. If empty, none are served."),

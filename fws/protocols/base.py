@@ -98,6 +98,9 @@ class Peer(Protocol):
     def refuse(self, refusal: Refusal) -> None:
         """End the connection. The refusal is counted and its reason is logged."""
 
+    def fail(self, code: int, reason: str) -> None:
+        """End the connection of a client that has broken the protocol. It is counted, and its reason is logged."""
+
     def heard(self) -> None:
         """The client has answered a ping."""
 
@@ -127,8 +130,8 @@ class Session(Protocol):
             each: whether it processes each by itself, because its endpoint has a `deliver` pipeline.
         """
 
-    def receive(self, text: str) -> None:
-        """The client has sent a line."""
+    def receive(self, line: str | bytes) -> None:
+        """The client has sent a line, or bytes."""
 
     def message(self, message: Any) -> bytes:
         """The frame of a message that a filter sends. Raises TypeError if it cannot be written as JSON."""

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from fws.channels.formats import Format
-from fws.pipeline.publication import Gap, Here, Position, Publication
+from fws.pipeline.publication import Gap, Here, Notice, Position, Publication
 from fws.protocols.base import Peer, Renew
 from fws.wire.encoding import json_bytes, payload_of
 from fws.wire.frames import BINARY
@@ -39,7 +39,7 @@ class Events(Format):
         self.each = each
 
     def encode(self, publication: Publication, opcode: int, payload: bytes) -> bytes:
-        id = str(Position(publication.epoch, publication.offset)) if publication.offset and publication.epoch else ""
+        id = _id_of(publication)
         if isinstance(publication, Here):
             return b"id: %b\n\n" % id.encode()  # an event without data only sets the id
         return EVENTS.event(_text(opcode, payload), id=id)
@@ -73,7 +73,7 @@ class EventSession:
     def format(self, *, each: bool) -> Format:
         return _FORMATS[each]
 
-    def receive(self, text: str) -> None:
+    def receive(self, line: str | bytes) -> None:
         """It cannot send anything."""
 
     def message(self, message: Any) -> bytes:
@@ -123,6 +123,12 @@ class EventSession:
 
     def end(self) -> None:
         """It keeps nothing."""
+
+
+def _id_of(publication: Publication) -> str:
+    """The position of a publication or notice; empty without one."""
+    positioned = publication.epoch and (publication.offset or isinstance(publication, Notice))
+    return str(Position(publication.epoch, publication.offset)) if positioned else ""
 
 
 def _text(opcode: int, payload: bytes) -> bytes:

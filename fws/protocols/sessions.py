@@ -9,12 +9,9 @@ from fws.protocols.centrifuge.session import CentrifugeSession
 from fws.protocols.events import EventSession
 from fws.wire.framing import EVENTS, LINES, Transport
 
-# The transports of each protocol, where an endpoint does not choose.
-TRANSPORTS: dict[str, tuple[Transport, ...]] = {
-    "raw": ("websocket",),
-    "centrifuge": ("websocket", "http_stream", "sse"),
-}
-"""By protocol."""
+# The subprotocols that a protocol knows, besides those of the endpoint. A client that asks for Protobuf is told in its
+# connection that it must speak JSON, because a browser tells nobody why a handshake has failed.
+SUBPROTOCOLS = {"centrifuge": ("centrifuge-json", "centrifuge-protobuf")}
 
 
 def session_of(

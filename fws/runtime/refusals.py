@@ -42,12 +42,19 @@ class Refusals:
             request: what was refused, such as `GET /chat HTTP/1.1`; empty if that is not known.
         """
         self._metrics.count("refused", label=refusal.status)
-        reason = refusal.advice or refusal.reason
-        level = logging.WARNING if refusal.advice else logging.INFO
-        kind = refusal.status, bool(refusal.advice)
+        self.log(refusal.status, refusal.advice or refusal.reason, address, request, warns=bool(refusal.advice))
+
+    def log(self, status: int, reason: str, address: str, request: str = "", *, warns: bool = False) -> None:
+        """Log why something was refused, without counting it.
+
+        Args:
+            warns: whether an operator can do something about it.
+        """
+        level = logging.WARNING if warns else logging.INFO
+        kind = status, warns
         if kind not in self._novelty:
             self._novelty[kind] = Novelty(self._clock)
         if not self._novelty[kind].is_new(reason):
             level = logging.DEBUG
         asked = f" ({request[:MAX_REQUEST]})" if request else ""
-        logger.log(level, "refused %s: %d %s%s", address or "a client", refusal.status, reason, asked)
+        logger.log(level, "refused %s: %d %s%s", address or "a client", status, reason, asked)

@@ -9,23 +9,22 @@ from __future__ import annotations
 
 import io
 import logging
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from gevent import Timeout, socket
 from geventwebsocket.handler import WebSocketHandler
 
 from fws.base.errors import Refusal, phrase
-from fws.base.novelty import Novelty
 from fws.clients.client import Client
 from fws.clients.tls_transport import TlsTransport, end_tls
 from fws.clients.transport import Transport
 from fws.runtime.scheduler import Deadline, overdue, pause
 from fws.server.arrival import Arrival
 from fws.server.certificates import identity_of, reason_of
-from fws.server.node import Node
+from fws.server.front import Front
 from fws.server.pywsgi import NoInput, RequestHeaders
-from fws.server.upgrade import route
+from fws.server.streams import HEAD, SECURE, cors_headers, stream_headers
+from fws.server.upgrade import first_text, route, stream_of
 from fws.server.web import REASON
 from fws.wire.deflate import Agreement, negotiate
 from fws.wire.handshake import check, response_headers, wants_upgrade
@@ -33,7 +32,9 @@ from fws.wire.head import Head, HeadReader, Takes
 from fws.wire.proxy import ProxyError, Source, forwarded, header_end, parse_proxy
 
 if TYPE_CHECKING:
+    from fws.compiler.endpoint import Endpoint
     from fws.server.certificates import CertificateStore
+    from fws.wire.framing import Transport as Carrier
 
 logger = logging.getLogger("fws.http")
 
@@ -48,40 +49,6 @@ REFUSED_TIMEOUT = 2.0
 # All requests without a body share an empty one.
 _NO_BODY = io.BytesIO()
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-
-
-class Application(Protocol):
-    """The WSGI application for plain HTTP."""
-
-    def takes(self, path: str, /) -> Takes | None:
-        """What a path takes besides GET and HEAD; None if it takes nothing else. Asked before the head is complete."""
-
-    def __call__(self, environ: Any, start_response: Any, /) -> Iterable[bytes]:
-        """Answer a request."""
-
-
-class Front(Protocol):
-    """The listener as its handlers see it.
-
-    Attributes:
-        node: the parts of the process.
-        application: answers plain HTTP.
-        trusted: networks of proxies whose headers are trusted.
-        proxy_protocol: whether these proxies send PROXY headers.
-        tls: certificates; None for no TLS.
-        websockets: whether requests may become WebSockets.
-        draining: whether upgrades are refused.
-        failures: failed plain requests that were logged lately.
-    """
-
-    node: Node
-    application: Application
-    trusted: Any
-    proxy_protocol: bool
-    tls: CertificateStore | None
-    websockets: bool
-    draining: bool
-    failures: Novelty
 
 
 class Handler(WebSocketHandler):
@@ -110,6 +77,8 @@ class Handler(WebSocketHandler):
         self._agreement: Agreement | None = None
         self._refused = False
         self._upgrades = False
+        # What carries a client that the present request opens over plain HTTP; None if it does not.
+        self._stream: Carrier | None = None
         self._switching = b""
         # Where the connection comes from, and where the present request comes from. A proxy's requests are those of
         # many clients.
@@ -139,7 +108,7 @@ class Handler(WebSocketHandler):
                 self._prepare(head)
                 if head.method == "POST" and not self._upgrades and not self._read_body(head):
                     return None
-                if not self._upgrades:
+                if not self._upgrades and self._stream is None:
                     self._allow_time()
                 self.handle_one_response()
                 if self._refused:
@@ -269,13 +238,14 @@ class Handler(WebSocketHandler):
         if self._upgrades:
             self.environ = {}
             return
+        self._stream = stream_of(self.server.node, head) if self.server.websockets else None
         tokens = [token.strip().lower() for token in (head.get("connection") or "").split(",")]
         self.close_connection = "close" in tokens or (head.version == "1.0" and "keep-alive" not in tokens)
         self.headers = RequestHeaders(head)
         # For pywsgi no request has a body. It would read it without a time limit.
         self.content_length = 0
         self.environ = self.get_environ()
-        self.environ["REMOTE_ADDR"] = self._source.address
+        self.environ |= {"REMOTE_ADDR": self._source.address, HEAD: head, SECURE: self._is_secure}
 
     def _answer(self, refusal: Refusal) -> None:
         """Refuse a request whose head could not be read, and end the connection so that the answer arrives.
@@ -321,21 +291,34 @@ class Handler(WebSocketHandler):
 
     def upgrade_websocket(self) -> list[bytes] | None:
         """Check and route the request, and run its `connect` pipeline before the 101. Refusals are plain HTTP."""
-        head = self._head
-        if not self._upgrades:
+        head, stream = self._head, self._stream
+        if not self._upgrades and stream is None:
             return None  # the WSGI application answers
         try:
-            accept = check(head)
+            accept = check(head) if stream is None else ""
             if self.server.draining:
                 raise _going_away()
+            if stream is not None:
+                self._commands = first_text(head, self.environ["wsgi.input"].read())
             client = self._admit(head)
         except Refusal as refusal:
             return self._refuse(refusal)
         self.websocket = client
-        self.environ["wsgi.websocket"] = client  # the library then knows that the response is an upgrade
+        self.environ["wsgi.websocket"] = client  # the library then knows that the response carries a client
+        if stream is not None:
+            self.start_response("200 OK", stream_headers(stream) + self._cors(client.endpoint))
+            return None
         extensions = self._agreement.header if self._agreement is not None else None
         self.start_response("101 Switching Protocols", response_headers(accept, client.subprotocol, extensions))
         return None
+
+    @property
+    def _is_secure(self) -> bool:
+        return self._secure if self._source.secure is None else self._source.secure
+
+    def _cors(self, endpoint: Endpoint) -> list[tuple[str, str]]:
+        """What lets a page of another origin read the response over plain HTTP."""
+        return cors_headers(self._head, endpoint.origins, secure=self._is_secure, host=self._source.host)
 
     def _admit(self, head: Head) -> Client:
         """The client for a valid upgrade request. Raises Refusal."""
@@ -345,11 +328,12 @@ class Handler(WebSocketHandler):
             if arrival.lease is None:
                 arrival.lease = node.admission.enter(source.address)
 
-        secure = self._secure if source.secure is None else source.secure
-        client = route(node, head, source.address, enter, secure=secure, host=source.host)
+        stream = self._stream
+        carrier = stream or "websocket"
+        client = route(node, head, source.address, enter, secure=self._is_secure, host=source.host, transport=carrier)
         endpoint = client.endpoint
         offers = head.get("sec-websocket-extensions")
-        if endpoint.settings.compression and offers is not None:
+        if endpoint.settings.compression and offers is not None and stream is None:
             # An idle client keeps no compression window. It would take 40 KiB, ten times as much as everything else.
             self._agreement = negotiate(offers, client_no_context_takeover=True)
         if self._secure:
@@ -378,14 +362,17 @@ class Handler(WebSocketHandler):
         """Refuse a valid request. pywsgi sends the answer."""
         self.close_connection = self._refused = True
         self._record(refusal)
-        self.start_response(f"{refusal.status} {phrase(refusal.status)}", self._headers_of(refusal))
+        headers = self._headers_of(refusal)
+        if self._stream is not None and (found := self.server.node.generation.route(self._head.target)) is not None:
+            headers += self._cors(found[0])  # so that the page learns the status
+        self.start_response(f"{refusal.status} {phrase(refusal.status)}", headers)
         return [self._body_of(refusal)]
 
     def start_response(self, status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
-        """As pywsgi, except for a 101: to check, encode and date its few lines would take 15 µs."""
-        if not status.startswith("101 "):
+        """As pywsgi, except for a client: to check, encode and date the few lines would take 15 µs."""
+        if "websocket" not in self.__dict__:
             return super().start_response(status, headers, exc_info)
-        self.status, self.code, self.close_connection = status.encode(), 101, True
+        self.status, self.code, self.close_connection = status.encode(), int(status[:3]), True
         lines = "".join(f"{name}: {value}\r\n" for name, value in headers)
         self._switching = f"HTTP/1.1 {status}\r\n{lines}\r\n".encode("latin-1")
         return self.write
@@ -404,8 +391,8 @@ class Handler(WebSocketHandler):
         super()._sendall(data)
 
     def write(self, data: bytes) -> None:
-        """Called without data to send the 101. It is sent later, together with what `connect` sent to the client."""
-        if self.code != 101:
+        """Called without data to send the head. It is sent later, together with what `connect` sent to the client."""
+        if "websocket" not in self.__dict__:
             super().write(data)
         self.headers_sent = True
 
@@ -419,6 +406,8 @@ class Handler(WebSocketHandler):
         transport = (TlsTransport if self._secure else Transport)(client_socket, self._arrival.lease)
         self._arrival.lease = None
         client.open(transport, self._switching, self._agreement, self._rest)
+        if self._stream is not None:
+            self.server.node.context.scheduler.soon(client.hear, self._commands)
         del self.websocket
 
     def run_application(self) -> None:

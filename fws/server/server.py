@@ -32,6 +32,7 @@ from fws.server.certificates import CertificateStore, TlsError, make_context
 from fws.server.listener import Listener
 from fws.server.node import Node
 from fws.server.sockets import address_of, bound, listen, remove_socket_file
+from fws.server.streams import Streams
 from fws.server.web import Web
 from fws.workers.heartbeat import ORPHAN_DRAIN, Heartbeat
 from fws.workers.scoreboard import BEAT
@@ -117,6 +118,7 @@ class Server:
             health=self.health,
             is_endpoint=lambda path: self.generation.is_endpoint(path),
             api=self._apis.public,
+            streams=Streams(self.node),
         )
         self._admin_web = Web(static=None, health=self.health, is_endpoint=lambda path: False, api=self._apis.admin)
 

@@ -192,5 +192,3 @@ def _preflight(headers: list[tuple[str, str]]) -> Response:
 
 def _sentence(status: int, text: str) -> Response:
     return Response(f"{text}\n" if status >= 400 else b"", status, mimetype="text/plain")
-
-

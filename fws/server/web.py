@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
     from fws.api.application import Api
+    from fws.server.streams import Streams
 
 # The key of a WSGI environ under which the log finds why a request failed. Clients get the same answer for all reasons.
 REASON = "fws.reason"
@@ -58,6 +59,7 @@ class Web:
         health: returns the answer of `/healthz`; its "status" is "ok", "degraded" or the name of a failure.
         is_endpoint: whether a WebSocket may be opened at this path.
         api: the HTTP API; None for none.
+        streams: answers for clients over plain HTTP; None if there are none here.
     """
 
     def __init__(
@@ -67,15 +69,20 @@ class Web:
         health: Callable[[], dict[str, Any]],
         is_endpoint: Callable[[str], bool],
         api: Api | None = None,
+        streams: Streams | None = None,
     ) -> None:
         self.static = static
         self._api = api
+        self._streams = streams
         self._health = health
         self._is_endpoint = is_endpoint
 
     def takes(self, path: str) -> Takes | None:
         """What a path takes besides GET and HEAD; None if it takes nothing else."""
-        return self._api.takes(path) if self._api is not None else None
+        for one in (self._api, self._streams):
+            if one is not None and (takes := one.takes(path)) is not None:
+                return takes
+        return None
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         response = self._respond(environ)
@@ -92,6 +99,8 @@ class Web:
             return _sentence(400, "The path is not UTF-8.")
         if self._api is not None and self._api.has(path):
             return self._api.respond(path, environ)
+        if self._streams is not None and (streamed := self._streams.respond(path, environ)) is not None:
+            return streamed
         if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
             return _sentence(405, "Only GET and HEAD are served.", {"Allow": "GET, HEAD"})
         if path == "/healthz":

@@ -10,7 +10,7 @@ from gevent import socket
 
 from fws.compiler.compile import load_generation
 from fws.pipeline.services import Services
-from fws.server.handler import Application
+from fws.server.front import Application
 from fws.server.listener import Listener
 from fws.server.node import Node
 from fws.server.web import Web

@@ -76,7 +76,14 @@ class CentrifugeSession(Calls):
 
     # What the client says.
 
-    def receive(self, text: str) -> None:
+    def receive(self, line: str | bytes) -> None:
+        """As `Session.receive`."""
+        if isinstance(line, bytes):
+            self._end(codes.NOT_JSON, "this server speaks JSON: use the client for JSON, not the one for Protobuf")
+            return
+        self._receive(line)
+
+    def _receive(self, text: str) -> None:
         if self.state is State.CONNECTING:
             self._wait(text)
             return

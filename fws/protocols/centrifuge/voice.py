@@ -52,4 +52,4 @@ class Voice:
 
     def _end(self, disconnect: codes.Disconnect, why: str) -> None:
         """The client has broken the protocol."""
-        self._peer.close(disconnect.code, why)
+        self._peer.fail(disconnect.code, why)
