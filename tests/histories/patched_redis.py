@@ -293,6 +293,11 @@ def test_a_redis_that_returns_with_its_data_goes_on_in_another_epoch(own: RedisS
     wait_until(lambda: bool(pages))
     assert ([one.message for one in pages[0].publications], pages[0].complete) == (["z"], True)
     assert node.follower.gaps == []
+    for span, expected in ((Span(before), ["z"]), (Span(before, reverse=True), ["x"])):
+        pages.clear()
+        node.history.page("a", KEPT, span, pages.append)
+        wait_until(lambda: bool(pages))
+        assert ([one.message for one in pages[0].publications], pages[0].complete) == (expected, True)
     node.broker.stop(0)
 
 
