@@ -194,7 +194,7 @@ frame(PyObject *Py_UNUSED(module), PyObject *message)
     return result;
 }
 
-static PyObject *name_fd;
+static PyObject *name_fd, *name_format;
 
 /* The receiver's `fd`; -2 with an exception set if it has none. */
 static long
@@ -210,9 +210,21 @@ descriptor(PyObject *receiver)
     return result == -1 && PyErr_Occurred() ? -2 : result;
 }
 
+/* Whether the receiver's `format` is this object; -1 with an exception set if it has none. */
+static int
+has_format(PyObject *receiver, PyObject *format)
+{
+    PyObject *own = PyObject_GetAttr(receiver, name_format);
+
+    if (!own)
+        return -1;
+    Py_DECREF(own);
+    return own == format;
+}
+
 PyDoc_STRVAR(send_each_doc,
-"send_each(receivers, start, stop, frame)\n--\n\n"
-"Send `frame` to those of `receivers[start:stop]` that have a descriptor for it.\n\n"
+"send_each(receivers, start, stop, frame, format)\n--\n\n"
+"Send `frame` to those of `receivers[start:stop]` that have this format and a descriptor for it.\n\n"
 "None among them is passed over. Returns the others, as (receiver, bytes sent): 0 for nothing.");
 
 static PyObject *
@@ -222,10 +234,10 @@ send_each(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t count)
     const char *frame;
     Py_ssize_t start, stop, size, sent;
     long fd;
-    int failed;
+    int failed, right;
 
-    if (count != 4 || !PyList_Check(args[0]) || !PyBytes_Check(args[3])) {
-        PyErr_SetString(PyExc_TypeError, "send_each(list, int, int, bytes)");
+    if (count != 5 || !PyList_Check(args[0]) || !PyBytes_Check(args[3])) {
+        PyErr_SetString(PyExc_TypeError, "send_each(list, int, int, bytes, object)");
         return NULL;
     }
     start = PyLong_AsSsize_t(args[1]);
@@ -244,7 +256,9 @@ send_each(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t count)
         sent = 0;
         if ((fd = descriptor(receiver)) == -2 && PyErr_Occurred())
             goto error;
-        if (fd >= 0) {
+        if (fd >= 0 && (right = has_format(receiver, args[4])) < 0)
+            goto error;
+        if (fd >= 0 && right) {
             /* It never blocks, so the interpreter's lock is kept. Releasing it would take a tenth of the call. */
             sent = send((int)fd, frame, size, MSG_DONTWAIT | MSG_NOSIGNAL);
             if (sent == size) {
@@ -284,7 +298,8 @@ PyMODINIT_FUNC
 PyInit__native(void)
 {
     name_fd = PyUnicode_InternFromString("fd");
-    if (!name_fd)
+    name_format = PyUnicode_InternFromString("format");
+    if (!name_fd || !name_format)
         return NULL;
     return PyModule_Create(&definition);
 }

@@ -28,6 +28,7 @@ from fws.clients.sweeper import Sweeper
 from fws.compiler.compile import load_generation
 from fws.compiler.generation import Generation
 from fws.histories.base import History
+from fws.nodes.base import Nodes
 from fws.pipeline.services import Services
 from fws.presence.base import Presence
 from fws.server.node import Node
@@ -277,6 +278,7 @@ class Harness:
         broker: Broker | None = None,
         history: History | None = None,
         presence: Presence | None = None,
+        nodes: Nodes | None = None,
     ) -> None:
         self.clock = Clock(1000.0)
         self.wall = Clock(1767323045.0)
@@ -285,11 +287,17 @@ class Harness:
         self.storage = MemoryStorage(self.clock)
         scheduler: Any = self.loop
         self.node = Node(
-            generation, scheduler=scheduler, broker=broker, storage=self.storage, history=history, presence=presence
+            generation,
+            scheduler=scheduler,
+            broker=broker,
+            storage=self.storage,
+            history=history,
+            presence=presence,
+            nodes=nodes,
         )
         self.hub = self.node.hub
         self.channels = self.node.channels
-        self.channels.start()
+        self.node.start()
         self.metrics = self.node.context.metrics
         self.peers: dict[Client, Peer] = {}
 
@@ -407,13 +415,14 @@ def build(
     broker: Broker | None = None,
     history: History | None = None,
     presence: Presence | None = None,
+    nodes: Nodes | None = None,
 ) -> Harness:
     """A harness for a configuration.
 
     Args:
         pipelines: source code by module name, as in a project's `pipelines/`.
         environ: the values of `${NAME}`. The environment of the process is not used.
-        broker, history, presence: None for those of a single process.
+        broker, history, presence, nodes: None for those of a single process.
 
     Raises:
         ConfigError: as `load_generation`.
@@ -423,4 +432,4 @@ def build(
         (tmp_path / "pipelines" / f"{name}.py").write_text(source)
     file = tmp_path / "test.toml"
     file.write_text(toml)
-    return Harness(file, environ or {}, broker, history, presence)
+    return Harness(file, environ or {}, broker, history, presence, nodes)

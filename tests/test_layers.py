@@ -26,7 +26,7 @@ LAYERS = [
     {"config", "runtime", "auth"},
     {"compiler", "redis", "workers"},
     {"brokers", "storages"},
-    {"histories", "presence"},
+    {"histories", "presence", "nodes"},
     {"channels"},
     {"protocols"},
     {"clients"},

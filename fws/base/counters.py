@@ -115,6 +115,9 @@ CATALOGUE: Final[dict[str, tuple[Counter, ...]]] = {
         ),
         Counter("redis_oversized", "messages larger than `[redis] max_message`, in either direction"),
         Counter("redis_malformed", "malformed envelopes and invalid channel names"),
+        Counter("node_answers_missing", "requests to all nodes that some node did not answer in time"),
+        Counter("node_requests_dropped", "requests of other nodes that came while 1,000 were being served"),
+        Counter("node_faults", "requests of other nodes that failed because of an error in this process"),
         Counter("redis_faults", "received messages that could not be delivered because of an error in this process"),
     ),
 }

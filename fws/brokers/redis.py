@@ -15,7 +15,7 @@ from fws.brokers.base import Deliver
 from fws.brokers.buffer import drop
 from fws.brokers.carrier import Carrier, Received, Settings
 from fws.brokers.cluster import Cluster
-from fws.brokers.envelope import SIGNAL, decode, encode
+from fws.brokers.envelope import SIGNAL, EnvelopeError, decode, encode
 from fws.brokers.health import Health
 from fws.brokers.items import Item, Message
 from fws.brokers.pattern import matcher
@@ -23,6 +23,9 @@ from fws.brokers.standalone import Standalone
 from fws.config.channels import ChannelPattern
 from fws.pipeline.publication import Publication, check_channel
 from fws.redis.connector import Connector
+
+# Names of channels between nodes begin with this control character. No client's channel can have such a name.
+INTERNAL = "\x01"
 
 
 class Observer(Protocol):
@@ -32,7 +35,7 @@ class Observer(Protocol):
         """From now on, what is published to the channel arrives here."""
 
     def signalled(self, channel: str, signal: bytes) -> None:
-        """A signal for nodes has arrived: a JSON object."""
+        """A signal for nodes has arrived: a JSON object. The channel may be one between nodes."""
 
 
 class RedisBroker:
@@ -68,6 +71,7 @@ class RedisBroker:
         clock: Callable[[], float],
     ) -> None:
         self._prefix = prefix.encode()
+        self._internal = self._prefix + INTERNAL.encode()
         names = list(dict.fromkeys(name.encode() for name in subscribe))
         self._patterns = {name: matcher(name) for name in names if any(c in name for c in b"*?[\\")}
         self._names = [name for name in names if name not in self._patterns]
@@ -81,8 +85,8 @@ class RedisBroker:
         # The rules whose channels are received, by the pattern in Redis; the last message that came for its name.
         self._feeds: dict[bytes, tuple[str, Callable[[str], str | None]]] = {}
         self._last: Received | None = None
-        kind = Cluster if connector.address.kind == "cluster" else Standalone
-        self._carrier: Carrier = kind(connector, given)
+        self._sharded = connector.address.kind == "cluster"
+        self._carrier: Carrier = (Cluster if self._sharded else Standalone)(connector, given)
         self.node = ""
         self._deliver: Deliver = _nowhere
 
@@ -126,6 +130,16 @@ class RedisBroker:
         """The channel in Redis."""
         return self._prefix + (channel or "").encode()
 
+    def copies_of(self, channel: str) -> int:
+        """How often Redis sends this node what is published to a channel that it has subscribed to.
+
+        Once for the name, and once for each pattern that matches. Patterns do not match sharded channels.
+        """
+        if self._sharded:
+            return 1
+        name = self.name_of(channel)
+        return 1 + sum(matches(name) for matches in (*map(matcher, self._feeds), *self._patterns.values()))
+
     def subscribe(self, channel: str) -> None:
         # No lock is needed, because nothing blocks between the check for the first member and this change.
         self._carrier.add(self._prefix + channel.encode())
@@ -143,8 +157,12 @@ class RedisBroker:
     def _take(self, received: Received) -> None:
         """Deliver one message from Redis, if it is valid and was not published by this node."""
         name, payload, pattern = received
+        between_nodes = name.startswith(self._internal)
         if pattern is None:
             self._last = received
+        elif between_nodes:
+            # A pattern for the channels of clients happens to match.
+            return
         elif pattern in self._feeds:
             if not self._is_for_feed(pattern, name, payload):
                 return
@@ -160,12 +178,14 @@ class RedisBroker:
                 publication = publication and publication.replace(origin="outside", hops=0)
             else:
                 channel = name[len(self._prefix) :].decode() or None
-                if channel is not None:
+                if channel is not None and not between_nodes:
                     check_channel(channel)
                 if payload.startswith(SIGNAL):
                     for observer in self._observers if channel is not None else ():
                         observer.signalled(channel or "", payload[len(SIGNAL) :])
                     return
+                if between_nodes:
+                    raise EnvelopeError("not a signal")
                 publication = decode(channel, payload, self.node)
         except ValueError:  # also EnvelopeError and UnicodeDecodeError
             self._metrics.count("redis_malformed")

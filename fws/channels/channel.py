@@ -25,13 +25,15 @@ CHUNK = 64
 LARGE = 64 * 1024
 
 
-def _leave_all(receivers: list[Member | None], start: int, stop: int, frame: bytes) -> list[tuple[Member, int]]:
+def _leave_all(
+    receivers: list[Member | None], start: int, stop: int, frame: bytes, format: Format
+) -> list[tuple[Member, int]]:
     """The simplest valid `send_each`: send to nobody."""
     return [(client, 0) for client in receivers[start:stop] if client is not None]
 
 
-# Sends a frame to those of `receivers[start:stop]` that receive plain frames and have nothing queued. Returns the
-# others with the number of bytes that were sent to each.
+# Sends a frame to those of `receivers[start:stop]` that receive its format and have nothing queued. Returns the others
+# with the number of bytes that were sent to each.
 send_each = native.send_each or _leave_all
 
 
@@ -95,6 +97,7 @@ class Channel:
     __slots__ = (
         "_ahead",
         "_batch",
+        "_format",
         "_frames",
         "_partly",
         "_places",
@@ -122,6 +125,8 @@ class Channel:
         # Members that still need a part of the present batch, with the number of the part's first entry.
         self._partly: dict[Member, int] = {}
         self._frames: dict[Format, bytes] = {}
+        # The format that most receivers are assumed to have.
+        self._format: Format = PLAIN
         self._receivers: list[Member | None] = []
         self._position = 0
         # Receivers before that position that `send_each` has left out.
@@ -191,8 +196,6 @@ class Channel:
         if not self._batch:
             self._begin()
         total = len(self._receivers)
-        plain = self._frames[PLAIN]
-        chunk = CHUNK if len(plain) < LARGE else 1
         begun = False
         while self._partly or self._rest or self._position < total:
             if begun and perf_counter() > until:
@@ -213,10 +216,14 @@ class Channel:
                     self._serve(client)
                 else:
                     self._rest[client] = None
+            elif not self._encode(self._format):
+                begun = True
             else:
+                frame = self._frame(self._format)
+                chunk = CHUNK if len(frame) < LARGE else 1
                 start = self._position
                 self._position += chunk
-                left = send_each(self._receivers, start, self._position, plain)
+                left = send_each(self._receivers, start, self._position, frame, self._format)
                 # A step that served nobody does not count. The members that it left out come next.
                 begun = begun or len(left) < min(chunk, total - start)
                 for client, sent in left:
@@ -239,6 +246,13 @@ class Channel:
                     return False
         return True
 
+    def _frame(self, format: Format) -> bytes:
+        """The batch in this format."""
+        frame = self._frames.get(format)
+        if frame is None:
+            frame = self._frames[format] = _joined(self._batch, format)
+        return frame
+
     def _write_part(self, client: Member, first: int, until: float) -> None:
         """Write the batch from this entry on to one client. With a `deliver` pipeline, stop when the time is over."""
         if not client.format.each:
@@ -255,8 +269,11 @@ class Channel:
         self._batch, self.waiting = self.waiting, []
         ahead, self._ahead = self._ahead, {}
         self._position = 0
-        self._frames = {PLAIN: _joined(self._batch, PLAIN)}
+        self._frames = {}
         self._receivers = list(self.members)
+        # In practice, the members of a channel have one format, or one is rare.
+        ends = (next(iter(self.members)), next(reversed(self.members))) if self.members else ()
+        self._format = next((client.format for client in ends if not client.format.each), PLAIN)
         for entry in self._batch:
             for client in entry.excluded:
                 ahead.setdefault(client, 0)
@@ -271,9 +288,7 @@ class Channel:
         if format.each:
             self._write(client, self._batch)
             return
-        frame = self._frames.get(format)
-        if frame is None:
-            frame = self._frames[format] = _joined(self._batch, format)
+        frame = self._frame(format)
         if sent:
             client.outbox.sent(frame, sent, len(self._batch) > 1)
         else:

@@ -37,7 +37,7 @@ class Member(Protocol):
         identity: who it is, as authentication established; None for nobody in particular.
         id: unique among all nodes.
         format: how it receives publications; one object for all members that receive the same bytes.
-        fd: the descriptor to which a plain frame may be written directly; -1 if it must go through the outbox.
+        fd: the descriptor to which a frame of its format may be written directly; -1 if it must go through the outbox.
         channels: the names of the channels that it has joined.
     """
 

@@ -1,4 +1,4 @@
-"""Publishing for a caller who waits for the position, and keys: a message whose key was used lately is not repeated."""
+"""Keys of messages: a message whose key was used lately is not published again, on whichever node."""
 
 from __future__ import annotations
 
@@ -11,12 +11,11 @@ from gevent.event import AsyncResult
 
 from fws.base.errors import StorageError
 from fws.channels.filtering import Told
+from fws.channels.waiting import PATIENCE, position_in
 from fws.pipeline.publication import Position
 from fws.pipeline.storage import Storage
 from fws.runtime.context import Context
 
-# Seconds that a caller waits for an answer of Redis.
-PATIENCE = 4.0
 # Seconds for which a key is remembered.
 ONCE = 300.0
 # Seconds between two looks at a key whose message is being published.
@@ -25,13 +24,6 @@ LOOK = 0.05
 # none. Otherwise it is the position.
 _PENDING = "?"
 _PUBLISHED = "1"
-
-
-def position_of(publish: Callable[[Told], None]) -> Position | None:
-    """Publish, and wait for the position. Raises StorageError if it is not known whether it was published."""
-    answer = AsyncResult()
-    publish(lambda *decision: answer.set(decision))
-    return _position(answer)
 
 
 class Once:
@@ -64,7 +56,7 @@ class Once:
         answer = AsyncResult()
         try:
             publish(lambda *decision: answer.set(decision))
-            return _position(answer)
+            return position_in(answer)
         except (TypeError, ValueError, RecursionError):
             answer.set((None, "it cannot be published"))
             raise
@@ -96,19 +88,6 @@ class Once:
         except StorageError:
             # The message will not be published again for 5 minutes, which is what the key is for.
             self._metrics.count("keys_unconcluded")
-
-
-def _position(answer: Any) -> Position | None:
-    """The position that an AsyncResult gets: it and why the publication is lost, if it is."""
-    # Not `get` with a timeout, whose exception could not be told from that of a caller's own time limit.
-    decision = answer.wait(PATIENCE)
-    if decision is None:
-        raise StorageError("Redis does not answer: the message may be published later")
-    position: Position | None
-    position, lost = decision
-    if lost:
-        raise StorageError(lost)
-    return position
 
 
 def _name(channel: str, key: str) -> str:

@@ -10,7 +10,6 @@ from functools import partial
 from typing import Any
 
 from gevent import get_hub, getcurrent
-from gevent.event import AsyncResult
 
 from fws.base.errors import Reject, StorageError
 from fws.brokers.base import Broker
@@ -19,10 +18,11 @@ from fws.channels.filtering import Outgoing, PublicationFilters, Told
 from fws.channels.followed import FollowedChannels, Wish
 from fws.channels.hub import FULL, Hub
 from fws.channels.member import Member
-from fws.channels.once import PATIENCE, Once, position_of
+from fws.channels.once import Once
 from fws.channels.patterns import PatternSubscriptions
 from fws.channels.present import PresentMembers
 from fws.channels.trie import check_pattern
+from fws.channels.waiting import answer_of, position_of
 from fws.config import Channel, ChannelRules
 from fws.histories.base import History, Page, Span
 from fws.pipeline.pipeline import Pipeline
@@ -220,9 +220,7 @@ class ChannelService:
         settings = self._kept(channel)
         if settings is None:
             return []
-        page: Page = self._asked(
-            lambda done: self._history.read(channel, settings, None, last or settings.history, done)
-        )
+        page: Page = answer_of(lambda done: self._history.read(channel, settings, None, last or settings.history, done))
         return list(page.publications)
 
     def presence(self, channel: str) -> list[Present]:
@@ -236,7 +234,7 @@ class ChannelService:
         settings = self._settings(channel)
         if settings is None or not settings.presence:
             return []
-        return list(self._asked(lambda done: self._present.who(channel, done)))
+        return list(answer_of(lambda done: self._present.who(channel, done)))
 
     def who(self, channel: str, done: Callable[[Sequence[Present] | None], None]) -> bool:
         """Call `done` with everybody who is present, or None if that cannot be known now. Never blocks.
@@ -284,18 +282,8 @@ class ChannelService:
             StorageError: Redis cannot be reached. The history may be removed nevertheless.
         """
         settings = self._kept(channel)
-        if settings is not None and not self._asked(partial(self._history.remove, channel, settings)):
+        if settings is not None and not answer_of(partial(self._history.remove, channel, settings)):
             raise StorageError("Redis does not answer")
-
-    @staticmethod
-    def _asked(ask: Callable[[Callable[[Any], None]], None]) -> Any:
-        """The answer to a question that is answered by a call. Blocks the greenlet until then."""
-        answer: AsyncResult[Any] = AsyncResult()
-        ask(answer.set)
-        found = answer.wait(PATIENCE)
-        if found is None:
-            raise StorageError("Redis does not answer")
-        return found
 
     def remove(self, client: Member) -> None:
         """Remove a client that is gone, and its memberships."""

@@ -166,6 +166,10 @@ class Caller(Subscriber):
     def heard(self) -> None:
         self._answered()
 
+    def expire(self, code: int, reason: str) -> None:
+        self._context.metrics.count("logins_expired")
+        self.close(code, reason)
+
     def fail(self, code: int, reason: str) -> None:
         if not self.closing:
             self._context.metrics.count("protocol_errors", label=code)
@@ -202,18 +206,33 @@ class Caller(Subscriber):
 
     # For filters that verify tokens.
 
-    def grant(self, claims: dict[str, Any], warn: float, renew: Renew) -> float | None:
-        """A token of the connection is valid. Returns when it ends, in Unix time; None for never.
+    def grant(self, claims: dict[str, Any], warn: float, leeway: float, renew: Renew) -> float | None:
+        """A token of the connection is valid.
 
         Args:
             claims: what the token says.
             warn: seconds before the end at which the client should have a new token.
+            leeway: seconds for which it is accepted after its end.
             renew: verifies a new token, and calls its second argument with the refusal, or None.
+
+        Returns:
+            When the filter has to end the connection, in Unix time; None for never.
 
         Raises:
             Denied: the token is for something else.
         """
-        return claims.get("exp") if self.session is None else self.session.grant(claims, warn, renew)
+        if self.session is not None:
+            return self.session.grant(claims, warn, leeway, renew)
+        exp: float | None = claims.get("exp")
+        return None if exp is None else exp + leeway
+
+    def set_end(self, wall: float) -> bool:
+        """Let the connection end at a Unix time, instead of at the end of its token; 0 for no time.
+
+        Returns:
+            Whether the client's protocol sees to it.
+        """
+        return self.session is not None and self.session.set_end(wall)
 
     def grant_channel(self, channel: str, claims: dict[str, Any], warn: float) -> float | None:
         """The same for a token of a channel that the client requests."""

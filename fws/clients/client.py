@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from fws.base.close_codes import SERVICE_RESTART, TOO_BIG
 from fws.base.errors import Close, Refusal, Reject
-from fws.channels.formats import PLAIN
 from fws.clients.caller import Caller
 from fws.clients.challenge import Challenge
 from fws.clients.connection import read_of
@@ -296,7 +295,7 @@ class Client(Caller):
                 self.format = self._wanted
         decoder = kind(largest, inflater=inflater, max_fragments=limits.max_fragments)
         self._start_pings()
-        self.outbox.open(transport, head, plain=self.format is PLAIN)
+        self.outbox.open(transport, head, direct=not self.format.each)
         self.begin(transport, decoder, read_of(largest, inflater is not None), data)
 
     def move(self, endpoint: Endpoint, templated: Container[Any]) -> None:

@@ -44,7 +44,7 @@ class Owner(Protocol):
     """The client that has the outbox.
 
     Attributes:
-        fd: set by the outbox: the descriptor to which the fan-out may write a plain frame directly; -1 if it must call
+        fd: set by the outbox: the descriptor to which the fan-out may write a frame directly; -1 if it must call
             `write`. It is an attribute of the owner because the fan-out then looks at one object less for each
             delivery, which saves 3 %.
     """
@@ -76,12 +76,12 @@ class Outbox:
 
     __slots__ = (
         "_allowed",
+        "_direct",
         "_ending",
         "_held",
         "_held_size",
         "_owner",
         "_partial",
-        "_plain",
         "_queue",
         "_sealed",
         "_wire",
@@ -98,7 +98,7 @@ class Outbox:
         owner.fd = -1
         self._wire: Wire | None = None
         self._queue: deque[bytes | memoryview] | None = deque()
-        self._plain = False
+        self._direct = False
         self._held: list[tuple[bytes, bool]] | None = None
         self._held_size = 0
         self._partial = False  # whether a part of the queue's first frame has been sent
@@ -114,25 +114,25 @@ class Outbox:
         return self.size > 0 or (self._wire is not None and self._wire.waits)
 
     @property
-    def plain(self) -> bool:
-        """Whether the client gets the same frames as others: without compression and `deliver` pipeline."""
-        return self._plain
+    def direct(self) -> bool:
+        """Whether the client gets the same frames as others, without a `deliver` pipeline."""
+        return self._direct
 
-    @plain.setter
-    def plain(self, plain: bool) -> None:
-        self._plain = plain
-        free = plain and self._wire is not None and self._queue is None and not self._sealed
+    @direct.setter
+    def direct(self, direct: bool) -> None:
+        self._direct = direct
+        free = direct and self._wire is not None and self._queue is None and not self._sealed
         self._owner.fd = self._wire.fd if free and self._wire is not None else -1
 
-    def open(self, wire: Wire, head: bytes = b"", *, plain: bool) -> None:
+    def open(self, wire: Wire, head: bytes = b"", *, direct: bool) -> None:
         """The handshake is complete: write what was kept back, and from now on write directly.
 
         Args:
             head: the 101, which goes before all frames.
-            plain: as the attribute.
+            direct: as the attribute.
         """
         self._wire = wire
-        self._plain = plain
+        self._direct = direct
         if head and self._queue is not None:
             self._queue.appendleft(head)
             self.size += len(head)
@@ -317,7 +317,7 @@ class Outbox:
         self._allowed = 0
         if self._held is None:
             self._queue = None
-            if self._plain and not self._sealed:
+            if self._direct and not self._sealed:
                 self._owner.fd = wire.fd
         if self._ending:
             wire.shutdown()

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from fws.channels.channel import ENTRY, Slow
-from fws.channels.formats import PLAIN, Format, format_of
+from fws.channels.formats import Format, format_of
 from fws.channels.offer import Offer
 from fws.clients.handed import Handed, Missed
 from fws.clients.lifetime import Lifetime
@@ -52,7 +52,7 @@ class Receiver(Lifetime):
             self._settle()
             if not self._handed:
                 self.format = wanted
-                self.outbox.plain = wanted is PLAIN
+                self.outbox.direct = not wanted.each
 
     def deliver(self, publication: Publication, weight: int) -> None:
         """Run the `deliver` pipeline for a publication and send the result. Called by the channel. Never blocks.

@@ -210,7 +210,7 @@ class Jwt(Login):
         Raises:
             Denied: in the client's protocol, the token is for something else.
         """
-        end = client.grant(claims, self.warn, partial(self._renew_with, client, session))
+        end = client.grant(claims, self.warn, self.leeway, partial(self._renew_with, client, session))
         identity, jti = self.identity_of(claims), claims.get("jti")
         # Without the signature, which can be encoded in more than one way.
         credential = jti if isinstance(jti, str) and jti else fingerprint(token.rpartition(".")[0])
@@ -222,8 +222,7 @@ class Jwt(Login):
         if end is None:
             session.cancel()
         else:
-            # In other protocols, the client knows when it needs a new token.
-            self._set(client, session, end + self.leeway, warn=self.warn > 0 and client.protocol == "raw")
+            self._set(client, session, end, warn=self.warn > 0)
 
     def identity_of(self, claims: dict[str, Any]) -> dict[str, Any]:
         """The identity in the claims. A claim named `user` does not set the user unless the option says so."""

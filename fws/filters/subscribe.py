@@ -16,13 +16,15 @@ from fws.pipeline.events import BY_NAME
 class Subscribe(Filter):
     """Let the client request a channel itself. The message flows on if the client may have it.
 
-    On `message`. Unlike `join`, which expresses the intent of the file, this asks for the client: the condition
-    `subscribe` of the channel in [channels] must hold, and the `subscribe` pipeline must pass. The client gets
-    `{"type": "subscribed", "channel": "tea"}` before anything of the channel; if it is refused, `{"type":
-    "refused", "channel": "tea", "status": 403, "reason": "…"}`, and the message ends. `replay` and `since` are as
-    for `join`. `token` names the place of a token for the channel, which `jwt` on `subscribe` checks.
+    On `message` and on `connect`. Unlike `join`, which expresses the intent of the file, this asks for the client: the
+    condition `subscribe` of the channel in [channels] must hold, and the `subscribe` pipeline must pass. On `message`,
+    the client gets `{"type": "subscribed", "channel": "tea"}` before anything of the channel; if it is refused,
+    `{"type": "refused", "channel": "tea", "status": 403, "reason": "…"}`, and the message ends. On `connect`, where the
+    path may name the channel, a client that may not have it is refused. `replay` and `since` are as for `join`. `token`
+    names the place of a token for the channel, which `jwt` on `subscribe` checks.
 
     Example:
+        connect = ["jwt HS256 ${JWT_KEY}", "subscribe user:{identity.user}"]
         message = ["json", "subscribe {message.channel} since=message.since token=message.token"]
     """
 
@@ -45,6 +47,14 @@ class Subscribe(Filter):
     @classmethod
     def asks_rules(cls, options: Mapping[str, Any]) -> bool:
         return True
+
+    def connect(self, client: Client) -> None:
+        client.subscribe(
+            self.channel,
+            since=_text(self.since, client, None),
+            replay=1 if self.replay == "last" else self.replay,
+            call=Call("subscribe", self.channel, token=_text(self.token, client, None)),
+        )
 
     def message(self, client: Client, message: Any) -> Any:
         answer = {"type": "subscribed", "channel": self.channel}

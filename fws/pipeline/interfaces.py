@@ -96,8 +96,8 @@ class Client(Protocol):
     def withdraw(self, channel: str, reason: str, *, expired: bool = False) -> None:
         """End a subscription that the client may not keep, and tell it why."""
 
-    def grant(self, claims: dict[str, Any], warn: float, renew: Callable[..., None]) -> float | None:
-        """Say that a token of the connection is valid, and how it is renewed. Returns when it ends, in Unix time."""
+    def grant(self, claims: dict[str, Any], warn: float, leeway: float, renew: Callable[..., None]) -> float | None:
+        """Say that a token of the connection is valid. Returns when the filter has to end it, in Unix time."""
 
     def grant_channel(self, channel: str, claims: dict[str, Any], warn: float) -> float | None:
         """Say that a token of a channel is valid. Returns when it ends, in Unix time."""

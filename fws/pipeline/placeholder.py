@@ -172,6 +172,8 @@ def _placeholders(text: str, params: Sequence[str], at: int) -> list[str | Place
         name = match[1] or match[3]
         attribute = match[2].removeprefix(".") if match[2] else match[4]
         _check_placeholder(match[0], name, attribute, params, at + match.start())
+        if name == "channel" and attribute is None and name in params:
+            name, attribute = "params", "channel"  # the path's own parameter, and not the channel of an event
         parts += [text[position : match.start()], Placeholder(name, attribute)]
         position = match.end()
     parts.append(text[position:])

@@ -104,6 +104,9 @@ class Peer(Protocol):
     def heard(self) -> None:
         """The client has answered a ping."""
 
+    def expire(self, code: int, reason: str) -> None:
+        """End the connection, because its time is over."""
+
     def again(self, lines: Sequence[str]) -> None:
         """Let `Session.receive` have lines once more, before others that wait."""
 
@@ -169,20 +172,27 @@ class Session(Protocol):
     def missed(self, channel: str) -> None:
         """Publications of a channel are missing on this node, and cannot be recovered."""
 
-    def grant(self, claims: dict[str, Any], warn: float, renew: Renew) -> float | None:
-        """A filter of `connect` has verified a token, or `renew` has. Returns when that ends; None for never.
+    def grant(self, claims: dict[str, Any], warn: float, leeway: float, renew: Renew) -> float | None:
+        """A filter of `connect` has verified a token, or `renew` has.
 
         Args:
             claims: what the token says.
             warn: seconds before the end at which the client should have a new token.
+            leeway: seconds for which it is accepted after its end.
             renew: verifies a new token.
+
+        Returns:
+            When the filter has to end the connection, in Unix time; None for never.
 
         Raises:
             Denied: the token is for something else.
         """
 
     def grant_channel(self, channel: str, claims: dict[str, Any], warn: float) -> float | None:
-        """The same for a token of a channel, on `subscribe`."""
+        """The same for a token of a channel, on `subscribe`. Returns when the token ends; None for never."""
+
+    def set_end(self, wall: float) -> bool:
+        """Let the connection end at a Unix time; 0 for no time. Returns whether the protocol sees to it."""
 
     @property
     def profile(self) -> Any:

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from fws.channels.formats import Format
-from fws.pipeline.publication import Gap, Here, Position, Publication
+from fws.pipeline.publication import Gap, Here, Notice, Position, Publication
 from fws.protocols.base import Peer, Renew
 from fws.wire.encoding import json_bytes, payload_of
 from fws.wire.frames import BINARY
@@ -39,7 +39,7 @@ class Events(Format):
         self.each = each
 
     def encode(self, publication: Publication, opcode: int, payload: bytes) -> bytes:
-        id = str(Position(publication.epoch, publication.offset)) if publication.offset and publication.epoch else ""
+        id = _id_of(publication)
         if isinstance(publication, Here):
             return b"id: %b\n\n" % id.encode()  # an event without data only sets the id
         return EVENTS.event(_text(opcode, payload), id=id)
@@ -104,11 +104,15 @@ class EventSession:
     def missed(self, channel: str) -> None:
         """The gap is among the publications."""
 
-    def grant(self, claims: dict[str, Any], warn: float, renew: Renew) -> float | None:
-        return claims.get("exp")
+    def grant(self, claims: dict[str, Any], warn: float, leeway: float, renew: Renew) -> float | None:
+        exp: float | None = claims.get("exp")
+        return None if exp is None else exp + leeway
 
     def grant_channel(self, channel: str, claims: dict[str, Any], warn: float) -> float | None:
         return claims.get("exp")
+
+    def set_end(self, wall: float) -> bool:
+        return False
 
     @property
     def profile(self) -> Any:
@@ -123,6 +127,12 @@ class EventSession:
 
     def end(self) -> None:
         """It keeps nothing."""
+
+
+def _id_of(publication: Publication) -> str:
+    """The position of a publication or notice; empty without one."""
+    positioned = publication.epoch and (publication.offset or isinstance(publication, Notice))
+    return str(Position(publication.epoch, publication.offset)) if positioned else ""
 
 
 def _text(opcode: int, payload: bytes) -> bytes:

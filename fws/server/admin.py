@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from fws.config import Config, parse_listen
-from fws.server.handler import Application
+from fws.server.front import Application
 from fws.server.listener import Listener
 from fws.server.sockets import listen
 from fws.wire.proxy import parse_networks

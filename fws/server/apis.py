@@ -11,7 +11,6 @@ from fws.api.application import Api
 from fws.api.caller import Caller
 from fws.api.commands import Commands
 from fws.api.keys import Keys
-from fws.base.command_error import NOT_AVAILABLE, CommandError
 from fws.config import DEFAULT_PATH, Config
 from fws.server.node import Node
 
@@ -50,13 +49,6 @@ def _at_once(function: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:
     return results
 
 
-class _Absent:
-    """Stands for the commands of a node that has none yet."""
-
-    def __getattr__(self, name: str) -> Any:
-        raise CommandError(NOT_AVAILABLE)
-
-
 def commands_of(node: Node) -> Commands:
     """The commands of a node."""
-    return _Absent()
+    return node.commands

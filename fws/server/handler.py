@@ -9,21 +9,19 @@ from __future__ import annotations
 
 import io
 import logging
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from gevent import Timeout, socket
 from geventwebsocket.handler import WebSocketHandler
 
 from fws.base.errors import Refusal, phrase
-from fws.base.novelty import Novelty
 from fws.clients.client import Client
 from fws.clients.tls_transport import TlsTransport, end_tls
 from fws.clients.transport import Transport
 from fws.runtime.scheduler import Deadline, overdue, pause
 from fws.server.arrival import Arrival
 from fws.server.certificates import identity_of, reason_of
-from fws.server.node import Node
+from fws.server.front import Front
 from fws.server.pywsgi import NoInput, RequestHeaders
 from fws.server.streams import HEAD, SECURE, cors_headers, stream_headers
 from fws.server.upgrade import first_text, route, stream_of
@@ -51,40 +49,6 @@ REFUSED_TIMEOUT = 2.0
 # All requests without a body share an empty one.
 _NO_BODY = io.BytesIO()
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-
-
-class Application(Protocol):
-    """The WSGI application for plain HTTP."""
-
-    def takes(self, path: str, /) -> Takes | None:
-        """What a path takes besides GET and HEAD; None if it takes nothing else. Asked before the head is complete."""
-
-    def __call__(self, environ: Any, start_response: Any, /) -> Iterable[bytes]:
-        """Answer a request."""
-
-
-class Front(Protocol):
-    """The listener as its handlers see it.
-
-    Attributes:
-        node: the parts of the process.
-        application: answers plain HTTP.
-        trusted: networks of proxies whose headers are trusted.
-        proxy_protocol: whether these proxies send PROXY headers.
-        tls: certificates; None for no TLS.
-        websockets: whether requests may become WebSockets.
-        draining: whether upgrades are refused.
-        failures: failed plain requests that were logged lately.
-    """
-
-    node: Node
-    application: Application
-    trusted: Any
-    proxy_protocol: bool
-    tls: CertificateStore | None
-    websockets: bool
-    draining: bool
-    failures: Novelty
 
 
 class Handler(WebSocketHandler):

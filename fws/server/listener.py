@@ -14,7 +14,8 @@ from fws.base.novelty import Novelty
 from fws.runtime.greenlets import GreenletPool
 from fws.server.admission import RETRY
 from fws.server.arrival import Arrival
-from fws.server.handler import Application, Handler
+from fws.server.front import Application
+from fws.server.handler import Handler
 from fws.wire.proxy import normal, parse_networks
 
 if TYPE_CHECKING:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import secrets
+from functools import partial
 from typing import TYPE_CHECKING, cast
 
+from fws import __version__
 from fws.brokers.base import Broker
 from fws.brokers.memory import MemoryBroker
 from fws.channels.hub import Hub
@@ -13,6 +15,9 @@ from fws.compiler.generation import Generation, inherit, makers
 from fws.config import Limits
 from fws.histories.base import History
 from fws.histories.memory import MemoryHistory
+from fws.nodes.answers import Answers
+from fws.nodes.base import Nodes
+from fws.nodes.memory import MemoryNodes
 from fws.pipeline.storage import Storage
 from fws.presence.base import Presence
 from fws.presence.memory import MemoryPresence
@@ -20,6 +25,8 @@ from fws.runtime.context import Context
 from fws.runtime.offload import Offload
 from fws.runtime.scheduler import Scheduler
 from fws.server.admission import Admission
+from fws.server.commands import Commands, matching
+from fws.server.requests import Requests
 from fws.storages.memory import MemoryStorage
 
 if TYPE_CHECKING:
@@ -35,7 +42,7 @@ class Node:
 
     Args:
         generation: what is served.
-        scheduler, broker, storage, history, presence: for tests, instead of those that the configuration names.
+        scheduler, broker, storage, history, presence, nodes: for tests, instead of those that the configuration names.
 
     Attributes:
         generation: the pipelines in force.
@@ -47,6 +54,9 @@ class Node:
         presence: who is a member of channels on all nodes.
         hub: clients, their memberships, and the fan-out.
         channels: what filters and protocols do with channels.
+        nodes: asks and tells all nodes.
+        answers: serves the requests of nodes.
+        commands: what the server API can do, on all nodes.
         offload: computes in threads.
         sessions: clients over plain HTTP, by the secret that they send with their commands.
     """
@@ -60,11 +70,11 @@ class Node:
         storage: Storage | None = None,
         history: History | None = None,
         presence: Presence | None = None,
+        nodes: Nodes | None = None,
     ) -> None:
         services = generation.services
         self.generation = generation
         self.sessions: dict[str, Client] = {}
-        self.id = secrets.token_urlsafe(9)
         self.context = context = Context(services.clock, services.wall, scheduler, services.timers, services.metrics)
         self.admission = Admission(generation.config.limits, context.metrics, context.clock)
         self.storage = storage_of(generation) if storage is None else storage
@@ -74,6 +84,19 @@ class Node:
         self.presence = presence_of(generation, context, self.broker) if presence is None else presence
         parts = (self.hub, self.broker, self.history, self.presence, self.storage)
         self.channels = ChannelService(context, *parts, generation.publication, generation.config.channels)
+        self.nodes = nodes_of(context, self.broker) if nodes is None else nodes
+        self.answers = Answers()
+        Requests(
+            self.hub,
+            context,
+            self.answers,
+            matching=matching,
+            largest=self.nodes.largest,
+            version=__version__,
+            id=lambda: self.nodes.id,
+        )
+        malformed = partial(context.metrics.count, "redis_malformed")
+        self.commands = Commands(self.channels, self.nodes, malformed)
         services.hub = self.channels
         services.storage = self.storage
         services.spawn = context.scheduler.spawn
@@ -82,6 +105,16 @@ class Node:
         services.later = context.scheduler.later
         services.report = context.faults.report
         services.login_failed = self.admission.login_failed
+
+    def start(self) -> None:
+        """Begin to carry publications and requests. Nothing may be published or asked before."""
+        self.channels.start()
+        self.nodes.start(self.answers)
+
+    @property
+    def id(self) -> str:
+        """By this id other nodes reach this one. It is empty before `start`."""
+        return self.nodes.id
 
     def swap(self, generation: Generation) -> list[Client]:
         """Put another generation in force, between two events.
@@ -189,3 +222,14 @@ def presence_of(generation: Generation, context: Context, broker: Broker) -> Pre
 
     assert isinstance(broker, RedisBroker)
     return RedisPresence(broker, context.clock, context.timers, context.metrics)
+
+
+def nodes_of(context: Context, broker: Broker) -> Nodes:
+    """The other nodes: through Redis if the broker is there, else none."""
+    if isinstance(broker, MemoryBroker):
+        return MemoryNodes(context.scheduler, context.metrics)
+    from fws.brokers.redis import RedisBroker
+    from fws.nodes.redis import RedisNodes
+
+    assert isinstance(broker, RedisBroker)
+    return RedisNodes(broker, context.scheduler, context.metrics)

@@ -19,6 +19,7 @@ from fws.live.observation import Statistics, Tap, is_at
 from fws.live.recorder import FORMAT, Recorder
 from fws.live.redaction import Redaction
 from fws.pipeline.pipeline import Step
+from fws.server.requests import user_of
 
 if TYPE_CHECKING:
     from fws.clients.client import Client
@@ -102,7 +103,7 @@ class Operations:
         return [
             client
             for client in clients
-            if (not wanted or client.id == wanted) and (user is None or _user(client) == user)
+            if (not wanted or client.id == wanted) and (user is None or user_of(client) == user)
         ]
 
     def _clients(self, request: Mapping[str, Any], reply: Reply) -> None:
@@ -112,7 +113,7 @@ class Operations:
             reply(
                 {
                     "id": client.id,
-                    "user": _user(client),
+                    "user": user_of(client),
                     "path": client.path,
                     "address": client.address,
                     "channels": sorted(client.channels),
@@ -209,7 +210,7 @@ class Operations:
                 return not wanted["client"] and not wanted["user"]
             return (
                 client.id.startswith(wanted["client"])
-                and wanted["user"] in ("", _user(client))
+                and wanted["user"] in ("", user_of(client))
                 and (not wanted["channel"] or wanted["channel"] in client.channels)
             )
 
@@ -284,10 +285,6 @@ class Operations:
                 )
         finally:
             server.observation.remove(statistics)
-
-
-def _user(client: Client) -> str:
-    return str((client.identity or {}).get("user") or "")
 
 
 def _sleep(seconds: float) -> float:

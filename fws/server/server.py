@@ -154,7 +154,7 @@ class Server:
         if admin is not None:
             self._admin = AdminListener(admin, self._admin_web, self.node)
             self.admin_address = address_of(admin)
-        self.node.channels.start()
+        self.node.start()
         try:
             self.generation.start()
         except BaseException as error:  # a user's filter may raise anything

@@ -86,6 +86,7 @@ class Streams:
 
     def __init__(self, node: Node) -> None:
         self._node = node
+        node.answers.add(COMMANDS, self.told)
 
     @property
     def _emulates(self) -> bool:

@@ -5,7 +5,11 @@ What passes from node to node is encoded and decoded, so that a test sees what a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import msgspec
 
 from fws.base.metrics import Metrics
 from fws.base.timers import Timers
@@ -16,6 +20,9 @@ from fws.config import Channel
 from fws.config.channels import ChannelPattern
 from fws.histories.base import Follower, Page, Span
 from fws.histories.memory import MemoryHistory
+from fws.nodes.answers import served
+from fws.nodes.base import PATIENCE, Answer
+from fws.nodes.messages import LARGEST, packed
 from fws.pipeline.publication import Position, Publication
 from fws.presence.base import Change, Present, Watcher
 from fws.presence.memory import MemoryPresence
@@ -34,6 +41,7 @@ class Bus:
     def __init__(self, clock: Callable[[], float], timers: Timers) -> None:
         self.nodes: list[BusBroker] = []
         self.histories: list[BusHistory] = []
+        self.ends: list[BusNodes] = []
         self.waiting: list[tuple[str | None, bytes]] = []
         self.numbered: list[Publication] = []
         self.kept = MemoryHistory(clock, MEMORY, Metrics())
@@ -228,3 +236,49 @@ class BusPresence:
 
     def who(self, channel: str, done: Callable[[Sequence[Present] | None], None]) -> None:
         self._shared.who(channel, done)
+
+
+class BusNodes:
+    """One node's view of the others, which are asked at once.
+
+    Attributes:
+        away: why other nodes cannot be reached; None if they can. A test sets it.
+    """
+
+    def __init__(self, bus: Bus) -> None:
+        self.id = ""
+        self.largest = LARGEST
+        self.away: str | None = None
+        self._bus = bus
+
+    def start(self, answer: Answer) -> None:
+        self.id = secrets.token_urlsafe(12)
+        self._answer = answer
+        self._bus.ends.append(self)
+
+    def ask(self, request: Mapping[str, Any], *, timeout: float = PATIENCE) -> list[Any]:
+        content = packed(request, self.largest)
+        others = [] if self.away else [end for end in self._bus.ends if end is not self and not end.away]
+        answers = [self._answer(request), *(end.serve(content, self.id) for end in others)]
+        return [answer for answer in answers if answer is not None]
+
+    def tell(self, node: str, request: Mapping[str, Any], done: Callable[[bool], None]) -> None:
+        content = packed(request, self.largest)
+        for end in self._bus.ends:
+            if end.id == node and (end is self or not (self.away or end.away)):
+                end.serve(content, self.id)
+                done(True)
+                return
+        done(False)
+
+    def serve(self, content: msgspec.Raw, node: str) -> Any:
+        """Serve a request. It and its answer pass as JSON."""
+        answer = served(self._packed_answer, msgspec.json.decode(content), node, Metrics())
+        return None if answer is None else msgspec.json.decode(answer)
+
+    def _packed_answer(self, request: Mapping[str, Any]) -> Any:
+        answer = self._answer(request)
+        return None if answer is None else packed(answer, self.largest)
+
+    def health(self) -> str | None:
+        return self.away

@@ -32,7 +32,7 @@ from fws.runtime.scheduler import Scheduler
 from fws.server.node import Node
 from fws.server.upgrade import route
 from fws.storages.memory import MemoryStorage
-from fws.testing.bus import Bus, BusBroker, BusHistory, BusPresence
+from fws.testing.bus import Bus, BusBroker, BusHistory, BusNodes, BusPresence
 from fws.testing.loop import Clock, Loop
 from fws.testing.peer import Peer, Received
 from fws.testing.trace import Trace
@@ -176,7 +176,11 @@ class Simulation:
         generation = generation_of(self._document, self._environ, services, registry=self._registry)
         scheduler: Scheduler = self._loop  # type: ignore[assignment]
         broker = SimulatedBroker(self._bus, generation.config.redis.subscribe, self.trace)
-        kept: dict[str, Any] = {"history": BusHistory(self._bus), "presence": BusPresence(self._bus)}
+        kept: dict[str, Any] = {
+            "history": BusHistory(self._bus),
+            "presence": BusPresence(self._bus),
+            "nodes": BusNodes(self._bus),
+        }
         node = SimulatedNode(
             generation,
             scheduler=scheduler,
@@ -186,7 +190,7 @@ class Simulation:
         )
         node.trace = self.trace
         self.nodes[name] = node
-        node.channels.start()
+        node.start()
         for pipeline in generation.pipelines():
             pipeline.observe(self.trace)
         self._start(generation)

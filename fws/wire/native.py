@@ -23,4 +23,6 @@ compiled = _module is not None
 receive: Callable[[int, int], bytes | None] | None = getattr(_module, "receive", None)
 decode: Callable[[bytes, int, int, list[Any]], int] | None = getattr(_module, "decode", None)
 frame: Callable[[Any], bytes | None] | None = getattr(_module, "frame", None)
-send_each: Callable[[list[Any], int, int, bytes], list[tuple[Any, int]]] | None = getattr(_module, "send_each", None)
+send_each: Callable[[list[Any], int, int, bytes, object], list[tuple[Any, int]]] | None = getattr(
+    _module, "send_each", None
+)

@@ -29,7 +29,7 @@ class Member:
         self.theirs = theirs
         self.transport = Transport(ours)
         self.outbox = Outbox(1 << 20, self)
-        self.outbox.open(self.transport, b"", plain=True)
+        self.outbox.open(self.transport, b"", direct=True)
 
     def overflow(self) -> None:
         raise AssertionError("more than the outbox takes")

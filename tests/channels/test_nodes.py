@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from fws.base.timers import Timers
-from fws.testing.bus import Bus, BusBroker, BusHistory, BusPresence
+from fws.testing.bus import Bus, BusBroker, BusHistory, BusNodes, BusPresence
 from tests.support import Clock, Harness, build
 
 
@@ -20,9 +21,9 @@ class Nodes:
         self.first, self.second = (self._node(toml, folder) for _ in range(2))
 
     def _node(self, toml: str, folder: Path) -> Harness:
-        return build(
-            toml, folder, broker=BusBroker(self.bus), history=BusHistory(self.bus), presence=BusPresence(self.bus)
-        )
+        bus = self.bus
+        parts: Any = {"history": BusHistory(bus), "presence": BusPresence(bus), "nodes": BusNodes(bus)}
+        return build(toml, folder, broker=BusBroker(bus), **parts)
 
     def settle(self) -> None:
         for _ in range(100):

@@ -11,7 +11,7 @@ import gevent
 import pytest
 
 from fws.base.errors import StorageError
-from fws.channels import once
+from fws.channels import once, waiting
 from fws.config import Channel
 from fws.histories.base import Page
 from fws.pipeline.publication import Position, Publication
@@ -181,7 +181,8 @@ def test_a_key_whose_publication_is_decided_late_is_not_published_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Redis is away: the message waits in the buffer, and the caller tries again."""
-    monkeypatch.setattr(once, "PATIENCE", 0.1)
+    for module in (once, waiting):
+        monkeypatch.setattr(module, "PATIENCE", 0.1)
     history = Late()
     harness = build(CONF, tmp_path, history=history)
     with pytest.raises(StorageError, match="may be published later"):

@@ -31,7 +31,7 @@ def blocked(limit: int) -> tuple[Outbox, Pipe, Owner]:
     owner = Owner()
     outbox = Outbox(limit, owner)
     pipe = Pipe(1)
-    outbox.open(pipe, plain=True)
+    outbox.open(pipe, direct=True)
     outbox.write(b"<>")
     return outbox, pipe, owner
 
@@ -84,7 +84,7 @@ def test_a_single_frame_above_the_limit_passes_if_nothing_waits() -> None:
     owner = Owner()
     outbox = Outbox(10, owner)
     pipe = Pipe(0)
-    outbox.open(pipe, plain=True)
+    outbox.open(pipe, direct=True)
     outbox.offer(*offer("x", "a" * 50))
     assert rest(outbox, pipe) == "a" * 50
 
@@ -111,7 +111,7 @@ def test_order_whole_frames_and_the_limit(play: list[tuple[str, str, int]], limi
     owner = Owner()
     outbox = Outbox(limit, owner)
     pipe = Pipe(0)
-    outbox.open(pipe, plain=True)
+    outbox.open(pipe, direct=True)
     numbers: list[int] = []
     for number, (what, channel, size) in enumerate(play):
         if what == "room":

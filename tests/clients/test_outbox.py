@@ -72,7 +72,7 @@ def opened(room: int = 10**9, limit: int = 100) -> tuple[Outbox, Pipe, list[str]
     owner = Owner()
     outbox = Outbox(limit, owner)
     pipe = Pipe(room)
-    outbox.open(pipe, plain=True)
+    outbox.open(pipe, direct=True)
     return outbox, pipe, owner.overflows
 
 
@@ -87,7 +87,7 @@ def test_frames_wait_for_the_handshake() -> None:
     outbox.write(b"one")
     outbox.write(b"two")
     pipe = Pipe()
-    outbox.open(pipe, plain=True)
+    outbox.open(pipe, direct=True)
     outbox.write(b"three")
     assert pipe.taken == b"onetwothree"
     assert pipe.calls == 2

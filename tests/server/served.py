@@ -10,7 +10,7 @@ from gevent import socket
 
 from fws.compiler.compile import load_generation
 from fws.pipeline.services import Services
-from fws.server.handler import Application
+from fws.server.front import Application
 from fws.server.listener import Listener
 from fws.server.node import Node
 from fws.server.web import Web
@@ -30,7 +30,7 @@ class Served:
         file.write_text(toml)
         generation = load_generation(file, Services(), {})
         self.node = Node(generation)
-        self.node.channels.start()
+        self.node.start()
         static = generation.config.server.static
         web = Web(
             static=folder / static if static else None,

@@ -273,9 +273,12 @@ def test_a_descriptor_that_is_none_is_the_end_of_the_stream(pair: tuple[socket.s
     assert _native.receive(fd, 100) == _native.receive(-1, 100) == b""
 
 
-def receiver(sock: socket.socket | None) -> Any:
+FORMAT = object()
+
+
+def receiver(sock: socket.socket | None, format: object = FORMAT) -> Any:
     """A client as `send_each` sees it."""
-    return SimpleNamespace(fd=-1 if sock is None else sock.fileno())
+    return SimpleNamespace(fd=-1 if sock is None else sock.fileno(), format=format)
 
 
 def fill(sock: socket.socket) -> int:
@@ -293,13 +296,15 @@ def test_sending_to_each(pair: tuple[socket.socket, socket.socket]) -> None:
     ours, theirs = pair
     mine, elsewhere = receiver(ours), receiver(None)
     receivers = [mine, None, elsewhere, mine, mine]
-    assert _native.send_each(receivers, 0, 4, b"frame") == [(elsewhere, 0)]
+    other = receiver(ours, object())
+    assert _native.send_each([other], 0, 1, b"frame", FORMAT) == [(other, 0)], "another format needs another frame"
+    assert _native.send_each(receivers, 0, 4, b"frame", FORMAT) == [(elsewhere, 0)]
     assert theirs.recv(100) == b"frameframe"
-    assert _native.send_each(receivers, 4, 2**40, b"frame") == [], "beyond the end is nobody"
+    assert _native.send_each(receivers, 4, 2**40, b"frame", FORMAT) == [], "beyond the end is nobody"
     assert theirs.recv(100) == b"frame"
     for start, stop in ((5, 9), (2**40, 2**41), (3, 1), (-3, 5)):
-        assert _native.send_each(receivers, start, stop, b"frame") == []
-    assert _native.send_each([], 0, 16, b"frame") == []
+        assert _native.send_each(receivers, start, stop, b"frame", FORMAT) == []
+    assert _native.send_each([], 0, 16, b"frame", FORMAT) == []
     with pytest.raises(BlockingIOError):
         theirs.recv(100)
 
@@ -313,11 +318,11 @@ def test_sending_to_a_full_socket_tells_how_much_was_sent() -> None:
         ours.setblocking(False)
         mine = receiver(ours)
         frame = os.urandom(64 * 1024 * 1024)
-        ((left, sent),) = _native.send_each([mine], 0, 1, frame)
+        ((left, sent),) = _native.send_each([mine], 0, 1, frame, FORMAT)
         assert left is mine
         assert 0 < sent < len(frame)
         more = fill(ours)
-        assert _native.send_each([mine], 0, 1, b"frame") == [(mine, 0)]
+        assert _native.send_each([mine], 0, 1, b"frame", FORMAT) == [(mine, 0)]
         ours.close()
         received = bytearray()
         while data := theirs.recv(1 << 20):
@@ -330,16 +335,16 @@ def test_sending_to_a_closed_socket_raises_no_signal(pair: tuple[socket.socket, 
     ours, theirs = pair
     theirs.close()
     mine = receiver(ours)
-    assert _native.send_each([mine, mine], 0, 2, b"frame") == [(mine, 0), (mine, 0)]
+    assert _native.send_each([mine, mine], 0, 2, b"frame", FORMAT) == [(mine, 0), (mine, 0)]
 
 
 @needs_it
 def test_a_receiver_without_a_descriptor_is_a_fault(pair: tuple[socket.socket, socket.socket]) -> None:
     ours, _ = pair
-    for wrong in (object(), SimpleNamespace(fd=None), SimpleNamespace(fd="no")):
+    for wrong in (object(), SimpleNamespace(fd=None), SimpleNamespace(fd="no"), SimpleNamespace(fd=1)):
         references = sys.getrefcount(wrong)
         with pytest.raises((AttributeError, TypeError)):
-            _native.send_each([receiver(ours), receiver(None), wrong], 0, 3, b"frame")
+            _native.send_each([receiver(ours), receiver(None), wrong], 0, 3, b"frame", FORMAT)
         assert sys.getrefcount(wrong) == references
 
 
@@ -349,7 +354,7 @@ def test_references_are_given_back(pair: tuple[socket.socket, socket.socket]) ->
     mine, elsewhere, frame = receiver(ours), receiver(None), b"frame of nobody else"
     before = [sys.getrefcount(each) for each in (mine, elsewhere, frame)]
     for _ in range(10):
-        _native.send_each([mine, elsewhere, None], 0, 3, frame)
+        _native.send_each([mine, elsewhere, None], 0, 3, frame, FORMAT)
         _native.frame(frame)
     assert [sys.getrefcount(each) for each in (mine, elsewhere, frame)] == before
 

@@ -101,6 +101,11 @@ class _Member(_Struct, frozen=True, omit_defaults=True, gc=False):
     info: ClientInfo
 
 
+class _Refresh(_Struct, frozen=True, omit_defaults=True, gc=False):
+    expires: bool = False
+    ttl: int = 0
+
+
 class _Push(_Struct, frozen=True, omit_defaults=True, gc=False):
     channel: str = ""
     pub: Pub | None = None
@@ -110,6 +115,7 @@ class _Push(_Struct, frozen=True, omit_defaults=True, gc=False):
     subscribe: Subscription | None = None
     message: _Data | None = None
     disconnect: Disconnect | None = None
+    refresh: _Refresh | None = None
 
 
 class _Reply(_Struct, frozen=True, omit_defaults=True, gc=False):
@@ -164,6 +170,11 @@ def unsubscribe_push(channel: str, end: Unsubscribe) -> bytes:
 
 def subscribe_push(channel: str, subscription: Subscription) -> bytes:
     return _encode(_Reply(push=_Push(channel, subscribe=subscription)))
+
+
+def refresh_push(*, expires: bool, ttl: int) -> bytes:
+    """The connection ends at another time."""
+    return _encode(_Reply(push=_Push(refresh=_Refresh(expires, ttl))))
 
 
 def disconnect_push(end: Disconnect) -> bytes:

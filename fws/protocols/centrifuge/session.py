@@ -201,6 +201,7 @@ class CentrifugeSession(Calls):
 
     def end(self) -> None:
         self._stop_waiting()
+        self._end_at(None)
         self._waiting = None
         self._wanted.clear()
 

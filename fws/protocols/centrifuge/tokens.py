@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
+
+import msgspec
 
 from fws import __version__
 from fws.auth.credential import Denied
@@ -20,7 +23,7 @@ VERSION = f"fws {__version__}"
 class Tokens(Voice):
     """A client whose connection and subscriptions may end with their tokens."""
 
-    __slots__ = ("_connecting", "_grants")
+    __slots__ = ("_cancel_end", "_connecting", "_grants")
 
     def __init__(self, peer: Peer) -> None:
         super().__init__(peer)
@@ -28,8 +31,10 @@ class Tokens(Voice):
         self._connecting = False
         # Most clients have no token.
         self._grants: Grants | None = None
+        self._cancel_end: Callable[[], None] | None = None
 
-    def grant(self, claims: dict[str, Any], warn: float, renew: Renew) -> float | None:
+    def grant(self, claims: dict[str, Any], warn: float, leeway: float, renew: Renew) -> float | None:
+        """As `Session.grant`. The session ends the connection itself, because `set_end` may change the time."""
         if claims.get("channel"):
             raise Denied("other_channel", "The token is for a channel, and not for a connection.")
         grant = Grant.of(claims, warn)
@@ -43,7 +48,33 @@ class Tokens(Voice):
                     self._peer.join(channel)
                 except ValueError:
                     raise Denied("claims", "The token names a channel that cannot exist.") from None
-        return grant.end
+        self._end_at(None if grant.end is None else grant.end + leeway)
+        return None
+
+    def set_end(self, wall: float) -> bool:
+        """As `Session.set_end`."""
+        if self._grants is None:
+            self._grants = Grants()
+        connection = self._grants.connection
+        self._grants.connection = msgspec.structs.replace(connection, end=wall or None)
+        self._end_at(wall or None)
+        expires, ttl = self._left("")
+        self._write(replies.refresh_push(expires=expires, ttl=ttl))
+        return True
+
+    def _end_at(self, wall: float | None) -> None:
+        """Let the connection end at a Unix time, and at no other; None for no time."""
+        if self._cancel_end is not None:
+            self._cancel_end()
+            self._cancel_end = None
+        if wall is not None:
+            self._cancel_end = self._peer.after(max(wall - self._peer.wall(), 0.0), partial(self._due, wall))
+
+    def _due(self, wall: float) -> None:
+        if self._peer.wall() < wall:
+            self._end_at(wall)  # the system's clock was set back
+        else:
+            self._peer.expire(codes.EXPIRED.code, codes.EXPIRED.reason)
 
     def grant_channel(self, channel: str, claims: dict[str, Any], warn: float) -> float | None:
         client = claims.get("client")

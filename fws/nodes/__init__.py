@@ -1,0 +1,1 @@
+"""Requests from node to node, in this process or through Redis."""
