@@ -30,13 +30,18 @@ debian:
 	@test "$$(id -u)" = 0 || { echo "missing: $(PACKAGES); install it, or run this as root"; exit 1; }
 	@export DEBIAN_FRONTEND=noninteractive; apt-get update -qq && apt-get install -y -qq --no-install-recommends $(PACKAGES) >/dev/null
 
-# Programs that the tests need: a browser, Redis and its Sentinel, the proxies of docs/deploy.md, a TLS client, and `ip`
-# for a network of their own.
+# Programs that the tests need: a browser, Redis and its Sentinel, the proxies of docs/deploy.md, a TLS client, `ip` for a
+# network of their own, and node with npm for the SDK for JavaScript. After a colon, the packages of a program.
 .PHONY: programs
 programs:
-	@PATH=$$PATH:/usr/sbin; for pair in chromium:fonts-noto-color-emoji redis-server: redis-sentinel: nginx: haproxy: openssl: ip:iproute2; do \
-	  command -v $${pair%%:*} >/dev/null || echo $${pair%%:*} $${pair#*:}; \
+	@PATH=$$PATH:/usr/sbin; for one in chromium:chromium,fonts-noto-color-emoji redis-server redis-sentinel nginx haproxy \
+	  openssl ip:iproute2 node:nodejs npm; do \
+	  command -v $${one%%:*} >/dev/null || echo $${one#*:} | tr , ' '; \
 	done | xargs -r sh -c '$(MAKE) -s debian PACKAGES="$$*"' -
+
+tests/sdk/node_modules/test.stamp: tests/sdk/package.json tests/sdk/package-lock.json | programs
+	npm ci --silent --prefix tests/sdk
+	@touch $@
 
 .PHONY: install
 install: $(VENV)/run.stamp  ## create the virtual environment in .venv
@@ -46,7 +51,7 @@ run: install  ## serve conf/chat.toml, or another file: make run CONF=conf/echo.
 	$(BIN)/fws run $(CONF)
 
 .PHONY: test
-test: $(VENV)/test.stamp programs  ## run all tests and install the programs that they need
+test: $(VENV)/test.stamp programs tests/sdk/node_modules/test.stamp  ## run all tests and install the programs that they need
 	$(BIN)/python -m pytest -n 3 --dist loadfile -m "not alone"
 	$(BIN)/python -m pytest -m alone
 
@@ -109,4 +114,4 @@ fuzz: $(VENV)/fuzz.stamp  ## fuzz each parser for two minutes; only one: python 
 
 .PHONY: clean
 clean:  ## remove everything that the other targets created
-	rm -rf $(VENV) $(VENV)-* build dist *.egg-info .mypy_cache .ruff_cache .hypothesis .fuzz
+	rm -rf $(VENV) $(VENV)-* build dist *.egg-info .mypy_cache .ruff_cache .hypothesis .fuzz tests/sdk/node_modules

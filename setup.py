@@ -50,6 +50,7 @@ setup(
             "playwright>=1.40",
             "honcho>=1.1",
             "cent>=5",  # Centrifugo's own client of its HTTP API
+            "centrifuge-python>=0.7",  # one of its SDKs
         ],
         "fuzz": ["atheris>=3"],  # wheels for Linux on x86-64
         "lint": ["ruff>=0.6", "mypy>=1.11", "types-toml"],
