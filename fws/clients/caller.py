@@ -193,7 +193,7 @@ class Caller(Subscriber):
 
     def again(self, lines: Sequence[str]) -> None:
         """Serve lines that have arrived before, but could not be served yet."""
-        self.take(list(lines), first=True)
+        self.put_back(lines)
 
     def refuse(self, refusal: Refusal) -> None:
         """End the connection as `Reject` does in `connect`: after the 101, 4000 plus the status is the close code.

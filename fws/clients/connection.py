@@ -26,7 +26,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -316,21 +316,27 @@ class Connection:
         if self._backlog is None:
             self._resume()
 
-    def take(self, events: list[Any], *, first: bool = False) -> None:
-        """In the loop: serve events that have come another way than through the socket.
-
-        Args:
-            first: whether they are served before those that wait already.
-        """
+    def take(self, events: list[Any]) -> None:
+        """In the loop: serve events that have come another way than through the socket."""
         if self._decoder is None:
             return  # the connection is over
         if self._backlog is not None:
-            (self._backlog.extendleft if first else self._backlog.extend)(events[::-1] if first else events)
+            self._backlog.extend(events)
         elif self._waits:
             self._backlog = deque(events)
             self._wake()
         else:
             self._guard(self._serve_in_loop, events)
+
+    def put_back(self, events: Sequence[Any]) -> None:
+        """Serve events once more, soon, and before those that wait. It may be called in any greenlet."""
+        if self._decoder is None:
+            return
+        if self._backlog is None:
+            self._backlog = deque()
+            # Not now: a greenlet that is not the loop would never be switched back to.
+            self._context.scheduler.later(self._continue)
+        self._backlog.extendleft(reversed(events))
 
     def enqueue(self, event: Any) -> None:
         """Let the client's greenlet serve an event that does not come from the peer, after those that wait."""

@@ -127,10 +127,20 @@ class Streams:
             if len(headers) > 1:
                 break
         if method == "OPTIONS":
+            if origins and len(headers) < 2:
+                self._log_origin(path, environ, origins[0])
             return _preflight(headers)
         response = self._emulate(environ["wsgi.input"].read())
         response.headers.extend(headers)
         return response
+
+    def _log_origin(self, path: str, environ: Mapping[str, Any], origins: Origins) -> None:
+        """A page may not send the request that its browser asks about. The page learns no reason: the log has it."""
+        try:
+            check_origin(environ[HEAD], origins, secure=environ[SECURE])
+        except Refusal as refusal:
+            self._node.context.metrics.count("origins_refused")
+            self._node.context.refusals.record(refusal, environ["REMOTE_ADDR"], f"OPTIONS {path}")
 
     def _origins_of(self, path: str) -> list[Origins]:
         """The origins that may send requests to a path. The session's secret proves whose the commands are."""

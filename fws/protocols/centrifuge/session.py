@@ -148,9 +148,14 @@ class CentrifugeSession(Calls):
             self._open()
 
     def _refuse(self, refusal: Refusal) -> None:
-        """The client may not connect. It is told so twice: SDKs look at the error, and proxies at the end."""
+        """The client may not connect.
+
+        SDKs try again after an error that is temporary, and with a new token after one about an expired token. Anything
+        else is told by the code of the disconnection alone, as Centrifugo does it: SDKs would report the error instead.
+        """
         error = codes.error_of(refusal)
-        self._peer.answer(self.framing.text(replies.failure(self._id, error)), only=True)
+        again = error.temporary or error is codes.TOKEN_EXPIRED
+        self._peer.answer(self.framing.text(replies.failure(self._id, error)) if again else b"", only=True)
         if error is codes.TOKEN_EXPIRED:
             self._peer.close(codes.EXPIRED.code, codes.EXPIRED.reason)
         else:

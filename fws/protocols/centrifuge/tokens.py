@@ -108,11 +108,17 @@ class Tokens(Voice):
             self._grants.renew(request.token, partial(self._refreshed, id))
 
     def _refreshed(self, id: int, refusal: Refusal | None) -> None:
-        if refusal is not None:
-            self._fail(id, codes.error_of(refusal))
-        else:
+        if refusal is None:
             expires, ttl = self._left("")
             self._reply(id, "refresh", replies.Refreshed(self._peer.id, VERSION, expires, ttl))
+            return
+        error = codes.error_of(refusal)
+        if error is codes.TOKEN_EXPIRED:
+            self._peer.close(codes.EXPIRED.code, codes.EXPIRED.reason)  # it returns, and asks for another token
+        elif error.temporary:
+            self._fail(id, error)
+        else:
+            self._peer.refuse(refusal)
 
     def _sub_refresh(self, id: int, request: commands.SubRefresh) -> None:
         channel = request.channel
