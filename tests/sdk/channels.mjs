@@ -169,7 +169,8 @@ export async function is_subscribed_by_the_server(scene) {
   await backend.publish(`user:${scene.id}`, 'for you');
   await backend.publish(`claimed:${scene.id}`, 'as you claim');
   const got = await client.log.until((log) => log.of('publication').length === 2 && log.of('publication'));
-  assert.deepEqual(got.map((one) => [one.channel, one.data]), [[`user:${scene.id}`, 'for you'], [`claimed:${scene.id}`, 'as you claim']]);
+  const data = Object.fromEntries(got.map((one) => [one.channel, one.data])); // channels have no common order
+  assert.deepEqual(data, { [`user:${scene.id}`]: 'for you', [`claimed:${scene.id}`]: 'as you claim' });
 }
 
 export async function is_subscribed_with_data(scene) {
