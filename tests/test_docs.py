@@ -42,6 +42,7 @@ def project(folder: Path, page: Path) -> Path:
     shutil.copytree(ROOT / "pipelines", folder / "pipelines")
     (folder / "conf").mkdir()
     (folder / "conf" / "chat").mkdir()
+    (folder / "conf" / "centrifuge").mkdir()
     for conf in (ROOT / "conf").glob("*.toml"):
         shutil.copy(conf, folder / "conf")
     for source in blocks(page, "python"):
@@ -180,6 +181,8 @@ def test_every_command_of_the_documentation_is_run(tmp_path: Path) -> None:
             assert fws(*arguments, cwd=tmp_path / "login", stdin=token, **ENVIRON)
         elif command == "fws new demo":
             fws("new", "demo", cwd=tmp_path)
+        elif command.startswith("curl -N "):
+            pass  # it is run against a server in tests/integration/test_clients_page.py
         elif command.startswith("fws publish "):
             redis = RedisServer(tmp_path / "redis")
             try:

@@ -84,28 +84,58 @@ def chats_through(port: int) -> None:
         connect(f"ws://127.0.0.1:{port}/", origin=Origin("http://elsewhere.example"))
 
 
-def test_nginx_in_front(serve: Serve, program: Callable[..., None], tmp_path: Path) -> None:
-    server = serve(ROOT / "conf" / "chat.toml")
-    port = free_port()
-    shown = replaced(block("nginx"), "server 127.0.0.1:9000;", f"server 127.0.0.1:{server.port};")
+def votes_through(port: int) -> None:
+    """A vote in conf/centrifuge.toml over HTTP streaming: each line arrives at once, and commands reach the client."""
+    url = f"http://127.0.0.1:{port}"
+    headers = {"Content-Type": "application/json", "Origin": url}
+    request = urllib.request.Request(f"{url}/connection/http_stream", b'{"id":1,"connect":{}}', headers)
+    with urllib.request.urlopen(request, timeout=10) as stream:
+        connected = json.loads(stream.readline())["connect"]
+        for command in ({"subscribe": {"channel": "poll"}}, {"publish": {"channel": "poll", "data": {"vote": "tea"}}}):
+            line = json.dumps({"id": 2, **command})
+            body = {"session": connected["session"], "node": connected["node"], "data": line}
+            emulated = urllib.request.Request(f"{url}/emulation", json.dumps(body).encode(), headers)
+            with urllib.request.urlopen(emulated, timeout=10) as answer:
+                assert answer.status == 204
+        assert "subscribe" in json.loads(stream.readline())
+        push = json.loads(stream.readline())["push"]
+        assert push.get("pub", {}).get("data", {}).get("vote") == "tea" or "join" in push
+
+
+def nginx_at(port: int, server: int, folder: Path, program: Callable[..., None]) -> None:
+    """nginx, as docs/deploy.md has it, in front of a server."""
+    shown = replaced(block("nginx"), "server 127.0.0.1:9000;", f"server 127.0.0.1:{server};")
     shown = replaced(shown, "listen 80;", f"listen 127.0.0.1:{port};")
     places = "".join(f"{kind}_temp_path {kind};\n" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
-    conf = tmp_path / "nginx.conf"
+    conf = folder / "nginx.conf"
     conf.write_text(
         f"daemon off;\npid nginx.pid;\nerror_log stderr;\nevents {{}}\nhttp {{\naccess_log off;\n{places}{shown}}}\n"
     )
-    program("nginx", "-p", str(tmp_path), "-c", str(conf), "-e", "stderr", port=port)
-    chats_through(port)
+    program("nginx", "-p", str(folder), "-c", str(conf), "-e", "stderr", port=port)
 
 
-def test_haproxy_in_front(serve: Serve, program: Callable[..., None], tmp_path: Path) -> None:
-    server = serve(ROOT / "conf" / "chat.toml")
-    port = free_port()
-    shown = replaced(block("haproxy"), "server one 127.0.0.1:9000 check", f"server one 127.0.0.1:{server.port} check")
-    conf = tmp_path / "haproxy.cfg"
+def haproxy_at(port: int, server: int, folder: Path, program: Callable[..., None]) -> None:
+    """HAProxy, as docs/deploy.md has it, in front of a server."""
+    shown = replaced(block("haproxy"), "server one 127.0.0.1:9000 check", f"server one 127.0.0.1:{server} check")
+    conf = folder / "haproxy.cfg"
     conf.write_text(replaced(shown, "bind :80", f"bind 127.0.0.1:{port}"))
     program("haproxy", "-db", "-f", str(conf), port=port)
-    chats_through(port)
+
+
+@pytest.mark.parametrize("proxy", [nginx_at, haproxy_at])
+@pytest.mark.parametrize(("conf", "works"), [("chat", chats_through), ("centrifuge", votes_through)])
+def test_a_proxy_in_front(
+    serve: Serve,
+    program: Callable[..., None],
+    tmp_path: Path,
+    proxy: Callable[..., None],
+    conf: str,
+    works: Callable[[int], None],
+) -> None:
+    server = serve(ROOT / "conf" / f"{conf}.toml")
+    port = free_port()
+    proxy(port, server.port, tmp_path, program)
+    works(port)
 
 
 def command_of(line: str, listen: str = "") -> list[str]:

@@ -1,4 +1,4 @@
-"""The chat page in a real browser: two tabs chat, and one survives a restart of the server."""
+"""The pages of the examples in a real browser: two tabs chat or vote, and survive a restart of the server."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import socket
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
 from tests.cli.command import fws
 from tests.integration.conftest import ROOT, Serve
@@ -110,3 +110,84 @@ def test_two_tabs_chat_and_survive_a_restart(serve: Serve, browser: Browser) -> 
     expect(first.locator("#people li", has_text="Bob")).to_have_count(0)
     first.context.close()
     assert problems == []
+
+
+def open_poll(browser: Browser, url: str, problems: list[str]) -> Page:
+    page = open_page(browser, url, problems)
+    expect(page.locator("#people li", has_text="you")).to_have_count(1)
+    return page
+
+
+def votes(page: Page, answer: str) -> Locator:
+    return page.locator(f'#answers [value="{answer}"] .count')
+
+
+def test_a_poll_over_the_protocol_centrifuge_survives_cut_connections(serve: Serve, browser: Browser) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    conf = ROOT / "conf" / "centrifuge.toml"
+    server = serve(conf, listen=f"127.0.0.1:{port}")
+    problems: list[str] = []
+    requests: list[str] = []
+    first = open_poll(browser, f"http://127.0.0.1:{port}/", problems)
+    second = open_poll(browser, f"http://127.0.0.1:{port}/", problems)
+    second.on("request", lambda request: requests.append(request.url))
+    expect(first.locator("#people li")).to_have_count(2)
+    expect(second.locator("#people li")).to_have_count(2)
+
+    first.click('[value="tea"]')
+    second.focus('[value="coffee"]')
+    second.keyboard.press("Enter")
+    for page in (first, second):
+        expect(votes(page, "tea")).to_have_text("1")
+        expect(votes(page, "coffee")).to_have_text("1")
+        expect(page.locator("#total")).to_have_text("2 of 2 here have voted")
+    # Everybody has one vote.
+    first.click('[value="water"]')
+    expect(votes(second, "water")).to_have_text("1")
+    expect(votes(second, "tea")).to_have_text("0")
+    first.click("#ask")
+    expect(first.locator("#log li", has_text="server's clock says")).to_have_count(1)
+
+    # A tab that was cut off recovers what it has missed, and its own vote counts again.
+    control = server.wait_for(r"control +(\S+)")[1]
+    here = first.locator("#people li", has_text="you").get_attribute("data-id") or ""
+    assert fws("kick", "--socket", control, here, "--code", "3001").returncode == 0
+    away, there = first, second
+    expect(away.locator("#status")).to_have_attribute("data-state", "waiting")
+    there.click('[value="cocoa"]')
+    expect(away.locator("#status")).to_have_attribute("data-state", "open", timeout=30_000)
+    expect(away.locator("#log li", has_text="1 vote recovered")).to_have_count(1)
+    for page in (away, there):
+        expect(votes(page, "cocoa")).to_have_text("1")
+        expect(page.locator("#total")).to_have_text("2 of 2 here have voted")
+
+    # A new tab sees the votes, and nobody votes for a tab that is closed.
+    third = open_poll(browser, f"http://127.0.0.1:{port}/", problems)
+    expect(third.locator("#total")).to_have_text("2 of 3 here have voted")
+    third.click('[value="tea"]')
+    expect(votes(first, "tea")).to_have_text("1")
+    third.context.close()
+    expect(votes(first, "tea")).to_have_text("0")
+    expect(first.locator("#people li")).to_have_count(2)
+
+    # The button does the same by itself.
+    second.click("#leave")
+    expect(second.locator("#status")).to_have_attribute("data-state", "closed")
+    first.click('[value="tea"]')
+    expect(second.locator("#log li", has_text="1 vote recovered")).to_have_count(1, timeout=15_000)
+    expect(second.locator("#total")).to_have_text("2 of 2 here have voted")
+
+    # The server had its history in memory. The pages vote again when it is back.
+    assert server.stop() == 0
+    expect(first.locator("#status")).to_have_attribute("data-state", "waiting")
+    serve(conf, listen=f"127.0.0.1:{port}")
+    for page in (first, second):
+        expect(page.locator("#status")).to_have_attribute("data-state", "open", timeout=30_000)
+        expect(page.locator("#log li", has_text="has forgotten what was missed")).to_have_count(1)
+        expect(page.locator("#total")).to_have_text("2 of 2 here have voted")
+    first.context.close()
+    second.context.close()
+    assert problems == []
+    # Nothing is loaded from another host.
+    assert [url for url in requests if f"//127.0.0.1:{port}/" not in url] == []
