@@ -19,8 +19,15 @@ CONF = """
 [redis]
 url = "${REDIS_URL:-}"
 
+[api]
+key = "${KEY}"
+path = "/api"
+
+# A client that does not answer pings is disconnected before the longest scenario ends.
 [limits]
 clients_per_user = 1000
+ping_interval = "1s"
+ping_timeout = "3s"
 
 [filters.login]
 use = "jwt"
@@ -79,6 +86,9 @@ publish = "identity.user == 'backend'"
 
 [channels."claimed:{name}"]
 publish = "identity.user == 'backend'"
+
+[channels."given:{name}"]
+history = 100
 
 [channels."news"]
 history = 10
