@@ -35,7 +35,7 @@ debian:
 .PHONY: programs
 programs:
 	@PATH=$$PATH:/usr/sbin; for one in chromium:chromium,fonts-noto-color-emoji redis-server redis-sentinel nginx haproxy \
-	  openssl ip:iproute2 node:nodejs npm; do \
+	  openssl curl ip:iproute2 node:nodejs npm; do \
 	  command -v $${one%%:*} >/dev/null || echo $${one#*:} | tr , ' '; \
 	done | xargs -r sh -c '$(MAKE) -s debian PACKAGES="$$*"' -
 

@@ -50,6 +50,8 @@ setup(
             "playwright>=1.40",
             "honcho>=1.1",
             "cent>=5",  # Centrifugo's own client of its HTTP API
+            "flask>=3",  # the examples of docs/api.md
+            "django>=5",
             "centrifuge-python>=0.7",  # one of its SDKs
         ],
         "fuzz": ["atheris>=3"],  # wheels for Linux on x86-64

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shlex
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -50,7 +52,9 @@ def project(folder: Path, page: Path) -> Path:
 
 
 # What the pages take from the environment.
-ENVIRON = {"FWS_TOKEN": "t" * 32, "JWT_KEY": "k" * 32}
+ENVIRON = {"FWS_TOKEN": "t" * 32, "JWT_KEY": "k" * 32} | {
+    name: name.lower() for name in ("FWS_API_KEY", "SHOP_API_KEY", "DASHBOARD_API_KEY")
+}
 TOML = [(page, number) for page in PAGES for number in range(len(blocks(page, "toml")))]
 
 
@@ -161,6 +165,7 @@ def test_every_command_of_the_documentation_is_run(tmp_path: Path) -> None:
     """Each command line of an indented block is run in a folder like the reader's."""
     ran = set()
     live: list[str] = []
+    api: list[str] = []
     for command in dict.fromkeys(COMMANDS):
         word, *arguments = shlex.split(command)
         if word == "make":
@@ -203,6 +208,8 @@ def test_every_command_of_the_documentation_is_run(tmp_path: Path) -> None:
             assert status == 0
         elif command in ("fws test conf/app.toml", "fws try conf/app.toml", "fws graph conf/app.toml"):
             assert fws(*arguments, cwd=tmp_path / "demo", stdin="ann> connect /\nann> Ada\n")
+        elif word == "curl" or command.startswith(("fws api ", "fws run conf/api.toml")):
+            api.append(command)
         elif (word == "fws" and arguments[0] in LIVE) or command == "python bench/reload.py":
             live.append(command)
         else:
@@ -211,6 +218,31 @@ def test_every_command_of_the_documentation_is_run(tmp_path: Path) -> None:
     assert ran == set(COMMANDS)
     assert "make run" in ran
     run_live(live, tmp_path)
+    run_api(api)
+
+
+def run_api(commands: list[str]) -> None:
+    """Run commands of docs/api.md in a shell, the first of which starts the server that the others ask."""
+    with contextlib.closing(socket.socket()) as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    environ = os.environ | ENVIRON | {"PYTHONPATH": str(ROOT), "FWS_LISTEN": address}
+    fws = f"{shlex.quote(sys.executable)} -m"
+    run = commands[0].replace("fws run", f"exec {fws} fws run", 1)
+    server = subprocess.Popen(run, shell=True, cwd=ROOT, env=environ, stdout=subprocess.PIPE, text=True)
+    assert server.stdout is not None
+    try:
+        while "control" not in server.stdout.readline():
+            assert server.poll() is None
+        for command in commands[1:]:
+            line = command.replace("localhost:9000", address)
+            line = f"{fws} {line}" if line.startswith("fws ") else f"{line} -sS --fail -m 10"
+            done = subprocess.run(line, shell=True, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=60)
+            assert (done.returncode, "error" in done.stdout) == (0, False), f"{command}: {done.stdout}{done.stderr}"
+    finally:
+        server.terminate()
+        server.wait(30)
+        server.stdout.close()
 
 
 # Commands that talk to a running server, with what ends those that go on.

@@ -1,20 +1,25 @@
-"""`reject`: no connection."""
+"""`reject`: no connection, no subscription, no call."""
 
 from __future__ import annotations
 
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 from fws import Client, Filter, Help
 from fws import Reject as Rejection
+from fws.pipeline.call import MESSAGE
+from fws.pipeline.outcomes import DROP
 
 
 class Reject(Filter):
-    """Refuse the client with an HTTP status instead of the upgrade.
+    """Refuse what a client asks for, with an HTTP status.
 
-    On `connect`. Memberships from earlier filters end.
+    On `connect`, the client gets the status instead of the upgrade, and memberships from earlier filters end. On
+    `subscribe`, it does not get the channel. On `message`, its call fails with the reason, in a protocol with calls
+    such as `centrifuge`; in the protocol `raw`, the connection ends with 4000 plus the status as its close code.
 
     Example:
         connect = ["reject 503 'Back at noon.'"]
+        message = ["reject 404 'There is no such method.'"]
     """
 
     waits = False
@@ -28,4 +33,17 @@ class Reject(Filter):
         Rejection(self.status)
 
     def connect(self, client: Client) -> NoReturn:
-        raise Rejection(self.status, self.reason)
+        raise self._rejection
+
+    def subscribe(self, client: Client, channel: str) -> NoReturn:
+        raise self._rejection
+
+    def message(self, client: Client, message: Any) -> Any:
+        if client.call is not MESSAGE:
+            raise self._rejection
+        client.refuse(self._rejection)
+        return DROP
+
+    @property
+    def _rejection(self) -> Rejection:
+        return Rejection(self.status, self.reason)

@@ -109,7 +109,7 @@ class Handler(WebSocketHandler):
                 if head.method == "POST" and not self._upgrades and not self._read_body(head):
                     return None
                 if not self._upgrades and self._stream is None:
-                    self._allow_time()
+                    self._allow_time(RESPONSE_TIMEOUT)
                 self.handle_one_response()
                 if self._refused:
                     self._timeout.close()
@@ -377,7 +377,7 @@ class Handler(WebSocketHandler):
         self._switching = f"HTTP/1.1 {status}\r\n{lines}\r\n".encode("latin-1")
         return self.write
 
-    def _allow_time(self, seconds: float = RESPONSE_TIMEOUT) -> None:
+    def _allow_time(self, seconds: float) -> None:
         """Restart the time limit for a body, a plain response or its next piece."""
         assert self._timeout is not None
         self._timeout.close()
@@ -387,7 +387,7 @@ class Handler(WebSocketHandler):
     def _sendall(self, data: bytes) -> None:
         """Send a piece of a response."""
         if not self._upgrades:
-            self._allow_time()
+            self._allow_time(RESPONSE_TIMEOUT)
         super()._sendall(data)
 
     def write(self, data: bytes) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -16,13 +16,17 @@ EPOCH = "e1"
 
 
 class FakeCommands:
-    """Channels that begin with `kept:` have history, those with `seen:` have presence, those with `broken:` fail.
+    """Channels that begin with `seen:` have presence, and those with `broken:` fail.
+
+    Args:
+        keeps: whether a channel has history. By default, those that begin with `kept:` have.
 
     Attributes:
         asked: each call with its arguments.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, keeps: Callable[[str], bool] = lambda channel: channel.startswith("kept:")) -> None:
+        self._keeps = keeps
         self.asked: list[tuple[Any, ...]] = []
         self._kept: dict[str, list[Publication]] = {}
         self._keys: dict[tuple[str, str], Position | None] = {}
@@ -34,7 +38,7 @@ class FakeCommands:
         if (channel, key) in self._keys:
             return self._keys[channel, key]
         position = None
-        if channel.startswith("kept:") and keep:
+        if self._keeps(channel) and keep:
             kept = self._kept.setdefault(channel, [])
             position = Position(EPOCH, len(kept) + 1)
             kept.append(Publication(channel, message, offset=position.offset, epoch=EPOCH))
@@ -84,7 +88,7 @@ class FakeCommands:
         return len(self.presence(channel)), 1
 
     def history(self, channel: str, *, since: Position | None = None, limit: int = 0, reverse: bool = False) -> Page:
-        if not channel.startswith("kept:"):
+        if not self._keeps(channel):
             raise CommandError(NOT_AVAILABLE)
         if since is not None and since.epoch != EPOCH:
             raise CommandError(UNRECOVERABLE_POSITION)

@@ -83,3 +83,10 @@ def test_a_pool_of_threads_is_fine(tmp_path: Path) -> None:
     source = "from concurrent.futures import ThreadPoolExecutor\nfrom fws import Filter\n"
     source += "class A(Filter):\n    def message(self, c, m): ...\n"
     assert warnings('[pipelines]\nmessage = ["a"]', tmp_path, a=source) == []
+
+
+def test_a_short_api_key_is_a_warning_that_does_not_show_it(tmp_path: Path) -> None:
+    toml = f'[api]\npath = "/api"\nkey = "{"k" * 32}"\n[api.keys.shop]\nkey = "sesame"\nread = true\n'
+    (found,) = warnings(toml + '[pipelines]\nmessage = ["echo"]', tmp_path)
+    assert "an API key of fewer than 16 characters can be guessed" in found
+    assert "sesame" not in found

@@ -30,3 +30,25 @@ def test_by_default_it_is_403(tmp_path: Path) -> None:
 def test_a_status_that_refuses_nothing_is_a_mistake_in_the_file(tmp_path: Path, status: int) -> None:
     with pytest.raises(ConfigError, match="from 400 to 599"):
         build(f'[pipelines]\nconnect = ["reject {status}"]', tmp_path)
+
+
+def test_a_message_ends_the_connection_in_the_raw_protocol(tmp_path: Path) -> None:
+    server = build("""[pipelines]\nmessage = ["json", "reject 404 'No such method.'", "echo"]""", tmp_path)
+    ann = server.connect()
+    server.client_says(ann, '{"do": "nothing"}')
+    assert server.closed(ann) == (4404, "No such method.")
+
+
+def test_a_subscription_is_refused(tmp_path: Path) -> None:
+    server = build(
+        """[channels."*"]
+        subscribe = "channel != null"
+        [pipelines]
+        message = ["json", "subscribe {message.channel}"]
+        subscribe = ["reject 403 'Not today.'"]""",
+        tmp_path,
+    )
+    ann = server.connect()
+    server.client_says(ann, '{"channel": "tea"}')
+    assert server.sent(ann) == ['{"type":"refused","channel":"tea","status":403,"reason":"Not today."}']
+    assert not ann.channels

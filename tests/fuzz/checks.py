@@ -14,6 +14,7 @@ from typing import Any
 from unittest import mock
 
 import h11
+import msgspec
 import toml as toml_package
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
@@ -21,10 +22,14 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
 from jwt.utils import base64url_decode
 
+from fws.api.caller import Caller
+from fws.api.keys import Key as ApiKey
+from fws.api.methods import METHODS
 from fws.auth.claims import Rules, Trusted, verify
 from fws.auth.credential import Denied, find, fresh, of_message
 from fws.auth.keys import Key, Keys, key_of, keys_of_set
 from fws.base.errors import ConfigError, Refusal
+from fws.base.metrics import Metrics
 from fws.base.problem import Problem
 from fws.compiler.compile import generation_of
 from fws.config import parse, place_problems, read
@@ -35,6 +40,7 @@ from fws.wire.frames import BINARY, CLOSE, PING, PONG, TEXT, Decoder, PeerClose,
 from fws.wire.head import MAX_HEAD, Head, HeadReader, Takes
 from fws.wire.proxy import ProxyError, Source, header_end, normal, parse_proxy
 from fws.wire.request import Request
+from tests.api.fake import FakeCommands
 from tests.auth.pairs import NOW, SECRET, encoded, private, public
 from tests.wire.octets import client_frame, feed_pieces, is_terminal, outline
 
@@ -148,6 +154,26 @@ def head(stream: bytes) -> None:
             assert denied.cause == "malformed", denied
             continue
         assert token is None or (token.isascii() and token.isprintable() and " " not in token)
+
+
+def api_body(data: bytes) -> None:
+    """The first byte chooses a method, and the others are the body. A call gives a reply, or says what is wrong with
+    the body; no body makes the API fail inside, and a key for one channel publishes nowhere else.
+    """
+    method = METHODS[data[0] % len(METHODS)] if data else METHODS[0]
+    for key in (ApiKey("all", "a", admin=True), ApiKey("shop", "s", publish=["orders:*"])):
+        commands = FakeCommands()
+        failures: dict[str, BaseException] = {}
+        caller = Caller(commands, Metrics(), lambda: 0.0, failures.__setitem__)
+        try:
+            reply: Any = caller.call(key, method.name, data[1:])
+            msgspec.json.encode(reply)
+        except (ValueError, Refusal):
+            reply = {}
+        assert reply.keys() <= {"result", "error", "replies"}
+        assert not [error for error in failures.values() if not str(error).startswith(("a bug", "Redis is away"))]
+        if not key.admin:
+            assert all(call[0] == "publish" and call[1].startswith("orders:") for call in commands.asked)
 
 
 def origin_form(target: str) -> tuple[str, str]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 
+from fws.api.methods import METHODS
 from tests.auth.pairs import NOW, encoded, jwk, signed
 from tests.config.test_mutations import CHAT, NASTY, ODD, ROOMS
 from tests.fuzz import checks
@@ -139,8 +140,23 @@ def _proxies() -> tuple[bytes, ...]:
     )
 
 
+def _calls() -> tuple[bytes, ...]:
+    bodies = (
+        {"channel": "orders:7", "data": {"a": [1, None, "ü"]}, "idempotency_key": "x", "tags": None},
+        {"channel": "broken:x", "b64data": "AAE=", "skip_history": True},
+        {"channels": ["orders:7", "kept:a", "full"], "data": "x"},
+        {"user": "ann", "channel": "news", "client": "c", "session": "s", "recover_since": {"epoch": "e1"}},
+        {"user": "ann", "whitelist": ["c"], "disconnect": {"code": 4000, "reason": "bye"}},
+        {"channel": "kept:a", "limit": -1, "since": {"epoch": "e1", "offset": 1}, "reverse": True},
+        {"pattern": "chat:*"},
+        {"commands": [{"publish": {"channel": "orders:1", "data": 1}}, {"info": {}}, {"batch": {}}], "parallel": True},
+    )
+    return tuple(bytes([number]) + msgspec.json.encode(body) for number in range(len(METHODS)) for body in bodies)
+
+
 TARGETS = {
     "head": Target(checks.head, _heads(), 40_000),
+    "api": Target(checks.api_body, _calls(), 10_000),
     "frames": Target(checks.stream_of_frames, _frames(), 6_000),
     "frames-pure": Target(checks.stream_of_frames, _frames(), 6_000, environ={"FWS_PURE": "1"}),
     # Both readers of TOML are quadratic in places; the loader's bounds keep that below a second or so.

@@ -40,13 +40,11 @@ presence = true
 [endpoints."/"]
 message = ["echo"]
 """
-# The commands of this process are a fake in memory.
-PROGRAM = ("-m", "tests.api.served_by_fake")
 
 
 @pytest.fixture
 def server(serve: Serve) -> Running:
-    return serve(CONF, program=PROGRAM, API_KEY=KEY)
+    return serve(CONF, API_KEY=KEY)
 
 
 @pytest.fixture
@@ -151,7 +149,7 @@ def test_the_api_is_at_the_second_address_too(server: Running) -> None:
 
 def test_fws_api_takes_the_address_and_the_key_from_the_file(serve: Serve, tmp_path: Path) -> None:
     conf = CONF.replace("127.0.0.1:0", f"unix:{tmp_path / 'admin'}")
-    serve(conf, program=PROGRAM, API_KEY=KEY)
+    serve(conf, API_KEY=KEY)
 
     def api(*arguments: str) -> tuple[int, Any]:
         done = fws("api", *arguments, "--conf", "conf/test.toml", cwd=tmp_path, API_KEY=KEY)
@@ -171,7 +169,7 @@ def test_fws_api_takes_the_address_and_the_key_from_the_file(serve: Serve, tmp_p
     assert len(api("broadcast", "kept:a", "news", "1")[1]["responses"]) == 2
     assert api("disconnect", "ann", "--whitelist", "a", "--whitelist", "b") == (0, {})
     assert api("batch", '[{"info": {}}, {"nothing": {}}]')[1][1]["error"]["code"] == 104
-    assert api("presence", "news") == (1, "fws: 108 not available")
+    assert api("presence", "news") == (1, "fws: 108 the channel has no presence")
     assert api("publish", "a*", "x")[1].startswith("fws: 107 channel: the name of a channel")
 
 
@@ -191,7 +189,7 @@ def test_fws_api_takes_the_address_and_the_key_from_the_environment(server: Runn
 
 
 def test_a_reload_changes_the_keys(serve: Serve, tmp_path: Path) -> None:
-    server = serve(CONF, program=PROGRAM, API_KEY=KEY, XDG_RUNTIME_DIR=str(tmp_path))
+    server = serve(CONF, API_KEY=KEY, XDG_RUNTIME_DIR=str(tmp_path))
 
     def status(key: str) -> int:
         headers = {"X-API-Key": key}

@@ -277,6 +277,34 @@ def test_the_listen_address_and_redis_need_a_restart(start: Start) -> None:
     assert site.harness.sent(client) == ["a"], "nothing of the file is in force"
 
 
+API = """
+[api]
+key = "an-open-secret-{number}"
+path = "/api"
+[api.keys.shop]
+key = "an-open-secret-of-shop-{number}"
+read = true
+"""
+
+
+def test_changes_of_the_api_are_shown_without_its_keys(start: Start) -> None:
+    site = start(message("echo"))
+    shown = [site.edit(text + message("echo")) for text in (API.format(number=1), API.format(number=2), "")]
+    assert [report.status for report in shown] == ["done"] * 3
+    lines = [[line.split() for line in report.lines] for report in shown]
+    assert lines[0] == [["+", "[api]", "added"], ["+", "[api.keys.shop]", "added"]]
+    assert [line[:3] for line in lines[1]] == [["~", "[api]", "key"], ["~", "[api.keys.shop]", "changed"]]
+    assert lines[2] == [["-", "[api]", "removed"], ["-", "[api.keys.shop]", "removed"]]
+    assert "secret" not in str(shown)
+
+
+def test_a_second_address_needs_a_restart(start: Start) -> None:
+    site = start(message("echo"))
+    report = site.edit('[admin]\nlisten = "127.0.0.1:9100"\n' + message("echo"))
+    assert report.status == "restart"
+    assert any("[admin] listen" in line and "127.0.0.1:9100" in line for line in report.lines)
+
+
 # Failures leave everything as it was.
 
 
