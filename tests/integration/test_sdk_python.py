@@ -361,7 +361,7 @@ def test_scenario(results: dict[str, str], scenario: str) -> None:
 
 def test_a_thousand_connections(server: Running) -> None:
     """They all connect, and all get the same publication."""
-    number, channel = 1000, "chat:crowd"
+    number, channel = 1000, "short:crowd"
 
     async def join(scene: Scene, some: asyncio.Semaphore) -> Log:
         async with some:
