@@ -1,6 +1,6 @@
 """What the protocol `centrifuge` costs beside `raw` and beside python-socketio: fan-out, calls, memory, logins.
 
-    python bench/centrifuge.py [--quick]
+    python bench/protocols.py [--quick]
 
 Figures are processor time of the server for each delivery, call or login, because the driver and the server share this
 machine; each is the median of some rounds, in which the servers take turns. `raw` and `centrifuge` are endpoints of one
