@@ -34,8 +34,10 @@ from fws.presence.base import Presence
 from fws.server.node import Node
 from fws.storages.memory import MemoryStorage
 from fws.wire.deflate import Agreement
+from fws.wire.framing import Transport
 from fws.wire.head import HeadReader
 from fws.wire.request import Request
+from tests.wire.events import parse_events
 
 
 class Clock:
@@ -202,6 +204,38 @@ class Peer:
         return [texts[frame.opcode](frame.data) for frame in frames if frame.opcode in texts]
 
 
+class Streamed(Peer):
+    """The other end of a response that carries a client: server-sent events or lines.
+
+    Args:
+        transport: "sse" or "http_stream".
+    """
+
+    def __init__(self, transport: Transport) -> None:
+        super().__init__()
+        self._parse = events_of if transport == "sse" else lines_of
+        self._rest = b""
+
+    def read(self) -> list[str | bytes]:
+        """The data of the events, or the lines, that arrived since the last call."""
+        payloads, self._rest = self._parse(self._rest + self.take())
+        return [*payloads]
+
+
+def lines_of(stream: bytes) -> tuple[list[str], bytes]:
+    """The complete lines of a stream, and the rest."""
+    *lines, rest = stream.split(b"\n")
+    return [line.decode() for line in lines], rest
+
+
+def events_of(stream: bytes) -> tuple[list[str], bytes]:
+    """The data of the complete events of a stream, and the rest."""
+    end = stream.rfind(b"\n\n")
+    if end < 0:
+        return [], stream
+    return [event.data for event in parse_events(stream[: end + 2].decode())], stream[end + 2 :]
+
+
 class Loop:
     """A scheduler whose turns a test runs one by one. Its calls run in gevent's hub, as in a server."""
 
@@ -315,11 +349,15 @@ class Harness:
         identity: dict[str, Any] | None = None,
         peer: Peer | None = None,
         settle: bool = True,
+        transport: Transport = "websocket",
+        commands: str = "",
     ) -> Client:
         """A client with a completed handshake. Raises Reject if `connect` refuses it.
 
         Args:
             peer: the other end; by default one on a recording wire.
+            transport: what carries the client.
+            commands: its first commands, over plain HTTP.
             settle: whether to run the loop until nothing is left to do.
         """
         lines = [
@@ -335,11 +373,14 @@ class Harness:
         if route is None:
             raise Reject(404)
         endpoint, params = route
-        client = Client(endpoint, Request(head, params, address), self.node)
+        client = Client(endpoint, Request(head, params, address), self.node, "", transport)
         client.identity = identity
         client.connect()
-        peer = self.peers[client] = peer or Peer()
+        streams = transport != "websocket"
+        peer = self.peers[client] = peer or (Streamed(transport) if streams else Peer())
         client.open(peer.wire, b"", peer.agreement, b"")
+        if streams:
+            self.loop.soon(client.hear, commands)
         if settle:
             self.settle()
         return client
@@ -368,6 +409,12 @@ class Harness:
         """Bytes arrive from the client, and the loop runs until nothing is left to do."""
         self.peers[client].arrive(data)
         self.settle()
+
+    def arrive_now(self, client: Client, message: str) -> None:
+        """A message arrives, and the loop takes a few turns. A filter may still wait afterwards."""
+        self.peers[client].arrive(self.peers[client].frame(message))
+        for _ in range(3):
+            self.turn()
 
     def client_says(self, client: Client, *messages: str | bytes) -> None:
         """Messages arrive from the client, one frame each."""

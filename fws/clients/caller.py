@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from fws.base.close_codes import REFUSED
+from fws.base.close_codes import REFUSED, TOO_BIG
 from fws.base.errors import Close, MessageFillError, Refusal, Reject
 from fws.clients.outbox import Outbox
 from fws.clients.state import State
@@ -72,7 +72,9 @@ class Caller(Subscriber):
         return self._context.wall()
 
     def after(self, seconds: float, call: Callable[[], None]) -> Callable[[], None]:
-        return self._context.timers.at(self._context.clock() + seconds, call).cancel
+        # In a greenlet, because ending a subscription runs a pipeline that may block.
+        spawn = self._context.scheduler.spawn
+        return self._context.timers.at(self._context.clock() + seconds, lambda: spawn(call)).cancel
 
     def write(self, frame: bytes) -> bool:
         if self._hub.pending:
@@ -166,9 +168,9 @@ class Caller(Subscriber):
     def heard(self) -> None:
         self._answered()
 
-    def expire(self, code: int, reason: str) -> None:
-        self._context.metrics.count("logins_expired")
-        self.close(code, reason)
+    def note(self, code: int, reason: str, what: str) -> None:
+        asked = f"{what}, connected to {self.path}" if what else f"connected to {self.path}"
+        self._context.refusals.log(code, reason, self.address, asked)
 
     def fail(self, code: int, reason: str) -> None:
         if not self.closing:
@@ -184,6 +186,10 @@ class Caller(Subscriber):
         if self._backlog is not None and len(self._backlog) > MAX_LINES:
             self.fail(REFUSED + 429, "too many commands wait")
             return
+        size = len(text) if text.isascii() else len(text.encode("utf-8", "replace"))
+        if size > self._endpoint.bounds.max_message:
+            self.fail(TOO_BIG, f"a message has at most {self._endpoint.bounds.max_message} bytes")
+            return
         lines = lines_of(text)
         self._bytes_left -= len(text)
         self._messages_left -= len(lines)
@@ -192,8 +198,8 @@ class Caller(Subscriber):
             self._limit_rate(transport)
 
     def again(self, lines: Sequence[str]) -> None:
-        """Serve lines that have arrived before, but could not be served yet."""
-        self.put_back(lines)
+        """Serve lines that have arrived before, but could not be served yet. Called anywhere."""
+        self.put_first(lines)
 
     def refuse(self, refusal: Refusal) -> None:
         """End the connection as `Reject` does in `connect`: after the 101, 4000 plus the status is the close code.
@@ -202,7 +208,14 @@ class Caller(Subscriber):
         """
         if not self.closing:
             self._context.refusals.record(refusal, self.address, f"connected to {self.path}")
-            self.close(REFUSED + refusal.status, refusal.reason)
+            session = self.session
+            self.close(*((REFUSED + refusal.status, refusal.reason) if session is None else session.refused(refusal)))
+
+    def expire(self, reason: str) -> None:
+        """End the connection because its token has expired. The client may return with a new one. Never blocks."""
+        self._context.metrics.count("logins_expired")
+        refusal = Refusal(401, reason, cause="expired")
+        self.close(*((REFUSED + 401, reason) if self.session is None else self.session.refused(refusal)))
 
     # For filters that verify tokens.
 

@@ -380,10 +380,11 @@ class Client(Caller):
     def _serve_line(self, line: str | bytes) -> None:
         """Serve one command of a protocol."""
         assert self.session is not None
+        waits = self._waits  # `connect` may be over afterwards, and with it the need for a greenlet
         try:
             self.session.receive(line)
         except BaseException as error:
-            self._raised("message", error)
+            self._context.faults.settle("message", error, self, stops=waits)
 
     def _raised(self, event: str, error: BaseException) -> None:
         """A filter raised: the event ends. The client stays connected unless the filter raised `Close`."""

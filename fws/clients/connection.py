@@ -307,6 +307,8 @@ class Connection:
             self._wake()
             return
         backlog, self._backlog = self._backlog or deque(), None
+        if self._decoder is None:
+            return  # the connection has ended meanwhile
         if backlog and type(backlog[0]) is memoryview:
             self._guard(self._received, backlog.popleft().tobytes())
             if backlog:
@@ -328,15 +330,19 @@ class Connection:
         else:
             self._guard(self._serve_in_loop, events)
 
-    def put_back(self, events: Sequence[Any]) -> None:
-        """Serve events once more, soon, and before those that wait. It may be called in any greenlet."""
+    def put_first(self, events: Sequence[Any]) -> None:
+        """Let events be served before those that wait already. They are not served here, but in a turn of the loop.
+
+        The caller may be in a greenlet of somebody else, such as the one that reads Redis's answers. To serve them
+        there could make that greenlet wait, and to switch to the client's greenlet would end it.
+        """
         if self._decoder is None:
-            return
-        if self._backlog is None:
-            self._backlog = deque()
-            # Not now: a greenlet that is not the loop would never be switched back to.
-            self._context.scheduler.later(self._continue)
-        self._backlog.extendleft(reversed(events))
+            return  # the connection is over
+        if self._backlog is not None:
+            self._backlog.extendleft(reversed(events))
+        else:
+            self._backlog = deque(events)
+            self._context.scheduler.soon(self._continue)
 
     def enqueue(self, event: Any) -> None:
         """Let the client's greenlet serve an event that does not come from the peer, after those that wait."""

@@ -171,8 +171,12 @@ class Lifetime(Connection):
                 self._pinged = now
             elif now - self._pinged >= limits.ping_timeout:
                 self._context.metrics.count("ping_timeouts")
-                self._begin_close(ABNORMAL, "no answer to a ping")
-                transport.abort()
+                if self.session is None or self.session.framing.streams:
+                    self._begin_close(ABNORMAL, "no answer to a ping")
+                    transport.abort()
+                else:
+                    # The peer may be there, and not know that its protocol has pings of its own.
+                    self._end(ABNORMAL, "no answer to a ping")
         elif now >= self._next_ping:
             self._pinged = now
             self.made_progress(transport)

@@ -9,6 +9,7 @@ from fws.base.errors import Refusal, Reject
 from fws.channels.member import Member
 from fws.clients.outbox import Outbox
 from fws.clients.receiver import Receiver
+from fws.clients.state import State
 from fws.pipeline.call import MESSAGE, Call
 from fws.pipeline.publication import check_channel
 
@@ -128,6 +129,10 @@ class Subscriber(Receiver):
             raise Reject(429, "Too many subscriptions.")
         self._run_subscribe(channel, call)
         requested.add(channel)
+        if self._life is State.CLOSED:
+            # It has gone while the pipeline was waiting, and nothing else would end the subscription.
+            self._unsubscribed(channel)
+            raise Reject(403, "The client is gone.")
 
     def _run_subscribe(self, channel: str, call: Call) -> None:
         """Run the `subscribe` pipeline. Raises Reject."""

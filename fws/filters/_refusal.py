@@ -4,16 +4,28 @@ from __future__ import annotations
 
 from typing import Literal
 
-from fws import DROP, Client, Close
+from fws import DROP, Client, Close, Reject
+from fws.base.close_codes import INVALID_DATA, POLICY_VIOLATION, TOO_BIG
 from fws.pipeline.outcomes import Drop
 
 Refusing = Literal["drop", "reply", "close"]
 
+_CLOSE_CODES = {400: INVALID_DATA, 403: POLICY_VIOLATION, 413: TOO_BIG, 429: POLICY_VIOLATION}
 
-def refuse(client: Client, how: Refusing, code: int, reason: str) -> Drop:
-    """Drop the message, drop it and send `{"error": reason}`, or end the connection with the close code."""
+
+def refuse(client: Client, how: Refusing, status: int, reason: str) -> Drop:
+    """Drop the message, drop it and send `{"error": reason}`, or end the connection.
+
+    A call of a protocol such as `centrifuge` has an answer of its own. It fails with the reason, instead of the message
+    being dropped with or without `{"error": reason}`.
+
+    Args:
+        status: the HTTP status that says what is wrong: 400, 403, 413 or 429.
+    """
     if how == "close":
-        raise Close(code, reason)
+        raise Close(_CLOSE_CODES[status], reason)
+    if client.call.kind != "message":
+        raise Reject(status, reason)
     if how == "reply":
         client.send({"error": reason})
     return DROP

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from fws import Client, Filter, Help, Size
-from fws.base.close_codes import INVALID_DATA
 from fws.base.decoding import decode
 from fws.filters._refusal import Refusing, refuse
 
@@ -44,4 +43,4 @@ class Json(Filter):
             return decode(message, replace=self.surrogates == "replace")
         except ValueError as error:
             self.services.metrics.count("json_refused")
-            return refuse(client, self.on_error, INVALID_DATA, str(error))
+            return refuse(client, self.on_error, 400, str(error))

@@ -31,7 +31,6 @@ from fws.auth.keys import (
     signing_key_of,
 )
 from fws.auth.login import IssuedToken, Login, TokenRequest, count_refused
-from fws.base.close_codes import REFUSED
 from fws.base.errors import Refusal
 from fws.pipeline.filter import Setting
 
@@ -288,8 +287,7 @@ class Jwt(Login):
         elif left > 0:  # the system's clock was set back
             self._set(client, session, end, warn=False)
         else:
-            self.services.metrics.count("logins_expired")
-            client.close(REFUSED + 401, "the token has expired")
+            client.expire("the token has expired")
 
     def _renew(self, client: Client, message: Any) -> bool:
         token = fresh(message)
@@ -308,7 +306,10 @@ class Jwt(Login):
         """Verify a fresh token, and call `done` with the refusal, or None. Of several at once, one counts."""
         if not self.waits:
             self._judge(client, session, token, done)
-        elif not session.renewing:
+        elif session.renewing:
+            if client.protocol != "raw":
+                done(Reject(429, "Another new token is being verified."))  # whoever asks waits for an answer
+        else:
             # Its key may have to be fetched, and this greenlet may not be allowed to block.
             session.renewing = True
             self.services.spawn(self._judge, client, session, token, done)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from fws import Client, Filter, Help, Size
-from fws.base.close_codes import TOO_BIG
 from fws.filters._refusal import Refusing, refuse
 from fws.wire.encoding import json_bytes
 
@@ -35,5 +34,5 @@ class MaxMessage(Filter):
             size = len(message if isinstance(message, bytes) else json_bytes(message))
         if size > self.size:
             self.services.metrics.count("messages_over_size")
-            return refuse(client, self.on_excess, TOO_BIG, f"a message has at most {self.size} bytes")
+            return refuse(client, self.on_excess, 413, f"a message has at most {self.size} bytes")
         return None

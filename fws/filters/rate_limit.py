@@ -76,7 +76,7 @@ class RateLimit(Filter):
             raise Close(POLICY_VIOLATION, "too fast")
 
     def message(self, client: Client, message: Any) -> Any:
-        return refuse(client, self.on_excess, POLICY_VIOLATION, "too fast") if self._take(client) else None
+        return refuse(client, self.on_excess, 429, "too fast") if self._take(client) else None
 
     def explain(self, client: Any, message: Any, channel: str | None) -> str:
         if self.by == "address":

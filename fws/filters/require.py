@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Annotated, Any
 
 from fws import Client, Filter, Help, Reject, Takes
-from fws.base.close_codes import POLICY_VIOLATION
 from fws.filters._refusal import Refusing, refuse
 from fws.pipeline.condition import Condition
 
@@ -55,4 +54,4 @@ class Require(Filter):
         if self.condition.holds(client, message):
             return None
         self.services.metrics.count("requirements_unmet")
-        return refuse(client, self.on_refusal, POLICY_VIOLATION, "not allowed")
+        return refuse(client, self.on_refusal, 403, "not allowed")

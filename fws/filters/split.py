@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from fws import Client, Filter, Help
-from fws.base.close_codes import TOO_BIG
 from fws.filters._refusal import Refusing, refuse
 from fws.pipeline.outcomes import MAX_PARTS, Several
 
@@ -43,5 +42,5 @@ class Split(Filter):
             return None
         if len(items) > self.max_items:
             self.services.metrics.count("lists_over_size")
-            return refuse(client, self.on_excess, TOO_BIG, f"a list has at most {self.max_items} items")
+            return refuse(client, self.on_excess, 413, f"a list has at most {self.max_items} items")
         return Several(items)

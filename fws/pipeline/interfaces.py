@@ -73,6 +73,9 @@ class Client(Protocol):
     def refuse(self, refusal: Refusal) -> None:
         """End the connection as `Reject` does in `connect`, with the close code 4000 plus the status. Never blocks."""
 
+    def expire(self, reason: str) -> None:
+        """End the connection because its token has expired. Never blocks."""
+
     def join(self, channel: str, *, since: str = "", replay: int = 0) -> None:
         """Become a member of a channel. With history, receive what `since` or `replay` asks for first."""
 

@@ -98,14 +98,21 @@ class Peer(Protocol):
     def refuse(self, refusal: Refusal) -> None:
         """End the connection. The refusal is counted and its reason is logged."""
 
+    def note(self, code: int, reason: str, what: str) -> None:
+        """The client is told that a call has failed. The reason is logged.
+
+        Args:
+            what: the client wanted; empty if that is not known.
+        """
+
     def fail(self, code: int, reason: str) -> None:
         """End the connection of a client that has broken the protocol. It is counted, and its reason is logged."""
 
     def heard(self) -> None:
         """The client has answered a ping."""
 
-    def expire(self, code: int, reason: str) -> None:
-        """End the connection, because its time is over."""
+    def expire(self, reason: str) -> None:
+        """End the connection, because its time is over. The client may return with a new token."""
 
     def again(self, lines: Sequence[str]) -> None:
         """Let `Session.receive` have lines once more, before others that wait."""
@@ -144,6 +151,9 @@ class Session(Protocol):
 
     def ending(self, code: int, reason: str) -> tuple[int, str]:
         """How the client is told that its connection ends with this close code."""
+
+    def refused(self, refusal: Refusal) -> tuple[int, str]:
+        """The close code and the reason for a client that may not stay. `ending` translates them."""
 
     def farewell(self, code: int, reason: str) -> bytes:
         """The last frame over a transport without close codes."""

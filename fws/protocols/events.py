@@ -13,6 +13,8 @@ from base64 import b64encode
 from collections.abc import Sequence
 from typing import Any
 
+from fws.base.close_codes import REFUSED
+from fws.base.errors import Refusal
 from fws.channels.formats import Format
 from fws.pipeline.publication import Gap, Here, Notice, Position, Publication
 from fws.protocols.base import Peer, Renew
@@ -84,6 +86,9 @@ class EventSession:
 
     def ending(self, code: int, reason: str) -> tuple[int, str]:
         return code, reason
+
+    def refused(self, refusal: Refusal) -> tuple[int, str]:
+        return REFUSED + refusal.status, refusal.reason
 
     def farewell(self, code: int, reason: str) -> bytes:
         return EVENTS.event(json_bytes({"code": code, "reason": reason}), name="close")

@@ -24,7 +24,7 @@ from fws.server.certificates import identity_of, reason_of
 from fws.server.front import Front
 from fws.server.pywsgi import NoInput, RequestHeaders
 from fws.server.streams import HEAD, SECURE, cors_headers, stream_headers
-from fws.server.upgrade import first_text, route, stream_of
+from fws.server.upgrade import endpoint_of, first_text, route, stream_of
 from fws.server.web import REASON
 from fws.wire.deflate import Agreement, negotiate
 from fws.wire.handshake import check, response_headers, wants_upgrade
@@ -363,8 +363,8 @@ class Handler(WebSocketHandler):
         self.close_connection = self._refused = True
         self._record(refusal)
         headers = self._headers_of(refusal)
-        if self._stream is not None and (found := self.server.node.generation.route(self._head.target)) is not None:
-            headers += self._cors(found[0])  # so that the page learns the status
+        if self._stream is not None and (endpoint := endpoint_of(self.server.node, self._head)) is not None:
+            headers += self._cors(endpoint)  # so that the page learns the status
         self.start_response(f"{refusal.status} {phrase(refusal.status)}", headers)
         return [self._body_of(refusal)]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,7 +12,9 @@ from gevent.event import AsyncResult
 from msgspec import Meta
 from werkzeug.wrappers import Response
 
+from fws.base.decoding import decode
 from fws.base.errors import Refusal
+from fws.wire.encoding import json_bytes
 from fws.wire.framing import Transport
 from fws.wire.handshake import Origins, check_origin
 from fws.wire.head import Head, Takes
@@ -25,9 +28,12 @@ HEAD = "fws.head"
 SECURE = "fws.secure"
 # Seconds for which a browser need not ask again whether it may send a request (CORS).
 PREFLIGHT_AGE = "300"
-# Seconds that commands wait for a client that is busy with earlier ones, and between two looks at it.
+# Seconds that commands wait for a client that is busy with earlier ones, and between two looks at it, which become
+# fewer. At most so many requests wait for one client, because each of them costs memory and looks.
 PATIENCE = 5.0
 LOOK = 0.01
+LONGEST_LOOK = 0.2
+MOST_WAITING = 10
 # What one node tells another: commands for one of its clients.
 COMMANDS = "commands"
 
@@ -35,19 +41,42 @@ _CONTENT = {"sse": "text/event-stream; charset=utf-8", "http_stream": "applicati
 _STREAMS = Takes(("POST", "OPTIONS"))
 
 
-class _Emulated(msgspec.Struct, frozen=True):
-    """The body of a request with commands, as SDKs send it: `data` is a text with lines, or one command."""
+class Emulated(msgspec.Struct, frozen=True):
+    """The body of a request with commands, as SDKs send it.
+
+    Attributes:
+        session: the secret of a client.
+        data: lines.
+        node: the id of the client's node.
+    """
 
     session: Annotated[str, Meta(min_length=1, max_length=100)]
-    data: str | dict[str, Any]
+    data: str
     node: Annotated[str, Meta(max_length=100)] = ""
 
-    @property
-    def text(self) -> str:
-        return self.data if isinstance(self.data, str) else msgspec.json.encode(self.data).decode()
+    @classmethod
+    def parse(cls, body: bytes) -> Emulated:
+        """Read a body. `data` may also be one command, not in a text.
+
+        Raises:
+            ValueError: it is not one, or it is too deep or has too many parts.
+        """
+        try:
+            # The lines are not looked at, however many brackets they have.
+            return _decode(body)
+        except (ValueError, RecursionError):
+            single: _Single = decode(body, replace=True, decoder=_decode_single)
+            return cls(single.session, json_bytes(single.data).decode(), single.node)
 
 
-_decode = msgspec.json.Decoder(_Emulated).decode
+class _Single(msgspec.Struct, frozen=True):
+    session: Annotated[str, Meta(min_length=1, max_length=100)]
+    data: dict[str, Any]
+    node: Annotated[str, Meta(max_length=100)] = ""
+
+
+_decode = msgspec.json.Decoder(Emulated).decode
+_decode_single = msgspec.json.Decoder(_Single).decode
 
 
 def stream_headers(transport: Transport) -> list[tuple[str, str]]:
@@ -87,6 +116,8 @@ class Streams:
     def __init__(self, node: Node) -> None:
         self._node = node
         node.answers.add(COMMANDS, self.told)
+        # The number of requests that wait, by the id of their client.
+        self._waiting: Counter[str] = Counter()
 
     @property
     def _emulates(self) -> bool:
@@ -130,7 +161,10 @@ class Streams:
             if origins and len(headers) < 2:
                 self._log_origin(path, environ, origins[0])
             return _preflight(headers)
-        response = self._emulate(environ["wsgi.input"].read())
+        if path == self._node.generation.config.server.emulation:
+            response = self._emulate(environ["wsgi.input"].read())
+        else:
+            response = _sentence(406, "This endpoint sends server-sent events: accept text/event-stream.")
         response.headers.extend(headers)
         return response
 
@@ -152,18 +186,17 @@ class Streams:
 
     def _emulate(self, body: bytes) -> Response:
         try:
-            request = _decode(body)
-            text = request.text
-        except (ValueError, RecursionError):
+            request = Emulated.parse(body)
+        except (ValueError, TypeError):
             return _sentence(400, "The body is not a JSON object with session, node and data.")
         client = self._node.sessions.get(request.session)
         if client is not None:
-            return _sentence(204 if self._hand(client, text) else 503, "The client is busy.")
+            return _sentence(204 if self._hand(client, request.data) else 503, "The client is busy.")
         if request.node == self._node.id:
             return _sentence(204, "")  # the session is gone, and its stream has ended
         arrived: AsyncResult = AsyncResult()
         try:
-            message = {"do": COMMANDS, "session": request.session, "data": text}
+            message = {"do": COMMANDS, "session": request.session, "data": request.data}
             self._node.nodes.tell(request.node, message, arrived.set)
         except ValueError:
             return _sentence(413, "The commands are too large.")
@@ -175,11 +208,20 @@ class Streams:
         Waiting is the backpressure: the answer comes when the client can take more.
         """
         clock = self._node.context.clock
-        end = clock() + PATIENCE
-        while client.busy and not client.closing:
-            if clock() > end:
-                return False
-            gevent.sleep(LOOK)
+        end, look = clock() + PATIENCE, LOOK
+        if client.busy and self._waiting[client.id] >= MOST_WAITING:
+            return False
+        self._waiting[client.id] += 1
+        try:
+            while client.busy and not client.closing:
+                if clock() > end:
+                    return False
+                gevent.sleep(look)
+                look = min(2 * look, LONGEST_LOOK)
+        finally:
+            self._waiting[client.id] -= 1
+            if not self._waiting[client.id]:
+                del self._waiting[client.id]
         self._node.context.scheduler.soon(client.hear, text)
         return True
 

@@ -12,10 +12,11 @@ from fws.base.errors import Refusal
 from fws.clients.client import Client
 from fws.protocols.sessions import SUBPROTOCOLS
 from fws.wire.framing import Transport
-from fws.wire.handshake import check_origin, choose_subprotocol
+from fws.wire.handshake import check_origin, check_site, choose_subprotocol
 from fws.wire.request import Request
 
 if TYPE_CHECKING:
+    from fws.compiler.endpoint import Endpoint
     from fws.server.node import Node
     from fws.wire.head import Head
 
@@ -58,6 +59,8 @@ def route(
     node.admission.check_logins(address)
     try:
         check_origin(head, endpoint.origins, secure=secure, host=host)
+        if transport != "websocket":
+            check_site(head, endpoint.origins)
     except Refusal:
         node.context.metrics.count("origins_refused")
         raise
@@ -75,13 +78,9 @@ def stream_of(node: Node, head: Head) -> Transport | None:
     generation = node.generation
     if not generation.streams or head.method not in ("GET", "POST"):
         return None
-    try:
-        found = generation.route(head.target.partition("?")[0])
-    except Refusal:
+    endpoint = endpoint_of(node, head)
+    if endpoint is None:
         return None
-    if found is None:
-        return None
-    endpoint, _ = found
     carriers, accepts = endpoint.settings.carriers, head.get("accept") or ""
     events = "sse" in carriers and ("text/event-stream" in accepts or head.method == "GET")
     if endpoint.settings.protocol == "centrifuge":
@@ -90,6 +89,15 @@ def stream_of(node: Node, head: Head) -> Transport | None:
         return "sse" if events and CONNECT in head.query else None
     named = endpoint.path is not None or "text/event-stream" in accepts
     return "sse" if events and head.method == "GET" and named else None
+
+
+def endpoint_of(node: Node, head: Head) -> Endpoint | None:
+    """The endpoint of a request; None if there is none, or the path is refused."""
+    try:
+        found = node.generation.route(head.target.partition("?")[0])
+    except Refusal:
+        return None
+    return None if found is None else found[0]
 
 
 def first_text(head: Head, body: bytes) -> str:

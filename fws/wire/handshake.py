@@ -179,6 +179,23 @@ def check_origin(head: Head, origins: Origins, *, secure: bool, host: str | None
         raise Refusal(403, "Pages of this origin may not connect here.", advice=_advice_on(text, own))
 
 
+def check_site(head: Head, origins: Origins) -> None:
+    """Prevent pages of other sites from making their visitors' browsers open a stream, such as by `<img src>`.
+
+    The browser sends such a GET with cookies and without `Origin`, unlike a request for a WebSocket. The page cannot
+    read the response, but the request has commands with it. Browsers say where it comes from (W3C Fetch Metadata).
+
+    Raises:
+        Refusal: 403.
+    """
+    if (
+        head.get("origin") is None
+        and head.get("sec-fetch-site") in ("cross-site", "same-site")
+        and not origins.everyone
+    ):
+        raise Refusal(403, "Pages of other sites may not connect here.")
+
+
 def _advice_on(origin: str, host: str | None) -> str:
     """The advice for an operator about a refused origin. Both values come from a client, so they are shortened."""
     origin, host = origin[:70], (host or "")[:50]

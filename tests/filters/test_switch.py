@@ -118,6 +118,6 @@ def test_a_mistake_in_a_branch_is_found_before_the_server_starts(tmp_path: Path)
     with pytest.raises(ConfigError, match="brodcast"):
         build(BY_TYPE.replace('"drop", "reply never"', '"brodcast"'), tmp_path)
     with pytest.raises(ConfigError, match="does not serve message"):
-        build(BY_TYPE.replace('"drop", "reply never"', '"reject"'), tmp_path)
+        build(BY_TYPE.replace('"drop", "reply never"', '"skip_sender"'), tmp_path)
     with pytest.raises(ConfigError, match="expected a list of stages"):
         build(BY_TYPE.replace('["drop", "reply never"]', '"drop"'), tmp_path)

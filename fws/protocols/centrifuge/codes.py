@@ -10,7 +10,15 @@ from typing import Final
 
 import msgspec
 
-from fws.base.close_codes import GOING_AWAY, POLICY_VIOLATION, REFUSED, TOO_BIG, TRY_AGAIN_LATER
+from fws.base.close_codes import (
+    ABNORMAL,
+    GOING_AWAY,
+    POLICY_VIOLATION,
+    REFUSED,
+    SERVICE_RESTART,
+    TOO_BIG,
+    TRY_AGAIN_LATER,
+)
 from fws.base.errors import Refusal
 
 
@@ -78,6 +86,8 @@ FORBIDDEN: Final = Disconnect(3507, "permission denied")
 # What fws's own close codes become. A status that 4000 was added to comes from `refuse`.
 _BY_CLOSE_CODE: Final = {
     GOING_AWAY: SHUTDOWN,
+    SERVICE_RESTART: SHUTDOWN,
+    ABNORMAL: NO_PONG,
     1011: SERVER_ERROR,
     TRY_AGAIN_LATER: SLOW,
     POLICY_VIOLATION: FORCED,

@@ -119,6 +119,12 @@ class Command(msgspec.Struct, frozen=True):
         """The first request in it; empty if it has none."""
         return next((name for name in _REQUESTS if getattr(self, name) is not None), "")
 
+    @property
+    def what(self) -> str:
+        """What the client wants, for the log. It has no token and no data."""
+        request = getattr(self, self.name, None)
+        return f"{self.name} {getattr(request, 'channel', '') or getattr(request, 'method', '')}".strip()
+
 
 _REQUESTS = tuple(name for name in Command.__struct_fields__ if name != "id")
 _decode = msgspec.json.Decoder(Command).decode

@@ -14,6 +14,7 @@ import msgspec
 
 from fws.auth.credential import Denied
 from fws.protocols.base import Renew
+from fws.wire.encoding import json_bytes
 
 # The most bytes of what a token shows to others. It travels with each publication of the client.
 MAX_INFO = 1024
@@ -112,11 +113,15 @@ def _value(claims: Mapping[str, Any], name: str) -> Any:
     """A value, or the JSON in its base64 form `b64NAME`. One that is too large to be shown counts as none."""
     value, encoded = claims.get(name), claims.get(f"b64{name}")
     if value is None and isinstance(encoded, str):
+        name = f"b64{name}"
         try:
             value = msgspec.json.decode(b64decode(encoded, validate=True))
         except (ValueError, RecursionError):
-            raise _wrong(f"b64{name}") from None
-    return value if value is None or len(msgspec.json.encode(value)) <= MAX_INFO else None
+            raise _wrong(name) from None
+    try:
+        return value if value is None or len(json_bytes(value)) <= MAX_INFO else None
+    except TypeError:
+        raise _wrong(name) from None
 
 
 def _wrong(claim: str) -> Denied:

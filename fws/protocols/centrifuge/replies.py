@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from fws.base.decoding import decode
 from fws.pipeline.publication import Publication
 from fws.presence.base import Present
 from fws.protocols.centrifuge.codes import Disconnect, Error, Unsubscribe
@@ -196,7 +197,8 @@ def data_of(message: Any, opcode: int, payload: bytes) -> msgspec.Raw:
     """A message as JSON on one line.
 
     A text that is a JSON object or array is that, because a text frame in the protocol `raw` looks the same as the
-    value. Any other text is a JSON string. Bytes become `{"base64": "…"}`.
+    value. Any other text is a JSON string, and so is JSON beyond the limits of `decode`: some SDKs end their connection
+    at values that are nested deep. Bytes become `{"base64": "…"}`.
     """
     if opcode == BINARY:
         return msgspec.Raw(b'{"base64":"%b"}' % b64encode(payload))
@@ -204,10 +206,7 @@ def data_of(message: Any, opcode: int, payload: bytes) -> msgspec.Raw:
         return msgspec.Raw(payload)
     if payload[:1] in (b"{", b"["):
         try:
-            return msgspec.Raw(json_bytes(_decode(payload)))
-        except (ValueError, TypeError, RecursionError):
+            return msgspec.Raw(json_bytes(decode(payload)))
+        except (ValueError, TypeError):
             pass
     return msgspec.Raw(json_bytes(payload.decode()))
-
-
-_decode = msgspec.json.Decoder().decode

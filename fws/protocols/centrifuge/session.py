@@ -114,8 +114,11 @@ class CentrifugeSession(Calls):
         try:
             _SERVE[name](self, command.id, getattr(command, name))
         except Refusal as refusal:
-            if command.id:
-                self._fail(command.id, codes.error_of(refusal))
+            self._fail(command.id, codes.error_of(refusal), command.what)
+        except Exception:
+            # It is a fault of a filter, which is logged where it is caught. The client would wait for its answer.
+            self._fail(command.id, codes.INTERNAL, command.what)
+            raise
 
     def _wait(self, text: str) -> None:
         if self._waiting is None:
@@ -156,10 +159,7 @@ class CentrifugeSession(Calls):
         error = codes.error_of(refusal)
         again = error.temporary or error is codes.TOKEN_EXPIRED
         self._peer.answer(self.framing.text(replies.failure(self._id, error)) if again else b"", only=True)
-        if error is codes.TOKEN_EXPIRED:
-            self._peer.close(codes.EXPIRED.code, codes.EXPIRED.reason)
-        else:
-            self._peer.refuse(refusal)
+        self._peer.refuse(refusal)
 
     def _known(self) -> None:
         if self.state is State.CONNECTING and not self._wanted and not self._connecting:

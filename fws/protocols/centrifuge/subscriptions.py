@@ -159,7 +159,8 @@ class Subscriptions(Tokens):
         if self._subscriptions is not None:
             self._subscriptions.pop(channel, None)
             return
-        if channel == self._quiet or self._peer.closing:
+        quiet, self._quiet = self._quiet, ""  # what its `unsubscribe` pipeline does is told
+        if channel == quiet or self._peer.closing:
             return
         end = codes.SUBSCRIPTION_EXPIRED if expired else codes.BY_SERVER
         self._write(replies.unsubscribe_push(channel, codes.Unsubscribe(end.code, reason or end.reason)))

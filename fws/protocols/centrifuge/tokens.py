@@ -74,7 +74,7 @@ class Tokens(Voice):
         if self._peer.wall() < wall:
             self._end_at(wall)  # the system's clock was set back
         else:
-            self._peer.expire(codes.EXPIRED.code, codes.EXPIRED.reason)
+            self._peer.expire(codes.EXPIRED.reason)
 
     def grant_channel(self, channel: str, claims: dict[str, Any], warn: float) -> float | None:
         client = claims.get("client")
@@ -113,10 +113,8 @@ class Tokens(Voice):
             self._reply(id, "refresh", replies.Refreshed(self._peer.id, VERSION, expires, ttl))
             return
         error = codes.error_of(refusal)
-        if error is codes.TOKEN_EXPIRED:
-            self._peer.close(codes.EXPIRED.code, codes.EXPIRED.reason)  # it returns, and asks for another token
-        elif error.temporary:
-            self._fail(id, error)
+        if error.temporary:
+            self._fail(id, error, "refresh")
         else:
             self._peer.refuse(refusal)
 
@@ -131,5 +129,9 @@ class Tokens(Voice):
         if not self._peer.requested(channel):
             raise Reject(403, codes.PERMISSION_DENIED.message)
         self._peer.confirm(channel, Call("subscribe", channel, token=request.token))
+        if not self._peer.requested(channel):  # it has ended while the pipeline was waiting
+            if self._grants is not None:
+                self._grants.forget(channel)
+            raise Reject(403, codes.PERMISSION_DENIED.message)
         expires, ttl = self._left(channel)
         self._reply(id, "sub_refresh", replies.Subscription(expires=expires, ttl=ttl))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from fws.base.close_codes import REFUSED
+from fws.base.errors import Refusal
 from fws.protocols.base import Peer
 from fws.protocols.centrifuge import codes, replies
 from fws.wire.framing import WEBSOCKET, Framing
@@ -37,6 +39,12 @@ class Voice:
         """As `Session.ending`."""
         return codes.disconnect_of(code, reason)
 
+    def refused(self, refusal: Refusal) -> tuple[int, str]:
+        """As `Session.refused`. SDKs ask for a new token if the old one has expired, and otherwise give up."""
+        if refusal.cause == "expired":
+            return codes.EXPIRED.code, codes.EXPIRED.reason
+        return REFUSED + refusal.status, refusal.reason
+
     def farewell(self, code: int, reason: str) -> bytes:
         """As `Session.farewell`."""
         return self.framing.text(replies.disconnect_push(codes.Disconnect(code, reason)))
@@ -47,8 +55,16 @@ class Voice:
     def _reply(self, id: int, name: str, result: Any) -> None:
         self._write(replies.reply(id, name, result))
 
-    def _fail(self, id: int, error: codes.Error) -> None:
-        self._write(replies.failure(id, error))
+    def _fail(self, id: int, error: codes.Error, what: str = "") -> None:
+        """Answer a command with an error, and say so in the log.
+
+        Args:
+            id: of the command; 0 for one that gets no answer.
+            what: the client wanted.
+        """
+        self._peer.note(error.code, error.message, what)
+        if id:
+            self._write(replies.failure(id, error))
 
     def _end(self, disconnect: codes.Disconnect, why: str) -> None:
         """The client has broken the protocol."""
