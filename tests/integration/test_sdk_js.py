@@ -17,7 +17,7 @@ from tests.integration.operator import Operator
 from tests.integration.redis_server import RedisServer
 from tests.integration.sdk import CONF, KEY, PIPELINES, TRANSPORTS, Node, scenarios
 
-MODULES = ("connections", "channels", "recovery")
+MODULES = ("connections", "channels", "recovery", "backends")
 
 Results = dict[tuple[str, str], str]
 

@@ -182,9 +182,9 @@ async def outlives_its_first_token(scene: Scene) -> None:
     async def get_token() -> str:
         nonlocal calls
         calls += 1
-        if calls == 5:
+        if calls == 6:
             enough.set()
-        return token(scene.name, 3)
+        return token(scene.name, 4)
 
     enough = asyncio.Event()
     client, log = scene.client(token=token(scene.name, -5), get_token=get_token)
@@ -202,9 +202,9 @@ async def subscribes_with_a_token(scene: Scene) -> None:
     async def get_token(channel: str) -> str:
         nonlocal calls
         calls += 1
-        if calls == 5:
+        if calls == 6:
             enough.set()
-        return token(scene.name, 3, channel=channel)
+        return token(scene.name, 4, channel=channel)
 
     enough = asyncio.Event()
     subscription, log = await scene.subscribed(client, channel, get_token=get_token)
@@ -361,7 +361,7 @@ def test_scenario(results: dict[str, str], scenario: str) -> None:
 
 def test_a_thousand_connections(server: Running) -> None:
     """They all connect, and all get the same publication."""
-    number, channel = 1000, "chat:crowd"
+    number, channel = 1000, "short:crowd"
 
     async def join(scene: Scene, some: asyncio.Semaphore) -> Log:
         async with some:

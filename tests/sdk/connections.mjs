@@ -61,10 +61,10 @@ export async function asks_for_a_token_instead_of_an_expired_one(scene) {
 }
 
 export async function outlives_its_first_token(scene) {
-  const getToken = counted(() => token({ sub: scene.id }, 3));
-  const client = scene.client('connection', { token: token({ sub: scene.id }, 3), getToken });
+  const getToken = counted(() => token({ sub: scene.id }, 4));
+  const client = scene.client('connection', { token: token({ sub: scene.id }, 4), getToken });
   client.connect();
-  await getToken.until(4); // each time after a second, so that the first token has ended
+  await getToken.until(5); // each time after a second, so that the first token has ended
   await client.rpc('echo', 'still here');
   assert.deepEqual([client.log.of('connecting').length, client.log.of('connected').length], [1, 1]);
 }
@@ -84,14 +84,14 @@ export async function returns_after_a_token_that_was_late(scene) {
 
 export async function ends_when_there_is_no_further_token(scene) {
   const getToken = async () => { throw new UnauthorizedError('logged out'); };
-  const client = scene.client('connection', { token: token({ sub: scene.id }, 3), getToken });
+  const client = scene.client('connection', { token: token({ sub: scene.id }, 4), getToken });
   client.connect();
   assert.equal((await client.log.next('disconnected')).code, 1);
 }
 
 export async function is_refused_with_the_token_of_another_user(scene) {
   const getToken = async () => token({ sub: 'somebody-else' });
-  const client = scene.client('connection', { token: token({ sub: scene.id }, 3), getToken });
+  const client = scene.client('connection', { token: token({ sub: scene.id }, 4), getToken });
   client.connect();
   const end = await client.log.next('disconnected');
   assert.equal(end.code, 3500);

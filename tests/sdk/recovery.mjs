@@ -1,6 +1,8 @@
 // A connection breaks, and the client returns to what it has missed.
 import assert from 'node:assert/strict';
 
+import { counted } from './support.mjs';
+
 // A client behind a line that can be cut, its subscription, and a client that publishes.
 async function parts(scene, channel) {
   const line = await scene.line();
@@ -57,4 +59,25 @@ export async function recovers_from_a_position_that_it_kept(scene) {
   await later.log.next('publication', 2);
   assert.deepEqual(later.log.data, [0, 1]);
   assert.equal(later.log.of('subscribed')[0].recovered, true);
+}
+
+export async function reads_its_state_anew_after_a_gap(scene) {
+  const channel = `short:${scene.id}`; // keeps five
+  const line = await scene.line();
+  const client = await scene.user(scene.id, { port: line.port });
+  const publisher = await scene.user('backend');
+  await publisher.publish(channel, 0);
+  const getState = counted(async () => {
+    const { offset, epoch } = await scene.api('history', { channel });
+    return { offset, epoch };
+  });
+  const subscription = await scene.subscribed(client, channel, { getState });
+  line.cut();
+  await subscription.log.next('subscribing', 2);
+  for (let number = 1; number <= 8; number += 1) await publisher.publish(channel, number);
+  await line.open();
+  await subscription.log.next('subscribed', 2);
+  await publisher.publish(channel, 9);
+  await subscription.log.until((log) => log.data.at(-1) === 9);
+  assert.deepEqual([getState.count(), subscription.log.data], [2, [9]]);
 }

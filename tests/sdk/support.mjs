@@ -140,6 +140,18 @@ export class Scene {
     return line;
   }
 
+  /** Call the server API, as a back end does. */
+  async api(method, request) {
+    const response = await fetch(`http://127.0.0.1:${this.port}/api/${method}`, {
+      method: 'POST',
+      headers: { 'Content-Type': 'application/json', 'X-API-Key': KEY },
+      body: JSON.stringify(request),
+    });
+    const { result, error } = await response.json();
+    assert.equal(error, undefined);
+    return result;
+  }
+
   end() {
     for (const end of this.ends.reverse()) end();
   }

@@ -15,6 +15,9 @@ MAX_TOKEN = 8 * 1024
 # The most publications that one request for a history gets.
 MAX_HISTORY = 1000
 
+# A flag of `subscribe`: a position that cannot be recovered is an error.
+REJECT_UNRECOVERED = 2
+
 _Epoch = Annotated[str, Meta(max_length=32)]
 _Offset = Annotated[int, Meta(ge=0, lt=10**13)]
 _Token = Annotated[str, Meta(max_length=MAX_TOKEN)]

@@ -23,13 +23,15 @@ class _Wanted:
     Attributes:
         id: of the command that the client waits for; 0 for a channel that a pipeline has joined.
         recovers: whether the client gave a position.
+        strict: whether it wants an error instead of a subscription with a gap.
     """
 
-    __slots__ = ("id", "recovers")
+    __slots__ = ("id", "recovers", "strict")
 
-    def __init__(self, id: int, *, recovers: bool) -> None:
+    def __init__(self, id: int, *, recovers: bool, strict: bool = False) -> None:
         self.id = id
         self.recovers = recovers
+        self.strict = strict
 
 
 class Subscriptions(Tokens):
@@ -61,10 +63,11 @@ class Subscriptions(Tokens):
             if not peer.requested(channel):
                 self._fail(id, codes.ALREADY_SUBSCRIBED)
                 return
-            # It was told about a gap, and asks for what it has missed.
+            # It was told about a gap.
             self._leave(channel)
         since = position_of(request) if request.recover else ""
-        wanted = self._wanted[channel] = _Wanted(id, recovers=request.recover)
+        strict = bool(request.flag & commands.REJECT_UNRECOVERED)
+        wanted = self._wanted[channel] = _Wanted(id, recovers=request.recover, strict=strict)
         try:
             peer.ask_for(channel, since, Call("subscribe", channel, data=request.data, token=request.token))
         except Refusal:
@@ -95,6 +98,10 @@ class Subscriptions(Tokens):
     def joined(self, channel: str, publications: Sequence[Publication], position: Position | None) -> None:
         wanted = self._wanted.pop(channel, None)
         if wanted is None:
+            return
+        if wanted.recovers and wanted.strict and any(isinstance(one, Gap) for one in publications):
+            # It reads its state anew and asks once more, which ends this membership. Until then it ignores pushes.
+            self._fail(wanted.id, codes.UNRECOVERABLE)
             return
         subscription, further = self._subscription(channel, wanted, publications, position)
         if wanted.id:
