@@ -252,7 +252,8 @@ class Where(Filter):
     speaker = Speaker(harness, "/joined")
     speaker.say(CONNECT, {"id": 2, "send": {}})
     history.answer()
-    seen = next(step.instance for step in speaker.client.endpoint.message.walk()).seen
+    filter: Any = next(step.instance for step in speaker.client.endpoint.message.walk())
+    seen = filter.seen
     assert seen == []
     assert [reply["id"] for reply in speaker.heard()] == [1, 2]
     assert len(seen) == 1

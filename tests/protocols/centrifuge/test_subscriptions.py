@@ -1,4 +1,4 @@
-"""Subscriptions: what is answered and pushed when clients subscribe, return, are joined by pipelines, and lose channels."""
+"""Subscriptions: what clients are told when they subscribe, return, are joined by pipelines, and lose channels."""
 
 from __future__ import annotations
 

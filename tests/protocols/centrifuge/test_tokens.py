@@ -270,8 +270,8 @@ subscribe = "channel != ''"
     ask(speaker, "subscribe", channel="a", token="first")
     harness.arrive_now(speaker.client, json.dumps({"id": 8, "sub_refresh": {"channel": "a", "token": "second"}}))
     speaker.client.withdraw("a", "why")
-    (gate,) = next(step.instance for step in speaker.client.endpoint.subscribe.walk()).gates
-    gate.set()
+    filter: Any = next(step.instance for step in speaker.client.endpoint.subscribe.walk())
+    filter.gates[0].set()
     push, reply = speaker.heard()
     assert push["push"]["unsubscribe"] == {"code": 2000, "reason": "why"}
     assert error(reply) == (103, "permission denied")
