@@ -179,7 +179,7 @@ class Caller(Subscriber):
             self.close(code, reason)
 
     def hear(self, text: str) -> None:
-        """In the loop: serve commands that have arrived over plain HTTP, within the limits of the connection."""
+        """Serve commands that have arrived over plain HTTP, within the limits of the connection. Called anywhere."""
         transport = self._transport
         if transport is None or self.closing:
             return
@@ -199,7 +199,7 @@ class Caller(Subscriber):
 
     def again(self, lines: Sequence[str]) -> None:
         """Serve lines that have arrived before, but could not be served yet. Called anywhere."""
-        self.put_first(lines)
+        self.take(lines, first=True)
 
     def refuse(self, refusal: Refusal) -> None:
         """End the connection as `Reject` does in `connect`: after the 101, 4000 plus the status is the close code.
