@@ -10,7 +10,7 @@ from typing import Any
 
 import jwt as pyjwt
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fws.auth.credential import Denied
@@ -296,6 +296,7 @@ ODD = st.recursive(
 NAMES = ("exp", "expire_at", "info", "b64info", "data", "b64data", "channels", "subs")
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.sampled_from(NAMES), ODD))
 def test_hostile_claims(claims: dict[str, Any]) -> None:
     try:
