@@ -18,6 +18,9 @@ from fws.presence.base import Present
 from fws.protocols.base import Renew
 from fws.wire.lines import MAX_LINES, lines_of
 
+# Of clients that gave nothing.
+CONNECT = Call("connect")
+
 if TYPE_CHECKING:
     from fws.clients.host import Host
     from fws.compiler.endpoint import Endpoint
@@ -30,7 +33,7 @@ class Caller(Subscriber):
         identity: who the client is, as authentication established; None for nobody in particular.
     """
 
-    __slots__ = ("_admitted", "_message", "_parts", "identity")
+    __slots__ = ("_admitted", "_connect", "_message", "_parts", "identity")
 
     def __init__(self, endpoint: Endpoint, host: Host, outbox: Outbox) -> None:
         super().__init__(endpoint, host, outbox)
@@ -38,6 +41,8 @@ class Caller(Subscriber):
         self._message = endpoint.message
         # Parts of the present message so far.
         self._parts = 0
+        # What it gave to be connected, without its token: conditions may ask about that again.
+        self._connect = MESSAGE
         # Whether `connect` has passed, and `disconnect` has not run.
         self._admitted = False
 
@@ -84,6 +89,7 @@ class Caller(Subscriber):
     def admit(self, call: Call) -> None:
         self.outbox.hold()
         self.call = call
+        self._connect = CONNECT if call.data is None else Call("connect", data=call.data)
         try:
             if self._endpoint.connect.happen(self) is not None:
                 raise Reject(401, "A token is needed here.")
@@ -179,7 +185,7 @@ class Caller(Subscriber):
             self.close(code, reason)
 
     def hear(self, text: str) -> None:
-        """In the loop: serve commands that have arrived over plain HTTP, within the limits of the connection."""
+        """Serve commands that have arrived over plain HTTP, within the limits of the connection. Called anywhere."""
         transport = self._transport
         if transport is None or self.closing:
             return
@@ -199,7 +205,7 @@ class Caller(Subscriber):
 
     def again(self, lines: Sequence[str]) -> None:
         """Serve lines that have arrived before, but could not be served yet. Called anywhere."""
-        self.put_first(lines)
+        self.take(lines, first=True)
 
     def refuse(self, refusal: Refusal) -> None:
         """End the connection as `Reject` does in `connect`: after the 101, 4000 plus the status is the close code.

@@ -170,8 +170,12 @@ class Client(Caller):
         Raises:
             Reject: the client may not stay connected with this identity.
         """
-        for function in self._when_renewed:
-            check_nothing(function, function(self))
+        outer, self.call = self.call, self._connect
+        try:
+            for function in self._when_renewed:
+                check_nothing(function, function(self))
+        finally:
+            self.call = outer
         self._check_subscriptions()
         self._host.channels.refresh(self)
 

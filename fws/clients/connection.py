@@ -318,31 +318,25 @@ class Connection:
         if self._backlog is None:
             self._resume()
 
-    def take(self, events: list[Any]) -> None:
-        """In the loop: serve events that have come another way than through the socket."""
-        if self._decoder is None:
-            return  # the connection is over
-        if self._backlog is not None:
-            self._backlog.extend(events)
-        elif self._waits:
-            self._backlog = deque(events)
-            self._wake()
-        else:
-            self._guard(self._serve_in_loop, events)
+    def take(self, events: Sequence[Any], *, first: bool = False) -> None:
+        """Let events be served that have come another way than through the socket, or have waited elsewhere.
 
-    def put_first(self, events: Sequence[Any]) -> None:
-        """Let events be served before those that wait already. They are not served here, but in a turn of the loop.
+        They are not served here, but in a turn of the loop: the caller may be in a greenlet of somebody else, such as
+        the one that reads Redis's answers. To serve them there could make that greenlet wait, and to switch to the
+        client's greenlet would end it.
 
-        The caller may be in a greenlet of somebody else, such as the one that reads Redis's answers. To serve them
-        there could make that greenlet wait, and to switch to the client's greenlet would end it.
+        Args:
+            first: whether they are served before those that wait already.
         """
         if self._decoder is None:
             return  # the connection is over
-        if self._backlog is not None:
-            self._backlog.extendleft(reversed(events))
-        else:
+        if self._backlog is None:
             self._backlog = deque(events)
             self._context.scheduler.soon(self._continue)
+        elif first:
+            self._backlog.extendleft(reversed(events))
+        else:
+            self._backlog.extend(events)
 
     def enqueue(self, event: Any) -> None:
         """Let the client's greenlet serve an event that does not come from the peer, after those that wait."""

@@ -15,7 +15,7 @@ import msgspec
 
 from fws.base.problem import Path, Problem
 from fws.compiler.endpoint import Endpoint
-from fws.config import Config
+from fws.config import Config, Settings
 from fws.config.redis import FINGERPRINT_OF_ONE, parse_redis
 from fws.pipeline.filter import Filter, misnamed_hooks
 from fws.wire.handshake import parse_origins
@@ -91,6 +91,16 @@ def fingerprint_of_several(compiled: Compiled) -> Iterator[Problem]:
     redis = compiled.config.redis
     if redis.fingerprint and "+" in redis.url.partition("://")[0]:
         yield Problem(FINGERPRINT_OF_ONE, ("redis", "fingerprint"))
+
+
+def impossible_transports(compiled: Compiled) -> Iterator[Problem]:
+    """HTTP streaming is a transport of SDKs: nobody could follow an endpoint without their protocol."""
+    tables: list[tuple[Path, Settings]] = [(("server", "transports"), compiled.config.server)]
+    tables += [(("endpoints", table.path, "transports"), table.settings) for table in compiled.config.endpoints]
+    for path, settings in tables:
+        if settings.protocol == "raw" and "http_stream" in settings.transports:
+            hint = 'write protocol = "centrifuge", or "sse" for an EventSource or curl'
+            yield Problem("http_stream is for the protocol centrifuge", path, hint=hint)
 
 
 def patterns_in_a_cluster(compiled: Compiled) -> Iterator[Problem]:
@@ -184,7 +194,13 @@ def unused_names(compiled: Compiled) -> Iterator[Problem]:
         yield Problem(f"nothing uses {name}", (section, name), key=True)
 
 
-PROBLEMS: Final[tuple[Check, ...]] = (invalid_origins, missing_files, fingerprint_of_several, patterns_in_a_cluster)
+PROBLEMS: Final[tuple[Check, ...]] = (
+    invalid_origins,
+    missing_files,
+    impossible_transports,
+    fingerprint_of_several,
+    patterns_in_a_cluster,
+)
 WARNINGS: Final[tuple[Check, ...]] = (
     open_origins,
     unverified_redis,

@@ -6,6 +6,7 @@ from typing import Literal
 
 from fws import DROP, Client, Close, Reject
 from fws.base.close_codes import INVALID_DATA, POLICY_VIOLATION, TOO_BIG
+from fws.pipeline.call import MESSAGE
 from fws.pipeline.outcomes import Drop
 
 Refusing = Literal["drop", "reply", "close"]
@@ -23,8 +24,11 @@ def refuse(client: Client, how: Refusing, status: int, reason: str) -> Drop:
         status: the HTTP status that says what is wrong: 400, 403, 413 or 429.
     """
     if how == "close":
+        if client.call is not MESSAGE:
+            client.refuse(Reject(status, reason))  # its protocol has codes of its own
+            return DROP
         raise Close(_CLOSE_CODES[status], reason)
-    if client.call.kind != "message":
+    if client.call is not MESSAGE:
         raise Reject(status, reason)
     if how == "reply":
         client.send({"error": reason})

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from fws import Client, Filter, Help, Publication
 from fws.base.brief import brief
 from fws.filters._shown import shown
+from fws.pipeline.call import MESSAGE, WORDS
 from fws.pipeline.pipeline import Pipeline
 
 
@@ -29,7 +30,13 @@ class Switch(Filter):
         ping = ["reply pong"]
     """
 
-    key: Annotated[str, Help("Field whose value selects the branch; a.b is the field b of the object in a.")]
+    key: Annotated[
+        str,
+        Help(
+            "Field whose value selects the branch; a.b is the field b of the object in a. In a protocol with calls, "
+            "call.kind, call.channel and call.method are those of the client's call."
+        ),
+    ]
     case: Annotated[dict[str, Pipeline], Help("A list of stages for each value.")]
     default: Annotated[Pipeline | None, Help("Stages for every other value.")] = None
 
@@ -41,9 +48,13 @@ class Switch(Filter):
 
     def __post_init__(self) -> None:
         self._path = self.key.split(".")
+        self._word = self.key.removeprefix("call.") if self._path[0] == "call" else ""
 
     def message(self, client: Client, message: Any) -> Any:
-        branch = self._branch(message)
+        if self._word in WORDS and client.call is not MESSAGE:
+            branch = self.case.get(getattr(client.call, self._word), self.default)
+        else:
+            branch = self._branch(message)
         return None if branch is None else branch.run(client, message)
 
     def publication(self, publication: Publication) -> Any:
@@ -55,8 +66,11 @@ class Switch(Filter):
         return None if branch is None else branch.run(client, publication)
 
     def explain(self, client: Any, message: Any, channel: str | None) -> str:
-        for name in self._path:
-            message = message.get(name) if isinstance(message, dict) else None
+        if client is not None and self._word in WORDS and client.call is not MESSAGE:
+            message = getattr(client.call, self._word)
+        else:
+            for name in self._path:
+                message = message.get(name) if isinstance(message, dict) else None
         known = isinstance(message, str | int | float) and shown(message) in self.case
         return f"{self.key} = {brief(message)}{'' if known else ', so the default'}"
 

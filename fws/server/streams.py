@@ -222,7 +222,7 @@ class Streams:
             self._waiting[client.id] -= 1
             if not self._waiting[client.id]:
                 del self._waiting[client.id]
-        self._node.context.scheduler.soon(client.hear, text)
+        client.hear(text)
         return True
 
     def told(self, request: Mapping[str, Any]) -> None:

@@ -35,9 +35,10 @@ class Received:
 class Peer:
     """The peer of one client, as the client's transport. Frames are decoded as they are written.
 
-    It answers pings and the Close frame, as a browser does.
+    It answers pings and the Close frame, as a browser does, and the pings of the protocol centrifuge, as SDKs do.
 
     Attributes:
+        answers: the text that is a ping, and its answer; None where a protocol has no pings of its own.
         received: what has arrived, in order; whoever reads it clears it.
         ended: whether the connection is over.
     """
@@ -52,6 +53,7 @@ class Peer:
         self._hung_up = False
         self._readable: Callable[[], None] | None = None
         self._closing = False
+        self.answers: str | None = None
 
     # What the peer does.
 
@@ -102,7 +104,11 @@ class Peer:
 
     def _take(self, opcode: int, payload: bytes) -> None:
         if opcode == TEXT:
-            self.received.append(Received(payload.decode("utf-8", "replace")))
+            text = payload.decode("utf-8", "replace")
+            if text == self.answers:
+                self.say(text)
+            else:
+                self.received.append(Received(text))
         elif opcode == BINARY:
             self.received.append(Received(payload))
         elif opcode == PING:

@@ -278,6 +278,8 @@ class Simulation:
             peer.ended = True
             return speaker
         speaker.client = client
+        if client.protocol == "centrifuge":
+            peer.answers = "{}"
         client.open(peer, b"", None, b"")  # type: ignore[arg-type]  # it is what `Client` needs of a transport
         return speaker
 

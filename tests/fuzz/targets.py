@@ -10,7 +10,7 @@ import msgspec
 from fws.api.methods import METHODS
 from tests.auth.pairs import NOW, encoded, jwk, signed
 from tests.config.test_mutations import CHAT, NASTY, ODD, ROOMS
-from tests.fuzz import checks
+from tests.fuzz import checks, protocols
 from tests.wire.octets import client_frame
 from tests.wire.test_head import BODIES, BROWSER, HEADERS, HOST, POST, REQUEST_LINES
 from tests.wire.test_proxy import V4, V6, v2
@@ -154,6 +154,34 @@ def _calls() -> tuple[bytes, ...]:
     return tuple(bytes([number]) + msgspec.json.encode(body) for number in range(len(METHODS)) for body in bodies)
 
 
+def _commands() -> tuple[bytes, ...]:
+    lines = (
+        b'{"id":1,"connect":{"token":"x","data":{"a":1},"subs":{"lobby":{"recover":true,"epoch":"e","offset":6}}}}',
+        b'{"id":2,"subscribe":{"channel":"tea","recover":true,"epoch":"e","offset":3,"token":"t","data":[1]}}',
+        b'{"id":3,"publish":{"channel":"tea","data":{"text":"\\ud83d hi"}}}',
+        b'{"id":4,"rpc":{"method":"m","data":[1,2.5,null]}}\n{"send":{"data":"drop"}}\n{"id":5,"send":{"data":"reject"}}',
+        b'{"id":6,"history":{"channel":"tea","limit":10,"since":{"epoch":"e","offset":1},"reverse":true}}',
+        b'{"id":7,"presence":{"channel":"tea"}}\n{"id":8,"presence_stats":{"channel":"lobby"}}',
+        b'{"id":9,"sub_refresh":{"channel":"tea","token":"no"}}\n{"id":10,"refresh":{"token":"x"}}',
+        b'{"id":11,"unsubscribe":{"channel":"tea"}}\n{}\n{"id":12,"ping":{}}\n{"id":13}',
+    )
+    whole = b"\n".join(lines)
+    ones = tuple(b"\0" + lines[0] + b"\n" + line for line in lines[1:])
+    return (b"\0" + whole, b"\1" + whole, b"\1" + b"\n".join([*lines[::-1], *lines]), *ones)
+
+
+def _emulated() -> tuple[bytes, ...]:
+    return (
+        b'{"session":"s","node":"n","data":"{\\"id\\":1,\\"ping\\":{}}\\n{}"}',
+        b'{"session":"s","data":{"id":1,"rpc":{"data":[{},[]]}}}',
+        b'{"data":"","session":"\\u00e9\\ud83d"}',
+    )
+
+
+def _events() -> tuple[bytes, ...]:
+    return (b"hello", b"a\r\nb\rc\nd", b"e:7", b"\xef\xbb\xbf: x\n\ndata: y", b'{"a":\n[1]}', "\u2028\0".encode())
+
+
 TARGETS = {
     "head": Target(checks.head, _heads(), 40_000),
     "api": Target(checks.api_body, _calls(), 10_000),
@@ -163,6 +191,9 @@ TARGETS = {
     "toml": Target(checks.file_of_toml, _tomls(), 20_000, seconds=2.0, per_kib=0.05),
     "jwt": Target(checks.token, _tokens(), 10_000),
     "proxy": Target(checks.proxy, _proxies(), 6_000),
+    "commands": Target(protocols.commands, _commands(), 10_000),
+    "emulated": Target(protocols.emulated, _emulated(), 10_000),
+    "events": Target(protocols.events, _events(), 10_000),
 }
 
 

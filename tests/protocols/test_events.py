@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fws.pipeline.publication import Publication
@@ -51,12 +51,14 @@ def one_line_end(text: str) -> str:
     return re.sub("\r\n|\r", "\n", text)
 
 
+@settings(deadline=None)
 @given(TEXT)
 def test_an_event_is_read_as_it_was_written(text: str) -> None:
     stream = "data: first\n\n" + EVENTS.text(text.encode()).decode() + "data: last\n\n"
     assert [one.data for one in parse_events(stream)] == ["first", one_line_end(text), "last"]
 
 
+@settings(deadline=None)
 @given(TEXT | st.binary(), st.integers(1, 10**13 - 1), st.sampled_from(["aB_-9", "x"]))
 def test_a_message_cannot_make_a_second_event(message: str | bytes, offset: int, epoch: str) -> None:
     frame = Events(each=False).frame(Publication("a", message, offset=offset, epoch=epoch))
@@ -68,6 +70,7 @@ def test_a_message_cannot_make_a_second_event(message: str | bytes, offset: int,
         assert set(json.loads(event.data)) == {"base64"}
 
 
+@settings(deadline=None)
 @given(st.integers(1000, 4999), TEXT)
 def test_a_farewell_is_one_event(code: int, reason: str) -> None:
     session = EventSession(None, "")  # type: ignore[arg-type]  # it says nothing to its client here

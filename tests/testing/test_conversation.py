@@ -265,3 +265,34 @@ def test_a_failing_test_is_placed_in_its_file(conf: Path) -> None:
     tests.write_text("[[test]]\nname = \"t\"\nscript = '''\nann> connect /\nann> {}\n'''\n")
     result: Result = next(Suite(tests).run())
     assert line_of(result).splitlines()[0].endswith(f"{tests}:5")
+
+
+def test_a_conversation_in_the_protocol_centrifuge(conf: Path) -> None:
+    """Pings are answered as SDKs do, and do not show up."""
+    conf.write_text("""
+[endpoints."/c"]
+protocol = "centrifuge"
+connect = ["join lobby"]
+message = ["rate_limit 1/s on_excess=reply"]
+[channels."lobby"]
+publish = "channel != ''"
+""")
+    play(
+        conf,
+        """
+        ann> connect /c
+        ann> {"id":1,"connect":{}}
+        ann< {"id":1,"connect":{"client":"ann","subs":{"lobby":{}}, ...}}
+        ann> {"id":2,"publish":{"channel":"lobby","data":{"a":1}}}
+        ann< {"push":{"channel":"lobby","pub":{"data":{"a":1}}}}
+        ann< {"id":2,"publish":{}}
+        ann> {"id":3,"publish":{"channel":"lobby","data":{"a":1}}}
+             refuse message/rate_limit
+        ann< {"id":3,"error":{"code":111,"message":"too fast","temporary":true}}
+        wait 300s
+        ann> {"id":4,"ping":{}}
+        ann< {"id":4,"ping":{}}
+        ann> hello
+        ann< close 3501 ...
+        """,
+    )

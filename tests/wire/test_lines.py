@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fws.wire.frames import BINARY, PING, TEXT, Decoder, Violation
@@ -19,6 +19,7 @@ FRAMES = st.lists(
 ).map(b"".join)
 
 
+@settings(deadline=None)
 @given(FRAMES, st.integers(1, 9))
 def test_a_line_decoder_is_a_decoder_that_splits(data: bytes, size: int) -> None:
     events = Decoder(LARGEST).feed(data)
@@ -37,6 +38,7 @@ def test_too_many_lines() -> None:
     assert isinstance(last, Violation)
 
 
+@settings(deadline=None)
 @given(st.binary())
 def test_a_deaf_decoder_hears_nothing(data: bytes) -> None:
     assert Deaf(LARGEST).feed(data) == []

@@ -79,7 +79,6 @@ INVALID_TOKEN: Final = Disconnect(3500, "invalid token")
 MALFORMED: Final = Disconnect(3501, "bad request")
 STALE: Final = Disconnect(3502, "stale")
 FORCED: Final = Disconnect(3503, "force disconnect")
-CONNECTION_LIMIT: Final = Disconnect(3504, "connection limit")
 NOT_JSON: Final = Disconnect(3506, "inappropriate protocol")
 FORBIDDEN: Final = Disconnect(3507, "permission denied")
 
@@ -99,6 +98,7 @@ _BY_CLOSE_CODE: Final = {
     REFUSED + 401: INVALID_TOKEN,
     REFUSED + 403: FORBIDDEN,
     REFUSED + 404: FORBIDDEN,
+    REFUSED + 413: MALFORMED,
     REFUSED + 429: TOO_FAST,
     REFUSED + 500: SERVER_ERROR,
     REFUSED + 503: SERVER_ERROR,

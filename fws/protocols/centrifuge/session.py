@@ -162,7 +162,8 @@ class CentrifugeSession(Calls):
         self._peer.refuse(refusal)
 
     def _known(self) -> None:
-        if self.state is State.CONNECTING and not self._wanted and not self._connecting:
+        ready = self.state is State.CONNECTING and not self._wanted and not self._connecting
+        if ready and not self._peer.closing:  # it may have been refused because this took too long
             self._open()
 
     def _open(self) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fws.base.decoding import MAX_CONTAINERS, MAX_DEPTH
@@ -51,6 +51,7 @@ EXACT = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(COMMANDS | VALUES, st.integers() | VALUES)
 def test_any_json_is_a_command_or_a_value_error(value: Any, id: Any) -> None:
     text = json.dumps({"id": id, **value} if isinstance(value, dict) else value)
@@ -63,6 +64,7 @@ def test_any_json_is_a_command_or_a_value_error(value: Any, id: Any) -> None:
     assert command.name in {"", *commands._REQUESTS}
 
 
+@settings(deadline=None)
 @given(st.text() | st.text('{}[]":,0123456789eE.+-\\u nulltrefs', max_size=60))
 def test_any_text_is_a_command_or_a_value_error(text: str) -> None:
     try:
@@ -71,6 +73,7 @@ def test_any_text_is_a_command_or_a_value_error(text: str) -> None:
         assert "\n" not in str(error)
 
 
+@settings(deadline=None)
 @given(EXACT)
 def test_data_arrives_as_it_was_sent(data: Any) -> None:
     command = commands.parse(json.dumps({"id": 1, "rpc": {"method": "m", "data": data}}))
@@ -119,12 +122,14 @@ def test_a_large_line_takes_little_time(kind: str) -> None:
     assert min(spent) < 0.06
 
 
+@settings(deadline=None)
 @given(st.text(max_size=32), st.integers(0, 10**13 - 1))
 def test_a_position_cannot_be_made_of_two(epoch: str, offset: int) -> None:
     found = Position.parse(position_of(commands.Subscribe(epoch=epoch, offset=offset)))
     assert found is None or (found.epoch, found.offset) == (epoch or "_", offset)
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.text(max_size=5), st.integers(), max_size=3))
 def test_fields_that_are_not_known_are_ignored(more: dict[str, int]) -> None:
     known = commands.Command.__struct_fields__

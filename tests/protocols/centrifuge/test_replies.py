@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fws.pipeline.publication import Publication
@@ -26,6 +26,7 @@ def data_of(message: Any) -> Any:
     return msgspec.json.decode(raw)
 
 
+@settings(deadline=None)
 @given(MESSAGES)
 def test_any_message_is_json_on_one_line(message: str | bytes) -> None:
     found = data_of(message)
@@ -37,6 +38,7 @@ def test_any_message_is_json_on_one_line(message: str | bytes) -> None:
         assert found == message.encode("utf-8", "replace").decode()
 
 
+@settings(deadline=None)
 @given(MESSAGES, st.text(max_size=20))
 def test_any_push_is_json_on_one_line(message: str | bytes, channel: str) -> None:
     channel = channel.encode("utf-8", "replace").decode()
@@ -66,6 +68,7 @@ def test_an_error() -> None:
     }
 
 
+@settings(deadline=None)
 @given(st.integers(1000, 4999), st.text(max_size=10))
 def test_each_close_code_has_a_code_that_may_be_sent(code: int, reason: str) -> None:
     told, _ = disconnect_of(code, reason)

@@ -362,6 +362,32 @@ def test_a_reload_takes_the_history_of_a_channel_that_is_being_read(tmp_path: Pa
     assert [one["push"]["pub"]["data"] for one in speaker.heard()] == [1]
 
 
+def test_a_client_that_goes_while_its_subscription_is_decided(tmp_path: Path) -> None:
+    """Fault: its `subscribe` passed afterwards, and nothing ran `unsubscribe`."""
+    rest = """
+import gevent
+from fws import Filter
+
+
+class Rest(Filter):
+    gates = []
+
+    def subscribe(self, client, channel):
+        self.gates.append(gate := gevent.event.Event())
+        gate.wait(5)
+"""
+    harness = built(tmp_path, CONF.replace('subscribe = ["req', 'subscribe = ["rest", "req'), rest=rest)
+    watcher = harness.connect("/watch")
+    speaker = connected(harness)
+    harness.arrive_now(speaker.client, json.dumps(SUBSCRIBE))
+    harness.leave(speaker.client)
+    filter: Any = next(step.instance for step in speaker.client.endpoint.subscribe.walk())
+    filter.gates[0].set()
+    harness.settle()
+    assert harness.sent(watcher) == ["open:a"]
+    assert (harness.channels.channels(), harness.faults) == (["ends"], 0)
+
+
 # Gaps.
 
 

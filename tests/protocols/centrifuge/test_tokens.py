@@ -10,10 +10,11 @@ from typing import Any
 
 import jwt as pyjwt
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fws.auth.credential import Denied
+from fws.filters.jwt import Jwt
 from fws.protocols.centrifuge.grants import MAX_INFO, Grant
 from tests.auth.pairs import NOW, SECRET, signed
 from tests.protocols.centrifuge.speaking import Speaker, connected, error
@@ -297,6 +298,7 @@ ODD = st.recursive(
 NAMES = ("exp", "expire_at", "info", "b64info", "data", "b64data", "channels", "subs")
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.sampled_from(NAMES), ODD))
 def test_hostile_claims(claims: dict[str, Any]) -> None:
     try:
@@ -324,3 +326,14 @@ def test_claims_that_json_cannot_carry(harness: Harness) -> None:
 def test_what_is_too_large_to_be_shown_is_not_shown() -> None:
     assert Grant.of({"info": "x" * (MAX_INFO - 2)}, 0).info is not None
     assert Grant.of({"info": "x" * (MAX_INFO - 1)}, 0).info is None
+
+
+def test_a_second_refresh_at_once_is_answered(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fault: while the keys were being fetched for one token, a second one got no answer at all."""
+    speaker = Speaker(harness)
+    speaker.connect(token=signed())
+    monkeypatch.setattr(Jwt, "waits", True)
+    replies = speaker.say(*({"id": id, "refresh": {"token": signed()}} for id in (2, 3)))
+    found = {one["id"]: one for one in replies}
+    assert "refresh" in found[2]
+    assert error(found[3]) == (111, "Another new token is being verified.")
