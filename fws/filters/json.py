@@ -17,7 +17,7 @@ class Json(Filter):
     A message is refused if it is not JSON, is larger than `max_size`, has more than 20,000 lists and objects (brackets
     in texts count), is nested more than 100 deep, or has numbers that do not fit a float. Depending on `on_error`, a
     refused message is dropped, or dropped and answered with `{"error": "…"}`, or it closes the connection with 1007
-    (invalid data, RFC 6455 7.4.1).
+    (invalid data, RFC 6455 7.4.1). In a protocol with calls, such as `centrifuge`, the call fails.
 
     Example:
         message = ["json on_error=reply", "broadcast"]

@@ -15,7 +15,7 @@ class MaxMessage(Filter):
     On `message`. The size of a text is its bytes in UTF-8. The size of a value that an earlier filter has made is that
     of its JSON text. Depending on `on_excess`, a message that is too large closes the connection with 1009, or is
     dropped, or is dropped and answered with `{"error": "…"}`. The setting `[limits] max_message` is checked before this
-    one, and always closes the connection.
+    one, and always closes the connection. In a protocol with calls, a call fails instead of being dropped.
 
     Example:
         message = ["max_message 4KiB on_excess=reply", "echo"]

@@ -21,8 +21,9 @@ class RateLimit(Filter):
     A token bucket has up to `burst` tokens and gains tokens at `rate`. Each event takes one. On `message`, an event
     without a token is dropped, or dropped and answered with `{"error": "…"}`, or it closes the connection with 1008,
     depending on `on_excess`. On `data` it always closes the connection, because missing bytes would corrupt the
-    following frames. On `connect`, which is useful with by=address, it refuses the client with 429, and on `subscribe`
-    the subscription.
+    following frames. A client that makes a call, in a protocol such as `centrifuge`, gets an error instead of a dropped
+    message or an answer. On `connect`, which is useful with by=address, it refuses the client with 429, and on
+    `subscribe` the subscription.
 
     Each client has a bucket of its own. With by=address, all clients of one IP address share a bucket. The first 64
     bits of an IPv6 address count, because they belong to one customer. Each stage has its own buckets, in each process.

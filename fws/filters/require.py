@@ -16,7 +16,7 @@ class Require(Filter):
     On `connect`, the client gets 403, or after the 101 the close code 4403. The condition is checked again if a new
     token gives the client other claims. On `subscribe`, the subscription is refused with 403. On `message`, depending
     on `on_refusal`, the message is dropped, or dropped and answered with `{"error": "not allowed"}`, or it closes the
-    connection with 1008.
+    connection with 1008. In a protocol with calls, a call fails instead of being dropped.
 
     The filter `when` describes conditions. After `token`, `jwt` or `http_auth`, a condition can use the identity, for
     example `'editor' in identity.roles`. A missing value is null, so that a client without roles is refused.

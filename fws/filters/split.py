@@ -18,7 +18,8 @@ class Split(Filter):
 
     Depending on `on_excess`, a list that is too long is dropped, or dropped and answered with `{"error": "…"}`, or it
     closes the connection with 1009. If lists in lists result in more than 1,000 messages, the connection is closed with
-    1009. A `rate_limit` after this filter counts items, and one before it counts lists.
+    1009. In a protocol with calls, a call fails instead of being dropped. A `rate_limit` after this filter counts
+    items, and one before it counts lists.
 
     Example:
         message = ["json", "split", "rate_limit 20/s", "broadcast"]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import quote
 
 import gevent
 import msgspec
@@ -21,6 +23,7 @@ from fws.wire.head import Head, Takes
 
 if TYPE_CHECKING:
     from fws.clients.client import Client
+    from fws.compiler.endpoint import Endpoint
     from fws.server.node import Node
 
 # The key of a WSGI environ under which the application finds the head of the request, and whether it came over TLS.
@@ -38,6 +41,8 @@ MOST_WAITING = 10
 COMMANDS = "commands"
 
 _CONTENT = {"sse": "text/event-stream; charset=utf-8", "http_stream": "application/json; charset=utf-8"}
+# The ids of nodes. What cannot be one is not asked for in Redis.
+_NODE = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _STREAMS = Takes(("POST", "OPTIONS"))
 
 
@@ -135,15 +140,11 @@ class Streams:
         if path == generation.config.server.emulation and self._emulates:
             # JSON in a JSON string is longer than itself, in practice by less than a half.
             return Takes(("POST", "OPTIONS"), 2 * generation.config.limits.max_message)
-        try:
-            found = generation.route(path)
-        except Refusal:
+        endpoint = self._endpoint_at(path)
+        if endpoint is None or not set(endpoint.settings.carriers) - {"websocket"}:
             return None
-        if found is None or not set(found[0].settings.carriers) - {"websocket"}:
-            return None
-        endpoint = found[0]
         if endpoint.settings.protocol != "centrifuge":
-            return Takes(("OPTIONS",))
+            return Takes(("GET", "HEAD", "OPTIONS"))
         return Takes(_STREAMS.methods, endpoint.bounds.max_message)
 
     def respond(self, path: str, environ: Mapping[str, Any]) -> Response | None:
@@ -181,8 +182,16 @@ class Streams:
         generation = self._node.generation
         if path == generation.config.server.emulation:
             return [one.origins for one in generation.all_endpoints() if one.settings.protocol == "centrifuge"]
-        found = generation.route(path)
-        return [] if found is None else [found[0].origins]
+        endpoint = self._endpoint_at(path)
+        return [] if endpoint is None else [endpoint.origins]
+
+    def _endpoint_at(self, path: str) -> Endpoint | None:
+        """The endpoint of a decoded path; None if there is none, or the path is refused."""
+        try:
+            found = self._node.generation.route(quote(path))
+        except Refusal:
+            return None
+        return None if found is None else found[0]
 
     def _emulate(self, body: bytes) -> Response:
         try:
@@ -194,6 +203,8 @@ class Streams:
             return _sentence(204 if self._hand(client, request.data) else 503, "The client is busy.")
         if request.node == self._node.id:
             return _sentence(204, "")  # the session is gone, and its stream has ended
+        if not _NODE.fullmatch(request.node):
+            return _sentence(404, "There is no such node.")
         arrived: AsyncResult = AsyncResult()
         try:
             message = {"do": COMMANDS, "session": request.session, "data": request.data}

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from fws.base.errors import ConfigError
 from fws.compiler.compile import load_generation
+from tests.support import build
 
 
 def warnings(toml: str, folder: Path, **pipelines: str) -> list[str]:
@@ -90,3 +92,10 @@ def test_a_short_api_key_is_a_warning_that_does_not_show_it(tmp_path: Path) -> N
     (found,) = warnings(toml + '[pipelines]\nmessage = ["echo"]', tmp_path)
     assert "an API key of fewer than 16 characters can be guessed" in found
     assert "sesame" not in found
+
+
+@pytest.mark.parametrize("section", ["[server]", '[endpoints."/x"]'])
+def test_http_streaming_without_a_protocol_serves_nobody(section: str, tmp_path: Path) -> None:
+    toml = f'{section}\ntransports = ["http_stream"]\n[pipelines]\nmessage = ["echo"]\n'
+    with pytest.raises(ConfigError, match="http_stream is for the protocol centrifuge"):
+        build(toml, tmp_path)

@@ -51,7 +51,7 @@ class CentrifugeSession(Calls):
             commands; None for a client over a WebSocket.
     """
 
-    __slots__ = ("_cancel", "_id", "_identifies", "_ping", "_waiting", "_waiting_size", "secret", "state")
+    __slots__ = ("_cancel", "_id", "_identifies", "_ping", "_timeout", "_waiting", "_waiting_size", "secret", "state")
 
     connects = True
     listens = True
@@ -64,6 +64,7 @@ class CentrifugeSession(Calls):
         self.state = State.NEW
         self.secret = ""
         self._ping = ping
+        self._timeout = timeout
         self._identifies = identifies
         self._cancel: Callable[[], None] | None = peer.after(timeout, self._is_stale)
         # Of `connect`.
@@ -134,6 +135,7 @@ class CentrifugeSession(Calls):
     def _connect(self, id: int, request: commands.Connect) -> None:
         self.state, self._connecting = State.CONNECTING, True
         self._stop_waiting()
+        self._cancel = self._peer.after(self._timeout, self._is_late)
         self._id = id
         self._subscriptions = {}
         self._positions = {name: position_of(sub) for name, sub in request.subs.items() if sub.recover}
@@ -144,6 +146,7 @@ class CentrifugeSession(Calls):
             return
         finally:
             self._connecting = False
+            self._stop_waiting()
         self._positions = {}
         if self._wanted:
             self._cancel = self._peer.after(PATIENCE, self._is_late)
@@ -196,7 +199,7 @@ class CentrifugeSession(Calls):
 
     def _is_late(self) -> None:
         if self.state is State.CONNECTING:
-            self._refuse(Reject(503, "Channels cannot be joined now."))
+            self._refuse(Reject(503, "The server took too long to decide."))
 
     def _stop_waiting(self) -> None:
         if self._cancel is not None:

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import jwt as pyjwt
 import pytest
 
 from tests.protocols.centrifuge.speaking import Speaker, connected, error
@@ -46,6 +47,7 @@ REFUSALS = [
 def test_a_filter_that_refuses_a_message_lets_a_call_fail_with_the_reason(
     tmp_path: Path, how: str, stage: str, said: list[Any], option: str, failure: tuple[int, str], code: int
 ) -> None:
+    """Fault: with `close`, a client that was too fast was told to stay away for good, by 3503."""
     harness = harness_of(tmp_path, stage.format(f" {option}={how}"))
     speaker = connected(harness)
     *before, last = said
@@ -53,7 +55,7 @@ def test_a_filter_that_refuses_a_message_lets_a_call_fail_with_the_reason(
         rpc(speaker, data)
     if how == "close":
         speaker.say({"id": 7, "rpc": {"data": last}})
-        assert speaker.end == ({1008: 3503, 1009: 3501}[code], failure[1])
+        assert speaker.end == ({111: 3013, 107: 3501, 103: 3507}[failure[0]], failure[1])
     else:
         heard = speaker.say({"id": 7, "rpc": {"data": last}})
         assert [error(one) for one in heard] == [failure]
@@ -159,3 +161,35 @@ def test_close_ends_the_connection(tmp_path: Path) -> None:
     speaker = connected(harness_of(tmp_path, "close 4321 bye"))
     speaker.say({"id": 2, "rpc": {}})
     assert speaker.end == (4321, "bye")
+
+
+SWITCH = """
+[endpoints."/"]
+protocol = "centrifuge"
+message = ["by_method"]
+[filters.by_method]
+use = "switch"
+key = "call.method"
+default = ["reject 404 'There is no such method.'"]
+[filters.by_method.case]
+hello = ["set greeting=hello"]
+"""
+
+
+def test_a_switch_chooses_by_the_method(tmp_path: Path) -> None:
+    speaker = connected(build(SWITCH, tmp_path))
+    assert rpc(speaker, {"to": "ann"}, method="hello") == {"to": "ann", "greeting": "hello"}
+    assert rpc(speaker, {"call": {"method": "hello"}}, method="bye") == (104, "There is no such method.")
+
+
+def test_a_condition_on_the_data_of_connect_holds_when_the_token_is_renewed(tmp_path: Path) -> None:
+    """Fault: it was asked again without the data, and the client was refused for good."""
+    key = "a key of the tests, and of nobody else"
+    conf = f"""[endpoints."/"]\nprotocol = "centrifuge"\nconnect = ["jwt HS256 '{key}'", "require call.data.v == 2"]"""
+    harness = build(conf, tmp_path)
+    token = pyjwt.encode({"sub": "ann", "exp": harness.wall.now + 100}, key, "HS256")
+    speaker = Speaker(harness)
+    assert "connect" in speaker.connect(token=token, data={"v": 2})
+    (reply,) = speaker.say({"id": 8, "refresh": {"token": token}})
+    assert "refresh" in reply
+    assert speaker.end is None

@@ -273,15 +273,24 @@ def test_not_too_many_commands_wait(tmp_path: Path, line: str) -> None:
     assert speaker.end == (3013, "too many commands before the connection is open")
 
 
+def test_a_pipeline_that_hangs_ends_the_connection(tmp_path: Path) -> None:
+    """Fault: the limit on time ended with the first command, so that a filter could keep a connection for ever."""
+    harness, _ = slow_harness(tmp_path)
+    speaker = Speaker(harness, "/slow")
+    speaker.say(CONNECT)
+    harness.pass_time(11)
+    assert speaker.end == (3004, "The server took too long to decide.")
+
+
 def test_a_channel_of_connect_that_does_not_become_known_ends_it(tmp_path: Path) -> None:
     harness, history = slow_harness(tmp_path)
     speaker = Speaker(harness, "/joined")
     speaker.say(CONNECT)
     harness.pass_time(4.5)
     (reply,) = speaker.heard()
-    assert error(reply) == (100, "Channels cannot be joined now.")
+    assert error(reply) == (100, "The server took too long to decide.")
     assert reply["error"]["temporary"]
-    assert speaker.end == (3004, "Channels cannot be joined now.")
+    assert speaker.end == (3004, "The server took too long to decide.")
     harness.leave(speaker.client)
     history.answer()
     assert speaker.heard() == []
