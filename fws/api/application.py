@@ -11,17 +11,15 @@ from typing import TYPE_CHECKING, Any, Protocol
 import msgspec
 from werkzeug.wrappers import Response
 
-from fws.api.caller import Caller, Reply
 from fws.api.keys import Key, Keys
 from fws.api.methods import BY_NAME
 from fws.api.openapi import description
+from fws.api.runner import Reply, Runner
 from fws.base.command_error import (
     BAD_REQUEST,
-    CONFLICT,
     INTERNAL,
     NOT_AVAILABLE,
     NOT_FOUND,
-    UNKNOWN_CHANNEL,
     UNRECOVERABLE_POSITION,
 )
 from fws.base.errors import Refusal
@@ -34,12 +32,10 @@ if TYPE_CHECKING:
 # The statuses of errors for clients that ask for them.
 STATUSES = {
     INTERNAL: 500,
-    UNKNOWN_CHANNEL: 404,
     NOT_FOUND: 404,
     BAD_REQUEST: 400,
     NOT_AVAILABLE: 400,
     UNRECOVERABLE_POSITION: 416,
-    CONFLICT: 409,
 }
 _DESCRIPTION = "openapi.json"
 
@@ -68,8 +64,8 @@ class Api:
         largest: the most bytes of a body.
     """
 
-    def __init__(self, caller: Caller, logins: Logins, refused: Callable[[int], object]) -> None:
-        self._caller = caller
+    def __init__(self, runner: Runner, logins: Logins, refused: Callable[[int], object]) -> None:
+        self._runner = runner
         self._logins = logins
         self._refused = refused
         self.path = ""
@@ -126,9 +122,9 @@ class Api:
         by_status = environ.get("HTTP_X_CENTRIFUGO_ERROR_MODE") == "transport"
         try:
             if not name:
-                lines = [msgspec.json.encode(reply) for reply in self._caller.lines(key, body)]
+                lines = [msgspec.json.encode(reply) for reply in self._runner.lines(key, body)]
                 return Response(b"\n".join(lines), mimetype="application/json")
-            reply: Reply = self._caller.call(key, name, body)
+            reply: Reply = self._runner.call(key, name, body)
         except ValueError as error:
             wrong = {"code": BAD_REQUEST, "message": str(error)}
             return _json(wrong if by_status else {"error": wrong}, 400)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64decode, b64encode
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Literal
 
 import msgspec
@@ -146,7 +146,8 @@ def _refresh(commands: Commands, request: requests.Refresh) -> requests.Nothing:
 
 def _presence(commands: Commands, request: requests.OfChannel) -> requests.PresenceResult:
     present = commands.presence(request.channel)
-    return requests.PresenceResult({one.client: requests.ClientInfo(one.client, one.user, one.info) for one in present})
+    found = {one.client: requests.ClientInfo(one.client, one.user, one.profile, one.info) for one in present}
+    return requests.PresenceResult(found)
 
 
 def _presence_stats(commands: Commands, request: requests.OfChannel) -> requests.PresenceStatsResult:
@@ -162,14 +163,19 @@ def _history(commands: Commands, request: requests.History) -> requests.HistoryR
 
 
 def _publication(publication: Publication) -> requests.PublicationResult:
-    message, sender = publication.message, publication.sender
+    message, sender, known = publication.message, publication.sender, publication.info or {}
     binary = isinstance(message, bytes | bytearray | memoryview)
     return requests.PublicationResult(
         data=None if binary else message,
         offset=publication.offset,
         b64data=b64encode(message).decode() if binary else UNSET,
-        info=requests.ClientInfo(sender) if sender else UNSET,
+        info=_sender(sender, known) if sender else UNSET,
     )
+
+
+def _sender(client: str, known: Mapping[str, Any]) -> requests.ClientInfo:
+    """Who has published, as far as others may know it."""
+    return requests.ClientInfo(client, str(known.get("user") or ""), known.get("profile"), known.get("info") or {})
 
 
 def _history_remove(commands: Commands, request: requests.OfChannel) -> requests.Nothing:

@@ -228,11 +228,12 @@ class BroadcastResult(msgspec.Struct, frozen=True):
 
 
 class ClientInfo(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A client. `conn_info` has what `presence_info` of the channel selects."""
+    """A client. `conn_info` is the claim `info` of its token, `chan_info` what `presence_info` selects."""
 
     client: str
     user: str = ""
-    conn_info: dict[str, Any] = {}
+    conn_info: Any = None
+    chan_info: dict[str, Any] = {}
 
 
 class PresenceResult(msgspec.Struct, frozen=True):

@@ -7,21 +7,17 @@ from typing import Final
 from fws.base.errors import FwsError
 
 INTERNAL: Final = 100
-UNKNOWN_CHANNEL: Final = 102
 NOT_FOUND: Final = 104
 BAD_REQUEST: Final = 107
 NOT_AVAILABLE: Final = 108
 UNRECOVERABLE_POSITION: Final = 112
-CONFLICT: Final = 113
 
 MESSAGES: Final = {
     INTERNAL: "internal server error",
-    UNKNOWN_CHANNEL: "unknown channel",
     NOT_FOUND: "not found",
     BAD_REQUEST: "bad request",
     NOT_AVAILABLE: "not available",
     UNRECOVERABLE_POSITION: "unrecoverable position",
-    CONFLICT: "conflict",
 }
 
 

@@ -195,13 +195,16 @@ class Hub:
             position: of the channel when the client joined; None if it has no history any more.
         """
         channel = self.named.get(name)
-        if channel is None or channel.arriving is None or client not in channel.arriving:
+        if channel is None or client not in (channel.arriving or ()):
             return
+        mine = [entry.publication for entry in entries if client not in entry.excluded]
+        told = client.caught_up(name, mine, position)
+        if channel.arriving is None or client not in channel.arriving:
+            return  # it does not want to be a member after what it was told
         del channel.arriving[client]
         if not channel.arriving:
             channel.arriving = None
-        mine = [entry.publication for entry in entries if client not in entry.excluded]
-        if not client.caught_up(name, mine, position):
+        if not told:
             if not entries and position is not None and client.format.positions:
                 here = Here.at(name, position)
                 entries = [Entry(here, *payload_of(here.message))]

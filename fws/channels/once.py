@@ -57,7 +57,9 @@ class Once:
         try:
             publish(lambda *decision: answer.set(decision))
             return position_in(answer)
-        except (TypeError, ValueError, RecursionError):
+        except StorageError:
+            raise  # it may still be published
+        except BaseException:  # a filter may raise anything
             answer.set((None, "it cannot be published"))
             raise
         finally:

@@ -53,7 +53,7 @@ class Caller(Subscriber):
 
     @property
     def secret(self) -> str:
-        """What it proves with that a command over plain HTTP is its own; empty for a client over a WebSocket."""
+        """The secret that proves that a command over plain HTTP is the client's own; empty over a WebSocket."""
         return "" if self.session is None else self.session.secret
 
     @property
@@ -81,7 +81,9 @@ class Caller(Subscriber):
         spawn = self._context.scheduler.spawn
         return self._context.timers.at(self._context.clock() + seconds, lambda: spawn(call)).cancel
 
-    def write(self, frame: bytes) -> bool:
+    def write(self, frame: bytes, *, asked: bool = False) -> bool:
+        if asked:
+            self.outbox.allow(len(frame))
         if self._hub.pending:
             self._hub.settle(self._member)
         return self.outbox.write(frame)
@@ -123,7 +125,7 @@ class Caller(Subscriber):
         if only:
             self.outbox.hold()
         self.outbox.release(frame)
-        if self._admitted:
+        if self._admitted and not only:
             self._host.channels.admitted(self._member)
 
     def ask(self, call: Call, message: Any) -> Any:
@@ -190,7 +192,7 @@ class Caller(Subscriber):
         if transport is None or self.closing:
             return
         if self._backlog is not None and len(self._backlog) > MAX_LINES:
-            self.fail(REFUSED + 429, "too many commands wait")
+            self.refuse(Reject(429, "Too many commands wait."))
             return
         size = len(text) if text.isascii() else len(text.encode("utf-8", "replace"))
         if size > self._endpoint.bounds.max_message:

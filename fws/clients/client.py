@@ -317,6 +317,8 @@ class Client(Caller):
         self._filters_data = bool(endpoint.data)
         # While its greenlet is at work, it stays responsible: what it has not served yet must not be overtaken.
         self._waits = endpoint.waits or (self._waits and (self.busy or self._challenge is not None))
+        if self.session is not None and self.session.connects and not self._admitted:
+            self._waits = self._waits or endpoint.connect.waits
         self.outbox.limit = endpoint.bounds.max_outbox
         if self._decoder is not None and endpoint.bounds.max_message != old.bounds.max_message:
             self._decoder.max_message = endpoint.bounds.max_message

@@ -43,8 +43,12 @@ class Peer(Protocol):
     def after(self, seconds: float, call: Callable[[], None]) -> Callable[[], None]:
         """Call `call` after some seconds, within half a second. Returns a function that prevents this."""
 
-    def write(self, frame: bytes) -> bool:
-        """Send what a framing has made, after everything that was published to the client before. Never blocks."""
+    def write(self, frame: bytes, *, asked: bool = False) -> bool:
+        """Send what a framing has made, after everything that was published to the client before. Never blocks.
+
+        Args:
+            asked: whether the client has asked for it, so that it may be more than the outbox may hold.
+        """
 
     def admit(self, call: Call) -> None:
         """Run the `connect` pipeline. What is sent from now on is kept back until `answer`. Raises Refusal."""
@@ -125,7 +129,7 @@ class Session(Protocol):
         framing: how what it is told becomes bytes.
         connects: whether the `connect` pipeline runs when the client asks for it. Otherwise it runs at the handshake.
         listens: whether the client can send messages.
-        tells: whether the client is told what it has missed in a way of the protocol.
+        tells: whether `joined` tells the client what it has missed. Otherwise it gets that as any other publications.
     """
 
     framing: Framing
@@ -213,7 +217,7 @@ class Session(Protocol):
 
     @property
     def secret(self) -> str:
-        """What the client proves with that a command over plain HTTP is its own; empty without one."""
+        """The secret that proves that a command over plain HTTP is the client's own; empty without one."""
 
     def end(self) -> None:
         """The connection is over."""

@@ -8,9 +8,9 @@ from typing import Any
 from gevent.pool import Pool
 
 from fws.api.application import Api
-from fws.api.caller import Caller
 from fws.api.commands import Commands
 from fws.api.keys import Keys
+from fws.api.runner import Runner
 from fws.config import DEFAULT_PATH, Config
 from fws.server.node import Node
 
@@ -28,9 +28,9 @@ class Apis:
 
     def __init__(self, node: Node, commands: Commands) -> None:
         context, metrics = node.context, node.context.metrics
-        caller = Caller(commands, metrics, context.clock, context.faults.report, _at_once)
+        runner = Runner(commands, metrics, context.clock, context.faults.report, _at_once)
         self.public, self.admin = (
-            Api(caller, node.admission, lambda status: metrics.count("refused", label=status)) for _ in range(2)
+            Api(runner, node.admission, lambda status: metrics.count("refused", label=status)) for _ in range(2)
         )
         self.configure(node.generation.config)
 
@@ -47,8 +47,3 @@ def _at_once(function: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:
     """Call a function for each item in greenlets, and return the results in order."""
     results: list[Any] = Pool(PARALLEL).map(function, items)
     return results
-
-
-def commands_of(node: Node) -> Commands:
-    """The commands of a node."""
-    return node.commands

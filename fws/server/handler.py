@@ -80,6 +80,7 @@ class Handler(WebSocketHandler):
         # What carries a client that the present request opens over plain HTTP; None if it does not.
         self._stream: Carrier | None = None
         self._switching = b""
+        self._commands = ""
         # Where the connection comes from, and where the present request comes from. A proxy's requests are those of
         # many clients.
         self._peer = self._source = Source(arrival.address)
@@ -406,7 +407,7 @@ class Handler(WebSocketHandler):
         transport = (TlsTransport if self._secure else Transport)(client_socket, self._arrival.lease)
         self._arrival.lease = None
         client.open(transport, self._switching, self._agreement, self._rest)
-        if self._stream is not None:
+        if self._stream is not None and self._commands:
             self.server.node.context.scheduler.soon(client.hear, self._commands)
         del self.websocket
 

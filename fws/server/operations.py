@@ -19,7 +19,6 @@ from fws.live.observation import Statistics, Tap, is_at
 from fws.live.recorder import FORMAT, Recorder
 from fws.live.redaction import Redaction
 from fws.pipeline.pipeline import Step
-from fws.server.requests import user_of
 
 if TYPE_CHECKING:
     from fws.clients.client import Client
@@ -103,7 +102,7 @@ class Operations:
         return [
             client
             for client in clients
-            if (not wanted or client.id == wanted) and (user is None or user_of(client) == user)
+            if (not wanted or client.id == wanted) and (user is None or client.user == user)
         ]
 
     def _clients(self, request: Mapping[str, Any], reply: Reply) -> None:
@@ -113,7 +112,7 @@ class Operations:
             reply(
                 {
                     "id": client.id,
-                    "user": user_of(client),
+                    "user": client.user,
                     "path": client.path,
                     "address": client.address,
                     "channels": sorted(client.channels),
@@ -210,7 +209,7 @@ class Operations:
                 return not wanted["client"] and not wanted["user"]
             return (
                 client.id.startswith(wanted["client"])
-                and wanted["user"] in ("", user_of(client))
+                and wanted["user"] in ("", client.user)
                 and (not wanted["channel"] or wanted["channel"] in client.channels)
             )
 

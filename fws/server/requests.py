@@ -19,8 +19,7 @@ from fws.nodes.answers import Answers
 from fws.runtime.context import Context
 from fws.runtime.scheduler import Budget
 
-# The close code of a connection whose time is over, and its reason, as Centrifugo's clients know them.
-EXPIRED = 3005
+# Why a connection ends whose time is over.
 EXPIRED_REASON = "connection expired"
 
 
@@ -168,11 +167,7 @@ class Requests:
             candidates = self._hub.present() if connecting else [*self._hub.clients.values()]
         for client in cast("list[Client]", candidates):
             budget.spend()
-            if (
-                user_of(client) == whom.user
-                and whom.client in ("", client.id)
-                and whom.session in ("", session_of(client))
-            ):
+            if client.user == whom.user and whom.client in ("", client.id) and whom.session in ("", client.secret):
                 yield client
 
     def _join(self, request: Join) -> None:
@@ -192,7 +187,7 @@ class Requests:
     def _refresh(self, request: Refresh) -> None:
         for client in self._chosen(request):
             if request.expired:
-                client.close(EXPIRED, EXPIRED_REASON)
+                client.expire(EXPIRED_REASON)
             else:
                 self._end_at(client, request.expire_at)
 
@@ -205,7 +200,7 @@ class Requests:
             former.cancel()
         if wall:
             when = self._context.clock() + wall - self._context.wall()
-            self._ends[client.id] = self._context.timers.at(when, partial(client.close, EXPIRED, EXPIRED_REASON))
+            self._ends[client.id] = self._context.timers.at(when, partial(client.expire, EXPIRED_REASON))
             if former is None:
                 client.defer(partial(self._forget_end, client.id))
 
@@ -236,7 +231,7 @@ class Requests:
             name=f"{os.uname().nodename}-{os.getpid()}",
             version=self._version,
             num_clients=len(clients),
-            num_users=len({user_of(client) for client in clients}),
+            num_users=len({client.user for client in clients}),
             num_channels=len(self._hub.channels()),
             num_subs=sum(len(client.channels) for client in clients),
             uptime=int(now - self._began),
@@ -246,16 +241,6 @@ class Requests:
     def _cpu(self, now: float) -> float:
         (used, when), self._used = self._used, (time.process_time(), now)
         return round(100 * (self._used[0] - used) / max(now - when, 0.001), 1)
-
-
-def user_of(client: Any) -> str:
-    """A client's user; empty for nobody in particular."""
-    return str((client.identity or {}).get("user") or "")
-
-
-def session_of(client: Any) -> str:
-    """The session that a client over plain HTTP has been given; empty for others."""
-    return str(getattr(client, "secret", ""))
 
 
 def _checked(kind: type[Any], serve: Callable[[Any], Any], request: Mapping[str, Any]) -> Any:

@@ -27,7 +27,7 @@ from fws.live.reload import Reloader, ReloadError, Requests
 from fws.pipeline.traceback import culprit
 from fws.runtime.watchdog import Watchdog
 from fws.server.admin import AdminListener, open_admin
-from fws.server.apis import Apis, commands_of
+from fws.server.apis import Apis
 from fws.server.certificates import CertificateStore, TlsError, make_context
 from fws.server.listener import Listener
 from fws.server.node import Node
@@ -112,7 +112,7 @@ class Server:
         self._watchdog: Watchdog | None = None
         self._greenlets: list[Any] = []
         self._handlers: dict[int, Any] = {}
-        self._apis = Apis(self.node, commands_of(self.node))
+        self._apis = Apis(self.node, self.node.commands)
         self._web = Web(
             static=static_of(generation),
             health=self.health,

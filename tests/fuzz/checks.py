@@ -22,9 +22,9 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
 from jwt.utils import base64url_decode
 
-from fws.api.caller import Caller
 from fws.api.keys import Key as ApiKey
 from fws.api.methods import METHODS
+from fws.api.runner import Runner
 from fws.auth.claims import Rules, Trusted, verify
 from fws.auth.credential import Denied, find, fresh, of_message
 from fws.auth.keys import Key, Keys, key_of, keys_of_set
@@ -164,7 +164,7 @@ def api_body(data: bytes) -> None:
     for key in (ApiKey("all", "a", admin=True), ApiKey("shop", "s", publish=["orders:*"])):
         commands = FakeCommands()
         failures: dict[str, BaseException] = {}
-        caller = Caller(commands, Metrics(), lambda: 0.0, failures.__setitem__)
+        caller = Runner(commands, Metrics(), lambda: 0.0, failures.__setitem__)
         try:
             reply: Any = caller.call(key, method.name, data[1:])
             msgspec.json.encode(reply)

@@ -54,7 +54,7 @@ class FakePeer:
         self.later.append(call)
         return lambda: self.later.remove(call) if call in self.later else None
 
-    def write(self, frame: bytes) -> bool:
+    def write(self, frame: bytes, *, asked: bool = False) -> bool:
         self.check(_payload(frame))
         return not self.closing
 

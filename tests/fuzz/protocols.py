@@ -13,7 +13,7 @@ from fws.pipeline.publication import Position
 from fws.protocols.centrifuge.commands import parse
 from fws.protocols.centrifuge.replies import data_of
 from fws.protocols.centrifuge.session import State
-from fws.server.streams import Emulated
+from fws.server.emulation import Emulated
 from fws.wire.encoding import payload_of
 from fws.wire.framing import EVENTS
 from fws.wire.lines import lines_of

@@ -38,5 +38,6 @@ def test_a_gap_is_an_error_for_who_asks_for_it(tmp_path: Path) -> None:
     assert says(8, subscribe={**asked, "offset": 1})["subscribe"].get("recovered", False) is False
     says(9, unsubscribe={"channel": "tea"})
     assert says(10, subscribe={**asked, "offset": 1, "flag": 2})["error"]["code"] == 112
+    assert client.channels == set(), "it is no member any more"
     again = says(11, subscribe={**asked, "offset": 2, "flag": 2})["subscribe"]
     assert (again["recovered"], [pub["data"] for pub in again["publications"]]) == (True, [2, 3])

@@ -168,7 +168,7 @@ def test_one_client_of_a_user_can_be_meant(both: Both) -> None:
 
 def test_a_session_can_be_meant(both: Both, monkeypatch: pytest.MonkeyPatch) -> None:
     """Only clients over plain HTTP have one."""
-    monkeypatch.setattr("fws.server.requests.session_of", lambda client: "s" if client is both.other else "")
+    monkeypatch.setattr(Client, "secret", property(lambda client: "s" if client is both.other else ""))
     both.commands.subscribe("ann", "news", session="s")
     both.commands.subscribe("bob", "news", session="s")
     assert both.members("news") == {both.other}
@@ -234,7 +234,7 @@ def test_a_code_that_may_not_be_sent_closes_nobody(both: Both, code: Any, reason
 
 def test_a_connection_can_expire_now_or_later(both: Both) -> None:
     both.commands.refresh("bob", expired=True)
-    assert both.closed(both.bob) == (3005, "connection expired")
+    assert both.closed(both.bob) == (4401, "connection expired")
     now = both.first.wall.now
     both.commands.refresh("ann", expire_at=now + 10)
     for node in (both.first, both.second):
@@ -242,7 +242,7 @@ def test_a_connection_can_expire_now_or_later(both: Both) -> None:
     assert both.closed(both.ann) is both.closed(both.other) is None
     for node in (both.first, both.second):
         node.pass_time(3)
-    assert both.closed(both.ann) == both.closed(both.other) == (3005, "connection expired")
+    assert both.closed(both.ann) == both.closed(both.other) == (4401, "connection expired")
 
 
 def test_a_later_refresh_takes_the_place_of_an_earlier_one(both: Both) -> None:
@@ -253,7 +253,7 @@ def test_a_later_refresh_takes_the_place_of_an_earlier_one(both: Both) -> None:
     assert not both.ann.closing
     both.commands.refresh("ann", expire_at=now + 10)
     both.first.pass_time(6)
-    assert both.closed(both.ann) == (3005, "connection expired")
+    assert both.closed(both.ann) == (4401, "connection expired")
     assert not both.other.closing
     for expire_at in (-1, 1e13, float("nan")):
         refused(BAD_REQUEST, both.commands.refresh, "ann", expire_at=expire_at)

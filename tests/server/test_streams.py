@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fws.server.streams import Emulated
+from fws.server.emulation import Emulated
 
 
 def test_lines_in_a_text_and_one_command() -> None:

@@ -68,14 +68,14 @@ class Calls(Subscriptions):
             self._fail(id, codes.UNRECOVERABLE)
         else:
             pubs = [replies.pub_of(one, *payload_of(one.message)) for one in page.publications]
-            self._reply(id, "history", replies.HistoryResult(pubs, page.top.epoch, page.top.offset))
+            self._show(id, "history", replies.HistoryResult(pubs, page.top.epoch, page.top.offset))
 
     def _presence(self, id: int, request: commands.Presence) -> None:
         self._ask_who(id, request.channel, self._answer_presence)
 
     def _answer_presence(self, id: int, present: Sequence[Present]) -> None:
         members = {one.client: replies.ClientInfo.of(one) for one in present}
-        self._reply(id, "presence", replies.PresenceResult(members))
+        self._show(id, "presence", replies.PresenceResult(members))
 
     def _presence_stats(self, id: int, request: commands.Presence) -> None:
         self._ask_who(id, request.channel, self._answer_stats)

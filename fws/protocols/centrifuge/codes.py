@@ -13,11 +13,15 @@ import msgspec
 from fws.base.close_codes import (
     ABNORMAL,
     GOING_AWAY,
+    INTERNAL_ERROR,
+    INVALID_DATA,
     POLICY_VIOLATION,
+    PROTOCOL_ERROR,
     REFUSED,
     SERVICE_RESTART,
     TOO_BIG,
     TRY_AGAIN_LATER,
+    UNSUPPORTED_DATA,
 )
 from fws.base.errors import Refusal
 
@@ -82,33 +86,41 @@ FORCED: Final = Disconnect(3503, "force disconnect")
 NOT_JSON: Final = Disconnect(3506, "inappropriate protocol")
 FORBIDDEN: Final = Disconnect(3507, "permission denied")
 
-# What fws's own close codes become. A status that 4000 was added to comes from `refuse`.
+# What fws's own close codes become. 4401 and 4403 are those of filters that end an access: `ban`, and revoked tokens.
 _BY_CLOSE_CODE: Final = {
     GOING_AWAY: SHUTDOWN,
     SERVICE_RESTART: SHUTDOWN,
     ABNORMAL: NO_PONG,
-    1011: SERVER_ERROR,
+    INTERNAL_ERROR: SERVER_ERROR,
     TRY_AGAIN_LATER: SLOW,
     POLICY_VIOLATION: FORCED,
     TOO_BIG: MALFORMED,
-    1002: MALFORMED,
-    1003: MALFORMED,
-    1007: MALFORMED,
-    REFUSED + 400: MALFORMED,
+    PROTOCOL_ERROR: MALFORMED,
+    UNSUPPORTED_DATA: MALFORMED,
+    INVALID_DATA: MALFORMED,
     REFUSED + 401: INVALID_TOKEN,
     REFUSED + 403: FORBIDDEN,
-    REFUSED + 404: FORBIDDEN,
-    REFUSED + 413: MALFORMED,
-    REFUSED + 429: TOO_FAST,
-    REFUSED + 500: SERVER_ERROR,
-    REFUSED + 503: SERVER_ERROR,
+}
+_BY_ERROR: Final = {
+    INTERNAL.code: SERVER_ERROR,
+    UNAUTHORIZED.code: INVALID_TOKEN,
+    BAD_REQUEST.code: MALFORMED,
+    TOKEN_EXPIRED.code: EXPIRED,
+    TOO_MANY_REQUESTS.code: TOO_FAST,
 }
 
 
 def disconnect_of(code: int, reason: str) -> tuple[int, str]:
-    """The code and reason of a disconnection for a close code. Codes of an application, from 3000 on, stay."""
+    """The code and reason of a disconnection for a close code. Other codes of an application, from 3000 on, stay."""
     known = _BY_CLOSE_CODE.get(code)
     return (code, reason) if known is None else (known.code, reason or known.reason)
+
+
+def end_of(refusal: Refusal) -> tuple[int, str]:
+    """The code and reason of a disconnection for a client that may not stay."""
+    error = error_of(refusal)
+    end = _BY_ERROR.get(error.code, FORBIDDEN)
+    return end.code, end.reason if error is TOKEN_EXPIRED else refusal.reason
 
 
 class Unsubscribe(msgspec.Struct, frozen=True):

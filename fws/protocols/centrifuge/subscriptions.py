@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
-from fws.base.errors import Refusal, Reject
+from fws.base.errors import Reject
 from fws.pipeline.call import Call
 from fws.pipeline.publication import Gap, Here, Position, Publication
 from fws.protocols.base import Peer
@@ -24,14 +24,16 @@ class _Wanted:
         id: of the command that the client waits for; 0 for a channel that a pipeline has joined.
         recovers: whether the client gave a position.
         strict: whether it wants an error instead of a subscription with a gap.
+        cancel: prevents that it is given up; None for a channel that a pipeline has joined.
     """
 
-    __slots__ = ("id", "recovers", "strict")
+    __slots__ = ("cancel", "id", "recovers", "strict")
 
     def __init__(self, id: int, *, recovers: bool, strict: bool = False) -> None:
         self.id = id
         self.recovers = recovers
         self.strict = strict
+        self.cancel: Callable[[], None] | None = None
 
 
 class Subscriptions(Tokens):
@@ -63,18 +65,20 @@ class Subscriptions(Tokens):
             if not peer.requested(channel):
                 self._fail(id, codes.ALREADY_SUBSCRIBED)
                 return
-            # It was told about a gap.
+            # It asks again, because it was told about a gap or has lost count.
             self._leave(channel)
         since = position_of(request) if request.recover else ""
         strict = bool(request.flag & commands.REJECT_UNRECOVERED)
         wanted = self._wanted[channel] = _Wanted(id, recovers=request.recover, strict=strict)
         try:
             peer.ask_for(channel, since, Call("subscribe", channel, data=request.data, token=request.token))
-        except Refusal:
+        except BaseException:
             self._wanted.pop(channel, None)
+            if self._grants is not None:
+                self._grants.forget(channel)
             raise
         if self._wanted.get(channel) is wanted:
-            peer.after(PATIENCE, partial(self._give_up, channel, wanted))
+            wanted.cancel = peer.after(PATIENCE, partial(self._give_up, channel, wanted))
 
     def _give_up(self, channel: str, wanted: _Wanted) -> None:
         """A channel has not become known in time."""
@@ -96,12 +100,12 @@ class Subscriptions(Tokens):
         return position
 
     def joined(self, channel: str, publications: Sequence[Publication], position: Position | None) -> None:
-        wanted = self._wanted.pop(channel, None)
+        wanted = self._take(channel)
         if wanted is None:
             return
         if wanted.recovers and wanted.strict and any(isinstance(one, Gap) for one in publications):
-            # It reads its state anew and asks once more, which ends this membership. Until then it ignores pushes.
             self._fail(wanted.id, codes.UNRECOVERABLE)
+            self._leave(channel)  # it reads its state anew, and asks again
             return
         subscription, further = self._subscription(channel, wanted, publications, position)
         if wanted.id:
@@ -113,6 +117,13 @@ class Subscriptions(Tokens):
         for pub in further:
             self._write(replies.publication_push(channel, pub))
         self._known()
+
+    def _take(self, channel: str) -> _Wanted | None:
+        """A channel is not wanted any more; None if it was not."""
+        wanted = self._wanted.pop(channel, None)
+        if wanted is not None and wanted.cancel is not None:
+            wanted.cancel()
+        return wanted
 
     def _known(self) -> None:
         """One channel more is known."""
@@ -150,7 +161,7 @@ class Subscriptions(Tokens):
         return subscription, [] if wanted.recovers else pubs
 
     def left(self, channel: str, reason: str = "", *, expired: bool = False) -> None:
-        wanted = self._wanted.pop(channel, None)
+        wanted = self._take(channel)
         if self._grants is not None:
             self._grants.forget(channel)
         if wanted is not None and wanted.id:
@@ -158,6 +169,7 @@ class Subscriptions(Tokens):
             return
         if self._subscriptions is not None:
             self._subscriptions.pop(channel, None)
+            self._known()
             return
         quiet, self._quiet = self._quiet, ""  # what its `unsubscribe` pipeline does is told
         if channel == quiet or self._peer.closing:
@@ -166,7 +178,10 @@ class Subscriptions(Tokens):
         self._write(replies.unsubscribe_push(channel, codes.Unsubscribe(end.code, reason or end.reason)))
 
     def missed(self, channel: str) -> None:
-        self._peer.write(self._gap(channel))
+        if self._peer.requested(channel):
+            self._peer.write(self._gap(channel))
+        else:
+            self._peer.close(codes.INSUFFICIENT_STATE.code, codes.INSUFFICIENT_STATE.reason)
 
     def gap(self, channel: str, last: Publication) -> bytes:
         return self._gap(channel)

@@ -67,7 +67,7 @@ class Tokens(Voice):
         if self._cancel_end is not None:
             self._cancel_end()
             self._cancel_end = None
-        if wall is not None:
+        if wall is not None and not self._peer.closing:
             self._cancel_end = self._peer.after(max(wall - self._peer.wall(), 0.0), partial(self._due, wall))
 
     def _due(self, wall: float) -> None:
@@ -128,7 +128,13 @@ class Tokens(Voice):
             return
         if not self._peer.requested(channel):
             raise Reject(403, codes.PERMISSION_DENIED.message)
-        self._peer.confirm(channel, Call("subscribe", channel, token=request.token))
+        former = None if self._grants is None else self._grants.of(channel)
+        try:
+            self._peer.confirm(channel, Call("subscribe", channel, token=request.token))
+        except Refusal:
+            if self._grants is not None and former is not None:
+                self._grants.channels[channel] = former
+            raise
         if not self._peer.requested(channel):  # it has ended while the pipeline was waiting
             if self._grants is not None:
                 self._grants.forget(channel)

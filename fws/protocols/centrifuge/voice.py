@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from fws.base.close_codes import REFUSED
 from fws.base.errors import Refusal
 from fws.protocols.base import Peer
 from fws.protocols.centrifuge import codes, replies
@@ -40,10 +39,8 @@ class Voice:
         return codes.disconnect_of(code, reason)
 
     def refused(self, refusal: Refusal) -> tuple[int, str]:
-        """As `Session.refused`. SDKs ask for a new token if the old one has expired, and otherwise give up."""
-        if refusal.cause == "expired":
-            return codes.EXPIRED.code, codes.EXPIRED.reason
-        return REFUSED + refusal.status, refusal.reason
+        """As `Session.refused`. SDKs return at once, later, with a new token, or not at all, depending on the code."""
+        return codes.end_of(refusal)
 
     def farewell(self, code: int, reason: str) -> bytes:
         """As `Session.farewell`."""
@@ -54,6 +51,10 @@ class Voice:
 
     def _reply(self, id: int, name: str, result: Any) -> None:
         self._write(replies.reply(id, name, result))
+
+    def _show(self, id: int, name: str, result: Any) -> None:
+        """Answer a command with something that may be large."""
+        self._peer.write(self.framing.text(replies.reply(id, name, result)), asked=True)
 
     def _fail(self, id: int, error: codes.Error, what: str = "") -> None:
         """Answer a command with an error, and say so in the log.

@@ -404,7 +404,7 @@ def test_a_gap_ends_a_subscription_and_the_client_asks_again(harness: Harness) -
 def test_a_gap_in_a_channel_that_a_pipeline_has_joined_ends_the_connection(harness: Harness) -> None:
     speaker = connected(harness, "/positions")
     harness.hub.missed("lobby")
-    assert speaker.heard() == [{"push": {"disconnect": {"code": 3010, "reason": "insufficient state"}}}]
+    assert speaker.end == (3010, "insufficient state")
 
 
 @pytest.mark.parametrize("channel", ["latest", "oldest"])

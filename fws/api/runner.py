@@ -34,7 +34,7 @@ class Call:
         self.request = request
 
 
-class Caller:
+class Runner:
     """Runs methods.
 
     Args:

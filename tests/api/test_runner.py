@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fws.api.caller import Caller
 from fws.api.keys import Key
 from fws.api.methods import METHODS
+from fws.api.runner import Runner
 from fws.base.decoding import MAX_CONTAINERS, MAX_DEPTH
 from fws.base.errors import Refusal
 from fws.base.metrics import Metrics
@@ -29,7 +29,7 @@ class Bench:
         self.commands = FakeCommands()
         self.metrics = Metrics()
         self.reports: list[tuple[str, BaseException]] = []
-        self.caller = Caller(
+        self.caller = Runner(
             self.commands, self.metrics, Clock(), lambda what, error: self.reports.append((what, error))
         )
 
@@ -107,7 +107,7 @@ def test_histories_are_read_from_a_position_and_in_reverse(bench: Bench) -> None
 
 def test_presence(bench: Bench) -> None:
     assert bench.call("presence", {"channel": "seen:a"})["result"]["presence"] == {
-        "c1": {"client": "c1", "user": "ann", "conn_info": {"name": "Ann"}},
+        "c1": {"client": "c1", "user": "ann", "chan_info": {"name": "Ann"}},
         "c2": {"client": "c2"},
     }
     assert bench.call("presence_stats", {"channel": "seen:a"}) == {"result": {"num_clients": 2, "num_users": 1}}
