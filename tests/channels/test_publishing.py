@@ -163,6 +163,18 @@ def test_a_message_that_json_cannot_carry_does_not_use_its_key(harness: Harness)
     assert page(harness, "lobby").top.offset == 1
 
 
+def test_a_filter_that_fails_does_not_use_the_key(harness: Harness) -> None:
+    """Fault: whoever tried again was told for five minutes that the message was being published."""
+
+    def fail(decided: object) -> None:
+        raise KeyError("user")
+
+    with pytest.raises(KeyError):
+        once.Once(harness.generation.services.storage, harness.node.context).publish("lobby", "1", fail)
+    harness.channels.publish_and_wait("lobby", "x", key="1")
+    assert page(harness, "lobby").top.offset == 1
+
+
 def test_a_lost_publication_is_an_error_and_may_be_tried_again(tmp_path: Path) -> None:
     history = Late()
     harness = build(CONF, tmp_path, history=history)

@@ -182,7 +182,15 @@ def test_a_refused_client_leaves_no_trace_but_in_the_log(harness: Harness, caplo
 
 @pytest.mark.parametrize(
     ("status", "code", "end"),
-    [(400, 0, 3501), (401, 0, 3500), (403, 0, 3507), (404, 0, 3507), (429, 111, 3013), (503, 100, 3004)],
+    [
+        (400, 0, 3501),
+        (401, 0, 3500),
+        (403, 0, 3507),
+        (404, 0, 3507),
+        (410, 0, 3507),
+        (429, 111, 3013),
+        (503, 100, 3004),
+    ],
 )
 def test_the_codes_of_a_refusal(tmp_path: Path, status: int, code: int, end: int) -> None:
     harness = build(f'[pipelines]\nconnect = ["reject {status} why"]\n[endpoints."/"]\nprotocol="centrifuge"', tmp_path)
@@ -311,6 +319,21 @@ def test_a_client_that_is_killed_while_its_connect_pipeline_blocks(
     assert "Traceback" not in caplog.text
     assert harness.channels.channels() == []
     assert speaker.client.id not in harness.hub.clients
+
+
+def test_a_reload_before_connect_lets_its_new_pipeline_block(tmp_path: Path) -> None:
+    """Fault: the client had no greenlet for the new pipeline, which then would have blocked the event loop."""
+    harness, _ = slow_harness(tmp_path)
+    speaker = Speaker(harness)
+    file = tmp_path / "test.toml"
+    file.write_text(CONF.replace('message = ["when', 'connect = ["rest"]\nmessage = ["when'))
+    harness.node.swap(load_generation(file, harness.generation.services, {}))
+    harness.arrive_now(speaker.client, json.dumps(CONNECT))
+    assert speaker.client.busy
+    instance: Any = next(step.instance for step in speaker.client.endpoint.connect.walk())
+    instance.gates[speaker.client.id].set()
+    assert [reply["id"] for reply in speaker.heard()] == [1]
+    assert harness.faults == 0
 
 
 # How connections end.

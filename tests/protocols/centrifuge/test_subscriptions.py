@@ -489,6 +489,24 @@ def test_joins_and_leaves_are_pushed(tmp_path: Path) -> None:
     assert pushes == [{"channel": "room", "leave": {"info": info}}]
 
 
+def test_a_client_that_was_refused_is_not_announced(tmp_path: Path) -> None:
+    """Fault: a client whose channels did not become known in time was announced when it was told so."""
+    joined = '[endpoints."/joined"]\nprotocol = "centrifuge"\nconnect = ["join room", "join kept"]\n'
+    conf = f'{PRESENT}{joined}[channels."kept"]\nhistory = 5\n'
+    history = SlowHistory(Clock(1000.0))
+    harness = build(conf, tmp_path, history=history)
+    ann = connected(harness, identity={"user": "ann"})
+    subscribe(ann, "room")
+    bob = Speaker(harness, "/joined", identity={"user": "bob"})
+    bob.say({"id": 1, "connect": {}})
+    harness.pass_time(4.5)
+    assert bob.end is not None
+    harness.leave(bob.client)
+    history.answer()
+    harness.pass_time(1)
+    assert [one for one in ann.heard() if one] == []
+
+
 def test_json_is_on_one_line(harness: Harness) -> None:
     speaker = connected(harness)
     subscribe(speaker, "open:a")
