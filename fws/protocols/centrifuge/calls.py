@@ -30,18 +30,21 @@ class Calls(Subscriptions):
             self._fail(id, codes.NOT_AVAILABLE)
             return
         peer.check_publication(channel, request.data)
-        remains = peer.ask(Call("publish", channel), request.data)
-        if remains is DROP:
-            raise Reject(403, codes.PERMISSION_DENIED.message)
+        remains = self._filtered(Call("publish", channel), request.data)
         for message in remains.items if isinstance(remains, Several) else (remains,):
             peer.publish(channel, message)
         self._reply(id, "publish", {})
 
     def _rpc(self, id: int, request: commands.Rpc) -> None:
-        remains = self._peer.ask(Call("rpc", method=request.method), request.data)
-        if remains is DROP:
-            raise Reject(403, codes.PERMISSION_DENIED.message)
+        remains = self._filtered(Call("rpc", method=request.method), request.data)
         self._reply(id, "rpc", replies.rpc_result(remains.items if isinstance(remains, Several) else remains))
+
+    def _filtered(self, call: Call, message: Any) -> Any:
+        """What the `message` pipeline makes of a message. Raises Reject if it is nothing."""
+        remains = self._peer.ask(call, message)
+        if remains is DROP:
+            raise Reject(403, "A filter has dropped it.")
+        return remains
 
     def _send(self, id: int, request: commands.Send) -> None:
         self._peer.ask(Call("send"), request.data)

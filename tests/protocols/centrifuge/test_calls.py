@@ -126,7 +126,7 @@ def test_the_pipeline_changes_and_drops_publications(tmp_path: Path) -> None:
     push, reply = speaker.say({"id": 2, "publish": {"channel": "room", "data": {"text": "a"}}})
     assert push["push"]["pub"]["data"] == {"text": "a", "kind": "publish", "channel": "room"}
     assert reply == {"id": 2, "publish": {}}
-    assert ask(speaker, "publish", channel="room", data={"text": "bad"}) == (103, "permission denied")
+    assert ask(speaker, "publish", channel="room", data={"text": "bad"}) == (103, "A filter has dropped it.")
 
 
 def test_a_list_becomes_several_publications(tmp_path: Path) -> None:
@@ -151,8 +151,8 @@ def test_conditions_and_placeholders_know_the_call(tmp_path: Path) -> None:
     )
     speaker = connected(harness)
     assert ask(speaker, "rpc", method="sum", data={}) == {"data": {"m": "sum", "k": "rpc"}}
-    assert ask(speaker, "rpc", method="other", data={}) == (103, "permission denied")
-    assert ask(speaker, "rpc") == (103, "permission denied")
+    assert ask(speaker, "rpc", method="other", data={}) == (103, "A filter has dropped it.")
+    assert ask(speaker, "rpc") == (103, "A filter has dropped it.")
 
 
 def test_a_message_gets_an_answer_only_if_it_has_an_id(tmp_path: Path) -> None:

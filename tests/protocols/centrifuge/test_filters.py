@@ -88,13 +88,13 @@ def test_json_decodes_texts(tmp_path: Path) -> None:
     ("stage", "data", "result"),
     [
         ("echo", 5, 5),
-        ("drop", 5, (103, "permission denied")),
+        ("drop", 5, (103, "A filter has dropped it.")),
         ("set a=1", {"b": 2}, {"b": 2, "a": 1}),
         ("pick a", {"a": 1, "b": 2}, {"a": 1}),
         ("omit a", {"a": 1, "b": 2}, {"b": 2}),
         ("text", {"a": 1}, {"a": 1}),
         ("when message == 1", 1, 1),
-        ("when message == 1", 2, (103, "permission denied")),
+        ("when message == 1", 2, (103, "A filter has dropped it.")),
         ("log", "x", "x"),
         ("count x", "x", "x"),
         ("dedupe", {"id": 1}, {"id": 1}),
@@ -102,7 +102,7 @@ def test_json_decodes_texts(tmp_path: Path) -> None:
         ("broadcast room", 1, 1),
         ("join other", 1, 1),
         ("subscribe room", 1, 1),
-        ("subscribe other", 1, (103, "permission denied")),
+        ("subscribe other", 1, (103, "A filter has dropped it.")),
     ],
 )
 def test_what_remains_is_the_result(tmp_path: Path, stage: str, data: Any, result: Any) -> None:
@@ -114,7 +114,7 @@ def test_what_remains_is_the_result(tmp_path: Path, stage: str, data: Any, resul
 def test_a_repeated_message_is_denied(tmp_path: Path) -> None:
     speaker = connected(harness_of(tmp_path, "dedupe"))
     assert rpc(speaker, {"id": "a"}) == {"id": "a"}
-    assert rpc(speaker, {"id": "a"}) == (103, "permission denied")
+    assert rpc(speaker, {"id": "a"}) == (103, "A filter has dropped it.")
 
 
 def test_skip_sender(tmp_path: Path) -> None:
