@@ -123,7 +123,7 @@ def test_commands_to_one_node_concern_the_clients_of_both(nodes: list[Running]) 
         bob.send("still here")
         assert bob.recv(5) == "still here"
         ask(here, "refresh", user="bob", expired=True)
-        assert end_of(bob)[0] == 3005
+        assert end_of(bob)[0] == 4401
 
 
 def test_a_node_that_dies_does_not_stop_the_others(nodes: list[Running]) -> None:
