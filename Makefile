@@ -52,12 +52,12 @@ run: install  ## serve conf/chat.toml, or another file: make run CONF=conf/echo.
 
 .PHONY: test
 test: $(VENV)/test.stamp programs tests/sdk/node_modules/test.stamp  ## run all tests and install the programs that they need
-	$(BIN)/python -m pytest -n 3 --dist loadfile -m "not alone"
+	$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder -m "not alone"
 	$(BIN)/python -m pytest -m alone
 
 .PHONY: test-fast
 test-fast: $(VENV)/test.stamp  ## run the pure tests, in under 20 seconds
-	$(BIN)/python -m pytest -n 2 -m "not process and not alone and not slow"
+	$(BIN)/python -m pytest -n 3 -m "not process and not alone and not slow"
 
 # The newest other Python that this machine has, on the path or with pyenv; nothing when there is none.
 .PHONY: test-other

@@ -419,8 +419,8 @@ def test_bodies_that_are_hostile(server: Running, kind: str) -> None:
     assert memory(server) - before < 40 * MIB
 
 
-def test_requests_that_wait_for_a_busy_client_are_few(server: Running) -> None:
-    """Fault: any number of them waited for five seconds, and each looked a hundred times a second."""
+def test_requests_that_wait_for_a_busy_client_disturb_nobody(server: Running) -> None:
+    """Fault: each of them looked a hundred times a second whether the client was free."""
     with contextlib.closing(http_stream(server, "/patient")) as stream:
         reply = stream.line()["connect"]
         send = '{"id":2,"send":{}}\n' * 20
@@ -446,7 +446,6 @@ def test_tokens_are_not_logged_and_refusals_are_few(serve: Serve) -> None:
         with server.connect() as sock:
             raw = Raw(sock, "/login")
             raw.send(TEXT, json.dumps({"id": 1, "connect": {"token": token, "data": token}}).encode())
-            assert b'"code":101' in raw.receive()[1]
             assert raw.close_code()[0] == 3500
         with server.connect() as sock:
             sock.sendall(post("/login?token=" + token, json.dumps({"id": 1, "connect": {"token": token}})))
