@@ -49,5 +49,5 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if any(item.path == path or path in item.path.parents for path in not_pure):
             item.add_marker("process")
     # The long ones first, so that at the end no worker waits for another: pytest-xdist would begin with the files that
-    # have the most tests. This took a minute off `make test`.
+    # have the most tests.
     items.sort(key=lambda item: item.get_closest_marker("process") is None)
