@@ -52,7 +52,7 @@ run: install  ## serve conf/chat.toml, or another file: make run CONF=conf/echo.
 
 .PHONY: test
 test: $(VENV)/test.stamp programs tests/sdk/node_modules/test.stamp  ## run all tests and install the programs that they need
-	$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder -m "not alone"
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not alone"
 	$(BIN)/python -m pytest -m alone
 
 .PHONY: test-fast
