@@ -17,7 +17,7 @@ class Key:
         name: as the log shows it.
         secret: the key itself, of which only a digest is kept.
         publish: patterns of the channels that it may publish to.
-        read: whether it may ask for what channels keep and who is there.
+        read: whether it may read histories and presence, and list channels and nodes.
         admin: whether it may do everything.
     """
 

@@ -22,7 +22,7 @@ class Message(msgspec.Struct, frozen=True, omit_defaults=True):
 
     Attributes:
         id: identifies the request; an answer has that of its request.
-        node: who sends it.
+        node: the id of the node that sends it.
         request: what is asked or told; None in an answer.
         answer: None if there is none, or if the node only says that it has received the request.
         copies: how often the sender gets what is published to the channel of all nodes.

@@ -75,7 +75,7 @@ _decode = msgspec.json.Decoder(Emulated).decode
 _decode_single = msgspec.json.Decoder(_Single).decode
 
 
-class _Line:
+class _Queue:
     """The requests that wait for one client. They are served in the order of their arrival."""
 
     __slots__ = ("characters", "requests", "turn")
@@ -96,7 +96,7 @@ class Emulation:
     def __init__(self, node: Node) -> None:
         self._node = node
         node.answers.add(COMMANDS, self.told)
-        self._lines: dict[str, _Line] = {}
+        self._queues: dict[str, _Queue] = {}
         self._told = 0
 
     def answer(self, body: bytes) -> Answer:
@@ -140,14 +140,14 @@ class Emulation:
 
     def _hand(self, client: Client, text: str) -> bool:
         """Give commands to a client of this node when it has served earlier ones. Returns whether it has got them."""
-        line = self._lines.setdefault(client.id, _Line())
-        if line.requests >= MOST_WAITING or (line.requests and line.characters + len(text) > MOST_CHARACTERS):
+        queue = self._queues.setdefault(client.id, _Queue())
+        if queue.requests >= MOST_WAITING or (queue.requests and queue.characters + len(text) > MOST_CHARACTERS):
             return False
-        line.requests += 1
-        line.characters += len(text)
+        queue.requests += 1
+        queue.characters += len(text)
         end = self._node.context.clock() + PATIENCE
         try:
-            if not line.turn.acquire(timeout=PATIENCE):
+            if not queue.turn.acquire(timeout=PATIENCE):
                 return False
             try:
                 while client.busy and not client.closing:
@@ -156,10 +156,10 @@ class Emulation:
                     gevent.sleep(LOOK)
                 client.hear(text)
             finally:
-                line.turn.release()
+                queue.turn.release()
         finally:
-            line.requests -= 1
-            line.characters -= len(text)
-            if not line.requests:
-                self._lines.pop(client.id, None)
+            queue.requests -= 1
+            queue.characters -= len(text)
+            if not queue.requests:
+                self._queues.pop(client.id, None)
         return True
