@@ -103,9 +103,12 @@ class Streams:
                 self._log_origin(path, environ, origins[0])
             return _preflight(headers)
         if path == self._node.generation.config.server.emulation:
-            response = sentence(*self._emulation.answer(environ["wsgi.input"].read()))
+            status, text = self._emulation.answer(environ["wsgi.input"].read())
         else:
-            response = sentence(406, "This endpoint sends server-sent events: accept text/event-stream.")
+            status, text = 406, "This endpoint sends server-sent events: accept text/event-stream."
+        if status >= 400:
+            self._node.context.refusals.record(Refusal(status, text), environ["REMOTE_ADDR"], f"POST {path}")
+        response = sentence(status, text)
         response.headers.extend(headers)
         return response
 

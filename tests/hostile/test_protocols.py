@@ -9,6 +9,7 @@ import signal
 import socket
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -464,6 +465,20 @@ def test_tokens_are_not_logged_and_refusals_are_few(serve: Serve) -> None:
     refused = [line for line in server.lines if "refused" in line]
     assert 2 <= len(refused) <= 6, refused
     assert not [line for line in server.lines if not re.match(r"\d\d:\d\d:\d\d |\s*$|  ", line)][3:]
+
+
+def server_says(server: Running, text: str) -> bool:
+    return text in server.output
+
+
+def test_refused_commands_have_their_reason_in_the_log(server: Running) -> None:
+    """Fault: the page saw a 404, and the operator nothing."""
+    for body, reason in (("[", "not a JSON object"), ('{"session":"s","data":"{}","node":"n"}', "no such node")):
+        with server.connect() as sock:
+            sock.sendall(post("/emulation", body, "Connection: close"))
+            assert answer(sock, b"")[9:12] in (b"400", b"404")
+        until(partial(server_says, server, reason))
+    assert "(POST /emulation)" in server.output
 
 
 def test_a_reload_meanwhile(serve: Serve, tmp_path: Path) -> None:
