@@ -35,6 +35,11 @@ setup(
         "websockets>=15",  # its compiled unmasking, and the client of `fws connect`
         "werkzeug>=3",
         "pyjwt[crypto]>=2.8",
+        "urllib3>=2.2",  # connections to HTTP services
+        "jsonschema-rs>=0.30",  # the filter schema; it and the next three are imported by their users only
+        "jq>=1.8",
+        "jinja2>=3.1",  # the sandbox of the filter template
+        "cronsim>=2.5",  # times of schedules
     ],
     extras_require={
         "test": [
