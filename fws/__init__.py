@@ -10,7 +10,7 @@ from fws.pipeline.condition import Condition
 from fws.pipeline.filter import Filter, Setting
 from fws.pipeline.interfaces import Client, Hub
 from fws.pipeline.options import Help, Secret, Takes
-from fws.pipeline.outcomes import DROP, Ask, Several
+from fws.pipeline.outcomes import DROP, Ask, Later, Several
 from fws.pipeline.pipeline import Pipeline
 from fws.pipeline.publication import Publication
 from fws.pipeline.services import Services
@@ -27,6 +27,7 @@ __all__ = [
     "FwsError",
     "Help",
     "Hub",
+    "Later",
     "OffloadError",
     "Pipeline",
     "Publication",
