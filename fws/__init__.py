@@ -9,7 +9,7 @@ from fws.base.units import Duration, Rate, Size
 from fws.pipeline.condition import Condition
 from fws.pipeline.filter import Filter, Setting
 from fws.pipeline.interfaces import Client, Hub
-from fws.pipeline.options import Help, Secret, Takes
+from fws.pipeline.options import Help, Secret, Takes, Verbatim
 from fws.pipeline.outcomes import DROP, Ask, Later, Several
 from fws.pipeline.pipeline import Pipeline
 from fws.pipeline.publication import Publication
@@ -41,6 +41,7 @@ __all__ = [
     "Storage",
     "StorageError",
     "Takes",
+    "Verbatim",
 ]
 
 __version__ = "0.1.0"
