@@ -24,7 +24,7 @@ LAYERS = [
     {"wire", "transcripts"},
     {"pipeline"},
     {"config", "runtime", "auth"},
-    {"compiler", "redis", "workers"},
+    {"compiler", "redis", "workers", "programs"},
     {"brokers", "storages"},
     {"histories", "presence", "nodes"},
     {"channels"},
@@ -44,7 +44,7 @@ FACADE = {"base", "pipeline"}
 FACADE_MODULES = {"", "filter"}
 # A built-in filter imports what any filter could: the façade, and packages that know no socket. `classic` is for the
 # filter that runs the older project's filters.
-FOR_FILTERS = {"", "base", "wire", "pipeline", "auth", "classic", "filters"}
+FOR_FILTERS = {"", "base", "wire", "pipeline", "auth", "programs", "classic", "filters"}
 
 # Libraries that one part of fws alone may import: packages, or single modules.
 ONLY_IN = {
