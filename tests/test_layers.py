@@ -52,7 +52,7 @@ ONLY_IN = {
     "toml": {"config.loader"},
     "redis": {"redis", "storages.redis"},
     # `get_original` is for what must work while the event loop is blocked.
-    "gevent.monkey": {"__main__", "runtime", "workers.heartbeat", "classic.server"},
+    "gevent.monkey": {"__main__", "runtime", "programs.spawn", "workers.heartbeat", "classic.server"},
     # The two in `auth` need names of constants; sockets come from gevent.
     "socket": {"clients.transport", "clients.tls_transport", "auth.http"},
     "_socket": {"clients.transport", "clients.tls_transport"},

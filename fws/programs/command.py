@@ -17,7 +17,7 @@ from fws.base.units import format_duration, format_size, parse_duration, parse_s
 _PLACEHOLDER = re.compile(r"\{(?:call|client|identity|message|params|state)\.[A-Za-z_][A-Za-z0-9_.]*\}")
 
 
-class Limits(msgspec.Struct, frozen=True):
+class Limits:
     """Limits of the kernel (setrlimit) on each process: `memory=256MiB,cpu=10s,files=64`.
 
     Attributes:
@@ -26,9 +26,12 @@ class Limits(msgspec.Struct, frozen=True):
         files: open files.
     """
 
-    memory: int | None = None
-    cpu: int | None = None
-    files: int | None = None
+    __slots__ = ("cpu", "files", "memory")
+
+    def __init__(self, memory: int | None = None, cpu: int | None = None, files: int | None = None) -> None:
+        self.memory = memory
+        self.cpu = cpu
+        self.files = files
 
     @classmethod
     def parse(cls, text: str) -> Limits:
@@ -91,8 +94,8 @@ def find(text: str, folder: Path, environ: Mapping[str, str], *, shell: bool, li
     """
     if (match := _PLACEHOLDER.search(text)) is not None:
         raise ValueError(
-            f"no placeholder reaches a command line, or clients could choose a part of it: {match[0]} would be text. "
-            "What a program needs to know of its client is in its environment"
+            f"{match[0]} is text in a command: nothing is filled in there, or clients could choose a part of it. "
+            "The program finds in its environment what it needs"
         )
     if "\0" in text:
         raise ValueError("a command cannot have a NUL in it")

@@ -17,7 +17,7 @@ from gevent.event import Event
 from fws.base.errors import ProgramError
 from fws.programs.command import Command
 from fws.programs.framing import Framing, Splitter
-from fws.programs.spawn import Child, spawn
+from fws.programs.spawn import Child, close, spawn
 from fws.runtime.scheduler import end_of_turn
 
 CHUNK = 64 * 1024
@@ -162,7 +162,7 @@ class Process:
         if self._stdin >= 0:
             self._writer.stop()
             self._writer.close()
-            os.close(self._stdin)
+            close(self._stdin)
             self._stdin = -1
         self._waiting.clear()
         self._pending = 0
@@ -223,7 +223,7 @@ class Process:
         if self._stdout >= 0:
             self._reader.stop()
             self._reader.close()
-            os.close(self._stdout)
+            close(self._stdout)
             self._stdout = -1
         if self._again is not None:
             self._again.close()
@@ -250,7 +250,7 @@ class Process:
         if self._stderr >= 0:
             self._errors.stop()
             self._errors.close()
-            os.close(self._stderr)
+            close(self._stderr)
             self._stderr = -1
 
     # Its end.

@@ -14,15 +14,20 @@ import os
 import subprocess
 from collections.abc import Mapping
 from functools import cache
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
 from gevent import get_hub
 from gevent.lock import Semaphore
+from gevent.monkey import get_original
 
 from fws.base.errors import ProgramError
 from fws.programs.command import Command
 from fws.runtime.scheduler import pause
+
+# gevent's may close after the next round of the event loop, which is too late for whom waits for the end of a pipe.
+close = get_original("os", "close")
 
 _turn = Semaphore()
 
@@ -76,12 +81,12 @@ def _spawn(command: Command, environment: Mapping[str, str]) -> Child:
         )
     except BaseException:
         for fd in pipes:
-            os.close(fd)
+            close(fd)
         raise
     # The event loop reaps the process, and the object would warn that it has not.
     made.returncode = 0
     for fd in (stdin, stdout, stderr):
-        os.close(fd)
+        close(fd)
     for fd in (ours_in, ours_out, ours_err):
         os.set_blocking(fd, False)
     if command.nice:
@@ -93,10 +98,11 @@ def _spawn(command: Command, environment: Mapping[str, str]) -> Child:
 
 @cache
 def _unpatched() -> Any:
-    """A copy of the module `subprocess`."""
+    """A copy of the module `subprocess`. It closes a pipe and then reads until its end."""
     spec = importlib.util.spec_from_file_location("fws_unpatched_subprocess", subprocess.__file__)
     assert spec is not None
     assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
+    module: Any = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
+    module.os = SimpleNamespace(**{**vars(os), "close": close})
     return module
