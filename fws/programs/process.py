@@ -174,7 +174,7 @@ class Process:
         if self._read() and self._stdout < 0 and not self._over:
             # The end of its output. It may still do something before it exits, but not for long.
             self._close_stdin()
-            self._give(self._grace, self.end)
+            self._give(self._grace, self._is_mute)
         else:
             self._take()
 
@@ -254,6 +254,9 @@ class Process:
             self._stderr = -1
 
     # Its end.
+
+    def _is_mute(self) -> None:
+        self.fail(ProgramError("it has closed its output and goes on"))
 
     def fail(self, error: ProgramError) -> None:
         """End it because it has broken the rules."""

@@ -82,7 +82,9 @@ def test_lines_are_cut_at_line_feeds_only(framing: Framing) -> None:
 
 
 @pytest.mark.parametrize("make", [Lines, Json, Lengths])
-@given(sent=st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\n"), max_size=20)), cut=st.integers(1, 9))
+@given(
+    sent=st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\n"), max_size=20)), cut=st.integers(1, 9)
+)
 def test_messages_survive_any_cut(make: Callable[[], Framing], sent: list[str], cut: int) -> None:
     framing = make()
     data = b"".join(map(framing.encode, sent))
