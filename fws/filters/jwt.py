@@ -32,7 +32,7 @@ from fws.auth.keys import (
 )
 from fws.auth.login import IssuedToken, Login, TokenRequest, count_refused
 from fws.base.errors import Refusal
-from fws.pipeline.filter import Setting
+from fws.pipeline.component import Setting
 
 if TYPE_CHECKING:
     from fws.base.timers import Timer
