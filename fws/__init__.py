@@ -9,7 +9,7 @@ from fws.base.units import Duration, Rate, Size
 from fws.pipeline.condition import Condition
 from fws.pipeline.filter import Filter, Setting
 from fws.pipeline.interfaces import Client, Hub
-from fws.pipeline.options import Help, Secret, Takes, Verbatim
+from fws.pipeline.options import Formerly, Help, Secret, Takes, Verbatim
 from fws.pipeline.outcomes import DROP, Ask, Later, Several
 from fws.pipeline.pipeline import Pipeline
 from fws.pipeline.publication import Publication
@@ -24,6 +24,7 @@ __all__ = [
     "Condition",
     "Duration",
     "Filter",
+    "Formerly",
     "FwsError",
     "Help",
     "Hub",

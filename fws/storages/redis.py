@@ -65,9 +65,9 @@ local value = redis.call('GETRANGE', KEYS[1], 0, ARGV[1])
 if value == '' and redis.call('EXISTS', KEYS[1]) == 0 then return false end
 return value
 """
-# A bucket is the time at which it will be full again, in microseconds of Redis's clock. Should that clock be set back,
-# or the number be another application's, a bucket lacks no more than all of its tokens. Sums of fractions are not exact,
-# hence the slack. ARGV: the tokens that are asked for, microseconds per token, the most tokens.
+# A bucket is the time at which it will be full again, in microseconds of Redis's clock. If that clock is set back, or
+# the number is another application's, a bucket lacks no more than all of its tokens. Sums of fractions are not exact,
+# which the small number allows for. ARGV: the tokens that are asked for, microseconds per token, the most tokens.
 _TAKE = """
 local time = redis.call('TIME')
 local now, step, burst = time[1] * 1000000 + time[2], tonumber(ARGV[2]), tonumber(ARGV[3])
