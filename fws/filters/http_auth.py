@@ -9,10 +9,13 @@ import msgspec
 from msgspec import Meta
 
 from fws import Client, Duration, Filter, Help
-from fws.auth.breaker import Breaker
 from fws.auth.credential import Denied, unavailable
-from fws.auth.http import CA, HttpError, Url, ask, trust
 from fws.auth.login import deny
+from fws.http.breaker import Breaker
+from fws.http.error import HttpError
+from fws.http.service import Service
+from fws.http.tls import CA, trust
+from fws.http.url import Url
 from fws.pipeline.filter import Setting
 
 MAX_IDENTITY = 64 * 1024
@@ -51,10 +54,18 @@ class HttpAuth(Filter):
     ca: Annotated[str, Help(CA)] = ""
 
     def prepare(self, setting: Setting) -> None:
-        self._trusted = trust(self.url, setting.folder / self.ca if self.ca else None)
         self._headers = [name.lower() for name in self.headers]
-        self._breaker = Breaker(self.failures, self.pause, self.clock)
-        self._asking = 0
+        self._service = Service(
+            self.url,
+            timeout=self.timeout,
+            limit=MAX_IDENTITY,
+            at_once=self.at_once,
+            trusted=trust(self.url, setting.folder / self.ca if self.ca else None),
+            breaker=Breaker(self.failures, self.pause, self.clock),
+        )
+
+    def stop(self) -> None:
+        self._service.close()
 
     def connect(self, client: Client) -> None:
         try:
@@ -65,32 +76,19 @@ class HttpAuth(Filter):
             deny(self, denied)
 
     def _ask(self, client: Client) -> dict[str, Any]:
-        if self._asking >= self.at_once:
+        if self._service.busy:
             raise unavailable("busy")
-        if not self._breaker.allows():
-            raise unavailable("paused")
         given = client.request.headers
         headers = {name: given[name] for name in self._headers if name in given}
         # In lower case like the others, so that they replace headers of these names from the client.
         headers |= {"x-original-uri": _ascii(client.path), "x-forwarded-for": client.address}
-        self._asking += 1
-        heard = False
         try:
-            status, body = ask(self.url, headers, self.timeout, MAX_IDENTITY, self._trusted)
-            # A client can cause its own refusal in many ways. This must not suspend the requests for others.
-            heard = status < 500
-            identity = _identity(status, body)
+            answer = self._service.ask("GET", headers)
+            identity = _identity(answer.status, answer.body)
         except HttpError as error:
-            raise unavailable("unavailable") from error
-        finally:
-            # Also if the time limit of the handshake ends the wait.
-            self._asking -= 1
-            if heard:
-                self._breaker.succeeded()
-            else:
-                self._breaker.failed()
+            raise unavailable(error.cause) from error
         if identity is None:
-            raise Denied("denied", "You may not connect here.", status)
+            raise Denied("denied", "You may not connect here.", answer.status)
         return identity
 
 
