@@ -9,8 +9,8 @@ from fws.base.units import Duration, Rate, Size
 from fws.pipeline.condition import Condition
 from fws.pipeline.filter import Filter, Setting
 from fws.pipeline.interfaces import Client, Hub
-from fws.pipeline.options import Help, Secret, Takes
-from fws.pipeline.outcomes import DROP, Ask, Several
+from fws.pipeline.options import Help, Secret, Takes, Verbatim
+from fws.pipeline.outcomes import DROP, Ask, Later, Several
 from fws.pipeline.pipeline import Pipeline
 from fws.pipeline.publication import Publication
 from fws.pipeline.services import Services
@@ -27,6 +27,7 @@ __all__ = [
     "FwsError",
     "Help",
     "Hub",
+    "Later",
     "OffloadError",
     "Pipeline",
     "Publication",
@@ -40,6 +41,7 @@ __all__ = [
     "Storage",
     "StorageError",
     "Takes",
+    "Verbatim",
 ]
 
 __version__ = "0.1.0"

@@ -150,7 +150,7 @@ class Announcer:
     def __init__(
         self,
         clock: Callable[[], float],
-        after: Callable[[float, Callable[[], None]], None],
+        after: Callable[[float, Callable[[], None]], object],
         announce: Callable[[str, Content, Any], None],
     ) -> None:
         self._clock = clock

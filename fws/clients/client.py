@@ -12,9 +12,10 @@ from fws.base.errors import Close, Refusal, Reject
 from fws.clients.caller import Caller
 from fws.clients.challenge import Challenge
 from fws.clients.connection import read_of
-from fws.clients.handed import Handed, Missed
+from fws.clients.handed import Handed, Missed, Resumed
 from fws.clients.outbox import Outbox
 from fws.clients.state import State
+from fws.pipeline.call import MESSAGE
 from fws.pipeline.outcomes import DROP, MAX_PARTS, Ask
 from fws.pipeline.results import check_nothing
 from fws.protocols.sessions import session_of
@@ -189,6 +190,13 @@ class Client(Caller):
         if self._parts > MAX_PARTS:
             self._context.metrics.count("parts_over_limit")
             raise Close(TOO_BIG, f"one message becomes at most {MAX_PARTS}")
+
+    def flow_on(self, rest: Pipeline, message: Any) -> None:
+        """Called by the pipeline for a message that a filter has kept back: it flows through `rest` in its turn.
+
+        Nothing happens if the client is gone. Never blocks.
+        """
+        self.take([Resumed(rest, message, self.call)])
 
     def _settle(self) -> None:
         self._hub.settle(self)
@@ -382,6 +390,20 @@ class Client(Caller):
             self._serve_handed(event)
         elif kind is Missed:
             self._tell_missed(event)
+        elif kind is Resumed:
+            self._resume_message(event)
+
+    def _resume_message(self, resumed: Resumed) -> None:
+        if self.closing:
+            return
+        self._parts = 0
+        self.call = resumed.call
+        try:
+            resumed.rest.run(self, resumed.message)
+        except BaseException as error:
+            self._raised("message", error)
+        finally:
+            self.call = MESSAGE
 
     def _serve_line(self, line: str | bytes) -> None:
         """Serve one command of a protocol."""

@@ -91,15 +91,15 @@ class Builder:
                 continue
             arguments = bound[option.name]
             if isinstance(arguments, Argument):
-                value: Any = self._text(arguments, path, params)
+                value: Any = self._text(option, arguments, path, params)
                 if option.takes == "many":
                     value = _split_list(value)
                 given[option.name] = _Given(value, path, arguments.at)
             elif option.takes == "named":
-                value = {str(one.key): _json_or_text(self._text(one, path, params)) for one in arguments}
+                value = {str(one.key): _json_or_text(self._text(option, one, path, params)) for one in arguments}
                 given[option.name] = _Given(value, path, arguments[0].start)
             else:
-                value = [self._text(one, path, params) for one in arguments]
+                value = [self._text(option, one, path, params) for one in arguments]
                 given[option.name] = _Given(value, path, arguments[0].start)
         if findings.reported > reported:
             return None
@@ -135,27 +135,27 @@ class Builder:
             if known[key].secret:
                 findings.secrets |= secret_values(value)
             found = findings.reported
-            filled = branches[key] if key in branches else self._filled(value, (*path, key), params)
+            filled = branches[key] if key in branches else self._filled(known[key], value, (*path, key), params)
             given[key] = _Given(filled, (*path, key), valid=findings.reported == found)
         sound = findings.reported == reported
         built = self._make(cls, name, given, path, branches, before)
         return built if sound else None
 
-    def _text(self, argument: Argument, path: Path, params: Sequence[str]) -> str | Template:
+    def _text(self, option: Option, argument: Argument, path: Path, params: Sequence[str]) -> str | Template:
         try:
-            return parse_value(argument.value, self._environ, params, argument.at)
+            return parse_value(argument.value, self._environ, params, argument.at, verbatim=option.verbatim)
         except StageError as error:
             self._findings.mistake(error, path)
             return ""
 
-    def _filled(self, value: Any, path: Path, params: Sequence[str]) -> Any:
+    def _filled(self, option: Option, value: Any, path: Path, params: Sequence[str]) -> Any:
         """A value of TOML with the variables filled in and the placeholders found in all of its strings."""
 
         def fill(leaf: Any, place: Path) -> Any:
             if not isinstance(leaf, str):
                 return leaf
             try:
-                return parse_value(leaf, self._environ, params)
+                return parse_value(leaf, self._environ, params, verbatim=option.verbatim)
             except StageError as error:
                 self._findings.mistake(error, place)
                 return leaf

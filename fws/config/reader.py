@@ -31,7 +31,7 @@ from fws.config.sections import (
 )
 from fws.config.source import Source
 from fws.config.tests import Transcript, read_tests
-from fws.pipeline.events import CLIENT_EVENTS, CLIENT_NAMES, EVENTS, SERVER_EVENTS
+from fws.pipeline.events import CLIENT_EVENTS, CLIENT_NAMES, EVENTS, PIPELINES, SERVER_EVENTS
 from fws.pipeline.options import Option, options_of
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*\Z")
@@ -291,11 +291,15 @@ class _Reader:
     def _pipelines(self, table: dict[str, Any]) -> dict[str, list[str]]:
         pipelines = {}
         for event, value in table.items():
-            if event in EVENTS:
+            if event in PIPELINES:
                 pipelines[event] = self._stages(value, ("pipelines", event))
+            elif event in EVENTS:
+                message = f"{event} is not an event of clients or channels"
+                hint = "write the stages as run = […] of a schedule, below [schedules.NAME]"
+                self._problem(message, ("pipelines", event), hint=hint, key=True)
             else:
                 section = section_with(event)
-                hint = f"write it below [{section}]" if section else did_you_mean(event, EVENTS)
+                hint = f"write it below [{section}]" if section else did_you_mean(event, PIPELINES)
                 self._problem(f"unknown event {event!r}", ("pipelines", event), hint=hint, key=True)
         return pipelines
 

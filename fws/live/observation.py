@@ -19,7 +19,8 @@ from fws.base.errors import Close, Refusal
 from fws.channels.hub import Hub, Listener
 from fws.compiler.generation import Generation
 from fws.live.redaction import Redaction
-from fws.pipeline.outcomes import DROP, Several
+from fws.pipeline.events import BY_NAME
+from fws.pipeline.outcomes import DROP, Later, Several
 from fws.pipeline.pipeline import Step
 from fws.pipeline.publication import Publication
 
@@ -37,12 +38,12 @@ class Passing:
     __slots__ = ("arguments", "began", "client", "step", "value")
 
     def __init__(self, step: Step, arguments: tuple[Any, ...]) -> None:
-        first = arguments[0]
+        of_client = BY_NAME[step.id.event].of_client
         self.step = step
         self.arguments = arguments
-        self.client: Any = None if isinstance(first, Publication) else first
+        self.client: Any = arguments[0] if of_client else None
         last = arguments[-1]
-        has_value = len(arguments) > 1 or isinstance(first, Publication)
+        has_value = len(arguments) > of_client
         self.value: Any = (last.message if isinstance(last, Publication) else last) if has_value else None
         self.began = 0.0
 
@@ -222,7 +223,9 @@ class Tap:
             "in": value,
             "place": self._place(step),
         }
-        if outcome == "pass" and result is not None:
+        if outcome == "pass" and isinstance(result, Later):
+            line["why"] = "later"
+        elif outcome == "pass" and result is not None:
             flowed = result.items if isinstance(result, Several) else result
             line["out"] = self._text(flowed.message if isinstance(flowed, Publication) else flowed)
         if error is not None:

@@ -10,7 +10,7 @@ from typing import Final
 
 import msgspec
 
-from fws.pipeline.outcomes import Ask, Several
+from fws.pipeline.outcomes import Ask, Later, Several
 from fws.pipeline.publication import Publication
 
 
@@ -27,6 +27,7 @@ class Event(msgspec.Struct, frozen=True):
         any_value: whether values of other types may flow as well.
         refuses: whether a hook refuses the client by raising `Reject`.
         of_client: whether the event happens to one client, so that each endpoint has a pipeline for it.
+        of_schedule: whether the event is a schedule's, so that each schedule has a pipeline for it.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Event(msgspec.Struct, frozen=True):
     any_value: bool = False
     refuses: bool = False
     of_client: bool = True
+    of_schedule: bool = False
 
     @property
     def of_channel(self) -> bool:
@@ -57,12 +59,13 @@ class Event(msgspec.Struct, frozen=True):
         return f"{', '.join(words[:-1])} or {words[-1]}"
 
 
-_SPECIAL: tuple[type, ...] = (Ask, Several)
+_SPECIAL: tuple[type, ...] = (Ask, Several, Later)
 CLIENT_NAMES: Final = ("client", "request", "identity", "state", "params")
 """What a condition can ask about a client at any time."""
 # While it calls, also about its call.
 _CALLER = (*CLIENT_NAMES, "call")
 _BYTES = frozenset([bytes, bytearray, memoryview])
+_MESSAGES = _BYTES | {str, dict, list, tuple, int, float, bool, Several, Later}
 
 # In the order of a client's life.
 TABLE: Final = (
@@ -94,7 +97,7 @@ TABLE: Final = (
         "A complete message arrives from a client.",
         names=(*_CALLER, "message"),
         flows="the message that flows on",
-        results=_BYTES | {str, dict, list, tuple, int, float, bool, Several},
+        results=_MESSAGES,
         any_value=True,
     ),
     Event(
@@ -126,11 +129,24 @@ TABLE: Final = (
         "A client has left, however its connection ended.",
         names=CLIENT_NAMES,
     ),
+    Event(
+        "tick",
+        ("message",),
+        "A schedule is due: the pipeline of [schedules.NAME] runs, without a client.",
+        names=("message",),
+        flows="the message that flows on",
+        results=_MESSAGES,
+        any_value=True,
+        of_client=False,
+        of_schedule=True,
+    ),
 )
 BY_NAME: Final = {event.name: event for event in TABLE}
 EVENTS: Final = tuple(BY_NAME)
 """The names of all events."""
 CLIENT_EVENTS: Final = tuple(event.name for event in TABLE if event.of_client)
 """The names of the events that an endpoint has a pipeline for."""
-SERVER_EVENTS: Final = tuple(event.name for event in TABLE if not event.of_client)
+SERVER_EVENTS: Final = tuple(event.name for event in TABLE if not event.of_client and not event.of_schedule)
 """The names of the events that have one pipeline in each process."""
+PIPELINES: Final = (*CLIENT_EVENTS, *SERVER_EVENTS)
+"""The names of the events that [pipelines] may have, in no particular order."""

@@ -41,13 +41,15 @@ class Filter(msgspec.Struct, dict=True, weakref=True, eq=False):
                 return message.upper() + self.mark
 
     Hooks: `connect(client)`, `data(client, data)`, `message(client, message)`, `publication(publication)`,
-    `deliver(client, publication)`, `disconnect(client)`. A hook returns the value that flows on, `None` to leave it
-    unchanged, or `DROP`; in `message` also `Several`, and in `connect` also `Ask`. It may raise `Close`, and in
-    `connect` also `Reject`. One instance serves all clients of an endpoint, so data of one client belongs in
-    `client.state`. If the class defines `start()` and `stop()`, the server calls them when it begins and ceases to use
-    the filter. If it defines `adopt(old)`, a reload that changes the options or the code of a stage calls it with the
-    former filter of that stage, so that the new one can take over what the former one has counted or kept. It is called
-    between two events, and must not block.
+    `deliver(client, publication)`, `disconnect(client)`, `tick(message)`. A hook returns the value that flows on,
+    `None` to leave it unchanged, or `DROP`; in `message` and `tick` also `Several` and `Later`, and in `connect` also
+    `Ask`. It may raise `Close`, and in `connect` also `Reject`. One instance serves all clients of an endpoint, so data
+    of one client belongs in `client.state`.
+
+    If the class defines `start()` and `stop()`, the server calls them when it begins and ceases to use the filter. If
+    it defines `adopt(old)`, a reload that changes the options or the code of a stage calls it with the former filter of
+    that stage, so that the new one can take over what the former one has counted or kept. It is called between two
+    events, and must not block.
 
     `waits = False` in the class promises that its hooks never block: no sleep, no network, no lock. A pipeline of such
     filters runs as soon as a message is read. Any other pipeline needs a switch to the client's greenlet, and memory
@@ -84,7 +86,10 @@ class Filter(msgspec.Struct, dict=True, weakref=True, eq=False):
 
     @property
     def timers(self) -> Timers:
-        """Calls at a time: `self.timers.at(self.clock() + 5, function)`."""
+        """Calls within half a second after a time: `self.timers.at(self.clock() + 5, function)`.
+
+        A timer costs little memory, so that each client may have several. `after` is exact and costs more.
+        """
         return self.services.timers
 
     @classmethod
@@ -125,6 +130,21 @@ class Filter(msgspec.Struct, dict=True, weakref=True, eq=False):
         """
         conditions = (getattr(self, name) for name in self.__struct_fields__)
         return "; ".join(one.explain(client, message, channel) for one in conditions if isinstance(one, Condition))
+
+    def after(self, seconds: float, function: Callable[[], object]) -> Callable[[], None]:
+        """Call a function after so many seconds, to the millisecond. Returns a function that cancels the call.
+
+        The function runs in the event loop and must not block. If it raises, the exception is reported like that of a
+        hook.
+        """
+
+        def call() -> None:
+            try:
+                function()
+            except Exception as error:  # a user's filter may raise anything
+                self.services.report("after", error, "")
+
+        return self.services.after(seconds, call)
 
     def clock(self) -> float:
         """Monotonic seconds, for timeouts and rates."""

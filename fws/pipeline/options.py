@@ -33,6 +33,14 @@ class Secret(msgspec.Struct, frozen=True):
     """`Annotated[str, Help("…"), Secret()]`: no list of pipelines and no error shows the option's value."""
 
 
+class Verbatim(msgspec.Struct, frozen=True):
+    """`Annotated[str, Help("…"), Takes("rest"), Verbatim()]`: the value is the file's own text, such as a program.
+
+    Placeholders are not filled in: `{name}` has the meaning that the option gives it, and no client has a part in the
+    value. Variables (`${NAME}`) are filled in, because they are the operator's.
+    """
+
+
 class Check(msgspec.Struct, frozen=True):
     """`Annotated[str, Help("…"), Check(parse_listen)]`: what the type of an option cannot express.
 
@@ -64,6 +72,8 @@ class Option(msgspec.Struct, frozen=True):
     unit: Unit | None
     takes: Literal["one", "many", "rest", "named"]
     secret: bool = False
+    # Whether `{name}` is text of its own here, and no placeholder.
+    verbatim: bool = False
     # The name of the class's field. It ends with `_` where Python or `Filter` uses the option's name for itself.
     field_name: str = ""
     check: Callable[[Any], object] | None = None
@@ -195,6 +205,7 @@ def _options_of(cls: type) -> tuple[Option, ...]:
                 takes=takes,
                 field_name=field.name,
                 secret=any(isinstance(mark, Secret) for mark in marks),
+                verbatim=any(isinstance(mark, Verbatim) for mark in marks),
                 check=next((mark.function for mark in marks if isinstance(mark, Check)), None),
             )
         )

@@ -1,4 +1,4 @@
-"""What a hook can return besides a value that flows on: `DROP`, `Several` and `Ask`."""
+"""What a hook can return besides a value that flows on: `DROP`, `Several`, `Later` and `Ask`."""
 
 from __future__ import annotations
 
@@ -32,6 +32,22 @@ class Several:
 
     def __init__(self, items: list[Any]) -> None:
         self.items = items
+
+
+class Later:
+    """Returned by a `message` or `tick` hook: nothing flows on now, and messages may flow on later.
+
+    Args:
+        begin: called once, with a function that lets one message flow on through the rest of the pipeline. That
+            function may be called at any time, any number of times, from any greenlet and from the event loop. It never
+            blocks. On `message`, the client serves the message in its turn, after those that it is serving already.
+            Nothing happens if the client is gone.
+    """
+
+    __slots__ = ("begin",)
+
+    def __init__(self, begin: Callable[[Callable[[Any], None]], object]) -> None:
+        self.begin = begin
 
 
 class Ask:

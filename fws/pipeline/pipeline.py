@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from operator import length_hint
 from typing import Any, Protocol
 
@@ -13,7 +14,7 @@ from fws.base.problem import Path
 from fws.pipeline.events import BY_NAME
 from fws.pipeline.filter import Filter
 from fws.pipeline.observation import Observer, observed
-from fws.pipeline.outcomes import DROP, Ask, Several
+from fws.pipeline.outcomes import DROP, Ask, Later, Several
 from fws.pipeline.placeholder import Flow
 from fws.pipeline.publication import Publication
 from fws.pipeline.results import check
@@ -58,6 +59,16 @@ class Maker(Protocol):
 
     def instance(self, flow: Flow) -> Filter:
         """The instance for the values that placeholders have."""
+
+
+class Ticker(Protocol):
+    """What runs a pipeline of `tick`."""
+
+    def take_part(self) -> None:
+        """Count one of the messages that the present one becomes."""
+
+    def flow_on(self, rest: Pipeline, message: Any) -> None:
+        """Let a message flow through the rest of a pipeline, in its turn. Never blocks."""
 
 
 class Step(msgspec.Struct, frozen=True):
@@ -169,7 +180,8 @@ class Pipeline:
     def run(self, client: Any, value: Any) -> Any:
         """For `data`, `message` and `deliver`: what is left of `value` at the end, or `DROP`.
 
-        In `message` a filter may return `Several`: then `Several` is left, or `DROP` when nothing is.
+        In `message` a filter may return `Several`: then `Several` is left, or `DROP` when nothing is. It may also
+        return `Later`: then `DROP` is left.
         """
         expected = self._expected
         hooks = iter(self._hooks)
@@ -182,21 +194,46 @@ class Pipeline:
             kind = type(result)
             if kind not in expected:
                 check(self.event, hook, result)
-            elif kind is Several:
-                return self._run_each(length_hint(hooks), client, result)
+            elif kind is Several or kind is Later:
+                return self._split(length_hint(hooks), client, result)
             value = result
         return value
 
-    def _run_each(self, count: int, client: Any, several: Several) -> Any:
-        """Run the last `count` filters for each item by itself."""
-        if not count:
-            return several
+    def tick(self, ticker: Ticker, value: Any) -> Any:
+        """For `tick`: what is left of `value` at the end, or `DROP`."""
+        hooks = iter(self._hooks)
+        for hook in hooks:
+            result = hook(value)
+            if result is None:
+                continue
+            if result is DROP:
+                return DROP
+            kind = type(result)
+            if kind not in self._expected:
+                check(self.event, hook, result)
+            elif kind is Several or kind is Later:
+                return self._split(length_hint(hooks), ticker, result)
+            value = result
+        return value
+
+    def _split(self, count: int, flow: Any, result: Several | Later) -> Any:
+        """Run the last `count` filters for each of several messages by itself, or for messages that come later.
+
+        Args:
+            flow: the client, or the ticker on `tick`.
+        """
         rest = Pipeline(self.event, self.steps[len(self.steps) - count :])
         rest._hooks = self._hooks[len(self._hooks) - count :]
+        if isinstance(result, Later):
+            result.begin(partial(flow.flow_on, rest))
+            return DROP
+        if not count:
+            return result
+        run = rest.tick if self.event == "tick" else rest.run
         left: list[Any] = []
-        for item in several.items:
-            client.take_part()
-            flowed = rest.run(client, item)
+        for item in result.items:
+            flow.take_part()
+            flowed = run(flow, item)
             if type(flowed) is Several:
                 left += flowed.items
             elif flowed is not DROP:

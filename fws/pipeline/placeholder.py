@@ -137,12 +137,15 @@ class Template(msgspec.Struct, frozen=True):
         return "".join(filled)
 
 
-def parse_value(text: str, environ: Mapping[str, str], params: Sequence[str], at: int = 0) -> str | Template:
+def parse_value(
+    text: str, environ: Mapping[str, str], params: Sequence[str], at: int = 0, *, verbatim: bool = False
+) -> str | Template:
     """Fill in the variables of a value, and find its placeholders. A variable's value is text, never a placeholder.
 
     Args:
         params: the parameters of the endpoint's path.
         at: the character of the stage at which the value begins, for the place of an error.
+        verbatim: whether the value has no placeholders: `{name}` is text.
 
     Returns:
         The text, or a template if it has placeholders.
@@ -151,15 +154,19 @@ def parse_value(text: str, environ: Mapping[str, str], params: Sequence[str], at
         StageError: a variable is not set, or a placeholder can never have a value.
     """
     parts: list[str | Placeholder] = []
+
+    def add(literal: str, position: int) -> None:
+        parts.extend([literal] if verbatim else _placeholders(literal, params, at + position))
+
     position = 0
     for match in VARIABLE.finditer(text):
-        parts += _placeholders(text[position : match.start()], params, at + position)
+        add(text[position : match.start()], position)
         try:
             parts.append(lookup(match, environ))
         except VariableError as error:
             raise StageError(str(error), at + error.offset, error.hint) from None
         position = match.end()
-    parts += _placeholders(text[position:], params, at + position)
+    add(text[position:], position)
     if any(isinstance(part, Placeholder) for part in parts):
         return Template(tuple(parts))
     return "".join(str(part) for part in parts)

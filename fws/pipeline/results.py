@@ -17,7 +17,7 @@ from typing import Any
 from fws.base.errors import FwsError
 from fws.pipeline.events import BY_NAME
 from fws.pipeline.filter import module_of
-from fws.pipeline.outcomes import Ask, Several
+from fws.pipeline.outcomes import Ask, Later, Several
 from fws.pipeline.publication import Publication
 
 
@@ -86,8 +86,8 @@ def _explain(event: str, result: Any) -> str:
     if isinstance(result, BaseException) or (isinstance(result, type) and issubclass(result, BaseException)):
         name = result.__name__ if isinstance(result, type) else kind
         return f"it returned {name}: raise it instead, `raise {name}(…)`"
-    if isinstance(result, Several):
-        return "it returned Several, which may flow on message only"
+    if isinstance(result, Several | Later):
+        return f"it returned {kind}, which is for message and tick only"
     row = BY_NAME[event] if event else None
     hint = ": to refuse a client write `raise Reject(403)`" if row is None or row.refuses else ""
     return f"it returned {_shown(result)}, not {row.allowed if row is not None else 'None'}{hint}"

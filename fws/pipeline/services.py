@@ -26,6 +26,8 @@ class Services:
         metrics: the process's counters.
         spawn: calls a function in a greenlet of its own, where it may block.
         offload: calls a function in a native thread, and returns what it returns; the greenlet waits.
+        after: calls a function after so many seconds, to the millisecond; it must not block. Returns a function that
+            cancels the call.
         later: calls a function in the event loop, after others have had their turn; it must not block.
         report: logs and counts a fault of a filter: the event, what was raised, and the client's id or "".
         login_failed: counts wrong credentials from an IP address.
@@ -35,6 +37,7 @@ class Services:
         "__weakref__",
         "_hub",
         "_storage",
+        "after",
         "clock",
         "later",
         "login_failed",
@@ -56,6 +59,7 @@ class Services:
         self.spawn: Callable[..., object] = _not_started
         # By hand there is no event loop to keep free.
         self.offload: Callable[..., Any] = _call
+        self.after: Callable[[float, Callable[[], object]], Callable[[], None]] = _not_started
         self.later: Callable[[Callable[[], None]], object] = _not_started
         self.report: Callable[[str, BaseException, str], object] = _not_started
         self.login_failed: Callable[[str], object] = _not_started
@@ -85,5 +89,5 @@ def _call(function: Callable[..., Any], *arguments: Any) -> Any:
     return function(*arguments)
 
 
-def _not_started(*arguments: Any) -> None:
+def _not_started(*arguments: Any) -> Any:
     raise RuntimeError("this needs a server that has started: use it in hooks")

@@ -85,7 +85,10 @@ class Templated:
         def of_channel(client: Any, channel: str) -> Any:
             return getattr(self.instance(Flow(client, None, channel)), event)(client, channel)
 
-        others: dict[str, Hook] = {"publication": of_publication, "deliver": of_delivery}
+        def of_tick(message: Any) -> Any:
+            return getattr(self.instance(Flow(None, message)), event)(message)
+
+        others: dict[str, Hook] = {"publication": of_publication, "deliver": of_delivery, "tick": of_tick}
         templated = others.get(event, of_channel if BY_NAME[event].of_channel else of_client)
         # A wrong result is blamed on the filter's method (`results.place_of`).
         functools.update_wrapper(templated, getattr(self.cls, event))

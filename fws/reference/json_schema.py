@@ -10,7 +10,7 @@ from fws.base.units import Unit
 from fws.compiler.registry import Found, Registry
 from fws.config.loader import TESTS
 from fws.config.sections import SECTIONS, SHARED, Section
-from fws.pipeline.events import BY_NAME, CLIENT_EVENTS, EVENTS
+from fws.pipeline.events import BY_NAME, CLIENT_EVENTS, PIPELINES
 from fws.pipeline.options import Option, options_of
 from fws.pipeline.pipeline import Pipeline
 from fws.reference.pages import default_of, doc_of, named
@@ -78,7 +78,7 @@ def _section(section: Section, filters: Sequence[tuple[str, Found]]) -> dict[str
             return {"description": section.help, "type": "array", "items": table}
         return _tables(table, section.help) if section.key else table
     if section.name == "pipelines":
-        return _object(_pipelines(EVENTS), section.help)
+        return _object(_pipelines(PIPELINES), section.help)
     if section.name == "endpoints":
         settings = _options([option for cls in SHARED for option in options_of(cls)])
         table = _object(settings | _pipelines(CLIENT_EVENTS))

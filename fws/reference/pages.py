@@ -86,7 +86,8 @@ def _indented(text: str, width: int) -> str:
 
 
 def _meaning(option: Option) -> str:
-    return " ".join(text for text in (option.help, _TAKES[option.takes]) if text)
+    verbatim = "Placeholders are not filled in." if option.verbatim else ""
+    return " ".join(text for text in (option.help, _TAKES[option.takes], verbatim) if text)
 
 
 def _default_words(option: Option) -> str:

@@ -77,8 +77,8 @@ class Scheduler:
         if not self._timer.active:
             self._timer.start(self._run)
 
-    def after(self, seconds: float, call: Callable[[], None]) -> None:
-        """Call after this many seconds."""
+    def after(self, seconds: float, call: Callable[[], object]) -> Callable[[], None]:
+        """Call after this many seconds. Returns a function that cancels the call."""
         timer = get_hub().loop.timer(seconds)
 
         def run() -> None:
@@ -86,6 +86,7 @@ class Scheduler:
             call()
 
         timer.start(run)
+        return timer.close  # type: ignore[no-any-return]
 
     def _run(self) -> None:
         calls, until = self._calls, end_of_turn()

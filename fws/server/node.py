@@ -102,6 +102,7 @@ class Node:
         services.spawn = context.scheduler.spawn
         limits = generation.config.limits
         self.offload = services.offload = Offload(limits.threads, limits.offload_timeout, context.metrics)
+        services.after = context.scheduler.after
         services.later = context.scheduler.later
         services.report = context.faults.report
         services.login_failed = self.admission.login_failed

@@ -31,7 +31,7 @@ class Loop:
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._timers: list[tuple[float, Callable[[], None]]] = []
+        self._timers: list[tuple[float, Callable[[], object]]] = []
         self._soon: list[Callable[[], None]] = []
         self._later: list[Callable[[], None]] = []
         self._greenlets: list[Any] = []
@@ -46,8 +46,19 @@ class Loop:
     def later(self, call: Callable[[], None]) -> None:
         self._later.append(call)
 
-    def after(self, seconds: float, call: Callable[[], None]) -> None:
-        self._timers.append((self._clock() + seconds, call))
+    def after(self, seconds: float, call: Callable[[], object]) -> Callable[[], None]:
+        timer = (self._clock() + seconds, call)
+        self._timers.append(timer)
+
+        def cancel() -> None:
+            self._timers = [one for one in self._timers if one is not timer]
+
+        return cancel
+
+    @property
+    def next_timer(self) -> float | None:
+        """When the next call of `after` is due; None if there is none."""
+        return min((when for when, _ in self._timers), default=None)
 
     def spawn(self, function: Callable[..., Any], *arguments: Any) -> None:
         self._greenlets.append(gevent.spawn(function, *arguments))
@@ -65,7 +76,7 @@ class Loop:
             poll: lets the sockets be read; it returns whether there was anything.
         """
         now = self._clock()
-        due = [timer for timer in self._timers if timer[0] <= now]
+        due = sorted((timer for timer in self._timers if timer[0] <= now), key=lambda timer: timer[0])
         self._timers = [timer for timer in self._timers if timer[0] > now]
         calls = [*self._soon, *(call for _, call in due), *self._later]
         self._soon, self._later = [], []

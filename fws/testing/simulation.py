@@ -348,16 +348,25 @@ class Simulation:
         )
 
     def advance(self, seconds: float) -> None:
-        """Let time pass, with a sweep every half second as in a server. Raises SimulationError as `settle`."""
+        """Let time pass, with a sweep every half second as in a server. Raises SimulationError as `settle`.
+
+        Calls of `after` are made when they are due, in at most `MAX_STEPS` steps.
+        """
         step = max(TICK, seconds / MAX_STEPS)
+        least = seconds / MAX_STEPS
         end, wall = self.clock.now + seconds, self.wall.now + seconds
-        while self._next_sweep <= end:
-            self.wall.advance(self._next_sweep - self.clock.now)
-            self.clock.now = self._next_sweep
-            self._next_sweep += step
-            for node in self.nodes.values():
-                Sweeper(node.hub, node.context).sweep(self.clock.now)
-            self._timers.run(self.clock.now, _raise)
+        while True:
+            timer = self._loop.next_timer
+            due = self._next_sweep if timer is None else min(self._next_sweep, max(timer, self.clock.now + least))
+            if due > end:
+                break
+            self.wall.advance(due - self.clock.now)
+            self.clock.now = due
+            if due == self._next_sweep:
+                self._next_sweep += step
+                for node in self.nodes.values():
+                    Sweeper(node.hub, node.context).sweep(self.clock.now)
+                self._timers.run(self.clock.now, _raise)
             self.settle()
         self.clock.now, self.wall.now = end, wall
         self.settle()

@@ -8,6 +8,7 @@ from gevent import getcurrent
 
 from fws.base.brief import brief
 from fws.base.errors import Close, Refusal
+from fws.pipeline.events import BY_NAME
 from fws.pipeline.outcomes import DROP
 from fws.pipeline.pipeline import Step
 from fws.pipeline.publication import Publication
@@ -34,9 +35,9 @@ class Passage:
         self.step = step
         self.arguments = arguments
         self.outer = outer
-        first = arguments[0]
-        self.client = "" if isinstance(first, Publication) else str(first.id)
-        value = arguments[-1] if len(arguments) > 1 or isinstance(first, Publication) else None
+        of_client = BY_NAME[step.id.event].of_client
+        self.client = str(arguments[0].id) if of_client else ""
+        value = arguments[-1] if len(arguments) > of_client else None
         self._value = value.message if isinstance(value, Publication) else value
         self.outcome = ""
         self.result: Any = None

@@ -260,6 +260,31 @@ def test_variables_never_change_the_structure(tmp_path: Path) -> None:
     assert generation.default.message.run(None, "said") == 'said a wait=9s "x" {room}'
 
 
+@pytest.mark.parametrize(
+    "toml",
+    [
+        '"program {text: .a} {client.id} ${KEY}", "echo"]',
+        '"made", "echo"]\n[filters.made]\nuse = "program"\nit = "{text: .a} {client.id} ${KEY}"',
+    ],
+)
+def test_a_verbatim_option_gets_variables_and_no_placeholders(toml: str, tmp_path: Path) -> None:
+    program = """
+from typing import Annotated
+from fws import Filter, Help, Takes, Verbatim
+
+class Program(Filter):
+    it: Annotated[str, Help("The program."), Takes("rest"), Verbatim()]
+
+    def message(self, client, message):
+        return self.it
+"""
+    toml = "[pipelines]\nmessage = [" + toml
+    server = build(toml, tmp_path, pipelines={"program": program}, environ={"KEY": "{key}"})
+    client = server.connect()
+    server.client_says(client, "")
+    assert server.sent(client) == ["{text: .a} {client.id} {key}"]
+
+
 def test_tables_fill_variables_and_placeholders_too(tmp_path: Path) -> None:
     toml = """
     [endpoints."/{room}"]

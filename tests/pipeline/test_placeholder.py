@@ -54,6 +54,16 @@ def test_a_placeholder_that_nothing_fills(text: str) -> None:
         parse_value(text, {}, ["room"])
 
 
+def test_a_verbatim_value_has_variables_and_no_placeholders() -> None:
+    environ = {"KEY": "{id}"}
+    text = "{text: .t, room} {room} {client.id} {client.outbox} ${KEY} ${OTHER:-{id}"
+    filled = "{text: .t, room} {room} {client.id} {client.outbox} {id} {id"
+    assert parse_value(text, environ, ["room"], verbatim=True) == filled
+    with pytest.raises(StageError, match="OTHER is not set") as error:
+        parse_value("{text} ${OTHER}", environ, [], 5, verbatim=True)
+    assert error.value.offset == 12
+
+
 def test_a_placeholder_without_a_value_for_this_client() -> None:
     value = parse_value("{identity.email}", {}, [])
     assert isinstance(value, Template)

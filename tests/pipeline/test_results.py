@@ -19,6 +19,10 @@ from tests.support import Harness, build
 PUBLICATION = Publication("room", "hello", "")
 
 
+# No hook here returns several messages or messages for later.
+NOBODY: Any = None
+
+
 class Returns(Filter):
     """A filter whose hooks all return the same value."""
 
@@ -48,6 +52,9 @@ class Returns(Filter):
     def disconnect(self, client: Any) -> Any:
         return self.value
 
+    def tick(self, message: Any) -> Any:
+        return self.value
+
 
 def run(event: str, value: Any) -> Any:
     pipeline = Pipeline(event, [Step(getattr(Returns(value=value), event), "returns", "")])
@@ -55,6 +62,8 @@ def run(event: str, value: Any) -> Any:
         return pipeline.happen(None)
     if event in ("subscribe", "unsubscribe"):
         return pipeline.happen(None, 0, "room")
+    if event == "tick":
+        return pipeline.tick(NOBODY, None)
     return pipeline.publish(PUBLICATION) if event == "publication" else pipeline.run(None, None)
 
 
