@@ -23,8 +23,7 @@ logger = logging.getLogger("fws")
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]+")
 # They say how one request is framed and sent, which a client must not decide about a request to the service.
 _NOT_PASSED = frozenset(
-    ("connection", "content-encoding", "content-length", "expect", "host", "keep-alive", "te", "trailer")
-    + ("transfer-encoding", "upgrade")
+    ("connection", "content-encoding", "content-length", "expect", "host", "keep-alive", "te", "trailer", "upgrade")
 )
 
 
@@ -81,7 +80,7 @@ def passed(names: Iterable[str]) -> tuple[str, ...]:
     for name in lower:
         if not _NAME.fullmatch(name):
             raise ValueError(f"headers: {name!r} is not the name of a header")
-        if name in _NOT_PASSED or name.startswith("proxy-"):
+        if name in _NOT_PASSED or name.startswith(("proxy-", "transfer-")):
             raise ValueError(f"headers: {name} is about one connection, and cannot be passed on")
     return lower
 
