@@ -91,7 +91,9 @@ class Http(Asking):
             answer = self._ask("subscribe", client, client.call.data, channel)
         except HttpError as error:
             raise Reject(503, "It cannot be decided whether you may have this channel.", cause=error.cause) from None
-        answer.outcome() if answer.reject is not None else answer.act(client, self.hub)
+        if answer.reject is not None:
+            raise Reject(answer.reject.status, answer.reject.reason, cause="denied")
+        answer.act(client, self.hub)
 
     def message(self, client: Client, message: Any) -> Any:
         try:
