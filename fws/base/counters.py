@@ -87,6 +87,8 @@ CATALOGUE: Final[dict[str, tuple[Counter, ...]]] = {
         Counter("http_refused", "messages that a service refused, as the filter `http` was told"),
         Counter("offloads_refused", "computations that found all threads busy"),
         Counter("offloads_late", "computations that took longer than `offload_timeout`"),
+        Counter("ticks", "ticks of schedules that this node has run", traffic=True),
+        Counter("ticks_missed", "ticks of schedules that did not run in time"),
         Counter("blocks", "times that a filter held the event loop for longer than `max_block`"),
         Counter("acks_late", "publications that the filter `ack` has sent again"),
         Counter("acks_missing", "publications that a client of the filter `ack` has not acknowledged"),

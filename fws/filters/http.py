@@ -19,7 +19,7 @@ from fws.http.signature import SECRET, secret_key, signed
 from fws.http.url import Url
 from fws.pipeline.answer import Answer, AnswerError, Refusing, read_answer
 from fws.pipeline.call import MESSAGE
-from fws.pipeline.filter import Setting
+from fws.pipeline.component import Setting
 from fws.wire.encoding import json_bytes
 
 # The keys of an answer that make sense for each event.

@@ -13,7 +13,7 @@ from fws.auth.login import deny
 from fws.http.asking import Asking, given, passed
 from fws.http.error import HttpError
 from fws.http.url import Url
-from fws.pipeline.filter import Setting
+from fws.pipeline.component import Setting
 
 MAX_IDENTITY = 64 * 1024
 

@@ -34,7 +34,7 @@ from fws.http.error import HttpError
 from fws.http.service import Service
 from fws.http.tls import CA, trust
 from fws.http.url import PRIVATE_HOSTS, Url
-from fws.pipeline.filter import Setting
+from fws.pipeline.component import Setting
 
 if TYPE_CHECKING:
     from fws.base.timers import Timer

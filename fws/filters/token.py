@@ -11,7 +11,7 @@ from fws.auth.credential import MAX_TOKEN, Denied, fingerprint, fresh
 from fws.auth.login import VARIABLE, IssuedToken, Login, TokenRequest
 from fws.auth.shared import Known, TokenFile, Tokens
 from fws.filters._watch import Watch
-from fws.pipeline.filter import Setting
+from fws.pipeline.component import Setting
 
 
 class Token(Login):

@@ -16,7 +16,7 @@ from fws.http.error import HttpError
 from fws.http.service import Service
 from fws.http.tls import CA, CERT, KEY, trust
 from fws.http.url import Url
-from fws.pipeline.filter import Setting
+from fws.pipeline.component import Setting
 
 logger = logging.getLogger("fws")
 
