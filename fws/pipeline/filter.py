@@ -61,6 +61,8 @@ class Filter(msgspec.Struct, dict=True, weakref=True, eq=False):
     # warns where the one comes behind the other.
     guards: ClassVar[bool] = False
     skips: ClassVar[bool] = False
+    # Whether it needs the Redis of [redis], and cannot do with the memory of a process.
+    needs_redis: ClassVar[bool] = False
 
     @property
     def services(self) -> Services:

@@ -47,6 +47,7 @@ BUILT_IN = [
     "presence",
     "publish",
     "rate_limit",
+    "redis",
     "reject",
     "reply",
     "require",
