@@ -43,8 +43,8 @@ LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 FACADE = {"base", "pipeline"}
 FACADE_MODULES = {"", "filter"}
 # A built-in filter imports what any filter could: the façade, and packages that know no socket of a client. `http` is
-# for filters that use a service, `programs` for the one that runs programs, and `classic` for the one that runs the older
-# project's filters.
+# for filters that use a service, `programs` for the one that runs programs, and `classic` for the one that runs the
+# older project's filters.
 FOR_FILTERS = {"", "base", "wire", "pipeline", "auth", "http", "programs", "classic", "filters"}
 
 # Libraries that one part of fws alone may import: packages, or single modules.

@@ -169,7 +169,7 @@ class Exec(Filter):
         return Addressed(terms, lambda: self.hub) if self.frame == "json" else PerServer(terms)
 
     def _start(self, environment: Mapping[str, str], framing: Framing, listener: Listener) -> Process:
-        self._journal.count("program_starts")
+        self._journal.metrics.count("program_starts")
         return launch(self._command, {**self._inherited, **environment}, framing, self._bounds, listener)
 
     def start(self) -> None:
@@ -185,7 +185,7 @@ class Exec(Filter):
         try:
             return self._mode.message(client, message)
         except Unsuitable as error:
-            self._journal.count("program_messages_refused")
+            self._journal.metrics.count("program_messages_refused")
             return refuse(client, "drop" if self.on_failure == "pass" else self.on_failure, 400, str(error))
         except ProgramError as error:
             self._journal.fault(str(error))

@@ -20,20 +20,16 @@ class Journal:
         name: what the log calls the program.
     """
 
-    __slots__ = ("_metrics", "_name", "_novelty")
+    __slots__ = ("_name", "_novelty", "metrics")
 
     def __init__(self, name: str, metrics: Metrics) -> None:
         self._name = name
-        self._metrics = metrics
+        self.metrics = metrics
         self._novelty = Novelty(time.monotonic)
 
     def about(self, what: str) -> str:
         """A sentence about the program, with its name."""
         return f"{self._name}: {what}"
-
-    def count(self, name: str) -> None:
-        """Add to a counter."""
-        self._metrics.count(name)
 
     def said(self, pid: int, line: str) -> None:
         """A line that a program has written to stderr."""
@@ -41,12 +37,12 @@ class Journal:
 
     def failed(self, pid: int, why: str) -> None:
         """A program is ended because it has broken the rules."""
-        self.count("program_failures")
+        self.metrics.count("program_failures")
         logger.warning("%s (%d) is ended: %s", self._name, pid, why, extra={"cause": self._name})
 
     def cannot_start(self, why: str) -> None:
         """A program could not be started."""
-        self.count("program_failures")
+        self.metrics.count("program_failures")
         logger.warning("%s: %s", self._name, why, extra={"cause": self._name})
 
     def ended(self, pid: int, status: int, *, expected: bool) -> None:
@@ -56,18 +52,18 @@ class Journal:
             expected: whether fws has ended it.
         """
         if status and not expected:
-            self.count("program_exits")
+            self.metrics.count("program_exits")
         level = logging.DEBUG if expected else logging.INFO if status == 0 else logging.WARNING
         logger.log(level, "%s (%d) %s", self._name, pid, status_text(status), extra={"cause": self._name})
 
     def wrong(self, why: str) -> None:
         """A program wrote something that cannot be carried out."""
-        self.count("program_answers_refused")
+        self.metrics.count("program_answers_refused")
         self._warn(f"{self._name} wrote something wrong: {why}")
 
     def fault(self, why: str) -> None:
         """An event could not be served, because of its program."""
-        self.count("program_faults")
+        self.metrics.count("program_faults")
         self._warn(why)
 
     def _warn(self, line: str) -> None:

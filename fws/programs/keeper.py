@@ -101,7 +101,7 @@ class Keeper:
                 return waiter.get()
         except Late:
             if process is not None:
-                self._journal.count("program_timeouts")
+                self._journal.metrics.count("program_timeouts")
                 process.fail(ProgramError(f"it has not answered within {self._timeout:g} s"))
             raise
 
@@ -218,7 +218,7 @@ class Keeper:
         if self._stopped:
             return
         wait = self._backoff.next()
-        self._journal.count("program_restarts")
+        self._journal.metrics.count("program_restarts")
         if wait:
             self._settled.set()
         else:

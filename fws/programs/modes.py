@@ -89,7 +89,7 @@ class PerMessage:
         if client is not None:
             environment |= terms.environment(client)
         if not self._places.acquire(timeout=terms.timeout):
-            terms.journal.count("programs_over_limit")
+            terms.journal.metrics.count("programs_over_limit")
             raise ProgramError(terms.journal.about(f"{terms.most} processes run already"))
         once = None
         try:
@@ -143,7 +143,7 @@ class PerClient:
         if keeper is None:
             terms = self._terms
             if len(self._keepers) >= terms.most:
-                terms.journal.count("programs_over_limit")
+                terms.journal.metrics.count("programs_over_limit")
                 raise ProgramError(terms.journal.about(f"{terms.most} processes run already"))
             keeper = state[self] = Keeper(
                 partial(terms.start, terms.environment(client), terms.framing),

@@ -40,7 +40,7 @@ class Once:
                 return output
         except ProgramError as error:
             if error is late:
-                self._journal.count("program_timeouts")
+                self._journal.metrics.count("program_timeouts")
                 process.fail(ProgramError(f"it took longer than {timeout:g} s"))
             raise
         finally:
@@ -65,7 +65,7 @@ class Once:
 
     def ended(self, status: int, rest: bytes) -> None:
         if self._why is None and status != 0:
-            self._journal.count("program_exits")
+            self._journal.metrics.count("program_exits")
             self._why = ProgramError(self._journal.about(f"it {status_text(status)}"))
         if self._why is not None:
             self._result.set_exception(self._why)

@@ -124,7 +124,7 @@ class Addressed(PerServer):
         try:
             return read_answer(self._keeper.ask(data), ALLOWED[event])
         except AnswerError as error:
-            self._terms.journal.count("program_answers_refused")
+            self._terms.journal.metrics.count("program_answers_refused")
             raise ProgramError(self._terms.journal.about(f"a wrong answer: {error}")) from None
 
     # What it writes.
