@@ -99,7 +99,7 @@ class Addressed(PerServer):
         # Encoded first, because bytes and half characters are the client's fault and not the program's.
         self._terms.framing.encode(message)
         event = "tick" if client is None else "message"
-        about = {"channel": client.call.channel if client is not None else None, "message": message}
+        about = {"channel": client.call.channel or None if client is not None else None, "message": message}
         answer = self._tell(event, client, about)
         if answer is None:
             return DROP

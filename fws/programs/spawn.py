@@ -3,7 +3,8 @@
 gevent's own `subprocess` forks: it copies the page tables of this process, which takes 50 ms for one of 300 MB, and
 nobody is served meanwhile. The standard library's uses `vfork`, which takes a millisecond whatever the size; but
 gevent's patch removes it from the module. Therefore a second copy of the module is loaded, which nobody has patched.
-Processes are started one at a time, and everybody else has a turn before each.
+Processes are started one at a time. Between two starts everybody else has a turn, and at least as long as the last start
+took, so that a thousand clients with a program each do not take more than half of the time from others.
 """
 
 from __future__ import annotations
@@ -14,9 +15,11 @@ import os
 import subprocess
 from collections.abc import Mapping
 from functools import cache
+from time import perf_counter
 from types import SimpleNamespace
 from typing import Any
 
+import gevent
 import msgspec
 from gevent import get_hub
 from gevent.lock import Semaphore
@@ -26,10 +29,22 @@ from fws.base.errors import ProgramError
 from fws.programs.command import Command
 from fws.runtime.scheduler import pause
 
+# The longest wait after a start, in seconds.
+LONGEST = 0.02
 # gevent's may close after the next round of the event loop, which is too late for whom waits for the end of a pipe.
 close = get_original("os", "close")
 
-_turn = Semaphore()
+
+class _Turns:
+    """Whose turn it is to start a process.
+
+    Attributes:
+        lock: held by whom starts one.
+        free_at: when the next one may be started, in seconds of `perf_counter`.
+    """
+
+    lock = Semaphore()
+    free_at = 0.0
 
 
 class Child(msgspec.Struct, frozen=True):
@@ -54,12 +69,20 @@ def spawn(command: Command, environment: Mapping[str, str]) -> Child:
     Raises:
         ProgramError: it cannot be started.
     """
-    with _turn:
-        pause()
+    with _Turns.lock:
+        wait = _Turns.free_at - perf_counter()
+        if wait > 0:
+            gevent.sleep(wait)
+        else:
+            pause()
+        began = perf_counter()
         try:
             return _spawn(command, environment)
         except OSError as error:
             raise ProgramError(f"it cannot be started: {error.strerror}") from None
+        finally:
+            now = perf_counter()
+            _Turns.free_at = now + min(now - began, LONGEST)
 
 
 def _spawn(command: Command, environment: Mapping[str, str]) -> Child:
