@@ -68,7 +68,7 @@ class Key:
             term.check_names(row.names, f"on {event}")
 
     def of(self, client: Client | None, message: Any, channel: str | None = None) -> Hashable:
-        """The key of an event; None if nothing that it names has a value. Never raises.
+        """The key of an event; None if a value that it names is missing. Never raises.
 
         Args:
             channel: the channel of the event; without one, that of the client's call counts.
@@ -76,7 +76,7 @@ class Key:
         if len(self._parts) == 1:
             return self._parts[0](client, message, channel)
         found = tuple(part(client, message, channel) for part in self._parts)
-        return None if found.count(None) == len(found) else found
+        return None if None in found else found
 
     def __str__(self) -> str:
         return self._text

@@ -33,9 +33,9 @@ class Cache(Filter):
     On `message`. The result flows on, as in `switch`. If several messages with one key come while the branch runs, the
     others wait for its result. A result is remembered in each process for the time of `expire`. It is not remembered if
     the branch drops the message, fails or ends the connection: then the next message, and each that waited, runs the
-    branch. A message without a value for `by` runs it as well. What the branch does besides, such as replying or
-    joining, happens only when it runs. At most `most` results are remembered, and `memory` bytes of them. Beyond that,
-    the one that was not used for the longest time is forgotten.
+    branch. A message that lacks a value that `by` names runs it as well. What the branch does besides, such as replying
+    or joining, happens only when it runs. At most `most` results are remembered, and `memory` bytes of them. Beyond
+    that, the one that was not used for the longest time is forgotten.
 
     Whoever sends the same key gets the same result, whoever caused it. So nothing in the result may depend on the
     client, unless `by` has `client` or `user`. Nor may it depend on a field of the message that is not in `by`: reduce
@@ -92,14 +92,14 @@ class Cache(Filter):
     def message(self, client: Client, message: Any) -> Any:
         key = self.by.of(client, message)
         if key is None:
-            self._last = "no key"
+            self._last = "without a key"
             return self.run.run(client, message)
         data = self._results.get(key, self.clock())
         if data is None and (flight := self._flights.get(key)) is not None:
             flight.landed.wait()
             data = flight.data
             if data is None:
-                self._last = "waited in vain"
+                self._last = "it waited, and then the branch ran"
                 return self.run.run(client, message)
         if data is None:
             return self._fly(key, client, message)
@@ -124,7 +124,7 @@ class Cache(Filter):
             flight.landed.set()
         if flight.data is not None:
             self._results.put(key, flight.data, self.clock() + self.expire)
-        self._last = "not remembered before"
+        self._last = "the branch ran"
         return result
 
 

@@ -37,7 +37,7 @@ class Debounce(Filter):
     Without `most`, a client that never pauses can hold its messages back forever. Other messages of the client overtake
     one that is held back.
 
-    A message without a value for `by`, such as one without the field, flows on unchanged.
+    A message that lacks a value that `by` names, such as the field, flows on unchanged.
 
     Messages of at most 10,000 keys are held back in each process, or of 100 for each client if `by` has `client`.
     Beyond that, the message of the oldest key flows on. A message of a client that has left does not flow on. In a
@@ -82,8 +82,12 @@ class Debounce(Filter):
         return None if key is None else Later(partial(self._hold, None, key, message))
 
     def explain(self, client: Any, message: Any, channel: str | None) -> str:
-        slot = self._kept.get(client, self.by.of(client, message, channel))
-        return "not held back" if slot is None else f"held back for {max(slot.due - self.clock(), 0.0):.2g} s"
+        key = self.by.of(client, message, channel)
+        if key is None:
+            return "not held back"
+        slot = self._kept.get(client, key)
+        left = self.time if slot is None else min(self.time, slot.end - self.clock())
+        return f"held back for {left:.2g} s"
 
     def _hold(self, client: Client | None, key: Hashable, message: Any, flow: Callable[[Any], None]) -> None:
         now = self.clock()

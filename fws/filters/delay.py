@@ -83,7 +83,7 @@ class Delay(Filter):
 
     def explain(self, client: Any, message: Any, channel: str | None) -> str:
         row = self._row if client is None else self._of(client)
-        return f"{len(row.waiting)} of {self.most} wait"
+        return f"{len(row.waiting)} wait before it"
 
     def _of(self, client: Client) -> Row:
         state: dict[Any, Any] = client.state

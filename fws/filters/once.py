@@ -21,7 +21,7 @@ class Once(Filter):
 
     On `connect`, `message`, `publication`, `deliver` and `tick`, each by itself. With `within`, an event flows on again
     when so much time has passed since the last one that flowed on. On `connect`, the end of the pipeline does not
-    refuse the client. An event without a value for `by`, such as a message without the field, flows on.
+    refuse the client. An event that lacks a value that `by` names, such as a message without the field, flows on.
 
     `once` remembers in its process what it has seen, and forgets it when the process ends. `dedupe` remembers ids in
     the storage, so that of several messages with the same id one flows on among all nodes.

@@ -33,11 +33,11 @@ class Throttle(Filter):
     """Let at most one message per time flow on: the first at once, and the last of the others at the end of the time.
 
     On `message` and `tick`. A message that comes within the time after another one is held back. A later one takes its
-    place, and what is there at the end of the time flows on; then the time begins anew. With last=false, and always on
-    `publication` and `deliver`, messages within the time are dropped. Other messages of the client overtake one that is
-    held back.
+    place, and what is there at the end of the time flows on; then the time begins anew. Other messages of the client
+    overtake one that is held back. With last=false, messages within the time are dropped. On `publication` and
+    `deliver` nothing can be held back, so last=false is needed there.
 
-    A message without a value for `by`, such as one without the field, flows on unchanged. The filter is for messages of
+    A message that lacks a value that `by` names, such as the field, flows on unchanged. The filter is for messages of
     which the newest replaces the others, such as positions. Against clients that send too much there is `rate_limit`.
 
     At most 10,000 keys are remembered in each process, or 100 for each client if `by` has `client`. Beyond that, what
@@ -70,19 +70,13 @@ class Throttle(Filter):
             self._kept = old._kept
 
     def message(self, client: Client, message: Any) -> Any:
-        key = self.by.of(client, message)
-        slot = self._early(client, key)
-        if slot is None:
-            return None
-        if client.call is not MESSAGE:
+        slot = self._early(client, self.by.of(client, message))
+        if slot is not None and client.call is not MESSAGE:
             return refuse(client, "drop", 429, "too fast")
-        return Later(partial(self._hold, slot, message)) if self.last else DROP
+        return self._later(slot, message)
 
     def tick(self, message: Any) -> Any:
-        slot = self._early(None, self.by.of(None, message))
-        if slot is None:
-            return None
-        return Later(partial(self._hold, slot, message)) if self.last else DROP
+        return self._later(self._early(None, self.by.of(None, message)), message)
 
     def publication(self, publication: Publication) -> Any:
         return self.deliver(None, publication)
@@ -98,8 +92,7 @@ class Throttle(Filter):
         slot = self._kept.get(client, key) or self._kept.get(client, ("deliver", key))
         if slot is None:
             return "not throttled"
-        wait = max(slot.free_at - self.clock(), 0.0)
-        return f"{'held back' if slot.holds else 'the next one'} for {wait:.2g} s"
+        return f"the next one in {max(slot.free_at - self.clock(), 0.0):.2g} s"
 
     def _early(self, client: Client | None, key: Hashable) -> Slot | None:
         """The key's slot if a message comes too early; None if it may flow on, which begins the time."""
@@ -112,6 +105,11 @@ class Throttle(Filter):
         self._kept.put(client, key, Slot(now + self.time))
         self._kept.tidy(client, lambda one: one.free_at <= now and not one.holds)
         return None
+
+    def _later(self, slot: Slot | None, message: Any) -> Any:
+        if slot is None:
+            return None
+        return Later(partial(self._hold, slot, message)) if self.last else DROP
 
     def _hold(self, slot: Slot, message: Any, flow: Callable[[Any], None]) -> None:
         first = not slot.holds

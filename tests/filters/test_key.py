@@ -34,8 +34,9 @@ def test_several_names_make_one_key() -> None:
     key = Key.parse("client, message.room")
     assert key.of(client("c1"), {"room": "tea"}) != key.of(client("c2"), {"room": "tea"})
     assert key.of(client("c1"), {"room": "tea"}) != key.of(client("c1"), {"room": "bar"})
-    assert key.of(client("c1"), {}) == key.of(client("c1"), {})
-    assert Key.parse("user,message.room").of(client(), {}) is None
+    assert key.of(client("c1"), {"room": "tea"}) == key.of(client("c1"), {"room": "tea"})
+    assert key.of(client("c1"), {}) is None
+    assert Key.parse("user,message.room").of(client(), {"room": "tea"}) is None
     assert key.per_client
     assert not Key.parse("user").per_client
 
