@@ -14,15 +14,18 @@ Refusing = Literal["drop", "reply", "close"]
 _CLOSE_CODES = {400: INVALID_DATA, 403: POLICY_VIOLATION, 413: TOO_BIG, 429: POLICY_VIOLATION}
 
 
-def refuse(client: Client, how: Refusing, status: int, reason: str) -> Drop:
+def refuse(client: Client | None, how: Refusing, status: int, reason: str) -> Drop:
     """Drop the message, drop it and send `{"error": reason}`, or end the connection.
 
     A call of a protocol such as `centrifuge` has an answer of its own. It fails with the reason, instead of the message
     being dropped with or without `{"error": reason}`.
 
     Args:
+        client: None on `tick`, where the message is dropped.
         status: the HTTP status that says what is wrong: 400, 403, 413 or 429.
     """
+    if client is None:
+        return DROP
     if how == "close":
         if client.call is not MESSAGE:
             client.refuse(Reject(status, reason))  # its protocol has codes of its own

@@ -13,7 +13,7 @@ from fws.auth.breaker import Breaker
 from fws.auth.credential import Denied, unavailable
 from fws.auth.http import CA, HttpError, Url, ask, trust
 from fws.auth.login import deny
-from fws.pipeline.filter import Setting
+from fws.pipeline.component import Setting
 
 MAX_IDENTITY = 64 * 1024
 

@@ -6,7 +6,8 @@ from another application and is therefore checked: it is text, not too large, an
 
 from __future__ import annotations
 
-from typing import Protocol
+import math
+from typing import NamedTuple, Protocol
 
 # The most bytes of one key, and of one member, field or value. A key may contain text from a client.
 MAX_KEY = 512
@@ -16,6 +17,20 @@ MAX_ITEMS = 10_000
 MAX_ANSWER = 4 * 1024 * 1024
 # The most seconds until a key expires. Three centuries, which Redis can still count in milliseconds.
 MAX_EXPIRE = 1e10
+# The most tokens of a bucket. Times in microseconds stay exact below it.
+MAX_BURST = 1_000_000_000
+
+
+class Taken(NamedTuple):
+    """What a bucket has given.
+
+    Attributes:
+        tokens: how many were taken; fewer than were asked for if the bucket had no more.
+        wait: seconds until the bucket has its next token; 0.0 if it has one.
+    """
+
+    tokens: int
+    wait: float
 
 
 class Storage(Protocol):
@@ -96,6 +111,21 @@ class Storage(Protocol):
             value: None to delete the key.
         """
 
+    # Buckets.
+
+    def take(self, key: str, count: int, rate: float, burst: int) -> Taken:
+        """Take up to `count` tokens of a bucket that holds `burst` tokens and gains `rate` tokens per second.
+
+        A bucket begins full, and its key expires when it is full again. In any span of time all callers together get
+        at most `burst` tokens and what the bucket gains in that span. The storage's own clock counts, so that the
+        clocks of nodes need not agree. Calls for one key should give the same rate and burst.
+
+        Raises:
+            ValueError: count, rate or burst is not above 0, or the bucket would take longer than `MAX_EXPIRE` to fill.
+        """
+
+    # Any kind.
+
     def delete(self, key: str) -> bool:
         """Delete a key of any kind. Returns whether it existed."""
 
@@ -110,3 +140,11 @@ def check(key: str, *values: str, expire: float | None = None) -> None:
     # This also refuses NaN.
     if expire is not None and not 0 < expire <= MAX_EXPIRE:
         raise ValueError(f"the expiry of a key must be above 0 and at most {MAX_EXPIRE:g} seconds")
+
+
+def check_bucket(count: int, rate: float, burst: int) -> None:
+    """Raise ValueError for a bucket that no storage accepts."""
+    if not (count > 0 and 0 < burst <= MAX_BURST and 0 < rate < math.inf and burst / rate <= MAX_EXPIRE):
+        raise ValueError(
+            f"a bucket has a rate above 0, and 1 to {MAX_BURST} tokens that take at most {MAX_EXPIRE:g} seconds to gain"
+        )

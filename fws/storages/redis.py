@@ -14,7 +14,7 @@ from gevent.lock import BoundedSemaphore
 from redis.exceptions import RedisClusterException
 
 from fws.base.errors import StorageError
-from fws.pipeline.storage import MAX_ANSWER, MAX_ITEMS, MAX_VALUE, check
+from fws.pipeline.storage import MAX_ANSWER, MAX_ITEMS, MAX_VALUE, Taken, check, check_bucket
 from fws.redis.client import CONNECTIONS, FREE, client_of
 from fws.redis.connector import Connector, reason
 
@@ -64,6 +64,24 @@ _GET = """
 local value = redis.call('GETRANGE', KEYS[1], 0, ARGV[1])
 if value == '' and redis.call('EXISTS', KEYS[1]) == 0 then return false end
 return value
+"""
+# A bucket is the time at which it will be full again, in microseconds of Redis's clock. If that clock is set back, or
+# the number is another application's, a bucket lacks no more than all of its tokens. Sums of fractions are not exact,
+# which the small number allows for. ARGV: the tokens that are asked for, microseconds per token, the most tokens.
+_TAKE = """
+local time = redis.call('TIME')
+local now, step, burst = time[1] * 1000000 + time[2], tonumber(ARGV[2]), tonumber(ARGV[3])
+local held = redis.call('GETRANGE', KEYS[1], 0, 31)
+local full_at = tonumber(held)
+if not full_at and held ~= '' then return redis.error_reply('ERR it holds no bucket') end
+if not full_at or not (full_at > now) then full_at = now end
+full_at = math.min(full_at, now + burst * step)
+local tokens = math.min(tonumber(ARGV[1]), math.floor(burst - (full_at - now) / step + 0.000001))
+if tokens > 0 then
+  full_at = full_at + tokens * step
+  redis.call('SET', KEYS[1], string.format('%.17g', full_at), 'PX', math.ceil((full_at - now) / 1000))
+end
+return {math.max(tokens, 0), math.max(math.ceil(full_at + (1 - burst) * step - now), 0)}
 """
 
 
@@ -196,6 +214,13 @@ class RedisStorage:
             return bool(self._ask(key, lambda client, name: client.set(name, value, px=lasting, nx=True)))
         arguments = (expected, "0" if value is None else "1", value or "", lasting or "")
         return bool(self._ask(key, lambda client, name: client.eval(_COMPARE_AND_SET, 1, name, *arguments)))
+
+    def take(self, key: str, count: int, rate: float, burst: int) -> Taken:
+        check(key)
+        check_bucket(count, rate, burst)
+        words = (count, 1e6 / rate, burst)
+        tokens, wait = self._ask(key, lambda client, name: client.eval(_TAKE, 1, name, *words))
+        return Taken(int(tokens), int(wait) / 1e6)
 
     def delete(self, key: str) -> bool:
         check(key)
