@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from hashlib import sha256
 from typing import Any
 
 from fws import Client
 from fws.base.addresses import site
+from fws.base.problem import did_you_mean
 from fws.pipeline.condition import Term
 from fws.pipeline.events import BY_NAME, CLIENT_NAMES, Event
 from fws.wire.encoding import json_bytes
@@ -21,7 +22,7 @@ HELP = (
 )
 """Help of the option, for filters that have nothing to add."""
 
-Part = Callable[[Client | None, Any, str | None], Hashable]
+Part = Callable[[Client | None, Any, str | None], str | None]
 
 
 class Key:
@@ -51,9 +52,8 @@ class Key:
             raise ValueError(f"expected {', '.join(_FIXED)}, or a value such as message.room")
         for name in (one.strip() for one in text.split(",")):
             if name.isidentifier() and name not in _FIXED and name != "message":
-                raise ValueError(
-                    f"there is no {name!r}: use {', '.join(_FIXED)}, or message.{name} for a field of the message"
-                )
+                near = did_you_mean(name, _FIXED)
+                raise ValueError(f"{near}; or name a value as in conditions, such as message.{name}")
         return cls(text.strip())
 
     def check_event(self, event: str) -> None:
@@ -67,16 +67,16 @@ class Key:
         for term in self._terms:
             term.check_names(row.names, f"on {event}")
 
-    def of(self, client: Client | None, message: Any, channel: str | None = None) -> Hashable:
-        """The key of an event; None if a value that it names is missing. Never raises.
+    def of(self, client: Client | None, message: Any, channel: str | None = None) -> str | None:
+        """The key of an event, a short text; None if a value that it names is missing. Never raises.
 
         Args:
             channel: the channel of the event; without one, that of the client's call counts.
         """
         if len(self._parts) == 1:
             return self._parts[0](client, message, channel)
-        found = tuple(part(client, message, channel) for part in self._parts)
-        return None if None in found else found
+        found = [part(client, message, channel) for part in self._parts]
+        return None if None in found else repr(found)
 
     def __str__(self) -> str:
         return self._text
@@ -88,12 +88,12 @@ class Key:
         return hash(self._text)
 
 
-def _user(client: Client | None, message: Any, channel: str | None) -> Hashable:
+def _user(client: Client | None, message: Any, channel: str | None) -> str | None:
     user = (client.identity or {}).get("user") if client is not None else None
-    return _hashable(user)
+    return _text(user) if isinstance(user, str | int | float) else None
 
 
-def _channel(client: Client | None, message: Any, channel: str | None) -> Hashable:
+def _channel(client: Client | None, message: Any, channel: str | None) -> str | None:
     return channel or (client.call.channel if client is not None else "") or None
 
 
@@ -116,26 +116,29 @@ _FIXED: dict[str, tuple[Part, Callable[[Event], bool]]] = {
 
 
 def _value(term: Term) -> Part:
-    return lambda client, message, channel: _hashable(term.value(client, message, channel))
+    return lambda client, message, channel: _text(term.value(client, message, channel))
 
 
-def _hashable(value: Any) -> Hashable:
-    """A value as a short key. Values of different types, such as 1, true and "1", have different keys.
+def _text(value: Any) -> str | None:
+    """A value as a short text. Different values, such as 1, true and "1", have different texts.
+
+    No text is an address, a client's id or a channel that may stand in its place.
 
     Returns:
-        None for null, and for a value that cannot be written as JSON.
+        None for null and an empty text, and for a value that cannot be written as JSON.
     """
-    if value is None:
+    if value is None or value == "":
         return None
-    if type(value) is str and len(value) <= LONGEST:
-        return value
     if isinstance(value, str):
-        kind, data = "text", value.encode("utf-8", "surrogatepass")
-    elif isinstance(value, bytes):
-        kind, data = "bytes", value
-    else:
-        try:
-            kind, data = "json", json_bytes(value)
-        except (TypeError, ValueError, RecursionError):
-            return None
-    return kind, sha256(data).digest() if len(data) > LONGEST else data
+        return f"={value}" if len(value) <= LONGEST else f"={_hash(value.encode('utf-8', 'replace'))}"
+    if isinstance(value, bytes):
+        return f"bytes={_hash(value)}"
+    try:
+        data = json_bytes(value)
+    except TypeError:
+        return None
+    return f"json={data.decode() if len(data) <= LONGEST else _hash(data)}"
+
+
+def _hash(data: bytes) -> str:
+    return sha256(data).hexdigest()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import marshal
 from collections import OrderedDict
-from collections.abc import Hashable
 from typing import Any
 
 import msgspec
@@ -56,7 +55,7 @@ class Results:
         self._most = most
         self._memory = memory
         self._size = 0
-        self._entries: OrderedDict[Hashable, Entry] = OrderedDict()
+        self._entries: OrderedDict[str, Entry] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -66,7 +65,7 @@ class Results:
         for key, entry in other._entries.items():
             self._put(key, entry)
 
-    def get(self, key: Hashable, now: float) -> bytes | None:
+    def get(self, key: str, now: float) -> bytes | None:
         """What is remembered for a key; None if nothing is."""
         entry = self._entries.get(key)
         if entry is None:
@@ -77,16 +76,16 @@ class Results:
         self._entries.move_to_end(key)
         return entry.data
 
-    def left(self, key: Hashable, now: float) -> float:
+    def left(self, key: str, now: float) -> float:
         """Seconds for which a key is remembered; 0.0 if it is not."""
         entry = self._entries.get(key)
         return max(entry.until - now, 0.0) if entry is not None else 0.0
 
-    def put(self, key: Hashable, data: bytes, until: float) -> None:
+    def put(self, key: str, data: bytes, until: float) -> None:
         """Remember a result, unless it is larger than everything that may be remembered."""
         self._put(key, Entry(data, until))
 
-    def _put(self, key: Hashable, entry: Entry) -> None:
+    def _put(self, key: str, entry: Entry) -> None:
         self._remove(key)
         if len(entry.data) + OVERHEAD > self._memory:
             return
@@ -95,7 +94,7 @@ class Results:
         while len(self._entries) > self._most or self._size > self._memory:
             self._remove(next(iter(self._entries)))
 
-    def _remove(self, key: Hashable) -> None:
+    def _remove(self, key: str) -> None:
         entry = self._entries.pop(key, None)
         if entry is not None:
             self._size -= len(entry.data) + OVERHEAD

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 from gevent.event import Event
@@ -11,9 +11,9 @@ from msgspec import Meta
 from fws import DROP, Client, Duration, Filter, Help, Size
 from fws.filters._key import Key
 from fws.filters._results import Results, frozen, thawed
+from fws.pipeline.component import Setting
 from fws.pipeline.condition import Condition
 from fws.pipeline.events import CLIENT_NAMES
-from fws.pipeline.filter import Setting
 from fws.pipeline.pipeline import Pipeline, Step
 
 
@@ -70,7 +70,7 @@ class Cache(Filter):
 
     def __post_init__(self) -> None:
         self._results = Results(self.most, self.memory)
-        self._flights: dict[Hashable, Flight] = {}
+        self._flights: dict[str, Flight] = {}
         self._last = ""
 
     def prepare(self, setting: Setting) -> None:
@@ -110,7 +110,7 @@ class Cache(Filter):
     def explain(self, client: Any, message: Any, channel: str | None) -> str:
         return self._last
 
-    def _fly(self, key: Hashable, client: Client, message: Any) -> Any:
+    def _fly(self, key: str, client: Client, message: Any) -> Any:
         """Run the branch, and remember its result."""
         self.services.metrics.count("cache_misses")
         flight = self._flights[key] = Flight()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Annotated, Any
 
@@ -89,7 +89,7 @@ class Debounce(Filter):
         left = self.time if slot is None else min(self.time, slot.end - self.clock())
         return f"held back for {left:.2g} s"
 
-    def _hold(self, client: Client | None, key: Hashable, message: Any, flow: Callable[[Any], None]) -> None:
+    def _hold(self, client: Client | None, key: str, message: Any, flow: Callable[[Any], None]) -> None:
         now = self.clock()
         slot = self._kept.get(client, key)
         if slot is None:
@@ -102,10 +102,10 @@ class Debounce(Filter):
             slot.hold(flow, message)
             slot.due = min(now + self.time, slot.end)
 
-    def _wait(self, client: Client | None, key: Hashable, slot: Slot) -> None:
+    def _wait(self, client: Client | None, key: str, slot: Slot) -> None:
         slot.cancel = self.after(max(slot.due - self.clock(), 0.0), lambda: self._look(client, key, slot))
 
-    def _look(self, client: Client | None, key: Hashable, slot: Slot) -> None:
+    def _look(self, client: Client | None, key: str, slot: Slot) -> None:
         if slot.due > self.clock() + SLACK:
             self._wait(client, key, slot)
         else:

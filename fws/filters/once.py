@@ -74,11 +74,11 @@ class Once(Filter):
         return None if self._is_first("tick", None, message) else DROP
 
     def _is_first(self, event: str, client: Client | None, message: Any, channel: str | None = None) -> bool:
-        key = self.by.of(client, message, channel)
-        if key is None:
+        named = self.by.of(client, message, channel)
+        if named is None:
             return True
         # Stages of several events that are written alike are one filter.
-        key, now = (event, key), self.clock()
+        key, now = (event, named), self.clock()
         until = self._kept.get(client, key)
         if until is not None and until > now:
             return False

@@ -200,7 +200,7 @@ def test_a_reload_keeps_what_the_same_stages_made_for_the_same_keys(
     ("edit", "problem"),
     [
         (('by = "message.q"', ""), "needs its option 'by'"),
-        (('"message.q"', '"q"'), "message.q for a field"),
+        (('"message.q"', '"q"'), "such as message.q"),
         (('"10s"', '"0s"'), "expire"),
         (('["pick q"]', '"pick q"'), "expected a list of stages"),
         (('["pick q"]', '["pikc q"]'), "pikc"),

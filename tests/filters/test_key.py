@@ -20,13 +20,14 @@ def test_each_name_stands_for_what_it_says() -> None:
     ann = client(identity={"user": "ann"})
     assert Key.parse("client").of(ann, "x") == "c1"
     assert Key.parse("address").of(ann, "x") == "2001:db8::"
-    assert Key.parse("user").of(ann, "x") == "ann"
+    assert Key.parse("user").of(ann, "x") == "=ann"
     assert Key.parse("user").of(client(), "x") is None
     assert Key.parse("channel").of(ann, "x", "lobby") == "lobby"
     assert Key.parse("channel").of(client(call=Call("publish", "tea")), "x") == "tea"
     assert Key.parse("channel").of(ann, "x") is None
     assert Key.parse("all").of(None, "x") is not None
-    assert Key.parse("message.room").of(ann, {"room": "tea"}) == "tea"
+    assert Key.parse("message.room").of(ann, {"room": "tea"}) == "=tea"
+    assert Key.parse("message.room").of(ann, {"room": ""}) is None
     assert Key.parse("message.room").of(ann, "no object") is None
 
 
@@ -57,6 +58,13 @@ def test_different_values_have_different_short_keys(value: Any) -> None:
     assert len(repr(key.of(None, value))) < 250
 
 
+def test_no_value_is_like_an_address_or_like_two_values() -> None:
+    eve = client(identity={"user": "2001:db8::"})
+    assert Key.parse("user").of(eve, "x") != Key.parse("address").of(eve, "x")
+    key = Key.parse("message.a,message.b")
+    assert key.of(None, {"a": "x', '=y", "b": "z"}) != key.of(None, {"a": "x", "b": "y', '=z"})
+
+
 def test_what_has_no_key_raises_nothing() -> None:
     nested: list[Any] = []
     for _ in range(100_000):
@@ -68,7 +76,7 @@ def test_what_has_no_key_raises_nothing() -> None:
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("clint", "use client, address, user, channel, all, or message.clint"),
+        ("clint", "did you mean 'client'.*; or name a value as in conditions, such as message.clint"),
         ("client,", "expected"),
         ("", "expected client"),
         ("message.a == 1", "not the name of a value"),

@@ -146,7 +146,7 @@ def test_a_call_that_comes_too_early_fails(tmp_path: Path) -> None:
         ("publication", "throttle 1s last=true by=channel", "write last=false"),
         ("publication", "throttle 1s last=false", "there is no client on publication: use by=channel or all"),
         ("message", "throttle 0s", "time"),
-        ("message", "throttle 1s by=room", "message.room for a field"),
+        ("message", "throttle 1s by=room", "such as message.room"),
         ("message", "throttle", "time"),
     ],
 )
