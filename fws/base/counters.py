@@ -83,6 +83,12 @@ CATALOGUE: Final[dict[str, tuple[Counter, ...]]] = {
             "messages_unfilled",
             "messages without the field that a placeholder such as `{message.room}` names, or not as a short text",
         ),
+        Counter(
+            "http_failures",
+            "questions of the filter `http` without a usable answer, by cause: unavailable, invalid, busy, paused",
+            "cause",
+        ),
+        Counter("http_refused", "messages that a service refused, as the filter `http` was told"),
         Counter("offloads_refused", "computations that found all threads busy"),
         Counter("offloads_late", "computations that took longer than `offload_timeout`"),
         Counter("ticks", "ticks of schedules that this node has run", traffic=True),

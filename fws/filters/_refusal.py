@@ -1,17 +1,19 @@
-"""How filters treat a message that they refuse: the options `on_error`, `on_excess` and `on_refusal`."""
+"""How filters treat a message that they refuse: the options `on_error`, `on_excess`, `on_failure` and `on_refusal`."""
 
 from __future__ import annotations
 
 from typing import Literal
 
 from fws import DROP, Client, Close, Reject
-from fws.base.close_codes import INVALID_DATA, POLICY_VIOLATION, TOO_BIG
+from fws.base.close_codes import INVALID_DATA, POLICY_VIOLATION, TOO_BIG, TRY_AGAIN_LATER
 from fws.pipeline.call import MESSAGE
 from fws.pipeline.outcomes import Drop
 
 Refusing = Literal["drop", "reply", "close"]
+# Where it is not the message's fault, it may also pass.
+OnFailure = Literal["drop", "pass", "reply", "close"]
 
-_CLOSE_CODES = {400: INVALID_DATA, 403: POLICY_VIOLATION, 413: TOO_BIG, 429: POLICY_VIOLATION}
+_CLOSE_CODES = {400: INVALID_DATA, 403: POLICY_VIOLATION, 413: TOO_BIG, 429: POLICY_VIOLATION, 503: TRY_AGAIN_LATER}
 
 
 def refuse(client: Client | None, how: Refusing, status: int, reason: str) -> Drop:
@@ -22,7 +24,7 @@ def refuse(client: Client | None, how: Refusing, status: int, reason: str) -> Dr
 
     Args:
         client: None on `tick`, where the message is dropped.
-        status: the HTTP status that says what is wrong: 400, 403, 413 or 429.
+        status: the HTTP status that says what is wrong: 400, 403, 413, 429 or 503; any error with `drop`.
     """
     if client is None:
         return DROP

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from heapq import heapify, heappop, heappush
 from typing import Any, TypeVar
 
 from fws.base.buckets import TokenBucket
 from fws.base.errors import StorageError
+from fws.pipeline.commands import Command
 from fws.pipeline.storage import MAX_ANSWER, MAX_ITEMS, Taken, check, check_bucket
 
 # The most bytes in total. Beyond that, nothing new is accepted.
@@ -169,6 +170,16 @@ class MemoryStorage:
             full_at = bucket.take(full_at, self._now, tokens)
             self.set(key, repr(full_at), full_at - self._now)
         return Taken(tokens, bucket.wait(full_at, self._now))
+
+    def command(
+        self,
+        command: Command,
+        key: str,
+        arguments: Sequence[str | bytes],
+        limit: int | None = None,
+        expire: float | None = None,
+    ) -> None:
+        check(key, *arguments, expire=expire)
 
     def delete(self, key: str) -> bool:
         self._begin(key)
