@@ -41,7 +41,8 @@ class Cache(Filter):
     client, unless `by` has `client` or `user`. Nor may it depend on a field of the message that is not in `by`: reduce
     the message with `pick` at the beginning of the branch, or use by=message, the whole message. A branch whose
     placeholders or conditions ask about the client is a problem of the file, unless `by` names something of the client.
-    A filter of your own, or a service that is told who asks, may depend on the client without being found.
+    What a filter of your own or a service does is not known: `http` says who asks, and the service must not answer
+    accordingly. A stage with on_failure=pass is a problem as well, because the unchanged message would be remembered.
 
     Example:
         message = ["json", "best"]
@@ -74,10 +75,13 @@ class Cache(Filter):
         self._last = ""
 
     def prepare(self, setting: Setting) -> None:
-        if self.by.of_client:
-            return
         for step in self.run.walk():
-            asked = _asked_of_client(step)
+            if getattr(step.instance, "on_failure", "") == "pass":
+                raise ValueError(
+                    f"run: {step.text} lets a message pass when it fails, and that would be remembered: write "
+                    "on_failure=drop"
+                )
+            asked = "" if self.by.of_client else _asked_of_client(step)
             if asked:
                 raise ValueError(
                     f"run: {step.text} depends on the client ({asked}), but all clients with the same {self.by} get "

@@ -180,6 +180,11 @@ def test_users_do_not_share_results_if_the_key_has_the_user(tmp_path: Path) -> N
         assert (got(ann), got(bob)) == (['{"q":1,"for":"ann"}'] * 2, ['{"q":1,"for":"bob"}'])
 
 
+def test_a_failure_is_not_remembered_as_a_message_that_passed(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="write on_failure=drop"):
+        start(tmp_path, conf("http http://127.0.0.1:9 on_failure=pass"))
+
+
 @pytest.mark.parametrize(
     ("edit", "number"),
     [(('expire = "10s"', 'expire = "20s"'), 1), (("runs into", "runs by=2 into"), 3), (("message.q", "message"), 2)],
