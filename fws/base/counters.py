@@ -75,6 +75,9 @@ CATALOGUE: Final[dict[str, tuple[Counter, ...]]] = {
         Counter("messages_over_size", "messages refused by the filter `max_message`"),
         Counter("json_refused", "messages refused by the filter `json`"),
         Counter("lists_over_size", "lists refused by the filter `split`"),
+        Counter("delays_over_limit", "messages refused by the filter `delay` because too many waited"),
+        Counter("cache_hits", "messages for which the filter `cache` remembered a result", traffic=True),
+        Counter("cache_misses", "messages for which the filter `cache` ran its branch", traffic=True),
         Counter("parts_over_limit", "messages that were split into more than 1,000"),
         Counter(
             "messages_unfilled",
