@@ -11,7 +11,8 @@ from fws.base.problem import Path, did_you_mean
 from fws.base.tree import leaves, map_leaves
 from fws.compiler.findings import Findings
 from fws.compiler.secrets import possible_secrets, secret_arguments, secret_values
-from fws.pipeline.filter import Filter, Setting
+from fws.pipeline.component import Setting
+from fws.pipeline.filter import Filter
 from fws.pipeline.options import Option, by_name, options_of
 from fws.pipeline.pipeline import Pipeline
 from fws.pipeline.placeholder import CLIENT_ATTRIBUTES, Placeholder, Template, parse_value
@@ -24,16 +25,16 @@ class Built(NamedTuple):
     """What a stage became.
 
     Attributes:
-        cls: the filter's class.
-        instance: the filter, or one instance for each set of placeholder values.
+        cls: the class of the filter or source.
+        instance: the filter, or one instance for each set of placeholder values; the source.
         given: the options that the stage gives, converted; a value with placeholders is as in the file.
         options: all options as text, for `fws check -v`.
         branches: the pipelines among the options, such as `case.chat` of a `switch`.
         written: the options as the file gives them, with their variables filled in.
     """
 
-    cls: type[Filter]
-    instance: Filter | Templated
+    cls: type[Any]
+    instance: Any
     given: Mapping[str, Any]
     options: str
     branches: tuple[tuple[str, Pipeline], ...]
@@ -109,21 +110,22 @@ class Builder:
 
     def from_table(
         self,
-        cls: type[Filter],
+        cls: type[Any],
         name: str,
         table: Mapping[str, Any],
         branches: Mapping[str, Any],
         params: Sequence[str],
         before: Built | None = None,
+        section: str = "filters",
     ) -> Built | None:
-        """The filter of `[filters.NAME]`; None if a problem was found.
+        """The filter of `[filters.NAME]`, or the source of `[sources.NAME]`; None if a problem was found.
 
         Args:
             branches: the options that hold pipelines, already compiled.
             before: what the same table was in the generation in force. It is returned if nothing has changed.
         """
         findings = self._findings
-        path: Path = ("filters", name)
+        path: Path = (section, name)
         known = by_name(options_of(cls))
         given: dict[str, _Given] = {}
         reported = findings.reported
@@ -178,7 +180,7 @@ class Builder:
 
     def _make(
         self,
-        cls: type[Filter],
+        cls: type[Any],
         name: str,
         given: Mapping[str, _Given],
         path: Path,
@@ -226,14 +228,14 @@ class Builder:
             instance = Templated(cls, fixed, templates, self._services, self._setting)
             return Built(cls, instance, values | fixed, _show(options, values), branches, written)
         try:
-            filter = cls(**fixed)
-            filter.services = self._services
-            filter.prepare(self._setting)
+            made = cls(**fixed)
+            made.services = self._services
+            made.prepare(self._setting)
         except (ValueError, TypeError) as error:
             findings.problem(f"{name}: {error}", path, hidden=any(option.secret for option in options))
             return None
-        values = {option.name: getattr(filter, option.field) for option in options}
-        return Built(cls, filter, fixed, _show(options, values), branches, written)
+        values = {option.name: getattr(made, option.field) for option in options}
+        return Built(cls, made, fixed, _show(options, values), branches, written)
 
     def _check_template(self, name: str, option: Option, template: Template, given: _Given) -> None:
         """Refuse placeholders where a client could use them to change the meaning of an option."""

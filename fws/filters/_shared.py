@@ -8,7 +8,7 @@ from typing import Literal
 from gevent.event import Event
 
 from fws import Filter, StorageError
-from fws.auth.breaker import Breaker
+from fws.base.breaker import Breaker
 from fws.base.buckets import Buckets, TokenBucket
 from fws.base.leases import Leases
 from fws.pipeline.storage import MAX_KEY

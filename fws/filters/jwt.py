@@ -6,7 +6,6 @@ import secrets
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from ssl import SSLContext
 from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
 
 import jwt
@@ -16,7 +15,6 @@ from msgspec import Meta
 from fws import Client, Duration, Help, Reject, Secret, StorageError
 from fws.auth.claims import Rules, Trusted, verify
 from fws.auth.credential import Denied, fingerprint, fresh, unavailable
-from fws.auth.http import CA, PRIVATE_HOSTS, HttpError, Url, ask, trust
 from fws.auth.keys import (
     HASH,
     MAX_SET,
@@ -34,7 +32,11 @@ from fws.auth.keys import (
 from fws.auth.login import IssuedToken, Login, TokenRequest, count_refused
 from fws.auth.used import check_unused, use
 from fws.base.errors import Refusal
-from fws.pipeline.filter import Setting
+from fws.http.error import HttpError
+from fws.http.service import Service
+from fws.http.tls import CA, trust
+from fws.http.url import PRIVATE_HOSTS, Url
+from fws.pipeline.component import Setting
 from fws.pipeline.storage import MAX_EXPIRE
 
 if TYPE_CHECKING:
@@ -157,7 +159,8 @@ class Jwt(Login):
                 f"or name a host in a private network ({PRIVATE_HOSTS})"
             )
         trusted = trust(url, folder / self.ca if self.ca else None)
-        return UrlKeys(url.host, lambda: self._fetch(algorithm, url, trusted), self.clock)
+        service = Service(url, timeout=PATIENCE, limit=MAX_SET, trusted=trusted)
+        return UrlKeys(url.host, lambda: self._fetch(algorithm, service), self.clock)
 
     def _further(self, text: str, folder: Path) -> Trusted:
         """The keys of one item of `also`. Errors do not quote the item, because it may be a secret."""
@@ -178,11 +181,14 @@ class Jwt(Login):
             self._secret = data  # `fws token make` signs with the first key
         return Keys([Key(None, key_of(algorithm, data))])
 
-    def _fetch(self, algorithm: Algorithm, url: Url, trusted: SSLContext | None) -> Keys:
-        status, body = ask(url, {}, PATIENCE, MAX_SET, trusted)
-        if status != 200:
-            raise HttpError(f"status {status}")
-        return keys_of_set(algorithm, body)
+    def _fetch(self, algorithm: Algorithm, service: Service) -> Keys:
+        try:
+            answer = service.ask("GET")
+        finally:
+            service.close()  # the next fetch is minutes away
+        if answer.status != 200:
+            raise HttpError(f"status {answer.status}")
+        return keys_of_set(algorithm, answer.body)
 
     def start(self) -> None:
         """Fetch the keys before the first client connects."""

@@ -12,7 +12,7 @@ from fws.auth.login import VARIABLE, IssuedToken, Login, TokenRequest
 from fws.auth.shared import Known, TokenFile, Tokens
 from fws.auth.used import check_unused, use
 from fws.filters._watch import Watch
-from fws.pipeline.filter import Setting
+from fws.pipeline.component import Setting
 
 # Seconds for which a token of the storage is remembered after its use. It has been removed by then, but not if the
 # storage fails in between.

@@ -41,6 +41,13 @@ class Verbatim(msgspec.Struct, frozen=True):
     """
 
 
+class Stages(msgspec.Struct, frozen=True):
+    """`Annotated[list[str], Help("…"), Stages()]`: the value is a list of stages.
+
+    The compiler fills in their variables, so that a variable cannot change the structure of a stage.
+    """
+
+
 class Formerly(msgspec.Struct, frozen=True):
     """`Annotated[bool, Help("…"), Formerly("one_time")]`: an option of a filter had another name in earlier versions.
 
@@ -83,6 +90,7 @@ class Option(msgspec.Struct, frozen=True):
     secret: bool = False
     # Whether `{name}` is text of its own here, and no placeholder.
     verbatim: bool = False
+    stages: bool = False
     # The name of the class's field. It ends with `_` where Python or `Filter` uses the option's name for itself.
     field_name: str = ""
     check: Callable[[Any], object] | None = None
@@ -221,6 +229,7 @@ def _options_of(cls: type) -> tuple[Option, ...]:
                 field_name=field.name,
                 secret=any(isinstance(mark, Secret) for mark in marks),
                 verbatim=any(isinstance(mark, Verbatim) for mark in marks),
+                stages=any(isinstance(mark, Stages) for mark in marks),
                 check=next((mark.function for mark in marks if isinstance(mark, Check)), None),
                 former=tuple(mark.name for mark in marks if isinstance(mark, Formerly)),
             )

@@ -9,8 +9,9 @@ from weakref import WeakValueDictionary
 
 from fws.base.errors import FillError
 from fws.base.tree import leaves, map_leaves
+from fws.pipeline.component import Setting
 from fws.pipeline.events import BY_NAME
-from fws.pipeline.filter import Filter, Setting, module_of
+from fws.pipeline.filter import Filter, module_of
 from fws.pipeline.options import Option
 from fws.pipeline.pipeline import Hook
 from fws.pipeline.placeholder import Flow, Template

@@ -34,6 +34,7 @@ BUILT_IN = [
     "dedupe",
     "drop",
     "echo",
+    "http",
     "http_auth",
     "join",
     "json",
