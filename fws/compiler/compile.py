@@ -175,7 +175,9 @@ class _Compiler:
         sources = [made for name in config.sources if (made := self._source(name)) is not None]
         everyone = [*endpoints, *([default] if default is not None else [])]
         classes = {built.cls: None for built in self._built.values() if built is not None}
-        compiled = checks.Compiled(config, self._compile_unused(), everyone, list(classes), list(pipelines.values()))
+        compiled = checks.Compiled(
+            config, self._compile_unused(), everyone, list(classes), [*pipelines.values(), *schedules.values()]
+        )
         for check in checks.PROBLEMS:
             self.findings.add(check(compiled))
         for check in checks.WARNINGS:
