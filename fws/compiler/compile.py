@@ -182,6 +182,8 @@ class _Compiler:
             list(classes),
             [*pipelines.values(), *schedules.values()],
             sources,
+        compiled = checks.Compiled(
+            config, self._compile_unused(), everyone, list(classes), [*pipelines.values(), *schedules.values()]
         )
         for check in checks.PROBLEMS:
             self.findings.add(check(compiled))
