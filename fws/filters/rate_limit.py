@@ -94,10 +94,11 @@ class RateLimit(Filter):
         if self.burst < 1:
             raise ValueError("burst: at least 1 is needed, or no event passes")
         self._bucket = TokenBucket(self.rate, self.burst)
-        self._by = str(self.by)
+        self._each_client = str(self.by) == "client"
+        self._each_address = str(self.by) == "address"
         self._buckets: Buckets | SharedBuckets = Buckets(self._bucket, self.clock)
         if self.store == "shared":
-            if self._by == "client":
+            if self._each_client:
                 raise ValueError("store=shared needs by=address, user, channel or a value: a client is on one node")
             name = f"{self.key}:{self.by}:{self.rate:g}:{self.burst}"
             self._buckets = SharedBuckets(self, self._bucket, self.burst, name, self.away)
@@ -135,8 +136,6 @@ class RateLimit(Filter):
     def explain(self, client: Any, message: Any, channel: str | None) -> str:
         if not self._each_client:
             key = self._key(client, message, channel)
-        if self._by != "client":
-            key = self.by.key(client, message, channel)
             if isinstance(self._buckets, SharedBuckets):
                 return f"{self._buckets.left(key)} left of those taken in advance"
             wait = self._buckets.wait(key)
@@ -161,10 +160,6 @@ class RateLimit(Filter):
         if not self._each_client:
             # The address is looked up here, because calls are what a limit by address costs.
             key = site(client.address) if self._each_address else self._key(client, message, channel)
-        by = self._by
-        if by != "client":
-            # An address is looked up without a further call, which would be a large part of what the limit costs.
-            key = site(client.address) if by == "address" else self.by.key(client, message, channel)
             wait = self._buckets.take(key)
         else:
             now = self.clock()
