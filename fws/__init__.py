@@ -10,7 +10,7 @@ from fws.pipeline.component import Setting
 from fws.pipeline.condition import Condition
 from fws.pipeline.filter import Filter
 from fws.pipeline.interfaces import Client, Hub
-from fws.pipeline.options import Help, Secret, Takes, Verbatim
+from fws.pipeline.options import Formerly, Help, Secret, Takes, Verbatim
 from fws.pipeline.outcomes import DROP, Ask, Later, Several
 from fws.pipeline.pipeline import Pipeline
 from fws.pipeline.publication import Publication
@@ -26,6 +26,7 @@ __all__ = [
     "Condition",
     "Duration",
     "Filter",
+    "Formerly",
     "FwsError",
     "Help",
     "Hub",

@@ -23,14 +23,17 @@ from websockets.uri import parse_uri
 
 from fws.base.errors import Reject
 from fws.brokers.base import Broker
+from fws.brokers.memory import MemoryBroker
 from fws.clients.client import Client
 from fws.clients.sweeper import Sweeper
 from fws.compiler.compile import load_generation
 from fws.compiler.generation import Generation
 from fws.histories.base import History
+from fws.histories.memory import MemoryHistory
 from fws.nodes.base import Nodes
 from fws.pipeline.services import Services
 from fws.presence.base import Presence
+from fws.presence.memory import MemoryPresence
 from fws.server.node import Node
 from fws.storages.memory import MemoryStorage
 from fws.wire.deflate import Agreement
@@ -320,13 +323,14 @@ class Harness:
         self.loop = Loop(self.clock)
         self.storage = MemoryStorage(self.clock)
         scheduler: Any = self.loop
+        services = generation.services
         self.node = Node(
             generation,
             scheduler=scheduler,
-            broker=broker,
+            broker=broker or MemoryBroker(),
             storage=self.storage,
-            history=history,
-            presence=presence,
+            history=history or MemoryHistory(self.clock, generation.config.limits.history_memory, services.metrics),
+            presence=presence or MemoryPresence(self.clock, services.timers),
             nodes=nodes,
         )
         self.hub = self.node.hub

@@ -71,6 +71,7 @@ CATALOGUE: Final[dict[str, tuple[Counter, ...]]] = {
         Counter("filter_faults", "exceptions raised by filters"),
         Counter("storage_faults", "failed calls of the storage"),
         Counter("events_over_rate", "events refused by the filter `rate_limit`"),
+        Counter("limits_alone", "events that `rate_limit store=shared` decided about while the storage was away"),
         Counter("messages_over_size", "messages refused by the filter `max_message`"),
         Counter("json_refused", "messages refused by the filter `json`"),
         Counter("lists_over_size", "lists refused by the filter `split`"),

@@ -13,7 +13,7 @@ from fws.compiler.findings import Findings
 from fws.compiler.secrets import possible_secrets, secret_arguments, secret_values
 from fws.pipeline.component import Setting
 from fws.pipeline.filter import Filter
-from fws.pipeline.options import Option, options_of
+from fws.pipeline.options import Option, by_name, options_of
 from fws.pipeline.pipeline import Pipeline
 from fws.pipeline.placeholder import CLIENT_ATTRIBUTES, Placeholder, Template, parse_value
 from fws.pipeline.services import Services
@@ -92,6 +92,8 @@ class Builder:
                 continue
             arguments = bound[option.name]
             if isinstance(arguments, Argument):
+                if arguments.key in option.former:
+                    self._renamed(stage.name, option, arguments.key, path, arguments.start)
                 value: Any = self._text(option, arguments, path, params)
                 if option.takes == "many":
                     value = _split_list(value)
@@ -124,7 +126,7 @@ class Builder:
         """
         findings = self._findings
         path: Path = (section, name)
-        known = {option.name: option for option in options_of(cls)}
+        known = by_name(options_of(cls))
         given: dict[str, _Given] = {}
         reported = findings.reported
         for key, value in table.items():
@@ -134,14 +136,26 @@ class Builder:
                 hint = did_you_mean(key, known) if known else f"{table['use']} has no options"
                 findings.problem(f"{table['use']} has no option {key!r}", (*path, key), 0, hint)
                 continue
-            if known[key].secret:
+            option = known[key]
+            if option.secret:
                 findings.secrets |= secret_values(value)
+            if option.name in given:
+                findings.problem(f"{option.name!r} is given twice", (*path, key))
+            if key in option.former:
+                self._renamed(name, option, key, (*path, key), key=True)
             found = findings.reported
-            filled = branches[key] if key in branches else self._filled(known[key], value, (*path, key), params)
-            given[key] = _Given(filled, (*path, key), valid=findings.reported == found)
+            filled = branches[key] if key in branches else self._filled(option, value, (*path, key), params)
+            given[option.name] = _Given(filled, (*path, key), valid=findings.reported == found)
         sound = findings.reported == reported
-        built = self._make(cls, name, given, path, branches, before)
+        built = self._make(cls, name, given, path, [known[key].name for key in branches], before)
         return built if sound else None
+
+    def _renamed(
+        self, name: str, option: Option, former: str, path: Path, offset: int = 0, *, key: bool = False
+    ) -> None:
+        """Warn that an option is given by its former name."""
+        message = f"{name}: the option {former} is called {option.name} now"
+        self._findings.warning(message, path, offset, f"write {option.name}", key=key)
 
     def _text(self, option: Option, argument: Argument, path: Path, params: Sequence[str]) -> str | Template:
         try:

@@ -33,7 +33,7 @@ from fws.config.schedules import Schedule
 from fws.pipeline.component import Setting
 from fws.pipeline.events import BY_NAME, CLIENT_EVENTS, SERVER_EVENTS
 from fws.pipeline.filter import Filter, hook, hooks_of
-from fws.pipeline.options import options_of
+from fws.pipeline.options import by_name, options_of
 from fws.pipeline.pipeline import Pipeline, Step, StepId
 from fws.pipeline.services import Services
 from fws.pipeline.source import Source
@@ -175,7 +175,7 @@ class _Compiler:
         sources = [made for name in config.sources if (made := self._source(name)) is not None]
         everyone = [*endpoints, *([default] if default is not None else [])]
         classes = {built.cls: None for built in self._built.values() if built is not None}
-        compiled = checks.Compiled(config, self._compile_unused(), everyone, list(classes))
+        compiled = checks.Compiled(config, self._compile_unused(), everyone, list(classes), list(pipelines.values()))
         for check in checks.PROBLEMS:
             self.findings.add(check(compiled))
         for check in checks.WARNINGS:
@@ -376,9 +376,9 @@ class _Compiler:
             self.findings.problem(error.message, (*path, "use"), 0, error.hint)
             return None
         branches = {
-            option.name: self._branches(option.type, table[option.name], (option.name,), name, scope, within)
-            for option in options_of(cls)
-            if option.name in table and _holds_pipeline(option.type)
+            key: self._branches(option.type, table[key], (key,), name, scope, within)
+            for key, option in by_name(options_of(cls)).items()
+            if key in table and _holds_pipeline(option.type)
         }
         return self._builder.from_table(cls, name, table, branches, scope.params, before)
 

@@ -10,7 +10,7 @@ import msgspec
 from fws import Client, Help
 from fws.auth.credential import Denied, unavailable
 from fws.auth.login import deny
-from fws.http.asking import Asking, given, passed
+from fws.filters._asking import Asking, given, passed
 from fws.http.error import HttpError
 from fws.http.url import Url
 from fws.pipeline.component import Setting

@@ -10,7 +10,7 @@ import gevent
 from gevent import Timeout
 from gevent.lock import BoundedSemaphore
 
-from fws.http.breaker import Breaker
+from fws.base.breaker import Breaker
 from fws.http.error import HttpError
 from fws.http.tls import Trust
 from fws.http.url import Url

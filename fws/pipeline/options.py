@@ -10,7 +10,7 @@ import re
 import reprlib
 import types
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Literal, Union, get_args, get_origin
 from weakref import WeakKeyDictionary
 
@@ -46,6 +46,15 @@ class Stages(msgspec.Struct, frozen=True):
 
     The compiler fills in their variables, so that a variable cannot change the structure of a stage.
     """
+
+
+class Formerly(msgspec.Struct, frozen=True):
+    """`Annotated[bool, Help("…"), Formerly("one_time")]`: an option of a filter had another name in earlier versions.
+
+    A file may still use that name, and a warning says what to write.
+    """
+
+    name: str
 
 
 class Check(msgspec.Struct, frozen=True):
@@ -85,6 +94,7 @@ class Option(msgspec.Struct, frozen=True):
     # The name of the class's field. It ends with `_` where Python or `Filter` uses the option's name for itself.
     field_name: str = ""
     check: Callable[[Any], object] | None = None
+    former: tuple[str, ...] = ()
 
     @property
     def field(self) -> str:
@@ -185,6 +195,11 @@ def options_of(cls: type) -> tuple[Option, ...]:
     return found
 
 
+def by_name(options: Iterable[Option]) -> dict[str, Option]:
+    """Options by their names, the former ones included."""
+    return {name: option for option in options for name in (option.name, *option.former)}
+
+
 def _options_of(cls: type) -> tuple[Option, ...]:
     hints = typing.get_type_hints(cls, include_extras=True)
     fields = msgspec.structs.fields(cls)
@@ -216,6 +231,7 @@ def _options_of(cls: type) -> tuple[Option, ...]:
                 verbatim=any(isinstance(mark, Verbatim) for mark in marks),
                 stages=any(isinstance(mark, Stages) for mark in marks),
                 check=next((mark.function for mark in marks if isinstance(mark, Check)), None),
+                former=tuple(mark.name for mark in marks if isinstance(mark, Formerly)),
             )
         )
     return tuple(options)

@@ -60,6 +60,11 @@ class Templated:
         _, value = self._templates.get(option, (None, None))
         return set().union(*(leaf.sources for leaf in templates_in(value)))
 
+    def template_of(self, option: str) -> Template | None:
+        """The value of an option that is one text with placeholders; None for any other."""
+        _, value = self._templates.get(option, (None, None))
+        return value if isinstance(value, Template) else None
+
     def hook(self, event: str) -> Hook:
         """A hook that calls the method of the instance for the values that placeholders have on this event.
 

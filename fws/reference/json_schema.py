@@ -107,7 +107,7 @@ def _named(founds: Sequence[tuple[str, Found]], what: str) -> dict[str, Any]:
     for name, found in founds:
         use = {"use": {"enum": sorted({name, f"{found.origin}:{found.name}"})}}
         required = [option.name for option in options_of(found.cls) if option.required]
-        keys = {"use": True, **_options(options_of(found.cls))}
+        keys = {"use": True, **_options(options_of(found.cls)), **_former(options_of(found.cls))}
         table = _object(keys, doc_of(found.cls).summary) | ({"required": required} if required else {})
         cases.append({"if": {"properties": use, "required": ["use"]}, "then": table})
     use_name: dict[str, Any] = {
@@ -125,6 +125,11 @@ def _object(properties: dict[str, Any], description: str = "") -> dict[str, Any]
 
 def _options(options: Sequence[Option]) -> dict[str, Any]:
     return {option.name: _option(option) for option in options}
+
+
+def _former(options: Sequence[Option]) -> dict[str, Any]:
+    """Options by their former names."""
+    return {name: {**_option(option), "deprecated": True} for option in options for name in option.former}
 
 
 def _option(option: Option) -> dict[str, Any]:

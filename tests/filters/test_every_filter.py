@@ -48,6 +48,7 @@ BUILT_IN = [
     "presence",
     "publish",
     "rate_limit",
+    "redis",
     "reject",
     "reply",
     "require",

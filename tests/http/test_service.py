@@ -9,8 +9,8 @@ from pathlib import Path
 import gevent
 import pytest
 
+from fws.base.breaker import Breaker
 from fws.http import service as module
-from fws.http.breaker import Breaker
 from fws.http.error import HttpError
 from fws.http.service import Service
 from fws.http.tls import trust

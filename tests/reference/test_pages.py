@@ -131,7 +131,8 @@ def test_defaults_can_be_read_by_their_option() -> None:
         for option in options_of(cls):
             default = default_of(option)
             if default is not None:
-                assert option.convert(default) == option.default, f"{cls.__name__}.{option.name}"
+                converted = option.convert(default, lambda kind, text: kind.parse(text))
+                assert converted == option.default, f"{cls.__name__}.{option.name}"
 
 
 def test_a_name_of_two_origins_is_shown_as_stages_must_write_it() -> None:

@@ -10,8 +10,8 @@ from typing import Annotated
 from msgspec import Meta
 
 from fws import Client, Duration, Filter, Help
+from fws.base.breaker import Breaker
 from fws.base.novelty import Novelty
-from fws.http.breaker import Breaker
 from fws.http.error import HttpError
 from fws.http.service import Service
 from fws.http.tls import CA, CERT, KEY, trust
