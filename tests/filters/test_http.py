@@ -33,7 +33,13 @@ def serving(tmp_path: Path, service: Service, events: str, options: str = "", mo
     """A server with the filter in the pipelines of these events, and `echo` behind it on `message`."""
     stage = f"http {service.url} timeout=2s {options}"
     lines = [f"{event} = {[stage, *['echo'] * (event == 'message')]}" for event in events.split()]
-    return build("\n".join(["[pipelines]", *lines, more]), tmp_path)
+    return asking(build("\n".join(["[pipelines]", *lines, more]), tmp_path))
+
+
+def asking(server: Harness) -> Harness:
+    """The server, whose clients may wait for the service."""
+    server.patience = 10.0
+    return server
 
 
 def says(service: Service, answer: Any, status: str = "200 OK") -> None:
@@ -103,7 +109,7 @@ publish = "client.id != null"
 
 
 def test_a_call_is_described_and_can_be_refused(tmp_path: Path, service: Service) -> None:
-    server = build(CENTRIFUGE.format(url=service.url), tmp_path)
+    server = asking(build(CENTRIFUGE.format(url=service.url), tmp_path))
     client = server.connect("/ws")
     server.client_says(client, '{"id":1,"connect":{}}')
     server.client_says(client, '{"id":2,"publish":{"channel":"tea","data":{"a":1}}}')
