@@ -11,9 +11,9 @@ from fws import DROP, Client, Help, Reject, Secret, Size
 from fws.auth.credential import Denied, unavailable
 from fws.auth.login import deny
 from fws.filters._asking import Asking, given, passed
+from fws.filters._question import question, read_response
 from fws.filters._refusal import OnFailure, refuse
 from fws.http.error import HttpError
-from fws.http.question import question, read_response
 from fws.http.signature import SECRET, secret_key, signed
 from fws.http.url import Url
 from fws.pipeline.answer import Answer
