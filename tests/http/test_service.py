@@ -289,7 +289,7 @@ def test_a_handshake_that_hangs_ends_in_time(tmp_path: Path) -> None:
         began = time.monotonic()
         with pytest.raises(HttpError, match=r"no answer within 0.1 s"):
             Service(url, timeout=0.1, limit=100, trusted=trust(url, authority.file)).ask("GET")
-        assert time.monotonic() - began < 1
+        assert time.monotonic() - began < 2
     gevent.sleep(0.01)
 
 
