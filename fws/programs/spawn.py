@@ -3,8 +3,8 @@
 gevent's own `subprocess` forks: it copies the page tables of this process, which takes 50 ms for one of 300 MB, and
 nobody is served meanwhile. The standard library's uses `vfork`, which takes a millisecond whatever the size; but
 gevent's patch removes it from the module. Therefore a second copy of the module is loaded, which nobody has patched.
-Processes are started one at a time. Between two starts everybody else has a turn, and at least as long as the last start
-took, so that a thousand clients with a program each do not take more than half of the time from others.
+Processes are started one at a time. Between two starts everybody else has a turn, and at least as long as the last
+start took, so that a thousand clients with a program each do not take more than half of the time from others.
 """
 
 from __future__ import annotations
@@ -36,15 +36,30 @@ close = get_original("os", "close")
 
 
 class _Turns:
-    """Whose turn it is to start a process.
+    """Lets one greenlet after the other start a process: `with turns:`."""
 
-    Attributes:
-        lock: held by whom starts one.
-        free_at: when the next one may be started, in seconds of `perf_counter`.
-    """
+    def __init__(self) -> None:
+        self._lock = Semaphore()
+        self._began = 0.0
+        self._free_at = 0.0
 
-    lock = Semaphore()
-    free_at = 0.0
+    def __enter__(self) -> None:
+        self._lock.acquire()
+        try:
+            wait = self._free_at - perf_counter()
+            gevent.sleep(wait) if wait > 0 else pause()
+        except BaseException:  # the greenlet is to end
+            self._lock.release()
+            raise
+        self._began = perf_counter()
+
+    def __exit__(self, *exception: object) -> None:
+        now = perf_counter()
+        self._free_at = now + min(now - self._began, LONGEST)
+        self._lock.release()
+
+
+_turns = _Turns()
 
 
 class Child(msgspec.Struct, frozen=True):
@@ -69,20 +84,11 @@ def spawn(command: Command, environment: Mapping[str, str]) -> Child:
     Raises:
         ProgramError: it cannot be started.
     """
-    with _Turns.lock:
-        wait = _Turns.free_at - perf_counter()
-        if wait > 0:
-            gevent.sleep(wait)
-        else:
-            pause()
-        began = perf_counter()
+    with _turns:
         try:
             return _spawn(command, environment)
         except OSError as error:
             raise ProgramError(f"it cannot be started: {error.strerror}") from None
-        finally:
-            now = perf_counter()
-            _Turns.free_at = now + min(now - began, LONGEST)
 
 
 def _spawn(command: Command, environment: Mapping[str, str]) -> Child:

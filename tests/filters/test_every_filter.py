@@ -28,10 +28,13 @@ BUILT_IN = [
     "ban",
     "broadcast",
     "broadcast_by_token",
+    "cache",
     "classic",
     "close",
     "count",
+    "debounce",
     "dedupe",
+    "delay",
     "drop",
     "echo",
     "exec",
@@ -45,6 +48,7 @@ BUILT_IN = [
     "log",
     "max_message",
     "omit",
+    "once",
     "pick",
     "presence",
     "publish",
@@ -63,6 +67,7 @@ BUILT_IN = [
     "subscribe",
     "switch",
     "text",
+    "throttle",
     "token",
     "unsubscribe",
     "when",
@@ -106,6 +111,11 @@ STAGES = [
     "load said into=a of=set",
     "count messages into=n",
     "dedupe a",
+    "throttle 1s by=message.a",
+    "debounce 1s by=client,message.a",
+    "delay 1s most=2 on_excess=reply",
+    "once by=message",
+    "remember",
     "broadcast_by_token",
 ]
 
@@ -119,6 +129,11 @@ default = ["json", "echo"]
 [filters.by_a.case]
 x = ["omit a", "echo"]
 5 = ["close"]
+[filters.remember]
+use = "cache"
+expire = "1s"
+by = "message.a"
+run = ["pick a"]
 [endpoints."/each"]
 message = {msgspec.json.encode(STAGES).decode()}
 """
