@@ -22,6 +22,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from typing import IO
 
 from websockets.sync.client import ClientConnection, connect
 
@@ -163,11 +164,16 @@ def starting(url: str, client: ClientConnection, many: int) -> tuple[list[float]
     driver.stdin.flush()
     done = threading.Event()
     began = time.monotonic()
-    threading.Thread(target=lambda: (driver.stdout.readline(), done.set()), daemon=True).start()
+    threading.Thread(target=wait_for_line, args=(driver.stdout, done), daemon=True).start()
     times = echoes(client, done.is_set)
     took = time.monotonic() - began
     driver.communicate("end\n", timeout=60)
     return times, took
+
+
+def wait_for_line(stream: IO[str], done: threading.Event) -> None:
+    stream.readline()
+    done.set()
 
 
 DRIVER = """

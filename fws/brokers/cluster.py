@@ -17,7 +17,7 @@ from fws.brokers.items import Item
 from fws.brokers.relay import Relay
 from fws.brokers.sender import Sender
 from fws.brokers.subscriptions import Subscriptions
-from fws.redis.backoff import backoff
+from fws.redis.backoff import Backoff
 from fws.redis.connector import Connector, ConnectorError, Stream, slot_of
 
 SLOTS = 16384
@@ -114,7 +114,7 @@ class Cluster:
     # Following.
 
     def _follow(self) -> None:
-        waits = backoff()
+        backoff = Backoff()
         state = self._settings.health
         while True:
             self._changed.clear()
@@ -122,9 +122,9 @@ class Cluster:
                 self._settle(self._find())
             except ConnectorError as error:
                 state.down(self, str(error))
-                gevent.sleep(max(LEAST, waits.next()))
+                gevent.sleep(max(LEAST, backoff.next()))
                 continue
-            waits.reset()
+            backoff.reset()
             state.up(self)
             gevent.sleep(LEAST)
             self._changed.wait(CALM if state.reason is None else TROUBLED)

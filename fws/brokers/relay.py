@@ -15,7 +15,7 @@ from gevent.event import Event
 
 from fws.brokers.carrier import Confirmed, Received, Settings, Take
 from fws.brokers.subscriptions import Subscriptions
-from fws.redis.backoff import backoff
+from fws.redis.backoff import Backoff
 from fws.redis.connector import ConnectorError, Stream, error_text
 from fws.redis.resp import Failure, Replies, RespError, command, commands
 from fws.runtime.scheduler import Budget, pause
@@ -70,7 +70,7 @@ class Relay:
         self._sharded = sharded
         self._globs = Subscriptions(settings.clock) if globs is None else globs
         self._moved = moved
-        self._backoff = backoff()
+        self._backoff = Backoff()
         self._wake = Event()
         self._stream: Stream | None = None
         self._up = False

@@ -14,7 +14,7 @@ from fws.base.novelty import Novelty
 from fws.brokers.buffer import Buffer, drop
 from fws.brokers.carrier import Settings
 from fws.brokers.items import Item, Session, commands_of
-from fws.redis.backoff import MOST, backoff
+from fws.redis.backoff import MOST, Backoff
 from fws.redis.connector import REPLY, ConnectorError, Stream, error_text
 from fws.redis.resp import Failure, Replies, RespError
 
@@ -64,7 +64,7 @@ class Sender:
         self._longest = max(BATCH, settings.largest + 4096)
         self._refusals = Novelty(self._clock)
         self._buffer = Buffer(self._most)
-        self._backoff = backoff()
+        self._backoff = Backoff()
         self._wake = Event()
         # Set while nothing waits or is under way.
         self._idle = Event()

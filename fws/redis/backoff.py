@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from fws.base.backoff import Backoff
+from fws.base import backoff
 
 # Seconds. When Redis is back, all nodes reconnect within a second, and one attempt per second and node is no load.
 FIRST = 0.05
 MOST = 1.0
 
 
-def backoff() -> Backoff:
+class Backoff(backoff.Backoff):
     """The waiting times of one connection."""
-    return Backoff(FIRST, MOST)
+
+    __slots__ = ()
+
+    def __init__(self) -> None:
+        super().__init__(FIRST, MOST)
