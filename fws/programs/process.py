@@ -103,12 +103,10 @@ class Process:
     # Its input.
 
     def wait_for_room(self) -> None:
-        """Wait until less than `queue` bytes wait to be written. Raises ProgramError if it ends before."""
+        """Wait until at most `queue` bytes wait to be written, or it is over."""
         if self._pending > self._queue:
             self._room.clear()
             self._room.wait()
-        if not self.usable:
-            raise ProgramError("it has just ended")
 
     def write(self, data: bytes) -> None:
         """Write as soon as it reads. Never blocks: who writes much calls `wait_for_room` before."""

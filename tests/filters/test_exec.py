@@ -20,6 +20,13 @@ from tests.support import Harness, build
 Serving = Callable[..., Harness]
 
 
+@pytest.fixture(autouse=True, scope="module")
+def sigchld() -> Iterator[None]:
+    """Afterwards the event loop leaves the children of other tests alone again."""
+    yield
+    gevent.get_hub().loop.reset_sigchld()
+
+
 @pytest.fixture
 def serving(tmp_path: Path) -> Iterator[Serving]:
     """`serving(options)` gives a server with `exec` and these options, and then `echo`. Its programs are ended."""
@@ -346,6 +353,7 @@ def test_lines_carry_the_client_and_answers_its_fate(serving: Serving) -> None:
         ({"close": 4000}, [], (4000, "")),
         ({"mesage": 1}, ['{"error":"the program has failed"}'], None),
         ([], ['{"error":"the program has failed"}'], None),
+        (None, ['{"error":"the program has failed"}'], None),
         ({"identity": {}}, ['{"error":"the program has failed"}'], None),
     ],
 )
