@@ -73,6 +73,8 @@ CATALOGUE: Final[dict[str, tuple[Counter, ...]]] = {
         Counter("events_over_rate", "events refused by the filter `rate_limit`"),
         Counter("messages_over_size", "messages refused by the filter `max_message`"),
         Counter("json_refused", "messages refused by the filter `json`"),
+        Counter("schema_refused", "messages that did not match the schema of the filter `schema`"),
+        Counter("jq_refused", "messages for which the program of the filter `jq` failed"),
         Counter("lists_over_size", "lists refused by the filter `split`"),
         Counter("parts_over_limit", "messages that were split into more than 1,000"),
         Counter(
