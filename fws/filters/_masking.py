@@ -8,6 +8,8 @@ from typing import Final
 
 # The digits of a card number (ISO/IEC 7812).
 CARD_DIGITS: Final = range(13, 20)
+# The most groups that people write them in: 4 4 4 4 3.
+CARD_GROUPS: Final = 6
 
 # These take linear time: a search begins at the start of a word only, and possessive repeats are never tried again.
 _EMAIL = re.compile(r"(?<![\w.%+-])[\w.%+-]++@[\w-]++(?:\.[\w-]++)++")
@@ -54,7 +56,7 @@ def _mask_groups(text: str, mask: str) -> str:
 def _last_of_card(groups: list[re.Match[str]], first: int) -> int | None:
     """The last group of a card number that begins at a group; None if there is none."""
     digits = ""
-    for number in range(first, len(groups)):
+    for number in range(first, min(first + CARD_GROUPS, len(groups))):
         digits += groups[number][0]
         if len(digits) > CARD_DIGITS[-1]:
             return None
@@ -63,12 +65,20 @@ def _last_of_card(groups: list[re.Match[str]], first: int) -> int | None:
     return None
 
 
+# What a pattern consists of, as far as repeats are concerned: what contains none, the ends of groups, and repeats.
+_TOKEN = re.compile(
+    r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|\(\?\#[^)]*\)|(\))|([*+]|\{[0-9]*,[0-9]*\}|\{[0-9]+\})(\+?)", re.DOTALL
+)
+
+
 def compile_pattern(text: str) -> re.Pattern[str]:
     """Compile the pattern of the file's author.
 
+    Its repeats must be possessive, so that a search never goes back into them. From each character on, it then takes a
+    time that grows with the length of the text, and not with a power of it, or exponentially.
+
     Raises:
-        ValueError: it is no pattern, matches an empty text, or could take a time that grows exponentially with the
-            length of the text.
+        ValueError: it is no such pattern, or matches an empty text.
     """
     try:
         pattern = re.compile(text)
@@ -76,45 +86,14 @@ def compile_pattern(text: str) -> re.Pattern[str]:
         raise ValueError(f"this is not a regular expression: {error}") from None
     if pattern.match(""):
         raise ValueError("this pattern matches an empty text, so it would match everywhere")
-    _check_repeats(text)
-    return pattern
-
-
-_TOKEN = re.compile(
-    r"""
-    (?P<skip> \\[^0-9] | \[\^?\]?(?:\\.|[^\]\\])*\] | \(\?\#[^)]*\) )
-  | (?P<back> \\[0-9] | \(\?P= | \(\?\( )
-  | (?P<open> \( )
-  | (?P<close> \) )
-  | (?P<bar> \| )
-  | (?P<repeat> [*+] | \{[0-9]*,[0-9]*\} | \{[0-9]+\} )
-    """,
-    re.VERBOSE | re.DOTALL,
-)
-
-
-def _check_repeats(text: str) -> None:
-    """Refuse a repeated group that contains a repeat or alternatives, and references back. Others are polynomial."""
-    groups, closed = [False], False
-    end = -1
+    end_of_group = -1
     for token in _TOKEN.finditer(text):
-        follows = closed if token.start() == end else False
-        inner, closed, end = False, False, token.end()
-        match token.lastgroup:
-            case "back":
-                raise ValueError("a pattern has no references back, because a search with them can take for ever")
-            case "open":
-                groups.append(False)
-            case "close" if len(groups) > 1:
-                inner = groups.pop()
-                groups[-1] = groups[-1] or inner
-                closed = inner
-            case "bar":
-                groups[-1] = True
-            case "repeat":
-                if follows:
-                    raise ValueError(
-                        "a repeated group contains a repeat or alternatives, as in (a+)+, so a search can take for "
-                        "ever: write it without the group, or with another set of characters, as in [a-z.]+"
-                    )
-                groups[-1] = True
+        end, repeat, possessive = token.groups()
+        if end:
+            end_of_group = token.end()
+        elif repeat and not possessive and ("}" not in repeat or "," in repeat or token.start() == end_of_group):
+            raise ValueError(
+                f"write {repeat}+ instead of {repeat} at character {token.start() + 1}: a repeat must be possessive, "
+                "or a text could make the search take for ever"
+            )
+    return pattern

@@ -23,13 +23,14 @@ class Redact(Change):
 
     In `fields`, a.b is the field b of the object in a. In a list, it is that field of every item. If there is a text or
     a number where an object should be, it is masked. `find` and `pattern` search all texts in the message, but no names
-    of fields. `card` finds numbers of 13 to 19 digits with a right checksum, also with blanks or hyphens between groups,
-    and as a JSON number.
+    of fields. `card` finds numbers of 13 to 19 digits with a right checksum, also with blanks or hyphens between
+    up to six groups, and as a JSON number.
 
     A binary message is dropped, and with `fields` also a text: put `json` before this filter.
 
-    Clients choose the texts that are searched, and the time for a `pattern` may grow with a power of their length. So
-    `pattern` searches the first `max_text` characters of all texts together. Each text beyond is masked as a whole.
+    Clients choose the texts that are searched. So the repeats of a `pattern` must be possessive, as in `key-[a-z]++`:
+    what such a repeat has taken, it does not give back, and the search cannot take for ever. `pattern` searches the
+    first `max_text` characters of all texts together. A text beyond them is masked as a whole.
 
     Example:
         message = ["json", "redact password card.number find=email,card", "broadcast"]

@@ -105,7 +105,7 @@ def test_a_wrong_digit_is_no_card_number(digits: str) -> None:
 def test_a_pattern_is_found_in_all_texts() -> None:
     value = {"a": ["key-123", 5], "key-1": {"b": "x key-7 y"}, "c": "none"}
     flowing = {"a": ["\\1", 5], "key-1": {"b": "x \\1 y"}, "c": "none"}
-    assert changed(value, pattern=r"key-\d+", mask="\\1") == flowing
+    assert changed(value, pattern=r"key-\d++", mask="\\1") == flowing
 
 
 @pytest.mark.parametrize(
@@ -126,12 +126,12 @@ def test_a_text_without_json_is_searched() -> None:
         ("find=phone", "one of: email, card"),
         ("pattern=(", "not a regular expression"),
         ("pattern=a*", "matches an empty text"),
-        ("pattern=(a+)+b", "a repeated group contains a repeat"),
-        ("pattern=(a|aa)+b", "a repeated group contains a repeat or alternatives"),
-        ("pattern=((a|b)c){2,}", "a repeated group contains a repeat or alternatives"),
-        ("pattern=(?:a{1,9}){3}b", "a repeated group contains a repeat"),
-        (r"pattern=(a+)\1", "references back"),
-        ("pattern=(?P<n>a+)(?P=n)", "references back"),
+        ("pattern=(a+)+b", r"write \++ instead of \+ at character 3"),
+        ("pattern=(a|aa)+b", r"write \++ instead of \+ at character 7"),
+        ("pattern=[a]{2,}", r"write \{2,}\+ instead of \{2,} at character 4"),
+        ("pattern=(?:a|aa){30}b", r"write \{30}\+ instead of \{30}"),
+        (r"pattern=\\*b", r"write \*\+ instead"),
+        ("pattern=a*?b", r"write \*\+ instead"),
     ],
 )
 def test_a_stage_that_masks_nothing_or_takes_for_ever_is_a_mistake(tmp_path: Path, options: str, said: str) -> None:
@@ -140,7 +140,7 @@ def test_a_stage_that_masks_nothing_or_takes_for_ever_is_a_mistake(tmp_path: Pat
 
 
 @pytest.mark.parametrize(
-    "pattern", [r"a+b+", "(ab)+", "[(+|)]+x", r"\(a+\)+", "(a|b)c+", "[]a)+]+b", r"(?:\+ab)+", "a{2}"]
+    "pattern", ["a++b*+c", "(ab)++", "[(+|)*]x", r"\(a\+\*", "[]a)+]b?", r"(?:\+ab){2}+", r"\d{2}", "(?#*)a{1,2}+"]
 )
 def test_other_patterns_are_fine(pattern: str) -> None:
     redact(pattern=pattern)
@@ -159,7 +159,9 @@ def test_a_publication_is_redacted_before_it_is_kept(tmp_path: Path) -> None:
     client = server.connect()
     server.client_says(client, '{"password":"secret"}')
     assert "secret" not in str(server.sent(client))
-    assert "secret" not in str(list(server.node.hub.history("lobby").items))
+    server.client_says(late := server.connect(), "{}")
+    late.join("lobby", replay=5)
+    assert "secret" not in str(server.sent(late))
 
 
 def test_a_delivery_is_redacted_for_its_receiver_alone() -> None:
@@ -184,7 +186,7 @@ HOSTILE = [
 
 @pytest.mark.parametrize("number", range(len(HOSTILE)))
 def test_no_text_of_64_kib_takes_long(number: int) -> None:
-    made = redact(find=["email", "card"], pattern=r"\w+\s?\w+!")
+    made = redact(find=["email", "card"], pattern=r"\w++\s?\w++!")
     before = time.process_time()
     made.change({"a": HOSTILE[number]})
     made.change(["a" * 4000, *[HOSTILE[number][:4000]] * 16])
