@@ -23,14 +23,14 @@ LAYERS = [
     {"base"},
     {"wire", "transcripts"},
     {"pipeline"},
-    {"config", "runtime", "auth"},
+    {"config", "runtime", "auth", "http"},
     {"compiler", "redis", "workers"},
     {"brokers", "storages"},
     {"histories", "presence", "nodes"},
     {"channels"},
     {"protocols"},
     {"clients"},
-    {"live", "api"},
+    {"live", "api", "schedules"},
     {"server", "reference"},
     {"classic", "testing"},
     {"filters"},
@@ -42,9 +42,9 @@ LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 # older path.
 FACADE = {"base", "pipeline"}
 FACADE_MODULES = {"", "filter"}
-# A built-in filter imports what any filter could: the façade, and packages that know no socket. `classic` is for the
-# filter that runs the older project's filters.
-FOR_FILTERS = {"", "base", "wire", "pipeline", "auth", "classic", "filters"}
+# A built-in filter imports what any filter could: the façade, and packages that know no socket of a client. `http` is
+# for filters that use a service, and `classic` for the filter that runs the older project's filters.
+FOR_FILTERS = {"", "base", "wire", "pipeline", "auth", "http", "classic", "filters"}
 
 # Libraries that one part of fws alone may import: packages, or single modules.
 ONLY_IN = {
@@ -53,8 +53,9 @@ ONLY_IN = {
     "redis": {"redis", "storages.redis"},
     # `get_original` is for what must work while the event loop is blocked.
     "gevent.monkey": {"__main__", "runtime", "workers.heartbeat", "classic.server"},
-    # The two in `auth` need names of constants; sockets come from gevent.
-    "socket": {"clients.transport", "clients.tls_transport", "auth.http"},
+    "urllib3": {"http.connection"},
+    # The two in `clients` need names of constants; sockets come from gevent.
+    "socket": {"clients.transport", "clients.tls_transport"},
     "_socket": {"clients.transport", "clients.tls_transport"},
 }
 # Packages that know no gevent, no socket and no clock of their own.
@@ -189,7 +190,7 @@ def test_the_documentation_shows_the_same_table() -> None:
 
 def test_the_facade_comes_before_patching() -> None:
     """`import fws` must not load modules that must be loaded after gevent has patched the standard library."""
-    late = "{'gevent', 'socket', 'ssl', 'select', 'threading', 'subprocess', 'redis'}"
+    late = "{'gevent', 'socket', 'ssl', 'select', 'threading', 'subprocess', 'redis', 'urllib3'}"
     script = f"import sys, fws; print(sorted({late} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT)
     assert done.stdout.strip() == "[]"

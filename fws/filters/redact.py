@@ -52,9 +52,6 @@ class Redact(Change):
         except ValueError as error:
             raise ValueError(f"pattern: {error}") from None
 
-    def tick(self, message: Any) -> Any:
-        return self.change(message)
-
     def change(self, value: Any) -> Any:
         if isinstance(value, bytes | bytearray | memoryview) or (self._paths and isinstance(value, str)):
             return DROP

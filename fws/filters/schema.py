@@ -34,7 +34,7 @@ class Schema(Filter):
     the former one stays.
 
     Example:
-        message = ["json on_error=reply", "schema schemas/chat.json on_error=reply", "broadcast"]
+        message = ["json on_error=reply", "schema shapes/order.json on_error=reply", "broadcast"]
     """
 
     waits = False
