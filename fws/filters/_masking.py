@@ -26,6 +26,8 @@ def mask_emails(text: str, mask: str) -> str:
 
 def mask_cards(text: str, mask: str) -> str:
     """A text with the mask for each card number, with or without blanks or hyphens between groups of digits."""
+    if len(text) < CARD_DIGITS.start:
+        return text
     return _DIGITS.sub(lambda match: _mask_groups(match[0], mask), text)
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any
 
+import jq
 from msgspec import Meta
 
 from fws import DROP, Client, Duration, Filter, Help, Publication, Several, Size, Takes, Verbatim
 from fws.filters._jq import JqError, JqProcess
 from fws.filters._refusal import Refusing, check_refusing, refuse
-from fws.pipeline.filter import Setting
+from fws.pipeline.component import Setting
 from fws.pipeline.outcomes import MAX_PARTS
 from fws.wire.encoding import json_bytes
 
@@ -52,8 +53,6 @@ class Jq(Filter):
         check_refusing(event, options)
 
     def prepare(self, setting: Setting) -> None:
-        import jq  # only servers with this filter pay for the library
-
         try:
             jq.compile(self.program).input_text("null")
         except ValueError as error:

@@ -10,7 +10,7 @@ from msgspec import Meta
 from fws import DROP, Help, Verbatim
 from fws.filters._change import Change
 from fws.filters._masking import Mask, compile_pattern, is_card, mask_cards, mask_emails
-from fws.pipeline.filter import Setting
+from fws.pipeline.component import Setting
 
 _FINDERS: dict[str, Mask] = {"email": mask_emails, "card": mask_cards}
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from fws import DROP, Client, Filter, Help, Publication, Verbatim
 from fws.filters._followed import Followed
 from fws.filters._refusal import Refusing, check_refusing, refuse
-from fws.pipeline.filter import Setting
+from fws.pipeline.component import Setting
 
 if TYPE_CHECKING:
     from fws.filters._schema import CompiledSchema

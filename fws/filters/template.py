@@ -12,8 +12,8 @@ from fws import Client, Filter, Help, Publication, Size, Takes, Verbatim
 from fws.base.errors import MessageFillError
 from fws.filters._followed import Followed
 from fws.pipeline.call import ATTRIBUTES
+from fws.pipeline.component import Setting
 from fws.pipeline.events import BY_NAME
-from fws.pipeline.filter import Setting
 from fws.pipeline.placeholder import CLIENT_ATTRIBUTES
 
 if TYPE_CHECKING:

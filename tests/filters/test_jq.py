@@ -14,6 +14,8 @@ from fws.base.errors import ConfigError
 from fws.filters.jq import Jq
 from tests.support import Harness, build
 
+pytestmark = pytest.mark.process
+
 
 class Project:
     """Servers whose processes of jq end with the test."""

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from fws.base.errors import ConfigError
 from fws.filters._masking import is_card, mask_cards, mask_emails
 from fws.filters.redact import Redact
-from fws.pipeline.filter import Setting
+from fws.pipeline.component import Setting
 from fws.pipeline.outcomes import DROP
 from fws.pipeline.publication import Publication
 from tests.support import build
