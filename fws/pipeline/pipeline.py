@@ -135,7 +135,7 @@ class Pipeline:
         waits: whether one of its filters may block. A pipeline that never blocks runs in the event loop's callback.
     """
 
-    __slots__ = ("__weakref__", "_expected", "_hooks", "event", "steps", "waits")
+    __slots__ = ("__weakref__", "_expected", "_hooks", "_whole", "event", "steps", "waits")
 
     def __init__(self, event: str, steps: Iterable[Step] = ()) -> None:
         self.event = event
@@ -143,6 +143,8 @@ class Pipeline:
         self.waits = any(step.waits for step in self.steps)
         self._hooks: tuple[Hook, ...] = tuple(step.hook for step in self.steps)
         self._expected = BY_NAME[event].results
+        # The pipeline that this one is the rest of. While that lives, a reload does not stop its filters.
+        self._whole: Pipeline | None = None
 
     def __bool__(self) -> bool:
         return bool(self._hooks)
@@ -224,6 +226,7 @@ class Pipeline:
         """
         rest = Pipeline(self.event, self.steps[len(self.steps) - count :])
         rest._hooks = self._hooks[len(self._hooks) - count :]
+        rest._whole = self
         if isinstance(result, Later):
             result.begin(partial(flow.flow_on, rest))
             return DROP

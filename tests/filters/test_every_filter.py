@@ -29,10 +29,13 @@ BUILT_IN = [
     "ban",
     "broadcast",
     "broadcast_by_token",
+    "cache",
     "classic",
     "close",
     "count",
+    "debounce",
     "dedupe",
+    "delay",
     "drop",
     "echo",
     "http",
@@ -46,6 +49,7 @@ BUILT_IN = [
     "log",
     "max_message",
     "omit",
+    "once",
     "pick",
     "presence",
     "publish",
@@ -67,6 +71,7 @@ BUILT_IN = [
     "switch",
     "template",
     "text",
+    "throttle",
     "token",
     "unsubscribe",
     "when",
@@ -110,6 +115,11 @@ STAGES = [
     "load said into=a of=set",
     "count messages into=n",
     "dedupe a",
+    "throttle 1s by=message.a",
+    "debounce 1s by=client,message.a",
+    "delay 1s most=2 on_excess=reply",
+    "once by=message",
+    "remember",
     "broadcast_by_token",
     "template {{ message.a }} {% for x in message.items %}{{ x }}{% endfor %}",
     "redact a find=email,card",
@@ -126,6 +136,11 @@ default = ["json", "echo"]
 [filters.by_a.case]
 x = ["omit a", "echo"]
 5 = ["close"]
+[filters.remember]
+use = "cache"
+expire = "1s"
+by = "message.a"
+run = ["pick a"]
 [endpoints."/each"]
 message = {msgspec.json.encode(STAGES).decode()}
 """

@@ -142,7 +142,7 @@ def test_by_a_field_of_the_message_or_of_the_identity(tmp_path: Path) -> None:
     toml = '[endpoints."/a"]\nmessage = ["json", "rate_limit 1/min by={}", "echo"]'
     server = build(toml.format("message.room"), tmp_path)
     ann, bob = server.connect("/a"), server.connect("/a", address="192.0.2.2")
-    server.client_says(ann, '{"room":"tea"}', '{"room":"tea"}', '{"room":5}', '{"room":"5"}', "{}", "{}")
+    server.client_says(ann, '{"room":"tea"}', '{"room":"tea"}', '{"room":5}', '{"room":5}', "{}", "{}")
     server.client_says(bob, '{"room":"tea"}', '{"room":""}', f'{{"room":"{"x" * 5000}"}}')
     assert server.sent(ann) == ['{"room":"tea"}', '{"room":5}', "{}"]
     assert len(server.sent(bob)) == 2
