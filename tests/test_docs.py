@@ -44,6 +44,7 @@ def project(folder: Path, page: Path) -> Path:
     (folder / "conf" / "chat").mkdir()
     (folder / "conf" / "centrifuge").mkdir()
     shutil.copytree(ROOT / "conf" / "exec", folder / "conf" / "exec")
+    shutil.copytree(ROOT / "conf" / "shapes", folder / "conf" / "shapes")
     for conf in (ROOT / "conf").glob("*.toml"):
         shutil.copy(conf, folder / "conf")
     for source in blocks(page, "python"):

@@ -74,6 +74,8 @@ CATALOGUE: Final[dict[str, tuple[Counter, ...]]] = {
         Counter("limits_alone", "events that `rate_limit store=shared` decided about while the storage was away"),
         Counter("messages_over_size", "messages refused by the filter `max_message`"),
         Counter("json_refused", "messages refused by the filter `json`"),
+        Counter("schema_refused", "messages that did not match the schema of the filter `schema`"),
+        Counter("jq_refused", "messages for which the program of the filter `jq` failed"),
         Counter("lists_over_size", "lists refused by the filter `split`"),
         Counter("delays_over_limit", "messages refused by the filter `delay` because too many waited"),
         Counter("cache_hits", "messages for which the filter `cache` remembered a result", traffic=True),
