@@ -60,7 +60,7 @@ class Keeper:
         self._journal = journal
         self._timeout = timeout
         self._late = journal.about(f"it has not answered within {timeout:g} s")
-        self._unread = journal.about(f"it has not begun to read for {timeout:g} s")
+        self._unread = journal.about(f"it has neither started nor read anything for {timeout:g} s")
         self._heard = heard
         self._ended = ended
         self._when_over = over
