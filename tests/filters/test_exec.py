@@ -168,6 +168,17 @@ def test_waits_between_starts_grow_and_messages_fail_meanwhile_at_once(serving: 
     assert server.metrics["program_starts"] <= 3 + (time.monotonic() - began) / 0.1
 
 
+def test_a_program_that_has_lived_for_a_while_is_started_again_at_once(
+    serving: Serving, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fws.programs.keeper.LIVED", 0.0)
+    server = serving(shell('read -r x; echo "$x"', 'per = "server"'))
+    client = server.connect("/a")
+    for number in range(1, 6):
+        assert says(server, client, str(number)) == [str(number)]
+        until(server, lambda number=number: server.metrics["program_restarts"] == number)  # type: ignore[misc]
+
+
 def test_a_line_that_nobody_asked_for_may_be_anybodys(serving: Serving, caplog: pytest.LogCaptureFixture) -> None:
     """It would become the answer of the next message, perhaps to another client."""
     server = serving(shell('read -r x; echo "$x"; echo secret; cat', 'per = "server"', 'on_failure = "reply"'))
