@@ -4,12 +4,15 @@ import json
 import os
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
 import pytest
 
-from fws.base.errors import ConfigError
+from fws.base.errors import ConfigError, Reject
+from fws.filters.schema import Schema
+from fws.pipeline.call import Call
 from tests.support import Harness, build
 
 CHAT = {
@@ -83,6 +86,15 @@ def test_it_drops_or_closes(tmp_path: Path) -> None:
     client = server.connect()
     server.client_says(client, '{"text":5}')
     assert server.closed(client) == (1007, '/text: this value is not of type "string"')
+
+
+@pytest.mark.parametrize("options", ["", "on_error=reply"])
+def test_a_call_fails_with_what_is_wrong_and_where(tmp_path: Path, options: str) -> None:
+    server = server_of(tmp_path, options=options)
+    (schema,) = [one for one in server.generation.filters if isinstance(one, Schema)]
+    caller: Any = SimpleNamespace(call=Call("publish", channel="lobby"))
+    with pytest.raises(Reject, match=r"400 /text: this value is longer than 5 characters"):
+        schema.message(caller, {"text": "far too long"})
 
 
 def test_publications_and_deliveries_that_do_not_match_are_dropped(tmp_path: Path) -> None:
