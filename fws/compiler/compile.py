@@ -405,7 +405,7 @@ class _Compiler:
             if kind is Pipeline and isinstance(value, list) and all(isinstance(item, str) for item in value):
                 steps = self._steps(value, ("filters", name, *way), scope, (*within, name))
                 label = ".".join(map(str, way))
-                return Pipeline(scope.event or "message", [step.inside(name, label) for step in steps])
+                return Pipeline(scope.event or "message", [step.inside(name, label) for step in steps], inner=True)
             if isinstance(value, dict) and get_origin(kind) is dict:
                 items = value.items()
                 return {

@@ -41,9 +41,8 @@ class Debounce(Filter):
 
     Messages of at most 10,000 keys are held back in each process, or of 100 for each client if `by` has `client`.
     Beyond that, the message of the oldest key flows on. A message of a client that has left does not flow on. In a
-    branch of `switch`, what was held back flows on to the end of the branch only. In a protocol with calls, a call
-    fails with 400, because it cannot wait for its answer. After a reload, messages that are held back flow on in the
-    old pipeline.
+    protocol with calls, a call fails with 400, because it cannot wait for its answer. After a reload, messages that are
+    held back flow on in the old pipeline.
 
     Example:
         message = ["json", "debounce 300ms by=client,message.field most=2s", "broadcast"]

@@ -43,10 +43,9 @@ class Delay(Filter):
     Depending on `on_excess`, a further message is dropped, or dropped and answered with `{"error": "…"}`, or it closes
     the connection with 1008. On `tick` it is dropped.
 
-    Messages of a client that has left do not flow on. In a branch of `switch`, messages flow on to the end of the
-    branch only. In a protocol with calls, a call fails with 400, because it cannot wait for its answer. After a reload,
-    messages that wait flow on in the old pipeline, at the time that was theirs; those that come later do not overtake
-    them.
+    Messages of a client that has left do not flow on. In a protocol with calls, a call fails with 400, because it
+    cannot wait for its answer. After a reload, messages that wait flow on in the old pipeline, at the time that was
+    theirs; those that come later do not overtake them.
 
     Example:
         message = ["delay 2s most=20 on_excess=reply", "broadcast"]

@@ -42,8 +42,8 @@ class Throttle(Filter):
 
     At most 10,000 keys are remembered in each process, or 100 for each client if `by` has `client`. Beyond that, what
     is held back for the oldest key flows on, and the key begins anew. A message of a client that has left does not flow
-    on. In a branch of `switch`, what was held back flows on to the end of the branch only. In a protocol with calls, a
-    call within the time fails with 429. After a reload, messages that are held back flow on in the old pipeline.
+    on. In a protocol with calls, a call within the time fails with 429. After a reload, messages that are held back
+    flow on in the old pipeline.
 
     Example:
         message = ["json", "throttle 200ms by=client,message.room", "broadcast"]

@@ -218,6 +218,15 @@ def test_stages_and_nodes_share_buckets_of_the_storage(tmp_path: Path) -> None:
     assert nodes[0].storage.get("limit:user:10:10:=ann") is None, "the key has expired"
 
 
+@pytest.mark.parametrize("user", ["u" * 100, "\U0001f600" * 100, "\ud800", "a\nb", "ü:=*"])
+def test_any_user_has_a_shared_bucket(tmp_path: Path, user: str) -> None:
+    server = echo(tmp_path, f"rate_limit 1/min by=identity['user'] store=shared key={'k' * 500}")
+    client = server.connect(identity={"user": user})
+    server.client_says(client, "1", "2")
+    assert server.sent(client) == ["1"]
+    assert server.faults == 0
+
+
 def test_a_connection_above_a_shared_rate_is_refused_with_retry_after(tmp_path: Path) -> None:
     server = build('[pipelines]\nconnect = ["rate_limit 6/min by=address store=shared"]', tmp_path)
     server.connect()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -61,8 +62,8 @@ class Ticks:
     def take_part(self) -> None:
         pass
 
-    def flow_on(self, rest: Pipeline, message: Any) -> None:
-        rest.tick(self, message)
+    def resume(self, rest: Pipeline) -> Callable[[Any], None]:
+        return lambda message: rest.tick(self, message)
 
     def tick(self, message: Any) -> None:
         """The schedule is due."""
