@@ -13,6 +13,7 @@ import pytest
 from fws.base.errors import ConfigError, Reject
 from fws.filters.schema import Schema
 from fws.pipeline.call import Call
+from fws.pipeline.outcomes import DROP
 from tests.support import Harness, build
 
 CHAT = {
@@ -242,3 +243,9 @@ def test_no_message_of_64_kib_takes_long(tmp_path: Path, name: str) -> None:
     spent = time.process_time() - before
     assert spent < 0.25
     assert len(str(server.sent(client))) < 500 or server.metrics["schema_refused"] == 0
+
+
+def test_a_tick_that_does_not_match_is_dropped(tmp_path: Path) -> None:
+    (schema,) = [one for one in server_of(tmp_path, options="").generation.filters if isinstance(one, Schema)]
+    assert schema.tick({"text": "hi"}) is None
+    assert schema.tick({"text": 5}) is DROP
