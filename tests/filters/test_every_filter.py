@@ -38,6 +38,7 @@ BUILT_IN = [
     "delay",
     "drop",
     "echo",
+    "exec",
     "http",
     "http_auth",
     "join",
