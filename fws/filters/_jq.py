@@ -122,7 +122,3 @@ class JqProcess:
             with contextlib.suppress(OSError):
                 process.kill()
             process.wait()
-
-    def __del__(self) -> None:
-        # Nobody stops the filters of a check or a test.
-        self.stop()

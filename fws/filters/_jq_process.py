@@ -62,7 +62,9 @@ def serve(channel: socket.socket) -> None:
 if __name__ == "__main__":
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    channel = socket.socket(fileno=0)
+    channel.setblocking(True)  # gevent has made it, and its sockets do not block
     try:
-        serve(socket.socket(fileno=0))
+        serve(channel)
     except (EOFError, OSError):
         pass

@@ -8,12 +8,12 @@ from typing import Final
 
 # The digits of a card number (ISO/IEC 7812).
 CARD_DIGITS: Final = range(13, 20)
-# The most groups that people write them in: 4 4 4 4 3.
+# The most groups that people write them in, such as 4 4 4 4 3.
 CARD_GROUPS: Final = 6
 
 # These take linear time: a search begins at the start of a word only, and possessive repeats are never tried again.
 _EMAIL = re.compile(r"(?<![\w.%+-])[\w.%+-]++@[\w-]++(?:\.[\w-]++)++")
-_DIGITS = re.compile(r"(?<![0-9])[0-9]++(?:[ -][0-9]++)*+")
+_DIGITS = re.compile(r"(?<![0-9])[0-9]{3,}+(?:[ -][0-9]{3,}+)*+")
 _GROUP = re.compile(r"[0-9]+")
 
 Mask = Callable[[str, str], str]

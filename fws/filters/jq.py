@@ -54,7 +54,7 @@ class Jq(Filter):
 
     def prepare(self, setting: Setting) -> None:
         try:
-            jq.compile(self.program).input_text("null")
+            jq.compile(self.program)
         except ValueError as error:
             raise ValueError(f"program: {_explained(str(error))}") from None
         self._process = JqProcess(self.program, self.max_results + 1, self.timeout)

@@ -24,7 +24,7 @@ class Redact(Change):
     In `fields`, a.b is the field b of the object in a. In a list, it is that field of every item. If there is a text or
     a number where an object should be, it is masked. `find` and `pattern` search all texts in the message, but no names
     of fields. `card` finds numbers of 13 to 19 digits with a right checksum, also with blanks or hyphens between
-    up to six groups, and as a JSON number.
+    groups of three digits or more, and as a JSON number.
 
     A binary message is dropped, and with `fields` also a text: put `json` before this filter.
 

@@ -12,6 +12,7 @@ import pytest
 
 from fws.base.errors import ConfigError
 from fws.filters.jq import Jq
+from fws.pipeline.outcomes import DROP, Several
 from tests.support import Harness, build
 
 pytestmark = pytest.mark.process
@@ -209,3 +210,12 @@ def test_the_process_ends_with_its_parent(tmp_path: Path) -> None:
             break
         time.sleep(0.05)
     assert not Path(f"/proc/{int(out)}").exists()
+
+
+def test_a_tick_becomes_the_results(project: Project) -> None:
+    (instance,) = [one for one in project.build("jq .[] + 1").generation.filters if isinstance(one, Jq)]
+    assert instance.tick([1]) == 2
+    several = instance.tick([1, 2])
+    assert isinstance(several, Several)
+    assert several.items == [2, 3]
+    assert instance.tick([]) is instance.tick("x") is DROP

@@ -4,12 +4,16 @@ import json
 import os
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
 import pytest
 
-from fws.base.errors import ConfigError
+from fws.base.errors import ConfigError, Reject
+from fws.filters.schema import Schema
+from fws.pipeline.call import Call
+from fws.pipeline.outcomes import DROP
 from tests.support import Harness, build
 
 CHAT = {
@@ -83,6 +87,15 @@ def test_it_drops_or_closes(tmp_path: Path) -> None:
     client = server.connect()
     server.client_says(client, '{"text":5}')
     assert server.closed(client) == (1007, '/text: this value is not of type "string"')
+
+
+@pytest.mark.parametrize("options", ["", "on_error=reply"])
+def test_a_call_fails_with_what_is_wrong_and_where(tmp_path: Path, options: str) -> None:
+    server = server_of(tmp_path, options=options)
+    (schema,) = [one for one in server.generation.filters if isinstance(one, Schema)]
+    caller: Any = SimpleNamespace(call=Call("publish", channel="lobby"))
+    with pytest.raises(Reject, match=r"400 /text: this value is longer than 5 characters"):
+        schema.message(caller, {"text": "far too long"})
 
 
 def test_publications_and_deliveries_that_do_not_match_are_dropped(tmp_path: Path) -> None:
@@ -230,3 +243,9 @@ def test_no_message_of_64_kib_takes_long(tmp_path: Path, name: str) -> None:
     spent = time.process_time() - before
     assert spent < 0.25
     assert len(str(server.sent(client))) < 500 or server.metrics["schema_refused"] == 0
+
+
+def test_a_tick_that_does_not_match_is_dropped(tmp_path: Path) -> None:
+    (schema,) = [one for one in server_of(tmp_path, options="").generation.filters if isinstance(one, Schema)]
+    assert schema.tick({"text": "hi"}) is None
+    assert schema.tick({"text": 5}) is DROP

@@ -9,6 +9,8 @@ import msgspec
 import pytest
 
 from fws.base.errors import ConfigError
+from fws.filters.template import Template
+from fws.pipeline.component import Setting
 from tests.support import Harness, build
 
 
@@ -208,3 +210,11 @@ def test_one_template_is_needed(tmp_path: Path, stage: str, said: str) -> None:
     (tmp_path / "deep.txt").write_text("{{ " + "(" * 5000 + "1" + ")" * 5000 + " }}")
     with pytest.raises(ConfigError, match=said):
         build(f'[pipelines]\nmessage = ["{stage}"]', tmp_path)
+
+
+def test_a_tick_has_a_message_and_no_client(tmp_path: Path) -> None:
+    made = Template(text="{{ message.n + 1 }}")
+    made.prepare(Setting(tmp_path, {}))
+    assert made.tick({"n": 1}) == "2"
+    with pytest.raises(ValueError, match="there is no 'client' on tick: use message"):
+        Template.check_event("tick", {"text": "{{ client.id }}"})
