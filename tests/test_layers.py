@@ -55,8 +55,8 @@ ONLY_IN = {
     # `get_original` is for what must work while the event loop is blocked.
     "gevent.monkey": {"__main__", "runtime", "programs.spawn", "workers.heartbeat", "classic.server"},
     "urllib3": {"http.connection"},
-    # The two in `clients` need names of constants; sockets come from gevent. The filter `jq` talks to its own process.
-    "socket": {"clients.transport", "clients.tls_transport", "filters._jq", "filters._jq_process"},
+    # They need names of constants; sockets come from gevent.
+    "socket": {"clients.transport", "clients.tls_transport"},
     "_socket": {"clients.transport", "clients.tls_transport"},
 }
 # Packages that know no gevent, no socket and no clock of their own.
