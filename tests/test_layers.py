@@ -24,9 +24,9 @@ LAYERS = [
     {"wire", "transcripts"},
     {"pipeline"},
     {"config", "runtime", "auth", "http"},
-    {"compiler", "redis", "workers"},
+    {"compiler", "redis", "workers", "webhooks"},
     {"brokers", "storages"},
-    {"histories", "presence", "nodes"},
+    {"histories", "presence", "nodes", "journals"},
     {"channels"},
     {"protocols"},
     {"clients"},
@@ -42,9 +42,9 @@ LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 # older path.
 FACADE = {"base", "pipeline"}
 FACADE_MODULES = {"", "filter"}
-# A built-in filter imports what any filter could: the façade, and packages that know no socket of a client. `http` is
-# for filters that use a service, and `classic` for the filter that runs the older project's filters.
-FOR_FILTERS = {"", "base", "wire", "pipeline", "auth", "http", "classic", "filters"}
+# A built-in filter imports what any filter could: the façade, and packages that know no socket of a client. `http` and
+# `webhooks` are for filters that use a service, and `classic` for the filter that runs the older project's filters.
+FOR_FILTERS = {"", "base", "wire", "pipeline", "auth", "http", "webhooks", "classic", "filters"}
 
 # Libraries that one part of fws alone may import: packages, or single modules.
 ONLY_IN = {

@@ -9,6 +9,7 @@ from typing import Any
 from fws.base.metrics import Metrics
 from fws.base.timers import Timers
 from fws.pipeline.interfaces import Hub
+from fws.pipeline.journal import Journal
 from fws.pipeline.storage import Storage
 
 
@@ -20,6 +21,7 @@ class Services:
     Attributes:
         hub: this process's clients and channels; set when the server starts.
         storage: small state that filters share, with Redis among all nodes; set when the server starts.
+        journal: keeps what must outlive the process; None without Redis.
         clock: monotonic seconds, for measuring spans.
         wall: Unix time in seconds, for showing to people.
         timers: calls at a time of the clock, within half a second; they must not block.
@@ -39,6 +41,7 @@ class Services:
         "_storage",
         "after",
         "clock",
+        "journal",
         "later",
         "login_failed",
         "metrics",
@@ -52,6 +55,7 @@ class Services:
     def __init__(self, clock: Callable[[], float] = time.monotonic, wall: Callable[[], float] = time.time) -> None:
         self._hub: Hub | None = None
         self._storage: Storage | None = None
+        self.journal: Journal | None = None
         self.clock = clock
         self.wall = wall
         self.timers = Timers()

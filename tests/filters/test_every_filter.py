@@ -62,6 +62,7 @@ BUILT_IN = [
     "text",
     "token",
     "unsubscribe",
+    "webhook",
     "when",
 ]
 
