@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from msgspec import Meta
@@ -80,12 +79,6 @@ class Webhook(Filter):
     ca: Annotated[str, Help(CA)] = ""
     cert: Annotated[str, Help(CERT)] = ""
     key: Annotated[str, Help(KEY)] = ""
-
-    @classmethod
-    def check_event(cls, event: str, options: Mapping[str, Any]) -> None:
-        texts = (one for name, one in options.items() if name not in ("ca", "cert", "key"))
-        if any("{" in one for one in texts if isinstance(one, str)):
-            raise ValueError("placeholders cannot be used here, because events wait for longer than a client lives")
 
     def prepare(self, setting: Setting) -> None:
         ca, cert, key = (setting.folder / name if name else None for name in (self.ca, self.cert, self.key))
