@@ -18,8 +18,8 @@ from fws.webhooks.queue import Terms
 
 # The most bytes of an answer, which nobody reads.
 MAX_ANSWER = 64 * 1024
-# Seconds from the start until the courier looks for events that earlier processes have left. A reload that only changes
-# options hands over the courier that there is before that.
+# Seconds from the start until the courier begins, which is not needed for a filter that a reload has started and then
+# does not use.
 BEGIN = 0.5
 
 
@@ -100,23 +100,27 @@ class Webhook(Filter):
             Terms(self.batch, self.wait, self.tries, self.age, self.most, self.most_bytes),
         )
         self._courier: Courier | None = None
-        # Whether another filter has taken over the courier.
-        self._replaced = False
+        # The filter of this stage after a reload that has changed its options.
+        self._heir: Webhook | None = None
 
     def start(self) -> None:
         self.after(BEGIN, self._begin)
 
     def stop(self) -> None:
+        heir = self._heir
+        while heir is not None and heir._heir is not None:
+            heir = heir._heir
         if self._courier is None:
             self._settings.service.close()
-        elif not self._replaced:
-            self._courier.stop()
+        else:
+            self._courier.stop(heir._begin() if heir is not None else None)
 
     def adopt(self, old: Webhook) -> None:
-        """Take over the courier of a stage whose options were changed, with everything that waits."""
-        if old._courier is not None and self._courier is None:
-            self._courier, old._replaced = old._courier, True
-            self._courier.change(self._settings)
+        """Deliver what waits in a stage whose options were changed, once the former filter is stopped.
+
+        It may be in use by another stage with the same text.
+        """
+        old._heir = self
 
     def connect(self, client: Client) -> None:
         self._tell("connect", client, of(client))

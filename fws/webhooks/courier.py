@@ -42,7 +42,7 @@ LAST_WRITE = 0.3
 
 
 class Settings(NamedTuple):
-    """What a courier is told when it begins, and again when a reload has changed it.
+    """What a courier is told when it begins.
 
     Attributes:
         url: where the events go.
@@ -81,6 +81,7 @@ class Courier:
         self._reason = ""
         self._told = False
         self._stopped = False
+        self._heir: Courier | None = None
         self._keeper: Keeper | None = None
 
     def __len__(self) -> int:
@@ -98,7 +99,7 @@ class Courier:
             self._keeper = Keeper(
                 services,
                 services.journal,
-                destination_of(self._settings),
+                destination_of(self._settings.url),
                 age=terms.age,
                 most=terms.most,
                 # Half of the queue is for what happens now.
@@ -106,16 +107,6 @@ class Courier:
                 accept=self._accept,
             )
             self._keeper.start()
-
-    def change(self, settings: Settings) -> None:
-        """A reload has changed the options. What waits is sent as they say now."""
-        self._settings.service.close()
-        self._settings = settings
-        self._queue.terms = settings.terms
-        if self._keeper is not None:
-            self._keeper.move(destination_of(settings), self._queue.waiting())
-        self._breaker.succeeded()
-        self._look()
 
     def post(self, hook: str, data: Data, lane: str) -> None:
         """Deliver an event. Never blocks.
@@ -140,9 +131,13 @@ class Courier:
         if self._under_way < self._settings.at_once:
             self._look()
 
-    def stop(self) -> None:
-        """Send what can be sent within a moment, and leave the rest in Redis, or give it up. Blocks for `LAST` seconds,
-        and with Redis for `LAST_WRITE` more.
+    def stop(self, heir: Courier | None = None) -> None:
+        """Send what can be sent within a moment. Leave the rest to the heir, or in Redis, or give it up.
+
+        Blocks for `LAST` seconds at most, and with Redis for twice `LAST_WRITE` more.
+
+        Args:
+            heir: the courier of the same stage after a reload.
         """
         self._queue.hurry = True
         self._look()
@@ -150,16 +145,33 @@ class Courier:
             while self._under_way:
                 gevent.sleep(0.005)
         self._stopped = True
+        self._heir = heir
+        if heir is not None:
+            self._bequeath(self._queue.drain(), heir)
         lost = len(self._queue)
         if self._keeper is not None:
-            kept = lost
-            lost = self._keeper.stop(LAST_WRITE)
+            lost, kept = self._keeper.stop(LAST_WRITE), lost
             if kept > lost:
                 logger.info("%d events for %s wait in Redis", kept - lost, self)
-        if lost:
+        if lost and heir is None:
             self._services.metrics.count("webhooks_dropped", lost)
             logger.warning("%d events for %s are lost with the process", lost, self)
         self._settings.service.close()
+
+    def _bequeath(self, entries: Sequence[Entry], heir: Courier) -> None:
+        """Let another courier deliver events. They stay in this one's log until they are in the other's."""
+        heir.take_over([Entry(one.id, one.lane, one.body, one.since, one.at) for one in entries])
+        if self._keeper is not None and heir._keeper is not None:
+            heir._keeper.flush(LAST_WRITE)
+            self._keeper.settled(entries)
+
+    def take_over(self, entries: Sequence[Entry]) -> None:
+        """Deliver the events of another courier, before those that wait here. Never blocks."""
+        self._queue.restore(entries)
+        if self._keeper is not None:
+            for entry in entries:
+                self._keeper.keep(entry)
+        self._look()
 
     def _accept(self, entry: Entry) -> bool:
         """Deliver an event that another process has left."""
@@ -257,7 +269,11 @@ class Courier:
         else:
             self._breaker.failed()
         self._warn(reason)
-        if self._queue.failed(request, self._services.clock(), at_least):
+        if not self._queue.failed(request, self._services.clock(), at_least):
+            return
+        if self._heir is not None:
+            self._bequeath(self._queue.drain(), self._heir)
+        else:
             self._services.metrics.count("webhooks_retried", len(request.entries))
 
     def _warn(self, reason: str) -> None:
@@ -278,9 +294,9 @@ class Courier:
             logger.warning("events for %s are dropped: %s", self._settings.url, reason)
 
 
-def destination_of(settings: Settings) -> str:
+def destination_of(url: Url) -> str:
     """Identifies the service to other processes. The URL may contain secrets, and is not shown."""
-    return sha256(str(settings.url).encode()).hexdigest()[:16]
+    return sha256(str(url).encode()).hexdigest()[:16]
 
 
 def retry_after(text: str, now: float) -> float:

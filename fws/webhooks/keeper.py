@@ -79,7 +79,7 @@ class Keeper:
     ) -> None:
         self._services = services
         self._journal = journal
-        self._logs_key = logs_key(destination)
+        self._logs_key = f"webhook:{destination}"
         self._expire = age + MARGIN
         self._most = most
         self._room = room
@@ -111,15 +111,11 @@ class Keeper:
         if not self._working and self._has_work:
             self._work_soon()
 
-    def move(self, destination: str, waiting: Iterable[Entry]) -> None:
-        """Events go elsewhere from now on, and so do those that wait. Never blocks."""
-        if self._logs_key == logs_key(destination):
-            return
-        self._logs_key = logs_key(destination)
-        if self._own is not None:
-            self._past[self._own.name], self._own = self._own, None
-        for entry in waiting:
-            self.keep(entry)
+    def flush(self, seconds: float) -> None:
+        """Block until everything is written, or for so many seconds."""
+        with gevent.Timeout(seconds, False):
+            while self._has_work:
+                gevent.sleep(0.005)
 
     def stop(self, seconds: float) -> int:
         """Write what is not written, and give all logs back. Blocks for at most so many seconds.
@@ -310,8 +306,3 @@ class Keeper:
         if number:
             logger.info("took over %d webhook events that another process had not delivered", number)
         self._remove()
-
-
-def logs_key(destination: str) -> str:
-    """The key of the set of all logs of a destination. The key of each log begins with it."""
-    return f"webhook:{destination}"

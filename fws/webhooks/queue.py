@@ -6,7 +6,7 @@ Pure: times are passed in, in monotonic seconds.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from heapq import heappop, heappush
 from itertools import count
 
@@ -88,7 +88,7 @@ class Queue:
         random: numbers from 0 to 1, which spread the repetitions.
 
     Attributes:
-        terms: how events are sent; may be replaced at any time.
+        terms: how events are sent.
         hurry: whether events are sent without waiting for others.
         size: bytes of the events in the queue.
     """
@@ -115,11 +115,6 @@ class Queue:
         """The number of events in the queue, those under way included."""
         return self._count
 
-    def waiting(self) -> list[Entry]:
-        """The events that are not under way."""
-        resting = [entry for _, _, request in self._resting for entry in request.entries]
-        return resting + [entry for waiting in self._lanes.values() for entry in waiting]
-
     def add(self, entry: Entry) -> bool:
         """Accept an event. Returns False, and does nothing, if the queue is full."""
         if self._count >= self.terms.most or self.size + len(entry.body) > self.terms.most_bytes:
@@ -135,6 +130,31 @@ class Queue:
             self._ready[lane] = None
             self._ready_events += 1
         return True
+
+    def drain(self) -> list[Entry]:
+        """Remove the events that are not under way, and return them. The order of each lane is kept."""
+        resting = sorted(self._resting)
+        self._resting.clear()
+        for _, _, request in resting:
+            self._settle(request)
+        entries = [entry for _, _, request in resting for entry in request.entries]
+        rest = [entry for waiting in self._lanes.values() for entry in waiting]
+        self._lanes.clear()
+        self._ready.clear()
+        self._ready_events = 0
+        self._count -= len(rest)
+        self.size -= sum(len(entry.body) for entry in rest)
+        return entries + rest
+
+    def restore(self, entries: Sequence[Entry]) -> None:
+        """Accept events that were in another queue, before those that wait here, and even if this one is full."""
+        for entry in reversed(entries):
+            self._count += 1
+            self.size += len(entry.body)
+            self._lanes.setdefault(entry.lane, deque()).appendleft(entry)
+            if entry.lane not in self._busy:
+                self._ready[entry.lane] = None
+                self._ready_events += 1
 
     def next_at(self, now: float) -> float | None:
         """When `take` will have something; None if that depends on a new event or on the end of a request."""

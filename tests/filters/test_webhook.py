@@ -14,6 +14,7 @@ from fws.http.signature import secret_key, signed
 from fws.pipeline.publication import Publication
 from fws.webhooks.courier import FAILURES, LONGEST_PAUSE, PAUSE, retry_after
 from fws.webhooks.queue import LONGEST
+from tests.live.site import LiveSite
 from tests.support import Harness, build
 from tests.webhooks.receiver import KEY, SECRET, Receiver, receiving
 
@@ -252,6 +253,49 @@ def test_the_end_does_not_wait_for_a_service_that_hangs(tmp_path: Path, receiver
     assert server.generation.stop() == []
     assert time.monotonic() - began < 1
     assert server.counted("webhooks_") == {"retried": 1, "dropped": 2}
+
+
+@pytest.mark.parametrize("change", ["the options", "the address"])
+def test_what_waits_survives_a_reload_that_changes(tmp_path: Path, receiver: Receiver, change: str) -> None:
+    """Fault: a wrong address was corrected, and what had waited for it was lost."""
+    receiver.answers = [503]
+    toml = '[pipelines]\nmessage = ["webhook {} {}"]'
+    with receiving() as other:
+        site = LiveSite(toml.format(receiver.url, "order=channel"), tmp_path)
+        server = site.harness
+        client = server.connect()
+        server.client_says(client, "one", "two")
+        url = receiver.url if change == "the options" else other.url
+        assert site.edit(toml.format(url, "tries=7")).status == "done"
+        server.client_says(client, "three")
+        server.settle()
+        site.reloader.look(server.clock(), raise_)
+        server.settle()
+        if change == "the options":
+            assert receiver.messages == ["one", "three", "one", "two"], "the former filter is stopped a little later"
+        else:
+            assert (receiver.messages, other.messages) == (["one"], ["three", "one", "two"])
+    assert server.counted("webhooks_") == {"retried": 1, "delivered": 3}
+
+
+def raise_(error: BaseException) -> None:
+    raise error
+
+
+def test_a_reload_of_one_of_two_stages_leaves_the_other_alone(tmp_path: Path, receiver: Receiver) -> None:
+    """They have the same text, and therefore were one filter."""
+    with receiving() as other:
+        toml = '[pipelines]\nconnect = ["webhook {}"]\nmessage = ["webhook {}"]'
+        site = LiveSite(toml.format(receiver.url, receiver.url), tmp_path)
+        server = site.harness
+        client = server.connect()
+        assert site.edit(toml.format(other.url, receiver.url)).status == "done"
+        site.reloader.look(server.clock(), raise_)
+        server.client_says(client, "hello")
+        server.connect()
+        server.settle()
+        assert [event["type"] for event in receiver.events] == ["client.connect", "client.message"]
+        assert [event["type"] for event in other.events] == ["client.connect"]
 
 
 WRONG = {
