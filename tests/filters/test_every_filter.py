@@ -67,7 +67,7 @@ BUILT_IN = [
 ]
 
 # What the examples take from the environment.
-ENVIRON = {"FWS_TOKEN": "t" * 32, "JWT_KEY": "k" * 32}
+ENVIRON = {"FWS_TOKEN": "t" * 32, "JWT_KEY": "k" * 32, "WEBHOOK_SECRET": "whsec_" + "k" * 32}
 
 # Stages that serve `message`, with the options of most consequence.
 STAGES = [
@@ -105,6 +105,7 @@ STAGES = [
     "count messages into=n",
     "dedupe a",
     "broadcast_by_token",
+    "webhook http://127.0.0.1:9/",
 ]
 
 HOSTILE = f"""
