@@ -28,7 +28,7 @@ import gevent  # noqa: E402
 from fws.filters.webhook import Webhook  # noqa: E402
 from fws.http.url import Url  # noqa: E402
 from fws.journals.redis import RedisJournal  # noqa: E402
-from fws.pipeline.filter import Setting  # noqa: E402
+from fws.pipeline.component import Setting  # noqa: E402
 from fws.pipeline.services import Services  # noqa: E402
 from fws.redis.connector import Connector  # noqa: E402
 from fws.runtime.scheduler import Scheduler  # noqa: E402

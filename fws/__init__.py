@@ -6,14 +6,16 @@ gevent has patched the standard library.
 
 from fws.base.errors import Close, FwsError, OffloadError, Reject, StorageError
 from fws.base.units import Duration, Rate, Size
+from fws.pipeline.component import Setting
 from fws.pipeline.condition import Condition
-from fws.pipeline.filter import Filter, Setting
+from fws.pipeline.filter import Filter
 from fws.pipeline.interfaces import Client, Hub
-from fws.pipeline.options import Help, Secret, Takes, Verbatim
+from fws.pipeline.options import Formerly, Help, Secret, Takes, Verbatim
 from fws.pipeline.outcomes import DROP, Ask, Later, Several
 from fws.pipeline.pipeline import Pipeline
 from fws.pipeline.publication import Publication
 from fws.pipeline.services import Services
+from fws.pipeline.source import Source
 from fws.pipeline.storage import Storage
 
 __all__ = [
@@ -24,6 +26,7 @@ __all__ = [
     "Condition",
     "Duration",
     "Filter",
+    "Formerly",
     "FwsError",
     "Help",
     "Hub",
@@ -38,6 +41,7 @@ __all__ = [
     "Setting",
     "Several",
     "Size",
+    "Source",
     "Storage",
     "StorageError",
     "Takes",

@@ -23,14 +23,17 @@ from websockets.uri import parse_uri
 
 from fws.base.errors import Reject
 from fws.brokers.base import Broker
+from fws.brokers.memory import MemoryBroker
 from fws.clients.client import Client
 from fws.clients.sweeper import Sweeper
 from fws.compiler.compile import load_generation
 from fws.compiler.generation import Generation
 from fws.histories.base import History
+from fws.histories.memory import MemoryHistory
 from fws.nodes.base import Nodes
 from fws.pipeline.services import Services
 from fws.presence.base import Presence
+from fws.presence.memory import MemoryPresence
 from fws.server.node import Node
 from fws.storages.memory import MemoryStorage
 from fws.wire.deflate import Agreement
@@ -303,6 +306,9 @@ class Harness:
     Attributes:
         clock: monotonic seconds, from 1000.
         wall: Unix time, from 2026-01-02 03:04:05 UTC.
+        patience: seconds of real time for which `settle` waits for clients whose filters block. On a slow machine a
+            client's greenlet may pause for a moment, as its turn was over. A test of a filter that asks a real service
+            or program needs more.
     """
 
     def __init__(
@@ -320,13 +326,14 @@ class Harness:
         self.loop = Loop(self.clock)
         self.storage = MemoryStorage(self.clock)
         scheduler: Any = self.loop
+        services = generation.services
         self.node = Node(
             generation,
             scheduler=scheduler,
-            broker=broker,
+            broker=broker or MemoryBroker(),
             storage=self.storage,
-            history=history,
-            presence=presence,
+            history=history or MemoryHistory(self.clock, generation.config.limits.history_memory, services.metrics),
+            presence=presence or MemoryPresence(self.clock, services.timers),
             nodes=nodes,
         )
         self.hub = self.node.hub
@@ -334,6 +341,7 @@ class Harness:
         self.node.start()
         self.metrics = self.node.context.metrics
         self.peers: dict[Client, Peer] = {}
+        self.patience = 0.0015
 
     @property
     def generation(self) -> Generation:
@@ -387,15 +395,14 @@ class Harness:
 
     def settle(self) -> None:
         """Run the loop until nothing is left to do."""
-        rests = 0
-        for _ in range(10_000):
+        rested = 0.0
+        for _ in range(100_000):
             if self.turn():
-                rests = 0
-            elif rests == 3 or not any(client.busy for client in self.peers):
+                rested = 0.0
+            elif rested >= self.patience or not any(client.busy for client in self.peers):
                 return
             else:
-                # On a slow machine a client's greenlet may have paused, as its turn was over.
-                rests += 1
+                rested += 0.0005
                 gevent.sleep(0.0005)
         raise AssertionError("the loop does not come to rest")
 

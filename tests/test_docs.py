@@ -181,6 +181,10 @@ def test_every_command_of_the_documentation_is_run(tmp_path: Path) -> None:
             assert fws(*arguments, cwd=tmp_path / "login", stdin=token, **ENVIRON)
         elif command == "fws new demo":
             fws("new", "demo", cwd=tmp_path)
+        elif command in ("python conf/http/service.py", "fws run conf/http.toml"):
+            pass  # they are run in tests/integration/test_http.py
+        elif command.startswith("python -c "):
+            assert subprocess.run([sys.executable, *arguments], capture_output=True, check=True).stdout
         elif command.startswith("curl -N "):
             pass  # it is run against a server in tests/integration/test_clients_page.py
         elif command in ("python conf/webhooks/receiver.py", "fws run conf/webhooks.toml"):

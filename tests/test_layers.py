@@ -30,7 +30,7 @@ LAYERS = [
     {"channels"},
     {"protocols"},
     {"clients"},
-    {"live", "api"},
+    {"live", "api", "schedules"},
     {"server", "reference"},
     {"classic", "testing"},
     {"filters"},

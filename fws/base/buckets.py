@@ -33,9 +33,9 @@ class TokenBucket(msgspec.Struct, frozen=True):
         """The whole tokens in the bucket."""
         return int(self.burst - max(full_at - now, 0.0) * self.rate + _SLACK * self.rate)
 
-    def take(self, full_at: float, now: float) -> float:
-        """The bucket's new state after one token was taken."""
-        return max(full_at, now) + 1 / self.rate
+    def take(self, full_at: float, now: float, tokens: int = 1) -> float:
+        """The bucket's new state after tokens were taken."""
+        return max(full_at, now) + tokens / self.rate
 
 
 class Buckets:

@@ -8,6 +8,7 @@ from fws.base.errors import ConfigError
 from fws.compiler.generation import Generation
 from fws.config import ChannelRules
 from fws.config.channels import ChannelRule
+from fws.config.schedules import Schedule
 from fws.pipeline.options import options_of
 from fws.pipeline.pipeline import Pipeline
 
@@ -37,7 +38,17 @@ def pipelines_of(generation: Generation, *, options: bool = False) -> str:
     if generation.publication:
         lines.append("  all channels")
         lines += _pipeline(generation.publication, options)
+    for name, pipeline in generation.schedules.items():
+        lines.append(f"  schedule {name}  {_due(generation.config.schedules[name])}")
+        lines += _pipeline(pipeline, options)
     return "\n".join(lines)
+
+
+def _due(schedule: Schedule) -> str:
+    """When and where a schedule runs, as in the file."""
+    shown = [option for option in options_of(Schedule) if option.name != "run"]
+    given = ((option, getattr(schedule, option.field)) for option in shown)
+    return " ".join(f"{option.name}={option.text_of(value)}" for option, value in given if value != option.default)
 
 
 def channels_of(rules: ChannelRules) -> str:

@@ -11,8 +11,9 @@ from fws.base.problem import Path, did_you_mean
 from fws.base.tree import leaves, map_leaves
 from fws.compiler.findings import Findings
 from fws.compiler.secrets import possible_secrets, secret_arguments, secret_values
-from fws.pipeline.filter import Filter, Setting
-from fws.pipeline.options import Option, options_of
+from fws.pipeline.component import Setting
+from fws.pipeline.filter import Filter
+from fws.pipeline.options import Option, by_name, options_of
 from fws.pipeline.pipeline import Pipeline
 from fws.pipeline.placeholder import CLIENT_ATTRIBUTES, Placeholder, Template, parse_value
 from fws.pipeline.services import Services
@@ -24,16 +25,16 @@ class Built(NamedTuple):
     """What a stage became.
 
     Attributes:
-        cls: the filter's class.
-        instance: the filter, or one instance for each set of placeholder values.
+        cls: the class of the filter or source.
+        instance: the filter, or one instance for each set of placeholder values; the source.
         given: the options that the stage gives, converted; a value with placeholders is as in the file.
         options: all options as text, for `fws check -v`.
         branches: the pipelines among the options, such as `case.chat` of a `switch`.
         written: the options as the file gives them, with their variables filled in.
     """
 
-    cls: type[Filter]
-    instance: Filter | Templated
+    cls: type[Any]
+    instance: Any
     given: Mapping[str, Any]
     options: str
     branches: tuple[tuple[str, Pipeline], ...]
@@ -91,6 +92,8 @@ class Builder:
                 continue
             arguments = bound[option.name]
             if isinstance(arguments, Argument):
+                if arguments.key in option.former:
+                    self._renamed(stage.name, option, arguments.key, path, arguments.start)
                 value: Any = self._text(option, arguments, path, params)
                 if option.takes == "many":
                     value = _split_list(value)
@@ -107,22 +110,23 @@ class Builder:
 
     def from_table(
         self,
-        cls: type[Filter],
+        cls: type[Any],
         name: str,
         table: Mapping[str, Any],
         branches: Mapping[str, Any],
         params: Sequence[str],
         before: Built | None = None,
+        section: str = "filters",
     ) -> Built | None:
-        """The filter of `[filters.NAME]`; None if a problem was found.
+        """The filter of `[filters.NAME]`, or the source of `[sources.NAME]`; None if a problem was found.
 
         Args:
             branches: the options that hold pipelines, already compiled.
             before: what the same table was in the generation in force. It is returned if nothing has changed.
         """
         findings = self._findings
-        path: Path = ("filters", name)
-        known = {option.name: option for option in options_of(cls)}
+        path: Path = (section, name)
+        known = by_name(options_of(cls))
         given: dict[str, _Given] = {}
         reported = findings.reported
         for key, value in table.items():
@@ -132,14 +136,26 @@ class Builder:
                 hint = did_you_mean(key, known) if known else f"{table['use']} has no options"
                 findings.problem(f"{table['use']} has no option {key!r}", (*path, key), 0, hint)
                 continue
-            if known[key].secret:
+            option = known[key]
+            if option.secret:
                 findings.secrets |= secret_values(value)
+            if option.name in given:
+                findings.problem(f"{option.name!r} is given twice", (*path, key))
+            if key in option.former:
+                self._renamed(name, option, key, (*path, key), key=True)
             found = findings.reported
-            filled = branches[key] if key in branches else self._filled(known[key], value, (*path, key), params)
-            given[key] = _Given(filled, (*path, key), valid=findings.reported == found)
+            filled = branches[key] if key in branches else self._filled(option, value, (*path, key), params)
+            given[option.name] = _Given(filled, (*path, key), valid=findings.reported == found)
         sound = findings.reported == reported
-        built = self._make(cls, name, given, path, branches, before)
+        built = self._make(cls, name, given, path, [known[key].name for key in branches], before)
         return built if sound else None
+
+    def _renamed(
+        self, name: str, option: Option, former: str, path: Path, offset: int = 0, *, key: bool = False
+    ) -> None:
+        """Warn that an option is given by its former name."""
+        message = f"{name}: the option {former} is called {option.name} now"
+        self._findings.warning(message, path, offset, f"write {option.name}", key=key)
 
     def _text(self, option: Option, argument: Argument, path: Path, params: Sequence[str]) -> str | Template:
         try:
@@ -164,7 +180,7 @@ class Builder:
 
     def _make(
         self,
-        cls: type[Filter],
+        cls: type[Any],
         name: str,
         given: Mapping[str, _Given],
         path: Path,
@@ -212,14 +228,14 @@ class Builder:
             instance = Templated(cls, fixed, templates, self._services, self._setting)
             return Built(cls, instance, values | fixed, _show(options, values), branches, written)
         try:
-            filter = cls(**fixed)
-            filter.services = self._services
-            filter.prepare(self._setting)
+            made = cls(**fixed)
+            made.services = self._services
+            made.prepare(self._setting)
         except (ValueError, TypeError) as error:
             findings.problem(f"{name}: {error}", path, hidden=any(option.secret for option in options))
             return None
-        values = {option.name: getattr(filter, option.field) for option in options}
-        return Built(cls, filter, fixed, _show(options, values), branches, written)
+        values = {option.name: getattr(made, option.field) for option in options}
+        return Built(cls, made, fixed, _show(options, values), branches, written)
 
     def _check_template(self, name: str, option: Option, template: Template, given: _Given) -> None:
         """Refuse placeholders where a client could use them to change the meaning of an option."""

@@ -18,6 +18,8 @@ from fws.compiler.endpoint import Endpoint
 from fws.config import Config, Settings
 from fws.config.redis import FINGERPRINT_OF_ONE, parse_redis
 from fws.pipeline.filter import Filter, misnamed_hooks
+from fws.pipeline.pipeline import Pipeline, Step
+from fws.pipeline.templated import Templated
 from fws.wire.handshake import parse_origins
 
 # Shorter keys are words of people.
@@ -32,12 +34,22 @@ class Compiled(msgspec.Struct, frozen=True):
         unused: the chains and filters that no pipeline uses, as `("chains", "guard")`.
         endpoints: all endpoints, that of every other path included.
         filters: the classes of filters that pipelines use.
+        others: the pipelines of events without a client.
     """
 
     config: Config
     unused: Sequence[tuple[str, str]]
     endpoints: Sequence[Endpoint] = ()
     filters: Sequence[type[Filter]] = ()
+    others: Sequence[Pipeline] = ()
+
+    def steps(self) -> Iterator[Step]:
+        """The steps of all pipelines."""
+        for endpoint in self.endpoints:
+            for pipeline in endpoint.pipelines():
+                yield from pipeline.walk()
+        for pipeline in self.others:
+            yield from pipeline.walk()
 
 
 Check = Callable[[Compiled], Iterable[Problem]]
@@ -112,6 +124,24 @@ def patterns_in_a_cluster(compiled: Compiled) -> Iterator[Problem]:
                 hint = "use one Redis or Sentinel, or let clients subscribe to single channels"
                 path: Path = ("channels", rule.pattern.text, "subscribe_patterns")
                 yield Problem("a Redis Cluster cannot be subscribed by pattern", path, hint=hint)
+
+
+def without_redis(compiled: Compiled) -> Iterator[Problem]:
+    if not compiled.config.redis.url:
+        for step in compiled.steps():
+            if step.cls.needs_redis:
+                yield Problem(f"{step.text}: there is no Redis", step.path, hint="write its url into [redis]")
+
+
+def open_keys(compiled: Compiled) -> Iterator[Problem]:
+    """Keys of Redis that a client completes, where they could be those of fws itself."""
+    prefix = compiled.config.redis.prefix
+    for step in compiled.steps():
+        if step.cls.needs_redis and isinstance(step.templated, Templated):
+            key = step.templated.template_of("key")
+            if key is not None and prefix.startswith(key.head):
+                hint = f"{prefix} is the prefix of [redis]: begin the key with another name"
+                yield Problem(f"{step.text}: a client could choose any key of fws", step.path, hint=hint)
 
 
 def unverified_redis(compiled: Compiled) -> Iterator[Problem]:
@@ -200,6 +230,8 @@ PROBLEMS: Final[tuple[Check, ...]] = (
     impossible_transports,
     fingerprint_of_several,
     patterns_in_a_cluster,
+    without_redis,
+    open_keys,
 )
 WARNINGS: Final[tuple[Check, ...]] = (
     open_origins,

@@ -25,15 +25,18 @@ from fws.compiler.build import Builder, Built
 from fws.compiler.endpoint import Endpoint
 from fws.compiler.findings import Findings
 from fws.compiler.generation import Generation
-from fws.compiler.registry import LookupProblem, Registry
+from fws.compiler.registry import SOURCES, LookupProblem, Registry
 from fws.compiler.secrets import possible_secrets, shown
 from fws.config import Config, Document, EndpointTable, Settings, load, place_problems, read
 from fws.config.paths import parse_path
+from fws.config.schedules import Schedule
+from fws.pipeline.component import Setting
 from fws.pipeline.events import BY_NAME, CLIENT_EVENTS, SERVER_EVENTS
-from fws.pipeline.filter import Filter, Setting, hook, hooks_of
-from fws.pipeline.options import options_of
+from fws.pipeline.filter import Filter, hook, hooks_of
+from fws.pipeline.options import by_name, options_of
 from fws.pipeline.pipeline import Pipeline, Step, StepId
 from fws.pipeline.services import Services
+from fws.pipeline.source import Source
 from fws.pipeline.stage import Stage, StageError, parse_stage
 from fws.wire.handshake import parse_origins
 
@@ -168,9 +171,11 @@ class _Compiler:
             event: self._pipeline(event, config.pipelines, ("pipelines",), _Scope(None, (), event))
             for event in SERVER_EVENTS
         }
+        schedules = {name: self._schedule(name, schedule) for name, schedule in config.schedules.items()}
+        sources = [made for name in config.sources if (made := self._source(name)) is not None]
         everyone = [*endpoints, *([default] if default is not None else [])]
         classes = {built.cls: None for built in self._built.values() if built is not None}
-        compiled = checks.Compiled(config, self._compile_unused(), everyone, list(classes))
+        compiled = checks.Compiled(config, self._compile_unused(), everyone, list(classes), list(pipelines.values()))
         for check in checks.PROBLEMS:
             self.findings.add(check(compiled))
         for check in checks.WARNINGS:
@@ -178,8 +183,36 @@ class _Compiler:
         instances = [built.instance for built in self._built.values() if built is not None]
         filters = [instance for instance in instances if isinstance(instance, Filter)]
         return Generation(
-            config, self._services, endpoints, default, pipelines, filters, registry=self._registry, built=self._built
+            config,
+            self._services,
+            endpoints,
+            default,
+            pipelines,
+            filters,
+            schedules=schedules,
+            sources=sources,
+            registry=self._registry,
+            built=self._built,
         )
+
+    def _schedule(self, name: str, schedule: Schedule) -> Pipeline:
+        path: Path = ("schedules", name, "run")
+        steps = self._steps(schedule.run, path, _Scope(None, (), "tick"), ())
+        return Pipeline("tick", [step.inside(name) for step in steps])
+
+    def _source(self, name: str) -> Source | None:
+        table, path = self._config.sources[name], ("sources", name)
+        if not table:
+            return None  # the reader has reported a problem
+        try:
+            cls = self._registry.find(str(table["use"]), SOURCES).cls
+        except LookupProblem as error:
+            self.findings.problem(error.message, (*path, "use"), 0, error.hint)
+            return None
+        key = ("sources", name)
+        built = self._builder.from_table(cls, name, table, {}, (), self._before.get(key), "sources")
+        self._built[key] = built
+        return built.instance if built is not None and isinstance(built.instance, Source) else None
 
     def _endpoint(self, table: EndpointTable) -> Endpoint:
         params = parse_path(table.path)[0].names
@@ -343,9 +376,9 @@ class _Compiler:
             self.findings.problem(error.message, (*path, "use"), 0, error.hint)
             return None
         branches = {
-            option.name: self._branches(option.type, table[option.name], (option.name,), name, scope, within)
-            for option in options_of(cls)
-            if option.name in table and _holds_pipeline(option.type)
+            key: self._branches(option.type, table[key], (key,), name, scope, within)
+            for key, option in by_name(options_of(cls)).items()
+            if key in table and _holds_pipeline(option.type)
         }
         return self._builder.from_table(cls, name, table, branches, scope.params, before)
 

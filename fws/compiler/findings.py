@@ -29,6 +29,12 @@ class Findings:
         """Add a problem. The arguments are those of `Problem`."""
         self.add([Problem(message, path, offset, hint, hidden=hidden)])
 
+    def warning(self, message: str, path: Path, offset: int = 0, hint: str = "", *, key: bool = False) -> None:
+        """Add a warning, once for each place. The arguments are those of `Problem`."""
+        warning = Problem(message, path, offset, hint, key=key)
+        if warning not in self.warnings:
+            self.warnings.append(warning)
+
     def mistake(self, error: StageError, path: Path) -> None:
         """Add the problem of the stage or value at `path`."""
         self.problem(error.message, path, error.offset, error.hint)

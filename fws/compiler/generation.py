@@ -13,10 +13,12 @@ from fws.compiler.build import Built
 from fws.compiler.endpoint import Endpoint
 from fws.compiler.registry import Registry
 from fws.config import Config
+from fws.pipeline.component import Component
 from fws.pipeline.events import SERVER_EVENTS
 from fws.pipeline.filter import Filter
 from fws.pipeline.pipeline import Pipeline
 from fws.pipeline.services import Services
+from fws.pipeline.source import Source
 from fws.pipeline.templated import Templated, adopt
 
 # A path parameter names a room or a device; it goes into channel names.
@@ -35,6 +37,9 @@ class Generation:
         warnings: set by the compiler before anything uses the generation.
         number: counts the generations of a process, from 1.
         registry: the filters of the project, as this generation has imported them.
+        filters: all filters, each once.
+        sources: what brings publications in from elsewhere.
+        schedules: the pipelines of schedules, by name.
         built: what each stage and table became, by its place.
         streams: whether clients may come over plain HTTP.
     """
@@ -48,7 +53,9 @@ class Generation:
         "filters",
         "number",
         "registry",
+        "schedules",
         "services",
+        "sources",
         "streams",
         "warnings",
         *SERVER_EVENTS,
@@ -65,6 +72,8 @@ class Generation:
         pipelines: Mapping[str, Pipeline],
         filters: Sequence[Filter],
         *,
+        schedules: Mapping[str, Pipeline],
+        sources: Sequence[Source],
         registry: Registry,
         built: Mapping[Any, Built | None],
     ) -> None:
@@ -78,6 +87,8 @@ class Generation:
         for event in SERVER_EVENTS:
             setattr(self, event, pipelines[event])
         self.filters = tuple(dict.fromkeys(filters))
+        self.schedules = schedules
+        self.sources = tuple(sources)
         self.warnings: tuple[Problem, ...] = ()
         self.streams = any(set(endpoint.settings.carriers) - {"websocket"} for endpoint in self.all_endpoints())
         self._waits = bool(self.publication) or any(endpoint.deliver for endpoint in self.all_endpoints())
@@ -93,6 +104,7 @@ class Generation:
         for event in SERVER_EVENTS:
             if pipeline := getattr(self, event):
                 yield pipeline
+        yield from self.schedules.values()
 
     def route(self, target: str) -> tuple[Endpoint, dict[str, str]] | None:
         """The endpoint of a request's raw path (without the query) and the path's parameters.
@@ -132,22 +144,27 @@ class Generation:
         """Whether filters run while a publication is delivered, so that the delivery may have to wait for them."""
         return self._waits
 
-    def start(self, without: Collection[Filter] = ()) -> None:
-        """Call `start` of each filter that defines it, for work in addition to its hooks.
+    @property
+    def components(self) -> tuple[Component, ...]:
+        """All filters and sources."""
+        return (*self.filters, *self.sources)
+
+    def start(self, without: Collection[Component] = ()) -> None:
+        """Call `start` of each filter that defines it, for work in addition to its hooks, and of each source.
 
         Args:
-            without: filters that have been started already.
+            without: those that have been started already.
         """
         for instance in self._all_but(without):
             begin = getattr(instance, "start", None)
             if begin is not None:
                 begin()
 
-    def stop(self, without: Collection[Filter] = ()) -> list[BaseException]:
-        """Call `stop` of each filter that defines it, also after one has failed. Returns what they raised.
+    def stop(self, without: Collection[Component] = ()) -> list[BaseException]:
+        """Call `stop` of each filter and source that defines it, also after one has failed. Returns what they raised.
 
         Args:
-            without: filters that are still in use.
+            without: those that are still in use.
         """
         failures: list[BaseException] = []
         for instance in self._all_but(without):
@@ -159,9 +176,9 @@ class Generation:
                     failures.append(error)
         return failures
 
-    def _all_but(self, without: Collection[Filter]) -> list[Filter]:
+    def _all_but(self, without: Collection[Component]) -> list[Component]:
         known = set(map(id, without))
-        return [instance for instance in self.filters if id(instance) not in known]
+        return [instance for instance in self.components if id(instance) not in known]
 
 
 def makers(generation: Generation) -> set[Templated]:

@@ -1,6 +1,6 @@
-"""Finds filters by name: those of the project's `pipelines/`, the built-in ones, and those of installed packages.
+"""Finds filters and sources by name: those of the project's `pipelines/`, the built-in ones, and those of packages.
 
-A module is imported when a stage names one of its filters. A broken module that no stage uses does no harm.
+A module is imported when a file names one of its filters or sources. A broken module that nothing uses does no harm.
 """
 
 from __future__ import annotations
@@ -13,18 +13,55 @@ from collections.abc import Iterator
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
-from typing import Protocol
+from typing import Any, Final, Protocol
 
 import msgspec
 
 from fws.base.errors import FwsError
 from fws.base.problem import did_you_mean, nearest
 from fws.compiler.modules import PACKAGE, Modules
+from fws.pipeline.component import Component
 from fws.pipeline.events import EVENTS
 from fws.pipeline.filter import Filter, check_hooks, hooks_of, misnamed_hooks, snake_case
 from fws.pipeline.options import options_of
+from fws.pipeline.source import Source
 
 _ENGINE = Path(__file__).parents[1]
+
+
+class Kind(msgspec.Struct, frozen=True):
+    """What is looked up: filters or sources.
+
+    Attributes:
+        word: what one of them is called.
+        base: their base class.
+        package: the package of fws that has the built-in ones.
+        group: the entry points of installed packages.
+    """
+
+    word: str
+    base: type[Component]
+    package: str
+    group: str
+
+    def has(self, cls: Any) -> bool:
+        """Whether a class of a module is one that a file can use."""
+        if not inspect.isclass(cls):
+            return False
+        if self is FILTERS:
+            return issubclass(cls, Filter) and bool(hooks_of(cls) or misnamed_hooks(cls))
+        return issubclass(cls, self.base)
+
+    def check(self, cls: Any) -> None:
+        """Check options and hooks of a class, so that mistakes are found now and not when a hook is called."""
+        if inspect.isclass(cls) and issubclass(cls, self.base):
+            options_of(cls)
+            if issubclass(cls, Filter):
+                check_hooks(cls)
+
+
+FILTERS: Final = Kind("filter", Filter, "filters", "fws.filters")
+SOURCES: Final = Kind("source", Source, "sources", "fws.sources")
 
 
 class LookupProblem(FwsError):
@@ -37,91 +74,97 @@ class LookupProblem(FwsError):
 
 
 class Found(msgspec.Struct, frozen=True):
-    """A filter's class, its name, and its origin (`project`, `fws` or `package`), which distinguishes equal names."""
+    """The class of a filter or source, its name, and its origin (`project`, `fws` or `package`), for equal names."""
 
     name: str
-    cls: type[Filter]
+    cls: type[Any]
     origin: str
 
 
 class Origin(Protocol):
-    """A source of filters."""
+    """Where filters or sources come from."""
 
     label: str
 
     def modules(self) -> list[str]:
         """The first parts of the names that it may provide."""
 
-    def load(self, module: str) -> dict[str, type[Filter]]:
-        """The filters of one module, by full name. Raises LookupProblem if it cannot be imported."""
+    def load(self, module: str) -> dict[str, type[Any]]:
+        """The classes of one module, by full name. Raises LookupProblem if it cannot be imported."""
 
 
 class BuiltIn:
-    """The filters that come with fws."""
+    """Those that come with fws."""
 
     label = "fws"
 
+    def __init__(self, kind: Kind) -> None:
+        self._kind = kind
+
     def modules(self) -> list[str]:
-        names = (info.name for info in pkgutil.iter_modules([str(_ENGINE / "filters")]))
+        names = (info.name for info in pkgutil.iter_modules([str(_ENGINE / self._kind.package)]))
         return sorted(name for name in names if not name.startswith("_"))
 
-    def load(self, module: str) -> dict[str, type[Filter]]:
-        return _usable(filters_in(importlib.import_module(f"fws.filters.{module}"), module))
+    def load(self, module: str) -> dict[str, type[Any]]:
+        return found_in(importlib.import_module(f"fws.{self._kind.package}.{module}"), module, self._kind)
 
 
 class Project:
-    """The filters in a project's `pipelines/`."""
+    """Those in a project's `pipelines/`."""
 
     label = "project"
 
-    def __init__(self, modules: Modules) -> None:
+    def __init__(self, modules: Modules, kind: Kind) -> None:
         self._modules = modules
+        self._kind = kind
 
     def modules(self) -> list[str]:
         return self._modules.names()
 
-    def load(self, module: str) -> dict[str, type[Filter]]:
+    def load(self, module: str) -> dict[str, type[Any]]:
         try:
-            return _usable(filters_in(self._modules.load(module), module))
+            return found_in(self._modules.load(module), module, self._kind)
         except (Exception, SystemExit) as error:  # a user's module may raise anything
             raise LookupProblem(f"{self._modules.folder / module}.py cannot be imported: {_reason(error)}") from error
 
 
 class Packages:
-    """Filters of installed packages: entry points of the group `fws.filters`, each a filter class."""
+    """Those of installed packages: entry points of a group such as `fws.filters`, each a class."""
 
     label = "package"
-    group = "fws.filters"
 
-    def __init__(self) -> None:
+    def __init__(self, kind: Kind) -> None:
+        self._kind = kind
         # To read the metadata of all installed packages takes milliseconds.
-        self._points = tuple(entry_points(group=self.group))
+        self._points = tuple(entry_points(group=kind.group))
 
     def modules(self) -> list[str]:
         return sorted({point.name.split(".")[0] for point in self._points})
 
-    def load(self, module: str) -> dict[str, type[Filter]]:
+    def load(self, module: str) -> dict[str, type[Any]]:
         found = {}
+        word = self._kind.word
         for point in self._points:
             if point.name.split(".")[0] != module:
                 continue
             try:
                 cls = point.load()
-                _usable({point.name: cls})
+                self._kind.check(cls)
             except (Exception, SystemExit) as error:  # as for a project's module
                 reason = _reason(error)
-                raise LookupProblem(f"the package's filter {point.name} cannot be imported: {reason}") from error
-            if not (inspect.isclass(cls) and issubclass(cls, Filter)):
-                raise LookupProblem(f"the package's entry point {point.name} is not a Filter class")
+                raise LookupProblem(f"the package's {word} {point.name} cannot be imported: {reason}") from error
+            if not (inspect.isclass(cls) and issubclass(cls, self._kind.base)):
+                base = self._kind.base.__name__
+                raise LookupProblem(f"the package's entry point {point.name} is not a {base} class")
             found[point.name] = cls
         return found
 
 
 class Registry:
-    """All filters that one project can use, as its modules are when the registry is made.
+    """All filters and sources that one project can use, as its modules are when the registry is made.
 
     Args:
-        project: the folder that has `pipelines/`; None for only the built-in and installed filters.
+        project: the folder that has `pipelines/`; None for only the built-in and installed ones.
         previous: the registry of the generation before. Modules that have not changed since are shared with it.
 
     Attributes:
@@ -129,43 +172,50 @@ class Registry:
     """
 
     def __init__(self, project: Path | None = None, previous: Registry | None = None) -> None:
-        self._origins: list[Origin] = []
         self.project: Modules | None = None
         if project is not None and (project / PACKAGE).is_dir():
             before = previous.project if previous is not None else None
             self.project = Modules((project / PACKAGE).resolve(), before)
-            self._origins.append(Project(self.project))
-        self._origins.append(BuiltIn())
-        self._origins.append(Packages())
-        self._modules = {origin.label: origin.modules() for origin in self._origins}
-        self._loaded: dict[tuple[str, str], dict[str, type[Filter]]] = {}
+        self._found: dict[Kind, list[tuple[Origin, list[str]]]] = {}
+        self._loaded: dict[tuple[Kind, str, str], dict[str, type[Any]]] = {}
+
+    def _origins(self, kind: Kind) -> list[tuple[Origin, list[str]]]:
+        """Where they come from, each with its modules."""
+        known = self._found.get(kind)
+        if known is None:
+            origins: list[Origin] = [] if self.project is None else [Project(self.project, kind)]
+            origins += [BuiltIn(kind), Packages(kind)]
+            known = self._found[kind] = [(origin, origin.modules()) for origin in origins]
+        return known
 
     def forget(self, other: Registry) -> None:
         """The registry is not used any more: forget its modules, unless another registry shares them."""
         if self.project is not None and not self.project.same_as(other.project):
             self.project.forget()
 
-    def find(self, name: str) -> Found:
-        """The filter of that name. `origin:name` selects the filter of one origin.
+    def find(self, name: str, kind: Kind = FILTERS) -> Found:
+        """The filter of that name, or the source. `origin:name` selects that of one origin.
 
         Raises:
             LookupProblem: says what is wrong and what would be right.
         """
         wanted, _, plain = name.rpartition(":")
-        labels = [origin.label for origin in self._origins]
+        origins = self._origins(kind)
+        labels = [origin.label for origin, _ in origins]
         if wanted and wanted not in labels:
             raise LookupProblem(f"there is no origin {wanted!r}", "known: " + ", ".join(labels))
         found = []
-        for origin in self._origins:
+        for origin, modules in origins:
             if wanted in ("", origin.label):
-                cls = self._load(origin, plain.split(".")[0]).get(plain)
+                cls = self._load(kind, origin, modules, plain.split(".")[0]).get(plain)
                 if cls is not None:
                     found.append(Found(plain, cls, origin.label))
         if not found:
-            raise LookupProblem(f"there is no filter {name!r}", self._without(plain) or self._nearest(plain))
+            hint = self._without(plain, kind) or self._nearest(plain, kind)
+            raise LookupProblem(f"there is no {kind.word} {name!r}", hint)
         if len(found) > 1:
             choices = " or ".join(f"{one.origin}:{plain}" for one in found)
-            raise LookupProblem(f"{len(found)} filters are named {plain!r}", f"say which: {choices}")
+            raise LookupProblem(f"{len(found)} {kind.word}s are named {plain!r}", f"say which: {choices}")
         return found[0]
 
     def candidates(self, name: str) -> list[type[Filter]]:
@@ -176,62 +226,53 @@ class Registry:
         near = nearest(plain, (found.name for found in known))
         return exact or [found.cls for found in known if found.name == near]
 
-    def all(self) -> Iterator[Found | LookupProblem]:
-        """All filters, origin by origin, and a problem for each module that cannot be imported."""
-        for origin in self._origins:
-            for module in self._modules[origin.label]:
+    def all(self, kind: Kind = FILTERS) -> Iterator[Found | LookupProblem]:
+        """All filters or sources, origin by origin, and a problem for each module that cannot be imported."""
+        for origin, modules in self._origins(kind):
+            for module in modules:
                 try:
-                    for name, cls in sorted(self._load(origin, module).items()):
+                    for name, cls in sorted(self._load(kind, origin, modules, module).items()):
                         yield Found(name, cls, origin.label)
                 except LookupProblem as problem:
                     yield problem
 
-    def _load(self, origin: Origin, module: str) -> dict[str, type[Filter]]:
-        key = (origin.label, module)
+    def _load(self, kind: Kind, origin: Origin, modules: list[str], module: str) -> dict[str, type[Any]]:
+        key = (kind, origin.label, module)
         if key not in self._loaded:
-            self._loaded[key] = origin.load(module) if module in self._modules[origin.label] else {}
+            self._loaded[key] = origin.load(module) if module in modules else {}
         return self._loaded[key]
 
-    def _without(self, name: str) -> str:
+    def _without(self, name: str, kind: Kind) -> str:
         """What is wrong with a project's module of that name that has no such filter; empty without such a module."""
-        for origin in self._origins:
-            if origin.label != "project" or name not in self._modules[origin.label]:
+        for origin, modules in self._origins(kind):
+            if origin.label != "project" or name not in modules:
                 continue
-            filters = self._load(origin, name)
-            if filters:
-                return f"pipelines/{name}.py has several filters: {', '.join(filters)}"
+            found = self._load(kind, origin, modules, name)
+            if found:
+                return f"pipelines/{name}.py has several {kind.word}s: {', '.join(found)}"
+            if kind is SOURCES:
+                return f"pipelines/{name}.py has no subclass of Source"
             events = ", ".join(EVENTS)
             return f"pipelines/{name}.py has no subclass of Filter with a method for an event: {events}"
         return ""
 
-    def _nearest(self, name: str) -> str:
-        known = [found.name for found in self.all() if isinstance(found, Found)]
-        return did_you_mean(name, known) or "`fws filters` lists them"
+    def _nearest(self, name: str, kind: Kind) -> str:
+        known = [found.name for found in self.all(kind) if isinstance(found, Found)]
+        return did_you_mean(name, known) or "`fws filters` lists all filters and sources"
 
 
-def filters_in(module: ModuleType, name: str) -> dict[str, type[Filter]]:
-    """The filters of a module. A single filter has the module's name, several are called `module.name`."""
+def found_in(module: ModuleType, name: str, kind: Kind = FILTERS) -> dict[str, type[Any]]:
+    """The filters or sources of a module. A single one has the module's name, several are called `module.name`."""
     classes = [
         cls
         for label, cls in vars(module).items()
-        if inspect.isclass(cls)
-        and issubclass(cls, Filter)
-        and cls.__module__ == module.__name__
-        and not label.startswith("_")
-        and (hooks_of(cls) or misnamed_hooks(cls))
+        if kind.has(cls) and cls.__module__ == module.__name__ and not label.startswith("_")
     ]
+    for cls in classes:
+        kind.check(cls)
     if len(classes) == 1:
         return {name: classes[0]}
     return {f"{name}.{snake_case(cls.__name__)}": cls for cls in classes}
-
-
-def _usable(filters: dict[str, type[Filter]]) -> dict[str, type[Filter]]:
-    """Check options and hooks of filters, so that mistakes are found now and not when a hook is called."""
-    for cls in filters.values():
-        if inspect.isclass(cls) and issubclass(cls, Filter):
-            options_of(cls)
-            check_hooks(cls)
-    return filters
 
 
 def _reason(error: BaseException) -> str:

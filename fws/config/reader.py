@@ -18,6 +18,7 @@ from fws.config.channels import Channel, ChannelPattern, ChannelRules, info_name
 from fws.config.limits import Bounds, Limits
 from fws.config.loader import TESTS, Document
 from fws.config.paths import parse_path
+from fws.config.schedules import Schedule
 from fws.config.sections import (
     BY_NAME,
     SECTIONS,
@@ -56,7 +57,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         folder: the file's folder, to which paths in the file are relative.
-        filters: the raw tables. Each has `use`, a string; an invalid table is empty.
+        filters, sources: the raw tables. Each has `use`, a string; an invalid table is empty.
     """
 
     file: str
@@ -71,6 +72,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     chains: dict[str, list[str]]
     filters: dict[str, dict[str, Any]]
     channels: ChannelRules
+    schedules: dict[str, Schedule]
+    sources: dict[str, dict[str, Any]]
     admin: Admin
     api: Api | None
     api_keys: dict[str, ApiKey]
@@ -110,6 +113,8 @@ class _Reader:
         self.problems += problems
         self._check_proxy_protocol()
         self._check_api(fields)
+        for name, schedule in fields["schedules"].items():
+            self._check_schedule(name, schedule)
         for name in fields["filters"].keys() & fields["chains"].keys():
             hint = "a stage could mean either of them: rename one"
             self._problem(f"there is also a chain {name!r}", ("filters", name), hint=hint, key=True)
@@ -218,7 +223,7 @@ class _Reader:
     def _option(self, option: Option, value: Any, path: Path, values: dict[str, Any]) -> None:
         """Convert one value and put it into `values` if it is valid."""
         before = len(self.problems)
-        filled = map_leaves(value, self._filled, path)
+        filled = value if option.stages else map_leaves(value, self._filled, path)
         if len(self.problems) > before:
             return
         try:
@@ -367,18 +372,42 @@ class _Reader:
         return chains
 
     def _filters(self, section: dict[str, Any]) -> dict[str, dict[str, Any]]:
-        filters: dict[str, dict[str, Any]] = {name: {} for name in section}
-        for name, table in self._tables(section, "filters"):
-            path: Path = ("filters", name)
+        return self._users(section, "filters", "filter", "switch")
+
+    def _sources(self, section: dict[str, Any]) -> dict[str, dict[str, Any]]:
+        return self._users(section, "sources", "source", "stream")
+
+    def _users(self, section: dict[str, Any], title: str, what: str, example: str) -> dict[str, dict[str, Any]]:
+        """The tables of a section in which `use` names what a table configures."""
+        users: dict[str, dict[str, Any]] = {name: {} for name in section}
+        for name, table in self._tables(section, title):
+            path: Path = (title, name)
             self._check_name(name, path)
             if "use" not in table:
-                hint = 'name the filter that it configures: use = "switch"'
-                self._problem(f"[filters.{name}] has no 'use'", path, hint=hint, key=True)
+                hint = f'name the {what} that it configures: use = "{example}"'
+                self._problem(f"[{title}.{name}] has no 'use'", path, hint=hint, key=True)
             elif not isinstance(table["use"], str) or not table["use"].strip():
-                self._problem("expected a filter's name, in quotes", (*path, "use"))
+                self._problem(f"expected a {what}'s name, in quotes", (*path, "use"))
             else:
-                filters[name] = table
-        return filters
+                users[name] = table
+        return users
+
+    def _check_schedule(self, name: str, schedule: Schedule) -> None:
+        path: Path = ("schedules", name)
+        self._check_name(name, path)
+        given = self._values[dotted(path)]
+        hint = 'write every = "30s", or cron = "*/5 * * * *"'
+        if schedule.every is None and not schedule.cron and not self._has_problem_at((*path, "every"), (*path, "cron")):
+            self._problem(f"[schedules.{name}] is never due", path, hint=hint, key=True)
+        elif schedule.every is not None and schedule.cron:
+            self._problem(f"[schedules.{name}] has both every and cron", (*path, "cron"), hint=hint, key=True)
+        elif not schedule.cron and "timezone" in given:
+            self._problem("timezone is for cron only: `every` counts in UTC", (*path, "timezone"), key=True)
+        if not schedule.run:
+            self._problem("no stages: nothing would happen", (*path, "run"), hint=f"write {_STAGES[2:]}")
+
+    def _has_problem_at(self, *paths: Path) -> bool:
+        return any(problem.path in paths for problem in self.problems)
 
     def _check_name(self, name: str, path: Path) -> None:
         if not _NAME.match(name):
@@ -403,4 +432,5 @@ _READERS = {
     "endpoints": _Reader._endpoints,
     "chains": _Reader._chains,
     "filters": _Reader._filters,
+    "sources": _Reader._sources,
 }

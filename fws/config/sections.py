@@ -20,6 +20,7 @@ from fws.config.channels import Channel
 from fws.config.limits import Bounds, Limits, Seconds
 from fws.config.overrides import MAX_WORKERS
 from fws.config.redis import parse_redis
+from fws.config.schedules import Schedule
 from fws.pipeline.options import Check, Help, Secret
 from fws.wire.framing import Transport
 from fws.wire.handshake import TOKEN_SUBPROTOCOL
@@ -305,6 +306,8 @@ class Section(msgspec.Struct, frozen=True):
         """The header in TOML: `[channels."pattern"]`."""
         if self.many:
             return f"[[{self.name}]]"
+        if self.key.isupper():
+            return f"[{self.name}.{self.key}]"
         return f'[{self.name}."{self.key}"]' if self.key else f"[{self.name}]"
 
 
@@ -363,6 +366,18 @@ SECTIONS: Final = (
         '[channels."chat:*"]\nhistory = 100',
         options=Channel,
         key="pattern",
+    ),
+    Section(
+        "schedules",
+        "Pipelines of the event `tick`, which run at certain times, without a client. Write either `every` or `cron`.",
+        '[schedules.price]\nevery = "1s"\nrun = ["set type=tick", "publish ticks"]',
+        options=Schedule,
+        key="NAME",
+    ),
+    Section(
+        "sources",
+        "What brings publications in from elsewhere, each with a name of your choice.",
+        '[sources.orders]\nuse = "stream"\nkey = "orders"\nchannel = "orders"',
     ),
     Section(
         "admin",

@@ -18,6 +18,9 @@ class Change(Filter):
     def message(self, client: Client, message: Any) -> Any:
         return self.change(message)
 
+    def tick(self, message: Any) -> Any:
+        return self.change(message)
+
     def publication(self, publication: Publication) -> Any:
         changed = self.change(publication.message)
         return changed if changed is None or changed is DROP else publication.replace(message=changed)

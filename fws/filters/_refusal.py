@@ -1,28 +1,33 @@
-"""How filters treat a message that they refuse: the options `on_error`, `on_excess` and `on_refusal`."""
+"""How filters treat a message that they refuse: the options `on_error`, `on_excess`, `on_failure` and `on_refusal`."""
 
 from __future__ import annotations
 
 from typing import Literal
 
 from fws import DROP, Client, Close, Reject
-from fws.base.close_codes import INVALID_DATA, POLICY_VIOLATION, TOO_BIG
+from fws.base.close_codes import INVALID_DATA, POLICY_VIOLATION, TOO_BIG, TRY_AGAIN_LATER
 from fws.pipeline.call import MESSAGE
 from fws.pipeline.outcomes import Drop
 
 Refusing = Literal["drop", "reply", "close"]
+# Where it is not the message's fault, it may also pass.
+OnFailure = Literal["drop", "pass", "reply", "close"]
 
-_CLOSE_CODES = {400: INVALID_DATA, 403: POLICY_VIOLATION, 413: TOO_BIG, 429: POLICY_VIOLATION}
+_CLOSE_CODES = {400: INVALID_DATA, 403: POLICY_VIOLATION, 413: TOO_BIG, 429: POLICY_VIOLATION, 503: TRY_AGAIN_LATER}
 
 
-def refuse(client: Client, how: Refusing, status: int, reason: str) -> Drop:
+def refuse(client: Client | None, how: Refusing, status: int, reason: str) -> Drop:
     """Drop the message, drop it and send `{"error": reason}`, or end the connection.
 
     A call of a protocol such as `centrifuge` has an answer of its own. It fails with the reason, instead of the message
     being dropped with or without `{"error": reason}`.
 
     Args:
-        status: the HTTP status that says what is wrong: 400, 403, 413 or 429.
+        client: None on `tick`, where the message is dropped.
+        status: the HTTP status that says what is wrong: 400, 403, 413, 429 or 503; any error with `drop`.
     """
+    if client is None:
+        return DROP
     if how == "close":
         if client.call is not MESSAGE:
             client.refuse(Reject(status, reason))  # its protocol has codes of its own

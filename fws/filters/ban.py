@@ -14,7 +14,7 @@ from fws.base.addresses import site
 from fws.base.close_codes import REFUSED
 from fws.base.errors import StorageError
 from fws.filters._watch import Watch
-from fws.pipeline.filter import Setting
+from fws.pipeline.component import Setting
 
 # Seconds after its end at which a ban is taken out of the storage: by then nobody is about to renew it.
 FORGET = 24 * 3600.0

@@ -12,8 +12,8 @@ class Broadcast(Allow):
     """Publish the message to the members of a channel, or to every client.
 
     On `message`, the client is the sender. On `publication`, a publication on another channel is published on this
-    channel too, with its own sender. The message flows on. Each receiver gets it at most once, in order per channel. To
-    send a message of the server's own, use `publish`.
+    channel too, with its own sender. On `tick` there is no sender. The message flows on. Each receiver gets it at most
+    once, in order per channel. To send a message of the server's own, use `publish`.
 
     An invalid channel name ends the event: more than 200 bytes, control characters, `*`, `?` or `[`. A placeholder may
     result in such a name.
@@ -27,6 +27,9 @@ class Broadcast(Allow):
 
     def message(self, client: Client, message: Any) -> Any:
         return self._publish(message, client.id) if self.allows(client, message, self.channel) else DROP
+
+    def tick(self, message: Any) -> Any:
+        return self._publish(message, None) if self.allows(None, message, self.channel) else DROP
 
     def publication(self, publication: Publication) -> Any:
         if publication.channel != (self.channel or None):

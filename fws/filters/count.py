@@ -11,10 +11,10 @@ from fws.filters._stored import Lasting
 class Count(Filter):
     """Add to a counter in the storage, and optionally put its new value into the message.
 
-    On `connect`, `subscribe`, `message`, `unsubscribe` and `disconnect`. With `per`, the counter restarts at 0 that
-    long after it began. `into` requires a message that is an object; others flow on unchanged. To count connected
-    clients, put `count` after every filter that may refuse a client, because a refused client has no `disconnect`.
-    If a node is killed, the counter is not decreased for its clients.
+    On `connect`, `subscribe`, `message`, `unsubscribe`, `disconnect` and `tick`. With `per`, the counter restarts at 0
+    that long after it began. `into` requires a message that is an object; others flow on unchanged. To count connected
+    clients, put `count` after every filter that may refuse a client, because a refused client has no `disconnect`. If a
+    node is killed, the counter is not decreased for its clients.
 
     An empty key or one of more than 512 bytes, which a placeholder may result in, ends the event. On `connect` and
     `subscribe` it refuses with 400. If the storage cannot be reached, the message is dropped and counted, and `connect`
@@ -36,6 +36,9 @@ class Count(Filter):
             raise Reject(400, "The counter's name is empty or too long.")
 
     def message(self, client: Client, message: Any) -> Any:
+        return self.tick(message)
+
+    def tick(self, message: Any) -> Any:
         number = self._count()
         if number is None:
             return DROP

@@ -12,7 +12,8 @@ class Drop(Filter):
     """End the pipeline, so that nothing flows on.
 
     On `data`, the bytes are not decoded. On `message`, the following filters do not get the message. On `publication`,
-    no client of this process gets the publication. On `deliver`, this receiver does not get it.
+    no client of this process gets the publication. On `deliver`, this receiver does not get it. On
+    `tick`, nothing more happens.
 
     Example:
         message = ["drop"]
@@ -25,6 +26,9 @@ class Drop(Filter):
         return DROP
 
     def message(self, client: Client, message: Any) -> Dropped:
+        return DROP
+
+    def tick(self, message: Any) -> Dropped:
         return DROP
 
     def publication(self, publication: Publication) -> Dropped:

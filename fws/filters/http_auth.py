@@ -6,22 +6,19 @@ from typing import Annotated, Any
 from urllib.parse import quote
 
 import msgspec
-from msgspec import Meta
 
-from fws import Client, Duration, Filter, Help
+from fws import Client, Help
 from fws.auth.credential import Denied, unavailable
 from fws.auth.login import deny
-from fws.http.breaker import Breaker
+from fws.filters._asking import Asking, given, passed
 from fws.http.error import HttpError
-from fws.http.service import Service
-from fws.http.tls import CA, trust
 from fws.http.url import Url
-from fws.pipeline.filter import Setting
+from fws.pipeline.component import Setting
 
 MAX_IDENTITY = 64 * 1024
 
 
-class HttpAuth(Filter):
+class HttpAuth(Asking):
     """Ask an HTTP service whether a client may connect.
 
     On `connect`. The service gets a GET request with the chosen headers of the client's request, its path in
@@ -33,6 +30,7 @@ class HttpAuth(Filter):
     In all other cases the client is refused with 503: another status, a redirect, no answer in time, or more than 64
     KiB. Requests are not repeated. An answer that is late or has a status of 500 or more is a failure. After `failures`
     of them in a row, no requests are made for the time of `pause`. Then one client's request tries the service again.
+    While `at_once` clients wait for the service, further ones get 503.
 
     Example:
         connect = ["http_auth http://127.0.0.1:8000/who headers=authorization,cookie timeout=1s", "join lobby"]
@@ -45,27 +43,10 @@ class HttpAuth(Filter):
         "authorization",
         "cookie",
     )
-    timeout: Annotated[Duration, Meta(gt=0), Help("For the whole answer.")] = 2.0
-    failures: Annotated[int, Meta(ge=1), Help("Failures in a row after which requests are suspended.")] = 5
-    pause: Annotated[Duration, Meta(gt=0), Help("Time for which requests are suspended.")] = 10.0
-    at_once: Annotated[
-        int, Meta(ge=1), Help("The most clients that wait for the service at the same time; further ones get 503.")
-    ] = 100
-    ca: Annotated[str, Help(CA)] = ""
 
     def prepare(self, setting: Setting) -> None:
-        self._headers = [name.lower() for name in self.headers]
-        self._service = Service(
-            self.url,
-            timeout=self.timeout,
-            limit=MAX_IDENTITY,
-            at_once=self.at_once,
-            trusted=trust(self.url, setting.folder / self.ca if self.ca else None),
-            breaker=Breaker(self.failures, self.pause, self.clock),
-        )
-
-    def stop(self) -> None:
-        self._service.close()
+        self._headers = passed(self.headers)
+        self._service = self.open(self.url, setting, MAX_IDENTITY)
 
     def connect(self, client: Client) -> None:
         try:
@@ -78,14 +59,14 @@ class HttpAuth(Filter):
     def _ask(self, client: Client) -> dict[str, Any]:
         if self._service.busy:
             raise unavailable("busy")
-        given = client.request.headers
-        headers = {name: given[name] for name in self._headers if name in given}
-        # In lower case like the others, so that they replace headers of these names from the client.
+        # The names are in lower case like the others, so that they replace headers of these names from the client.
+        headers = given(client, self._headers)
         headers |= {"x-original-uri": _ascii(client.path), "x-forwarded-for": client.address}
         try:
             answer = self._service.ask("GET", headers)
             identity = _identity(answer.status, answer.body)
         except HttpError as error:
+            self.complain(self.url, error)
             raise unavailable(error.cause) from error
         if identity is None:
             raise Denied("denied", "You may not connect here.", answer.status)

@@ -12,7 +12,8 @@ from fws.filters._refusal import Refusing, refuse
 class Json(Filter):
     """Decode JSON, so that the following filters can use the fields of the message.
 
-    On `message`, text or binary. Values that an earlier filter has made flow on unchanged, and so does the text `null`.
+    On `message` and `tick`, text or binary. Values that an earlier filter has made flow on unchanged, and so does the
+    text `null`.
 
     A message is refused if it is not JSON, is larger than `max_size`, has more than 20,000 lists and objects (brackets
     in texts count), is nested more than 100 deep, or has numbers that do not fit a float. Depending on `on_error`, a
@@ -35,6 +36,12 @@ class Json(Filter):
     ] = "refuse"
 
     def message(self, client: Client, message: Any) -> Any:
+        return self._decoded(client, message)
+
+    def tick(self, message: Any) -> Any:
+        return self._decoded(None, message)
+
+    def _decoded(self, client: Client | None, message: Any) -> Any:
         if not isinstance(message, str | bytes):
             return None
         try:

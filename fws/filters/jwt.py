@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
 
 import jwt
+import msgspec
 from msgspec import Meta
 
-from fws import Client, Duration, Help, Reject, Secret
+from fws import Client, Duration, Help, Reject, Secret, StorageError
 from fws.auth.claims import Rules, Trusted, verify
-from fws.auth.credential import Denied, fingerprint, fresh
+from fws.auth.credential import Denied, fingerprint, fresh, unavailable
 from fws.auth.keys import (
     HASH,
     MAX_SET,
@@ -29,15 +30,20 @@ from fws.auth.keys import (
     signing_key_of,
 )
 from fws.auth.login import IssuedToken, Login, TokenRequest, count_refused
+from fws.auth.used import check_unused, use
 from fws.base.errors import Refusal
 from fws.http.error import HttpError
 from fws.http.service import Service
 from fws.http.tls import CA, trust
 from fws.http.url import PRIVATE_HOSTS, Url
-from fws.pipeline.filter import Setting
+from fws.pipeline.component import Setting
+from fws.pipeline.storage import MAX_EXPIRE
 
 if TYPE_CHECKING:
     from fws.base.timers import Timer
+
+# Seconds for which a used token is remembered after its end, because the clocks of nodes differ.
+CLOCKS = 60.0
 
 # Is told how it was decided about a new token.
 Done = Callable[[Refusal | None], None]
@@ -63,8 +69,15 @@ class Jwt(Login):
     name the channel, and its user, if it names one, must be the client's. When it expires, the subscription ends, and
     the client is told `{"type": "unsubscribed", "channel": "tea", "reason": "the token has expired"}`.
 
+    With `once`, a token is accepted a single time on all nodes together, also if two clients send it in the same
+    instant. It is known by its `iss` and `jti`, or without a `jti` by its fingerprint, and remembered in the storage
+    until a minute after it expires. So a client that connects again needs a new token. A new token on the live
+    connection is used up as well, but to send the present one again changes nothing. A token counts as used even if a
+    later filter refuses its client or the connection breaks, so put the filters that may refuse first. Without Redis,
+    the process remembers used tokens until it ends.
+
     A client without a valid token is refused with 401, or after the 101 with the close code 4401. It is refused with
-    503 as long as no keys have been fetched from the URL.
+    503 as long as no keys have been fetched from the URL, and with `once` while the storage is away.
 
     Example:
         connect = ["jwt HS256 ${JWT_KEY} audience=chat", "join user:{identity.user}"]
@@ -95,20 +108,27 @@ class Jwt(Login):
         Duration, Meta(ge=0), Help("Time before the expiry at which the client gets the warning; 0s for no warning.")
     ] = 30.0
     ca: Annotated[str, Help(CA)] = ""
+    once: Annotated[bool, Help("Whether each token is accepted a single time.")] = False
 
     @property
     def waits(self) -> bool:  # type: ignore[override]
-        """Whether keys may have to be fetched."""
+        """Whether keys may have to be fetched, or the storage must be asked."""
+        return self.once or self._fetches
+
+    @property
+    def _fetches(self) -> bool:
         return "://" in self.jwks or any("://" in one for one in self.also)
 
     def prepare(self, setting: Setting) -> None:
         given = [name for name in ("key", "key_file", "jwks") if getattr(self, name)]
         if len(given) != 1:
             raise ValueError("give one of key, key_file and jwks" + (f", not {' and '.join(given)}" if given else ""))
+        if self.once and "exp" not in self.required:
+            raise ValueError("once needs the claim exp, until which used tokens are remembered: add it to required")
         self._secret = b""
         self._rules = Rules(self.audience, self.issuer, self.required, self.leeway)
         try:
-            if self.ca and not self.waits:
+            if self.ca and not self._fetches:
                 raise ValueError("ca is for keys from a URL")
             self._keys = self._keyring(self.algorithm, self.key, self.key_file, self.jwks, setting.folder, own=True)
         except OSError as error:
@@ -181,7 +201,16 @@ class Jwt(Login):
         return verify(token, self._trusted, self._rules, self.wall)
 
     def check(self, token: str) -> dict[str, Any]:
-        return self.identity_of(self.verified(token))
+        claims = self.verified(token)
+        if self.once:
+            check_unused(self.storage, _name(token, claims))
+        return self.identity_of(claims)
+
+    def _use(self, token: str, claims: dict[str, Any]) -> None:
+        """Use the token up if it is accepted a single time. Raises Denied if it was used before."""
+        if self.once:
+            left = claims["exp"] + self.leeway + CLOCKS - self.wall()
+            use(self.storage, _name(token, claims), min(left, MAX_EXPIRE))
 
     def make(self, request: TokenRequest) -> IssuedToken:
         if not request.key and self.algorithm not in HASH:
@@ -202,6 +231,7 @@ class Jwt(Login):
 
     def admit(self, client: Client, token: str) -> None:
         claims = self.verified(token)
+        self._use(token, claims)
         state: dict[Any, Any] = client.state
         session = state[self] = _Session(client)
         self._be(client, session, token, claims)
@@ -217,13 +247,13 @@ class Jwt(Login):
         """
         end = client.grant(claims, self.warn, self.leeway, partial(self._renew_with, client, session))
         identity, jti = self.identity_of(claims), claims.get("jti")
-        # Without the signature, which can be encoded in more than one way.
-        credential = jti if isinstance(jti, str) and jti else fingerprint(token.rpartition(".")[0])
+        credential = jti if isinstance(jti, str) and jti else _fingerprint(token)
         if client.identity is session.identity:
             client.identity = identity
         if client.credential == session.credential:
             client.credential = credential
         session.identity, session.credential = identity, credential
+        session.name = _name(token, claims) if self.once else ""
         if end is None:
             session.cancel()
         else:
@@ -248,6 +278,7 @@ class Jwt(Login):
             user, own = self.identity_of(claims).get("user"), (client.identity or {}).get("user")
             if user is not None and user != own:
                 raise Denied("other_user", "The token is for another user.", 403)
+            self._use(token, claims)
             end = client.grant_channel(channel, claims, self.warn)
         except Denied as denied:
             count_refused(self, denied)
@@ -326,6 +357,8 @@ class Jwt(Login):
             claims = self.verified(token)
             if self.identity_of(claims).get("user") != (session.identity or {}).get("user"):
                 raise Denied("other_user", "The new token is for another user.")
+            if not session.name or _name(token, claims) != session.name:
+                self._use(token, claims)
             if not client.closing:
                 self._be(client, session, token, claims)
                 client.renewed()
@@ -334,6 +367,9 @@ class Jwt(Login):
             refusal = Reject(denied.status, denied.text, cause=denied.cause)
         except Reject as rejected:
             refusal = rejected
+        except StorageError as error:
+            self.services.report("message", error, client.id)
+            refusal = Reject(503, unavailable().text, cause="unavailable")
         except Exception as error:
             # Access fails closed, because it could not be decided whether the client may stay.
             self.services.report("message", error, client.id)
@@ -348,20 +384,35 @@ def _cancel(alarms: dict[str, Timer]) -> None:
         alarm.cancel()
 
 
+def _fingerprint(token: str) -> str:
+    """Identifies a token, without its signature, which can be encoded in more than one way."""
+    return fingerprint(token.rpartition(".")[0])
+
+
+def _name(token: str, claims: dict[str, Any]) -> str:
+    """Identifies a token that is accepted a single time, also if the same one is issued with another signature."""
+    jti = claims.get("jti")
+    if isinstance(jti, str) and jti:
+        return fingerprint(msgspec.json.encode([claims.get("iss"), jti]).decode())
+    return _fingerprint(token)
+
+
 class _Session:
     """What a token has set on a client.
 
     Attributes:
         identity, credential: those of the token; at first those that the client had before.
+        name: identifies the token where each is accepted a single time; else empty.
         alarm: warns or disconnects the client.
         renewing: whether a new token is being verified.
     """
 
-    __slots__ = ("alarm", "credential", "identity", "renewing")
+    __slots__ = ("alarm", "credential", "identity", "name", "renewing")
 
     def __init__(self, client: Client) -> None:
         self.identity = client.identity
         self.credential = client.credential
+        self.name = ""
         self.alarm: Timer | None = None
         self.renewing = False
 

@@ -12,10 +12,10 @@ from fws.filters._stored import named, text_of
 class Load(Filter):
     """Put a value from the storage into a field of the message.
 
-    On `message`. With `field`, the message's field of that name says which field of the map `key` to read. Otherwise
-    `of` says what is at `key`: a plain value or a counter, a whole map (as an object), a set (as a sorted list), or the
-    number of members of a set. A missing value is null. A message that is not an object is dropped, so put `json`
-    before this filter.
+    On `message` and `tick`. With `field`, the message's field of that name says which field of the map `key` to read.
+    Otherwise `of` says what is at `key`: a plain value or a counter, a whole map (as an object), a set (as a sorted
+    list), or the number of members of a set. A missing value is null. A message that is not an object is dropped, so
+    put `json` before this filter.
 
     With read=json, a value that is not JSON, or is nested more than 100 deep, stays text. If it has more than 20,000
     lists and objects (brackets in texts count), or the storage cannot be reached, the message is dropped and counted.
@@ -31,6 +31,9 @@ class Load(Filter):
     read: Annotated[Literal["text", "json"], Help("How to read a value: as text, or as JSON if it is JSON.")] = "text"
 
     def message(self, client: Client, message: Any) -> Any:
+        return self.tick(message)
+
+    def tick(self, message: Any) -> Any:
         if not isinstance(message, dict):
             return DROP
         try:

@@ -37,6 +37,9 @@ class Log(Filter):
     def message(self, client: Client, message: Any) -> None:
         self._log("message", client, message)
 
+    def tick(self, message: Any) -> None:
+        self._log("tick", None, message)
+
     def publication(self, publication: Publication) -> None:
         self._log(f"publication {_channel(publication)}", None, publication.message)
 

@@ -11,8 +11,8 @@ from fws.filters._change import Change
 class Omit(Change):
     """Remove the named fields from a JSON object.
 
-    On `message`, `publication` and `deliver`. A message that is not an object is dropped, because it might contain the
-    fields in another form. Put `json` before this filter.
+    On `message`, `publication`, `deliver` and `tick`. A message that is not an object is dropped, because it might
+    contain the fields in another form. Put `json` before this filter.
 
     Example:
         message = ["json", "broadcast"]

@@ -11,8 +11,8 @@ from fws.filters._change import Change
 class Pick(Change):
     """Keep only the named fields of a JSON object.
 
-    On `message`, `publication` and `deliver`. Missing fields are not added. A message that is not an object is dropped,
-    because it might contain anything. Put `json` before this filter.
+    On `message`, `publication`, `deliver` and `tick`. Missing fields are not added. A message that is not an object is
+    dropped, because it might contain anything. Put `json` before this filter.
 
     Example:
         message = ["json", "pick type text", "broadcast"]

@@ -13,10 +13,10 @@ from fws.pipeline.condition import Term
 class Publish(Allow):
     """Publish a message of the server's own to a channel; without one, the message that flows.
 
-    On `connect` and `disconnect` nothing flows, so that `value` is required. On `message` and `publication`, the
-    message flows on. A publication that is on the channel already is not published again. The client is the sender. An
-    invalid channel name (empty, more than 200 bytes, control characters, `*`, `?`, `[`), which a placeholder may result
-    in, ends the event. On `connect` it refuses the client with 400.
+    On `connect` and `disconnect` nothing flows, so that `value` is required. On `message`, `publication` and `tick`,
+    the message flows on. A publication that is on the channel already is not published again. The client is the sender;
+    on `tick` there is none. An invalid channel name (empty, more than 200 bytes, control characters, `*`, `?`, `[`),
+    which a placeholder may result in, ends the event. On `connect` it refuses the client with 400.
 
     Placeholders in a text are replaced without quoting. If the text is JSON and clients choose the values, write a
     table in [filters.NAME] instead, in which each value stays a single value.
@@ -78,6 +78,11 @@ class Publish(Allow):
         key = None if self.once is None else self.once.value(client, message, self.channel)
         shown = message if self.value is None else self.value
         return self._publish(shown, client.id, key=str(key) if isinstance(key, str | int) else "")
+
+    def tick(self, message: Any) -> Any:
+        if not self.allows(None, message, self.channel):
+            return DROP
+        return self._publish(message if self.value is None else self.value, None)
 
     def publication(self, publication: Publication) -> Any:
         if publication.channel == self.channel:

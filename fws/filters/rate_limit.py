@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from fws import Client, Close, Filter, Help, Rate, Reject
@@ -10,6 +11,8 @@ from fws.base.addresses import site
 from fws.base.buckets import Buckets, TokenBucket
 from fws.base.close_codes import POLICY_VIOLATION
 from fws.filters._refusal import Refusing, refuse
+from fws.filters._shared import Away, SharedBuckets
+from fws.filters._subject import Subject
 
 # Reloads after which a silent client's bucket is still known.
 MAX_FORMER = 8
@@ -26,23 +29,60 @@ class RateLimit(Filter):
     `subscribe` the subscription.
 
     Each client has a bucket of its own. With by=address, all clients of one IP address share a bucket. The first 64
-    bits of an IPv6 address count, because they belong to one customer. Each stage has its own buckets, in each process.
-    At most 100,000 addresses are remembered. Beyond that, the address that was silent for the longest time begins with
-    a full bucket.
+    bits of an IPv6 address count, because they belong to one customer. With by=user, all clients of a user share one,
+    and with by=channel, all who use the channel of a subscription or call. Any other value is named as in conditions:
+    by=message.room, by=identity.team. An event without this value, or with an empty one, counts by its client's
+    address. A value that clients choose freely limits none of them, because each new value begins with a full bucket.
+
+    Each stage has its own buckets, in each process. At most 100,000 addresses, users or other values are remembered.
+    Beyond that, the one that was silent for the longest time begins with a full bucket.
+
+    With store=shared, the buckets are in the storage, so that with Redis all nodes share them. Stages with the same
+    `key`, `by`, `rate` and `burst` share their buckets, and a changed one of these begins with full buckets. A node
+    takes some tokens in advance, at most a tenth of `burst`, and spends them within a second without asking again;
+    unspent ones are lost. So in any time, all nodes together let at most as many events pass as one bucket would in one
+    second more. While Redis is away, `away` decides: each node limits with buckets of its own, every event passes, or
+    every event is refused. Redis is asked again after 2 seconds.
 
     Example:
-        connect = ["rate_limit 5/min by=address"]
-        message = ["rate_limit 20/s burst=40 on_excess=reply", "echo"]
+        connect = ["rate_limit 5/min by=address", "token"]
+        message = [
+          "rate_limit 20/s burst=40 on_excess=reply",
+          "rate_limit 200/s by=user store=shared",
+          "echo",
+        ]
     """
-
-    waits = False
 
     rate: Annotated[Rate, Help("Rate at which the bucket gains tokens.")]
     burst: Annotated[
         int | None, Help("Events that may occur at once; the default is the rate per second, but at least 1.")
     ] = None
-    by: Annotated[Literal["client", "address"], Help("Whether each client or each address has a bucket.")] = "client"
+    by: Annotated[
+        Subject,
+        Help("Who has a bucket: each client, address, user or channel, or each value of a name such as message.room."),
+    ] = Subject.parse("client")
     on_excess: Annotated[Refusing, Help("How to treat an event without a token.")] = "drop"
+    store: Annotated[
+        Literal["own", "shared"], Help("Whether each process has buckets of its own, or all nodes share them.")
+    ] = "own"
+    away: Annotated[
+        Away,
+        Help(
+            "What happens to events while the storage of shared buckets cannot be asked: own for buckets of each "
+            "process, pass, or refuse."
+        ),
+    ] = "own"
+    key: Annotated[str, Help("Goes before the names of shared buckets in the storage.")] = "limit"
+
+    @classmethod
+    def check_event(cls, event: str, options: Mapping[str, Any]) -> None:
+        if (by := options.get("by")) is not None:
+            by.check_event(event)
+
+    @property
+    def waits(self) -> bool:  # type: ignore[override]
+        """Whether the storage is asked."""
+        return self.store == "shared"
 
     def __post_init__(self) -> None:
         if self.burst is None:
@@ -50,18 +90,28 @@ class RateLimit(Filter):
         if self.burst < 1:
             raise ValueError("burst: at least 1 is needed, or no event passes")
         self._bucket = TokenBucket(self.rate, self.burst)
-        self._addresses = Buckets(self._bucket, self.clock)
+        self._each_client = str(self.by) == "client"
+        self._each_address = str(self.by) == "address"
+        self._buckets: Buckets | SharedBuckets = Buckets(self._bucket, self.clock)
+        if self.store == "shared":
+            if self._each_client:
+                raise ValueError("store=shared needs by=address, user, channel or a value: a client is on one node")
+            name = f"{self.key}:{self.by}:{self.rate:g}:{self.burst}"
+            self._buckets = SharedBuckets(self, self._bucket, self.burst, name, self.away)
+        elif self.away != "own" or self.key != "limit":
+            raise ValueError("away and key are for store=shared")
         # Filters whose buckets are taken over, with the rates of these.
         self._former: tuple[tuple[RateLimit, float], ...] = ()
 
     def adopt(self, old: RateLimit) -> None:
         """Take over the buckets of a stage whose options were changed, so that a reload gives nobody a second burst.
 
-        A bucket keeps the number of tokens that it lacks.
+        A bucket keeps the number of tokens that it lacks. Shared buckets are in the storage.
         """
         self._former = ((old, old._bucket.rate), *old._former)[:MAX_FORMER]
         old._former = ()
-        self._addresses.adopt(old._addresses)
+        if self.by == old.by and isinstance(self._buckets, Buckets) and isinstance(old._buckets, Buckets):
+            self._buckets.adopt(old._buckets)
 
     def connect(self, client: Client) -> None:
         wait = self._take(client)
@@ -69,7 +119,7 @@ class RateLimit(Filter):
             raise Reject(429, "Too many connections, try again later.", [("Retry-After", str(math.ceil(wait)))])
 
     def subscribe(self, client: Client, channel: str) -> None:
-        if self._take(client):
+        if self._take(client, None, channel):
             raise Reject(429, "Too many subscriptions, try again later.")
 
     def data(self, client: Client, data: bytes) -> None:
@@ -77,11 +127,14 @@ class RateLimit(Filter):
             raise Close(POLICY_VIOLATION, "too fast")
 
     def message(self, client: Client, message: Any) -> Any:
-        return refuse(client, self.on_excess, 429, "too fast") if self._take(client) else None
+        return refuse(client, self.on_excess, 429, "too fast") if self._take(client, message) else None
 
     def explain(self, client: Any, message: Any, channel: str | None) -> str:
-        if self.by == "address":
-            wait = self._addresses.wait(site(client.address))
+        if not self._each_client:
+            key = self.by.key(client, message, channel)
+            if isinstance(self._buckets, SharedBuckets):
+                return f"{self._buckets.left(key)} left of those taken in advance"
+            wait = self._buckets.wait(key)
             return f"the next one in {wait:.2g} s" if wait else "more may come"
         now = self.clock()
         left = self._bucket.left(client.state.get(self, now), now)
@@ -95,10 +148,12 @@ class RateLimit(Filter):
                 return full_at
         return now
 
-    def _take(self, client: Client) -> float:
+    def _take(self, client: Client, message: Any = None, channel: str | None = None) -> float:
         """Take a token. Returns 0.0, or without a token the seconds until there will be one."""
-        if self.by == "address":
-            wait = self._addresses.take(site(client.address))
+        if not self._each_client:
+            # The address is looked up here, because calls are what a limit by address costs.
+            key = site(client.address) if self._each_address else self.by.key(client, message, channel)
+            wait = self._buckets.take(key)
         else:
             now = self.clock()
             state: dict[Any, Any] = client.state

@@ -12,9 +12,9 @@ from fws.pipeline.outcomes import MAX_PARTS, Several
 class Split(Filter):
     """Make several messages of a list. Each item runs through the rest of the pipeline by itself, in order.
 
-    On `message`. The list is the message, or a field of the message, whose other fields are then discarded. If an item
-    is dropped, the others are not. An error or a close ends the rest of the list. A message that is not a list, or does
-    not have the field, flows on unchanged.
+    On `message` and `tick`. The list is the message, or a field of the message, whose other fields are then discarded.
+    If an item is dropped, the others are not. An error or a close ends the rest of the list. A message that is not a
+    list, or does not have the field, flows on unchanged.
 
     Depending on `on_excess`, a list that is too long is dropped, or dropped and answered with `{"error": "…"}`, or it
     closes the connection with 1009. If lists in lists result in more than 1,000 messages, the connection is closed with
@@ -36,6 +36,12 @@ class Split(Filter):
             raise ValueError(f"max_items: 1 to {MAX_PARTS}")
 
     def message(self, client: Client, message: Any) -> Any:
+        return self._split(client, message)
+
+    def tick(self, message: Any) -> Any:
+        return self._split(None, message)
+
+    def _split(self, client: Client | None, message: Any) -> Any:
         items = message
         if self.field:
             items = message.get(self.field) if isinstance(message, dict) else None

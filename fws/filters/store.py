@@ -11,10 +11,10 @@ from fws.filters._stored import Lasting, named, text_of
 class Store(Filter):
     """Put a value into a set or a map in the storage, where other nodes and applications find it.
 
-    On `message`. The value is the message's field that `value` names, or the whole message. With `field`, it is stored
-    in the map `key`, and the message's field of that name says under which field of the map. Without `field`, it is
-    added to the set `key`. Text is stored as it is, and anything else as JSON. The message flows on. It is dropped if
-    it lacks one of these fields, or if the value is larger than 1 MiB or the key longer than 512 bytes.
+    On `message` and `tick`. The value is the message's field that `value` names, or the whole message. With `field`, it
+    is stored in the map `key`, and the message's field of that name says under which field of the map. Without `field`,
+    it is added to the set `key`. Text is stored as it is, and anything else as JSON. The message flows on. It is
+    dropped if it lacks one of these fields, or if the value is larger than 1 MiB or the key longer than 512 bytes.
 
     If the storage cannot be reached, the message is dropped and counted.
 
@@ -30,6 +30,9 @@ class Store(Filter):
     expire: Annotated[Lasting | None, Help("Time from the last change until the whole key expires.")] = None
 
     def message(self, client: Client, message: Any) -> Any:
+        return self.tick(message)
+
+    def tick(self, message: Any) -> Any:
         value = named(message, self.value)
         field = named(message, self.field) if self.field else ""
         if value is None or field is None:

@@ -14,9 +14,9 @@ from fws.pipeline.pipeline import Pipeline
 class Switch(Filter):
     """Run a pipeline that depends on the value of a field.
 
-    On `message`, `publication` and `deliver`. The result of the branch flows on. If the branch drops the message, the
-    whole pipeline ends. A value without a branch, and a message without the field, run the default; without a default
-    they flow on unchanged. Numbers, true and false are compared in their JSON form: `5`, `true`.
+    On `message`, `publication`, `deliver` and `tick`. The result of the branch flows on. If the branch drops the
+    message, the whole pipeline ends. A value without a branch, and a message without the field, run the default;
+    without a default they flow on unchanged. Numbers, true and false are compared in their JSON form: `5`, `true`.
 
     Example:
         message = ["json", "by_type"]
@@ -56,6 +56,10 @@ class Switch(Filter):
         else:
             branch = self._branch(message)
         return None if branch is None else branch.run(client, message)
+
+    def tick(self, message: Any) -> Any:
+        branch = self._branch(message)
+        return None if branch is None else branch.tick(self.services.ticker(), message)
 
     def publication(self, publication: Publication) -> Any:
         branch = self._branch(publication.message)

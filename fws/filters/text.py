@@ -12,7 +12,7 @@ from fws.wire.encoding import json_bytes
 class Text(Change):
     """Convert the message to text: bytes as UTF-8, and any other value as JSON.
 
-    On `message`, `publication` and `deliver`. Text flows on unchanged. A message of bytes that are not UTF-8 is
+    On `message`, `publication`, `deliver` and `tick`. Text flows on unchanged. A message of bytes that are not UTF-8 is
     dropped.
 
     Example:

@@ -6,12 +6,17 @@ import secrets
 from collections.abc import Iterable
 from typing import Annotated, Any
 
-from fws import Client, Help, Secret
+from fws import Client, Formerly, Help, Secret
 from fws.auth.credential import MAX_TOKEN, Denied, fingerprint, fresh
 from fws.auth.login import VARIABLE, IssuedToken, Login, TokenRequest
 from fws.auth.shared import Known, TokenFile, Tokens
+from fws.auth.used import check_unused, use
 from fws.filters._watch import Watch
-from fws.pipeline.filter import Setting
+from fws.pipeline.component import Setting
+
+# Seconds for which a token of the storage is remembered after its use. It has been removed by then, but not if the
+# storage fails in between.
+REMEMBERED = 86400.0
 
 
 class Token(Login):
@@ -22,7 +27,13 @@ class Token(Login):
     `{identity.user}`. A token consists of visible ASCII without spaces. Tokens from `fws token make` cannot be guessed.
 
     In the storage, a set has tokens without users, and a map has the user of each token, so that another application
-    can issue and revoke tokens. With `one_time`, each token is accepted once, on one node.
+    can issue and revoke tokens.
+
+    With `once`, a token is accepted a single time on all nodes together, also if two clients send it in the same
+    instant. The storage remembers its fingerprint under `used:`: that of a listed token or of one in a file for ever,
+    because such a token has no end. A token of the storage is removed from there, and remembered for a day. A token
+    counts as used even if a later filter refuses its client or the connection breaks, so put the filters that may
+    refuse first. Without Redis, the process remembers used tokens until it ends.
 
     A client without a token is refused with 401, or after the 101 with the close code 4401. If a token is removed from
     the file or the storage, or gets another user, its connections end within 5 seconds with 4401. While the file or the
@@ -36,17 +47,21 @@ class Token(Login):
     file: Annotated[str, Help("File with one token per line, relative to the TOML file's folder.")] = ""
     storage_: Annotated[str, Help("Key of a set of tokens in the storage.")] = ""
     users: Annotated[str, Help("Key of a map in the storage with the user of each token.")] = ""
-    one_time: Annotated[bool, Help("Whether a token of the storage is accepted only once.")] = False
+    once: Annotated[bool, Help("Whether each token is accepted a single time."), Formerly("one_time")] = False
 
     @property
     def waits(self) -> bool:  # type: ignore[override]
         """Whether the storage must be asked."""
-        return bool(self.storage_ or self.users)
+        return self.once or self._has_stored
 
     @property
     def takes_variable(self) -> bool:
         """Whether no other source of tokens is given."""
-        return not (self.tokens or self.file or self.waits)
+        return not (self.tokens or self.file or self._has_stored)
+
+    @property
+    def _has_stored(self) -> bool:
+        return bool(self.storage_ or self.users)
 
     def prepare(self, setting: Setting) -> None:
         written = self.tokens
@@ -56,10 +71,6 @@ class Token(Login):
                 raise ValueError(
                     f"there is no token: set the variable {VARIABLE}, write a token, or use file, storage or users"
                 )
-        if self.one_time and (written or self.file or not self.waits):
-            raise ValueError(
-                "one_time works with the options storage and users only, because all nodes share the storage"
-            )
         self._tokens = Tokens(written)
         self._file = TokenFile(setting.folder / self.file, self.clock) if self.file else None
         self._watch = Watch(self, self._gone)
@@ -73,17 +84,16 @@ class Token(Login):
 
     def admit(self, client: Client, token: str) -> None:
         known = self._listed(token)
+        user = self._user_of(token, known)
+        if self.once:
+            use(self.storage, fingerprint(token), None if known is not None else REMEMBERED)
+            if known is None:
+                self._remove(token)
         if known is not None:
-            user = known.user
             if self._file is not None:
                 self._watch.add(client, known)
-        else:
-            found = self._stored(token, take=self.one_time)
-            if found is None:
-                raise _unknown()
-            user = found
-            if not self.one_time:
-                self._watch.add(client, (token, user))
+        elif not self.once:
+            self._watch.add(client, (token, user))
         client.identity = _identity(user)
         client.credential = fingerprint(token)
         if "message" in self.from_:
@@ -97,10 +107,9 @@ class Token(Login):
         return fingerprint(fresh(message) or message) == client.credential
 
     def check(self, token: str) -> dict[str, Any]:
-        known = self._listed(token)
-        user = known.user if known is not None else self._stored(token, take=False)
-        if user is None:
-            raise _unknown()
+        user = self._user_of(token, self._listed(token))
+        if self.once:
+            check_unused(self.storage, fingerprint(token))
         return _identity(user)
 
     def make(self, request: TokenRequest) -> IssuedToken:
@@ -128,23 +137,28 @@ class Token(Login):
             known = self._file.tokens().find(token)
         return known
 
-    def _stored(self, token: str, *, take: bool) -> str | None:
-        """The user of a token in the storage, "" without a user; None for an unknown token.
+    def _user_of(self, token: str, known: Known | None) -> str:
+        """The user of a token, "" without a user. Raises Denied for an unknown token.
 
         Args:
-            take: whether to remove the token, so that only one of several clients with this token gets it, on all
-                nodes.
+            known: the token's entry if it is in the list or the file.
         """
+        if known is not None:
+            return known.user
         # Redis finds a token by a keyed hash, so that the time does not depend on how much of it is right.
+        if self.storage_ and self.storage.contains(self.storage_, token):
+            return ""
+        user = self.storage.get_field(self.users, token) if self.users else None
+        if user is None:
+            raise Denied("unknown", "This token is not valid here.")
+        return user
+
+    def _remove(self, token: str) -> None:
+        """Remove a token from the storage, because it has been used."""
         if self.storage_:
-            storage = self.storage
-            if storage.remove(self.storage_, token) if take else storage.contains(self.storage_, token):
-                return ""
+            self.storage.remove(self.storage_, token)
         if self.users:
-            user = self.storage.get_field(self.users, token)
-            if user is not None and (not take or self.storage.delete_field(self.users, token)):
-                return user
-        return None
+            self.storage.delete_field(self.users, token)
 
     def _gone(self, here: dict[Client, Any]) -> Iterable[Client]:
         listed = {client: known for client, known in here.items() if isinstance(known, Known)}
@@ -167,7 +181,3 @@ class Token(Login):
 
 def _identity(user: str) -> dict[str, Any]:
     return {"user": user} if user else {}
-
-
-def _unknown() -> Denied:
-    return Denied("unknown", "This token is not valid here.")

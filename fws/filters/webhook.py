@@ -11,7 +11,7 @@ from fws.http.service import Service
 from fws.http.signature import SECRET, secret_key
 from fws.http.tls import CA, CERT, KEY, trust
 from fws.http.url import Url
-from fws.pipeline.filter import Setting
+from fws.pipeline.component import Setting
 from fws.webhooks.courier import Courier, Settings
 from fws.webhooks.event import Data
 from fws.webhooks.queue import Terms

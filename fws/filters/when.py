@@ -49,6 +49,9 @@ class When(Filter):
     def deliver(self, client: Client, publication: Publication) -> Any:
         return self._decide(client, publication.message, publication.channel)
 
+    def tick(self, message: Any) -> Any:
+        return self._decide(None, message)
+
     def subscribe(self, client: Client, channel: str) -> Any:
         return self._decide(client, None, channel)
 

@@ -16,12 +16,12 @@ from typing import Any
 
 import gevent
 from gevent import socket
-from gevent.ssl import SSLContext
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import HTTPError, ProtocolError, TimeoutError
 from urllib3.response import BaseHTTPResponse
 
 from fws.http.error import HttpError
+from fws.http.tls import Trust
 from fws.http.url import Url
 
 __all__ = ["FAILURES", "LATE", "Connection", "Lookup", "connection_to", "reason"]
@@ -139,7 +139,7 @@ class _Secure(Connection, HTTPSConnection):  # type: ignore[misc]
     pass
 
 
-def connection_to(url: Url, lookup: Lookup, timeout: float, trusted: SSLContext | None) -> Connection:
+def connection_to(url: Url, lookup: Lookup, timeout: float, trusted: Trust | None) -> Connection:
     """A connection that connects with its first request.
 
     Args:

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import gevent
 from gevent import Timeout
 from gevent.lock import BoundedSemaphore
-from gevent.ssl import SSLContext
 
-from fws.http.breaker import Breaker
+from fws.base.breaker import Breaker
 from fws.http.error import HttpError
+from fws.http.tls import Trust
 from fws.http.url import Url
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class Service:
         timeout: float,
         limit: int,
         at_once: int = 100,
-        trusted: SSLContext | None = None,
+        trusted: Trust | None = None,
         breaker: Breaker | None = None,
     ) -> None:
         if (trusted is None) != (url.scheme == "http"):

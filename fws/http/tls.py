@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ssl
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from gevent.ssl import SSLContext
 
@@ -19,7 +19,21 @@ CERT = "For https: a file of the certificate, in PEM, with which fws identifies 
 KEY = "A file of the key of `cert`, if it is not in the same file."
 
 
-def trust(url: Url, ca: Path | None, cert: Path | None = None, key: Path | None = None) -> SSLContext | None:
+class Trust(SSLContext):  # type: ignore[misc]
+    """A TLS context of gevent, so that a handshake lets others run also where the standard library is not patched."""
+
+    def wrap_socket(self, sock: Any, **options: Any) -> Any:
+        """As `SSLContext.wrap_socket`. The socket is closed if the handshake fails, or a time limit ends it."""
+        wrapped = super().wrap_socket(sock, do_handshake_on_connect=False, **options)
+        try:
+            wrapped.do_handshake()
+        except BaseException:  # gevent closes it after an OSError, and its Timeout is none
+            wrapped.close()
+            raise
+        return wrapped
+
+
+def trust(url: Url, ca: Path | None, cert: Path | None = None, key: Path | None = None) -> Trust | None:
     """The TLS context for an https service; None for plain HTTP.
 
     Make it once, because reading the system's certificates takes 30 ms. The files are read now and not again.
@@ -39,8 +53,7 @@ def trust(url: Url, ca: Path | None, cert: Path | None = None, key: Path | None 
         if cert is not None:
             raise ValueError("cert: plain HTTP has no certificates: write https://")
         return None
-    # gevent's own, so that a handshake lets others run wherever this is used. The protocol verifies the server.
-    context = SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context = Trust(ssl.PROTOCOL_TLS_CLIENT)  # which verifies the certificate and its host
     try:
         if ca is None:
             context.load_default_certs()
@@ -55,7 +68,7 @@ def trust(url: Url, ca: Path | None, cert: Path | None = None, key: Path | None 
     return context
 
 
-def _identify(context: SSLContext, cert: Path, key: Path | None) -> None:
+def _identify(context: Trust, cert: Path, key: Path | None) -> None:
     for name, path in (("cert", cert), ("key", key)):
         try:
             if path is not None:

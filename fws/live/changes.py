@@ -16,6 +16,8 @@ from fws.pipeline.pipeline import Pipeline, Step, StepId
 
 # Settings of [server] that a running process cannot change: it has opened its socket and started its workers.
 FIXED = ("listen", "workers", "socket_mode", "socket_owner")
+# In place of the pipeline of a schedule that was added or removed.
+_NOTHING = Pipeline("tick")
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -60,6 +62,9 @@ def changes(old: Generation, new: Generation, clients: Callable[[str | None], in
     found += [Change("+", _endpoint(path), "added") for path in after if path not in before]
     for event in SERVER_EVENTS:
         found += _pipeline_changes(old, new, getattr(old, event), getattr(new, event), 0)
+    for name in dict.fromkeys((*old.schedules, *new.schedules)):
+        one, other = (generation.schedules.get(name, _NOTHING) for generation in (old, new))
+        found += _pipeline_changes(old, new, one, other, 0)
     found += [
         Change("~", f"pipelines/{file}", "changed")
         for file in _files(old, new)
@@ -110,6 +115,18 @@ def _settings(old: Generation, new: Generation) -> Iterator[Change]:
         if before != after:  # without the values, which are secret
             mark, what = ("+", "added") if before is None else ("-", "removed") if after is None else ("~", "changed")
             yield Change(mark, f"[api.keys.{name}]", what)
+    was_due, now_due = old.config.schedules, new.config.schedules
+    for name in dict.fromkeys((*was_due, *now_due)):
+        title = f"[schedules.{name}]"
+        if name in was_due and name in now_due:
+            yield from _option_changes(f"{title} ", was_due[name], now_due[name], without=("run",))
+        else:
+            yield Change("+", title, "added") if name in now_due else Change("-", title, "removed")
+    for name in dict.fromkeys((*old.config.sources, *new.config.sources)):
+        one, other = (generation.built.get(("sources", name)) for generation in (old, new))
+        if one is not other:
+            mark, what = ("+", "added") if one is None else ("-", "removed") if other is None else ("~", "changed")
+            yield Change(mark, f"[sources.{name}]", what)
     for name in old.config.channels.settings.keys() | new.config.channels.settings.keys():
         if old.config.channels.settings.get(name) != new.config.channels.settings.get(name):
             yield Change("~", f'[channels."{name}"]', "changed")

@@ -192,7 +192,7 @@ class Reloader:
 
     def _start(self, new: Generation, old: Generation) -> None:
         try:
-            new.start(without=old.filters)
+            new.start(without=old.components)
         except BaseException as error:  # a user's filter may raise anything
             self._stop(new, old)
             where = culprit(error.__traceback__) or "a filter"
@@ -200,7 +200,7 @@ class Reloader:
 
     @staticmethod
     def _stop(new: Generation, old: Generation) -> None:
-        new.stop(without=old.filters)
+        new.stop(without=old.components)
         new.registry.forget(old.registry)
 
     def _succeeded(self) -> None:

@@ -1,4 +1,4 @@
-"""Filters that a reload has replaced: they are stopped when the last event that uses them is over."""
+"""Filters and sources that a reload has replaced. Filters are stopped when the last event that uses them is over."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from fws.compiler.generation import Generation
 
 
 class Retirement:
-    """The filters of one generation that the next one does not use.
+    """The filters and sources of one generation that the next one does not use.
 
     A frame that runs a pipeline holds the pipeline. When a pipeline of the old generation is gone, no event runs in it
     any more. Nothing has to be counted while messages are served.
@@ -22,8 +22,9 @@ class Retirement:
     """
 
     def __init__(self, old: Generation, new: Generation, deadline: float) -> None:
-        kept = set(map(id, new.filters))
+        kept = set(map(id, new.components))
         self._filters: list[Any] = [one for one in old.filters if id(one) not in kept and hasattr(one, "stop")]
+        self._sources: list[Any] = [one for one in old.sources if id(one) not in kept]
         current = set(map(id, new.pipelines()))
         # A branch of a `switch` only runs inside one of these.
         self._pipelines = [weakref.ref(pipeline) for pipeline in old.pipelines() if id(pipeline) not in current]
@@ -32,16 +33,26 @@ class Retirement:
         self._modules = None if mine is None or mine.same_as(theirs) else mine
 
     def look(self, now: float, failed: Callable[[BaseException], object]) -> bool:
-        """Stop the filters if nothing runs in the old pipelines any more. Returns whether that is done."""
+        """Stop the sources, and the filters if nothing runs in the old pipelines any more.
+
+        Returns:
+            Whether all are stopped.
+        """
+        sources, self._sources = self._sources, []
+        _stop(sources, failed)
         if now < self._deadline and any(pipeline() is not None for pipeline in self._pipelines):
             return False
         filters, self._filters = self._filters, []
-        for one in filters:
-            try:
-                one.stop()
-            except BaseException as error:  # a user's filter may raise anything
-                failed(error)
+        _stop(filters, failed)
         if self._modules is not None:
             self._modules.forget()
             self._modules = None
         return True
+
+
+def _stop(components: list[Any], failed: Callable[[BaseException], object]) -> None:
+    for one in components:
+        try:
+            one.stop()
+        except BaseException as error:  # a user's filter may raise anything
+            failed(error)

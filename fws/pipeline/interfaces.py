@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from fws.base.errors import Refusal
 from fws.pipeline.call import Call
+from fws.pipeline.publication import Position
 from fws.wire.request import Request
 
 
@@ -138,6 +139,11 @@ class Hub(Protocol):
 
         With a key, a second message with this key within 5 minutes is not published, on whichever node.
         """
+
+    def publish_and_wait(
+        self, channel: str, message: Any, *, sender: str | None = None, key: str = "", keep: bool = True
+    ) -> Position | None:
+        """Publish a message, and return its position. Blocks while Redis is asked; raises StorageError."""
 
     def publish_matching(self, pattern: str, message: Any, *, sender: str | None = None) -> None:
         """Send a message to the members of all channels that match a pattern such as `device:*`, once to each."""

@@ -10,7 +10,7 @@ import re
 import reprlib
 import types
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Literal, Union, get_args, get_origin
 from weakref import WeakKeyDictionary
 
@@ -39,6 +39,22 @@ class Verbatim(msgspec.Struct, frozen=True):
     Placeholders are not filled in: `{name}` has the meaning that the option gives it, and no client has a part in the
     value. Variables (`${NAME}`) are filled in, because they are the operator's.
     """
+
+
+class Stages(msgspec.Struct, frozen=True):
+    """`Annotated[list[str], Help("…"), Stages()]`: the value is a list of stages.
+
+    The compiler fills in their variables, so that a variable cannot change the structure of a stage.
+    """
+
+
+class Formerly(msgspec.Struct, frozen=True):
+    """`Annotated[bool, Help("…"), Formerly("one_time")]`: an option of a filter had another name in earlier versions.
+
+    A file may still use that name, and a warning says what to write.
+    """
+
+    name: str
 
 
 class Check(msgspec.Struct, frozen=True):
@@ -74,9 +90,11 @@ class Option(msgspec.Struct, frozen=True):
     secret: bool = False
     # Whether `{name}` is text of its own here, and no placeholder.
     verbatim: bool = False
+    stages: bool = False
     # The name of the class's field. It ends with `_` where Python or `Filter` uses the option's name for itself.
     field_name: str = ""
     check: Callable[[Any], object] | None = None
+    former: tuple[str, ...] = ()
 
     @property
     def field(self) -> str:
@@ -177,6 +195,11 @@ def options_of(cls: type) -> tuple[Option, ...]:
     return found
 
 
+def by_name(options: Iterable[Option]) -> dict[str, Option]:
+    """Options by their names, the former ones included."""
+    return {name: option for option in options for name in (option.name, *option.former)}
+
+
 def _options_of(cls: type) -> tuple[Option, ...]:
     hints = typing.get_type_hints(cls, include_extras=True)
     fields = msgspec.structs.fields(cls)
@@ -206,7 +229,9 @@ def _options_of(cls: type) -> tuple[Option, ...]:
                 field_name=field.name,
                 secret=any(isinstance(mark, Secret) for mark in marks),
                 verbatim=any(isinstance(mark, Verbatim) for mark in marks),
+                stages=any(isinstance(mark, Stages) for mark in marks),
                 check=next((mark.function for mark in marks if isinstance(mark, Check)), None),
+                former=tuple(mark.name for mark in marks if isinstance(mark, Formerly)),
             )
         )
     return tuple(options)

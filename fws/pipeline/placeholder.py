@@ -119,6 +119,11 @@ class Template(msgspec.Struct, frozen=True):
         return "".join(str(part) for part in self.parts)
 
     @property
+    def head(self) -> str:
+        """The text before its first placeholder."""
+        return self.parts[0] if isinstance(self.parts[0], str) else ""
+
+    @property
     def sources(self) -> set[str]:
         """What its placeholders are filled from: "client", "message", "call" and "channel"."""
         return {part.source for part in self.parts if isinstance(part, Placeholder)}

@@ -23,6 +23,7 @@ class Services:
         storage: small state that filters share, with Redis among all nodes; set when the server starts.
         journal: keeps what must outlive the process; None without Redis.
         clock: monotonic seconds, for measuring spans.
+        ticker: makes what runs a pipeline of the event `tick` (`fws.pipeline.pipeline.Ticker`).
         wall: Unix time in seconds, for showing to people.
         timers: calls at a time of the clock, within half a second; they must not block.
         metrics: the process's counters.
@@ -31,6 +32,7 @@ class Services:
         after: calls a function after so many seconds, to the millisecond; it must not block. Returns a function that
             cancels the call.
         later: calls a function in the event loop, after others have had their turn; it must not block.
+        connector: makes the connector to the Redis of `[redis] url` (`fws.redis.connector`); None without one.
         report: logs and counts a fault of a filter: the event, what was raised, and the client's id or "".
         login_failed: counts wrong credentials from an IP address.
     """
@@ -41,6 +43,7 @@ class Services:
         "_storage",
         "after",
         "clock",
+        "connector",
         "journal",
         "later",
         "login_failed",
@@ -48,6 +51,7 @@ class Services:
         "offload",
         "report",
         "spawn",
+        "ticker",
         "timers",
         "wall",
     )
@@ -64,6 +68,8 @@ class Services:
         # By hand there is no event loop to keep free.
         self.offload: Callable[..., Any] = _call
         self.after: Callable[[float, Callable[[], object]], Callable[[], None]] = _not_started
+        self.ticker: Callable[[], Any] = _not_started
+        self.connector: Callable[[], Any] = lambda: None
         self.later: Callable[[Callable[[], None]], object] = _not_started
         self.report: Callable[[str, BaseException, str], object] = _not_started
         self.login_failed: Callable[[str], object] = _not_started

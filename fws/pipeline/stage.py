@@ -15,7 +15,7 @@ import msgspec
 
 from fws.base.problem import known_names, nearest, suggestion
 from fws.base.variables import VARIABLE
-from fws.pipeline.options import Option
+from fws.pipeline.options import Option, by_name
 
 _NAME = re.compile(r"(?:[a-z]+:)?[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)*\Z")
 _KEY = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=")
@@ -139,7 +139,7 @@ def bind(stage: Stage, options: Sequence[Option]) -> Bound:
         StageError: too many arguments, or an unknown or repeated key. The message of a filter with secret options
             never quotes an argument, which may be a part of the secret.
     """
-    by_name = {option.name: option for option in options}
+    known = by_name(options)
     named_taker = next((option for option in options if option.takes == "named"), None)
     queue = [option for option in options if option.takes != "named"]
     bound: Bound = {}
@@ -147,17 +147,18 @@ def bind(stage: Stage, options: Sequence[Option]) -> Bound:
     for argument in stage.arguments:
         key = argument.key
         # An option that takes the rest takes the line as it is: `when a=="b"` has no key `a`.
-        if queue and queue[0].takes == "rest" and (key is None or key not in by_name):
+        if queue and queue[0].takes == "rest" and (key is None or key not in known):
             bound[queue.pop(0).name] = _rest(stage.text, argument.start)
             break
         if argument.error is not None:
             raise argument.error
         if key is not None:
-            if key in by_name and by_name[key].takes != "named":
-                if key in bound:
-                    raise StageError(f"{key!r} is given twice", argument.start)
-                bound[key] = argument
-                queue = [option for option in queue if option.name != key]
+            if key in known and known[key].takes != "named":
+                name = known[key].name
+                if name in bound:
+                    raise StageError(f"{name!r} is given twice", argument.start)
+                bound[name] = argument
+                queue = [option for option in queue if option.name != name]
             elif named_taker is not None:
                 fields = several.setdefault(named_taker.name, [])
                 if any(field.key == key for field in fields):

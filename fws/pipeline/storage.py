@@ -6,7 +6,11 @@ from another application and is therefore checked: it is text, not too large, an
 
 from __future__ import annotations
 
-from typing import Protocol
+import math
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+from fws.pipeline.commands import Command
 
 # The most bytes of one key, and of one member, field or value. A key may contain text from a client.
 MAX_KEY = 512
@@ -16,6 +20,22 @@ MAX_ITEMS = 10_000
 MAX_ANSWER = 4 * 1024 * 1024
 # The most seconds until a key expires. Three centuries, which Redis can still count in milliseconds.
 MAX_EXPIRE = 1e10
+# The most entries of a list or stream that a command makes longer, unless a limit is given.
+MAX_ENTRIES = 10_000
+# The most tokens of a bucket. Times in microseconds stay exact below it.
+MAX_BURST = 1_000_000_000
+
+
+class Taken(NamedTuple):
+    """What a bucket has given.
+
+    Attributes:
+        tokens: how many were taken; fewer than were asked for if the bucket had no more.
+        wait: seconds until the bucket has its next token; 0.0 if it has one.
+    """
+
+    tokens: int
+    wait: float
 
 
 class Storage(Protocol):
@@ -96,17 +116,58 @@ class Storage(Protocol):
             value: None to delete the key.
         """
 
+    # Buckets.
+
+    def take(self, key: str, count: int, rate: float, burst: int) -> Taken:
+        """Take up to `count` tokens of a bucket that holds `burst` tokens and gains `rate` tokens per second.
+
+        A bucket begins full, and its key expires when it is full again. In any span of time all callers together get
+        at most `burst` tokens and what the bucket gains in that span. The storage's own clock counts, so that the
+        clocks of nodes need not agree. Calls for one key should give the same rate and burst.
+
+        Raises:
+            ValueError: count, rate or burst is not above 0, or the bucket would take longer than `MAX_EXPIRE` to fill.
+        """
+
+    # For other applications.
+
+    def command(
+        self,
+        command: Command,
+        key: str,
+        arguments: Sequence[str | bytes],
+        limit: int | None = None,
+        expire: float | None = None,
+    ) -> int | float | str | None:
+        """Give Redis a command. Returns its result; None without one. In the memory of a process nothing happens.
+
+        Args:
+            key: as other applications name it; the prefix of [redis] does not go before it.
+            arguments: what the command takes after the key, as `command.check` demands it.
+            limit: the most entries of a list or stream; None for `MAX_ENTRIES`.
+        """
+
+    # Any kind.
+
     def delete(self, key: str) -> bool:
         """Delete a key of any kind. Returns whether it existed."""
 
 
-def check(key: str, *values: str, expire: float | None = None) -> None:
+def check(key: str, *values: str | bytes, expire: float | None = None) -> None:
     """Raise ValueError for a key, values or a time that no storage accepts. A lone surrogate is not valid UTF-8."""
     if not 0 < len(key) <= MAX_KEY or len(key.encode()) > MAX_KEY:
         raise ValueError(f"a key must have 1 to {MAX_KEY} bytes")
     for value in values:
-        if len(value) > MAX_VALUE or len(value.encode()) > MAX_VALUE:
+        if len(value) > MAX_VALUE or (isinstance(value, str) and len(value.encode()) > MAX_VALUE):
             raise ValueError(f"a value can have at most {MAX_VALUE} bytes")
     # This also refuses NaN.
     if expire is not None and not 0 < expire <= MAX_EXPIRE:
         raise ValueError(f"the expiry of a key must be above 0 and at most {MAX_EXPIRE:g} seconds")
+
+
+def check_bucket(count: int, rate: float, burst: int) -> None:
+    """Raise ValueError for a bucket that no storage accepts."""
+    if not (count > 0 and 0 < burst <= MAX_BURST and 0 < rate < math.inf and burst / rate <= MAX_EXPIRE):
+        raise ValueError(
+            f"a bucket has a rate above 0, and 1 to {MAX_BURST} tokens that take at most {MAX_EXPIRE:g} seconds to gain"
+        )

@@ -9,8 +9,9 @@ from weakref import WeakValueDictionary
 
 from fws.base.errors import FillError
 from fws.base.tree import leaves, map_leaves
+from fws.pipeline.component import Setting
 from fws.pipeline.events import BY_NAME
-from fws.pipeline.filter import Filter, Setting, module_of
+from fws.pipeline.filter import Filter, module_of
 from fws.pipeline.options import Option
 from fws.pipeline.pipeline import Hook
 from fws.pipeline.placeholder import Flow, Template
@@ -58,6 +59,11 @@ class Templated:
         """The same of one option; empty for an option without placeholders."""
         _, value = self._templates.get(option, (None, None))
         return set().union(*(leaf.sources for leaf in templates_in(value)))
+
+    def template_of(self, option: str) -> Template | None:
+        """The value of an option that is one text with placeholders; None for any other."""
+        _, value = self._templates.get(option, (None, None))
+        return value if isinstance(value, Template) else None
 
     def hook(self, event: str) -> Hook:
         """A hook that calls the method of the instance for the values that placeholders have on this event.

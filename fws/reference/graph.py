@@ -56,6 +56,7 @@ def groups_of(generation: Generation) -> list[Group]:
     own = [pipeline for event in SERVER_EVENTS if (pipeline := getattr(generation, event))]
     if own:
         groups.append(Group("all channels", _rows(iter(own))))
+    groups += [Group(f"schedule {name}", _rows(iter([one]))) for name, one in generation.schedules.items()]
     return groups
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from fws.base.units import Unit
-from fws.compiler.registry import Found, Registry
+from fws.compiler.registry import SOURCES, Found, Registry
 from fws.config.loader import TESTS
 from fws.config.sections import SECTIONS, SHARED, Section
 from fws.pipeline.events import BY_NAME, CLIENT_EVENTS, PIPELINES
@@ -35,13 +35,14 @@ def json_schema(registry: Registry) -> dict[str, Any]:
     It is as strict about keys as the reader. It does not look inside a stage's string; `fws check` does.
     """
     filters = named(found for found in registry.all() if isinstance(found, Found))
+    sources = named(found for found in registry.all(SOURCES) if isinstance(found, Found))
     properties: dict[str, Any] = {}
     for section in SECTIONS:
         *parents, name = section.name.split(".")
         into = properties
         for parent in parents:
             into = into[parent]["properties"]
-        into[name] = _section(section, filters)
+        into[name] = _section(section, filters, sources)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "fws configuration",
@@ -66,7 +67,9 @@ def json_schema(registry: Registry) -> dict[str, Any]:
     }
 
 
-def _section(section: Section, filters: Sequence[tuple[str, Found]]) -> dict[str, Any]:
+def _section(
+    section: Section, filters: Sequence[tuple[str, Found]], sources: Sequence[tuple[str, Found]]
+) -> dict[str, Any]:
     """The schema of one section."""
     if section.options is not None:
         options = options_of(section.options)
@@ -83,7 +86,9 @@ def _section(section: Section, filters: Sequence[tuple[str, Found]]) -> dict[str
         settings = _options([option for cls in SHARED for option in options_of(cls)])
         table = _object(settings | _pipelines(CLIENT_EVENTS))
         return _object({}, section.help) | {"patternProperties": {"^/": table}}
-    content = _ref("pipeline") if section.name == "chains" else _named_filter(filters)
+    if section.name == "sources":
+        return {**_tables(_named(sources, "source"), section.help), "propertyNames": {"pattern": _NAME}}
+    content = _ref("pipeline") if section.name == "chains" else _named(filters, "filter")
     return {**_tables(content, section.help), "propertyNames": {"pattern": _NAME}}
 
 
@@ -96,20 +101,20 @@ def _tables(content: dict[str, Any], description: str) -> dict[str, Any]:
     return {"description": description, "type": "object", "additionalProperties": content}
 
 
-def _named_filter(filters: Sequence[tuple[str, Found]]) -> dict[str, Any]:
-    """`[filters.NAME]`, in which `use` decides on the other keys."""
+def _named(founds: Sequence[tuple[str, Found]], what: str) -> dict[str, Any]:
+    """`[filters.NAME]` and `[sources.NAME]`, in which `use` decides on the other keys."""
     cases = []
-    for name, found in filters:
+    for name, found in founds:
         use = {"use": {"enum": sorted({name, f"{found.origin}:{found.name}"})}}
         required = [option.name for option in options_of(found.cls) if option.required]
-        keys = {"use": True, **_options(options_of(found.cls))}
+        keys = {"use": True, **_options(options_of(found.cls)), **_former(options_of(found.cls))}
         table = _object(keys, doc_of(found.cls).summary) | ({"required": required} if required else {})
         cases.append({"if": {"properties": use, "required": ["use"]}, "then": table})
-    filter_name: dict[str, Any] = {
-        "description": "The filter whose options follow.",
-        "anyOf": [{"enum": [name for name, _ in filters]}, {"type": "string", "pattern": "^(project|fws|package):"}],
+    use_name: dict[str, Any] = {
+        "description": f"The {what} whose options follow.",
+        "anyOf": [{"enum": [name for name, _ in founds]}, {"type": "string", "pattern": "^(project|fws|package):"}],
     }
-    return {"type": "object", "properties": {"use": filter_name}, "required": ["use"], "allOf": cases}
+    return {"type": "object", "properties": {"use": use_name}, "required": ["use"], "allOf": cases}
 
 
 def _object(properties: dict[str, Any], description: str = "") -> dict[str, Any]:
@@ -122,8 +127,13 @@ def _options(options: Sequence[Option]) -> dict[str, Any]:
     return {option.name: _option(option) for option in options}
 
 
+def _former(options: Sequence[Option]) -> dict[str, Any]:
+    """Options by their former names."""
+    return {name: {**_option(option), "deprecated": True} for option in options for name in option.former}
+
+
 def _option(option: Option) -> dict[str, Any]:
-    schema = _type(option.type)
+    schema = _ref("pipeline") if option.stages else _type(option.type)
     if option.help:
         schema = {"description": option.help, **schema}
     default = default_of(option)

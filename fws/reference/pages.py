@@ -87,7 +87,8 @@ def _indented(text: str, width: int) -> str:
 
 def _meaning(option: Option) -> str:
     verbatim = "Placeholders are not filled in." if option.verbatim else ""
-    return " ".join(text for text in (option.help, _TAKES[option.takes], verbatim) if text)
+    former = f"Formerly {', '.join(f'`{name}`' for name in option.former)}." if option.former else ""
+    return " ".join(text for text in (option.help, _TAKES[option.takes], verbatim, former) if text)
 
 
 def _default_words(option: Option) -> str:

@@ -12,7 +12,7 @@ from fws.brokers.memory import MemoryBroker
 from fws.channels.hub import Hub
 from fws.channels.service import ChannelService
 from fws.compiler.generation import Generation, inherit, makers
-from fws.config import Limits
+from fws.config import Config, Limits
 from fws.histories.base import History
 from fws.histories.memory import MemoryHistory
 from fws.nodes.answers import Answers
@@ -25,6 +25,8 @@ from fws.presence.memory import MemoryPresence
 from fws.runtime.context import Context
 from fws.runtime.offload import Offload
 from fws.runtime.scheduler import Scheduler
+from fws.schedules.runner import Schedules
+from fws.schedules.ticker import PipelineTicker
 from fws.server.admission import Admission
 from fws.server.commands import Commands, matching
 from fws.server.requests import Requests
@@ -59,6 +61,7 @@ class Node:
         answers: serves the requests of nodes.
         commands: what the server API can do, on all nodes.
         offload: computes in threads.
+        schedules: pipelines that run at certain times.
         sessions: clients over plain HTTP, by the secret that they send with their commands.
     """
 
@@ -98,6 +101,7 @@ class Node:
         )
         malformed = partial(context.metrics.count, "redis_malformed")
         self.commands = Commands(self.channels, self.nodes, malformed)
+        self.schedules = Schedules(context, self.storage)
         services.hub = self.channels
         services.storage = self.storage
         services.journal = journal_of(generation, self.storage)
@@ -105,6 +109,8 @@ class Node:
         limits = generation.config.limits
         self.offload = services.offload = Offload(limits.threads, limits.offload_timeout, context.metrics)
         services.after = context.scheduler.after
+        services.connector = partial(connector_of, generation.config)
+        services.ticker = partial(PipelineTicker, context)
         services.later = context.scheduler.later
         services.report = context.faults.report
         services.login_failed = self.admission.login_failed
@@ -113,6 +119,10 @@ class Node:
         """Begin to carry publications and requests. Nothing may be published or asked before."""
         self.channels.start()
         self.nodes.start(self.answers)
+
+    def serve(self) -> None:
+        """Let schedules be due from now on. The filters have started."""
+        self.schedules.apply(self.generation.config.schedules, self.generation.schedules)
 
     @property
     def id(self) -> str:
@@ -134,6 +144,7 @@ class Node:
         self.offload.set_limits(limits.threads, limits.offload_timeout)
         self.channels.swap(generation.publication, generation.config.channels)
         inherit(generation, old)
+        self.schedules.apply(generation.config.schedules, generation.schedules)
         endpoints = {endpoint.path: endpoint for endpoint in generation.all_endpoints()}
         templated = {maker for one in (old, generation) for maker in makers(one)}
         lost = []
@@ -161,9 +172,8 @@ class Node:
         return self.generation.config.limits
 
 
-def connector_of(generation: Generation) -> Connector | None:
+def connector_of(config: Config) -> Connector | None:
     """The connector to the Redis that `[redis] url` names; None without a URL."""
-    config = generation.config
     settings = config.redis
     if not settings.url:
         return None
@@ -174,7 +184,7 @@ def connector_of(generation: Generation) -> Connector | None:
 
 def storage_of(generation: Generation) -> Storage:
     """The storage that filters share: in Redis if `[redis] url` is set, else in this process."""
-    connector = connector_of(generation)
+    connector = connector_of(generation.config)
     if connector is None:
         return MemoryStorage(generation.services.clock)
     from fws.storages.redis import RedisStorage
@@ -194,7 +204,7 @@ def journal_of(generation: Generation, storage: Storage) -> Journal | None:
 
 def broker_of(generation: Generation, context: Context) -> Broker:
     """The broker: Redis if `[redis] url` is set, else one that only calls this process."""
-    connector = connector_of(generation)
+    connector = connector_of(generation.config)
     if connector is None:
         return MemoryBroker()
     from fws.brokers.redis import RedisBroker

@@ -165,6 +165,7 @@ class Server:
             self.node.broker.stop(0)
             where = culprit(error.__traceback__) or "a filter"
             raise StartError(f"{where} failed to start: {type(error).__name__}: {error}") from error
+        self.node.serve()
         # Objects that exist by now stay. If the garbage collector does not look at them, a full pass saves 3 ms.
         gc.collect()
         gc.freeze()
@@ -211,9 +212,9 @@ class Server:
     def drain(self) -> None:
         """End in steps within `drain` seconds. Each step has a limit of its own.
 
-        1. Stop accepting connections.
+        1. Stop accepting connections, and let no schedule be due any more.
         2. Close every client with 1001, spread over time if there are many.
-        3. Wait for their closing handshakes and `disconnect` pipelines.
+        3. Wait for their closing handshakes and `disconnect` pipelines, and for schedules that are running.
         4. Cut off the clients that are left.
         5. Stop the filters.
         6. Send the remaining publications to other nodes.
@@ -225,6 +226,7 @@ class Server:
         clock = self._context.clock
         end = clock() + limit
         last_words = min(LAST_WORDS, limit / 4)
+        self.node.schedules.stop()
         listener = self._listener
         if listener is not None:
             # Only the socket: `stop` would wait for the handlers of all clients.
@@ -241,8 +243,10 @@ class Server:
         if self._heartbeat is None and self._given is None:
             remove_socket_file(self.address)
         self._close(clients, limit, "the server is shutting down")
-        while self._hub.busy and clock() < end - 2 * last_words:
+        while (self._hub.busy or self.node.schedules.running) and clock() < end - 2 * last_words:
             gevent.sleep(0.02)
+        if self.node.schedules.running:
+            logger.warning("a schedule is still running and is cut off")
         if self._hub.busy:
             logger.warning("%d clients did not disconnect in time", self._hub.busy)
             for client in self._hub.everybody():

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from heapq import heapify, heappop, heappush
 from typing import Any, TypeVar
 
+from fws.base.buckets import TokenBucket
 from fws.base.errors import StorageError
-from fws.pipeline.storage import MAX_ANSWER, MAX_ITEMS, check
+from fws.pipeline.commands import Command
+from fws.pipeline.storage import MAX_ANSWER, MAX_ITEMS, Taken, check, check_bucket
 
 # The most bytes in total. Beyond that, nothing new is accepted.
 MAX_BYTES = 64 * 1024 * 1024
@@ -153,6 +155,31 @@ class MemoryStorage:
         else:
             self.set(key, value, expire)
         return True
+
+    def take(self, key: str, count: int, rate: float, burst: int) -> Taken:
+        check_bucket(count, rate, burst)
+        held, bucket = self.get(key), TokenBucket(rate, burst)
+        full_at = self._now
+        try:
+            if held is not None and (before := float(held)) > full_at:
+                full_at = min(before, full_at + burst / rate)
+        except ValueError:
+            raise StorageError(f"{key!r} holds no bucket") from None
+        tokens = min(count, bucket.left(full_at, self._now))
+        if tokens > 0:
+            full_at = bucket.take(full_at, self._now, tokens)
+            self.set(key, repr(full_at), full_at - self._now)
+        return Taken(tokens, bucket.wait(full_at, self._now))
+
+    def command(
+        self,
+        command: Command,
+        key: str,
+        arguments: Sequence[str | bytes],
+        limit: int | None = None,
+        expire: float | None = None,
+    ) -> None:
+        check(key, *arguments, expire=expire)
 
     def delete(self, key: str) -> bool:
         self._begin(key)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from threading import Lock
 from typing import Any
 
@@ -14,7 +14,8 @@ from gevent.lock import BoundedSemaphore
 from redis.exceptions import RedisClusterException
 
 from fws.base.errors import StorageError
-from fws.pipeline.storage import MAX_ANSWER, MAX_ITEMS, MAX_VALUE, check
+from fws.pipeline.commands import Command
+from fws.pipeline.storage import MAX_ANSWER, MAX_ENTRIES, MAX_ITEMS, MAX_VALUE, Taken, check, check_bucket
 from fws.redis.client import CONNECTIONS, FREE, client_of
 from fws.redis.connector import Connector, reason
 
@@ -64,6 +65,32 @@ _GET = """
 local value = redis.call('GETRANGE', KEYS[1], 0, ARGV[1])
 if value == '' and redis.call('EXISTS', KEYS[1]) == 0 then return false end
 return value
+"""
+# A bucket is the time at which it will be full again, in microseconds of Redis's clock. If that clock is set back, or
+# the number is another application's, a bucket lacks no more than all of its tokens. Sums of fractions are not exact,
+# which the small number allows for. ARGV: the tokens that are asked for, microseconds per token, the most tokens.
+_TAKE = """
+local time = redis.call('TIME')
+local now, step, burst = time[1] * 1000000 + time[2], tonumber(ARGV[2]), tonumber(ARGV[3])
+local held = redis.call('GETRANGE', KEYS[1], 0, 31)
+local full_at = tonumber(held)
+if not full_at and held ~= '' then return redis.error_reply('ERR it holds no bucket') end
+if not full_at or not (full_at > now) then full_at = now end
+full_at = math.min(full_at, now + burst * step)
+local tokens = math.min(tonumber(ARGV[1]), math.floor(burst - (full_at - now) / step + 0.000001))
+if tokens > 0 then
+  full_at = full_at + tokens * step
+  redis.call('SET', KEYS[1], string.format('%.17g', full_at), 'PX', math.ceil((full_at - now) / 1000))
+end
+return {math.max(tokens, 0), math.max(math.ceil(full_at + (1 - burst) * step - now), 0)}
+"""
+# A command of another application's, with what must happen in the same step. ARGV: command; milliseconds until the key
+# expires, or empty; the first and last entry that a list keeps, or empty; the arguments of the command.
+_COMMAND = """
+local result = redis.call(ARGV[1], KEYS[1], unpack(ARGV, 5))
+if ARGV[3] ~= '' then redis.call('LTRIM', KEYS[1], ARGV[3], ARGV[4]) end
+if ARGV[2] ~= '' then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
+return result
 """
 
 
@@ -197,6 +224,38 @@ class RedisStorage:
         arguments = (expected, "0" if value is None else "1", value or "", lasting or "")
         return bool(self._ask(key, lambda client, name: client.eval(_COMPARE_AND_SET, 1, name, *arguments)))
 
+    def take(self, key: str, count: int, rate: float, burst: int) -> Taken:
+        check(key)
+        check_bucket(count, rate, burst)
+        words = (count, 1e6 / rate, burst)
+        tokens, wait = self._ask(key, lambda client, name: client.eval(_TAKE, 1, name, *words))
+        return Taken(int(tokens), int(wait) / 1e6)
+
+    def command(
+        self,
+        command: Command,
+        key: str,
+        arguments: Sequence[str | bytes],
+        limit: int | None = None,
+        expire: float | None = None,
+    ) -> int | float | str | None:
+        check(key, *arguments, expire=expire)
+        most = limit or MAX_ENTRIES
+        kept = {"LPUSH": (0, most - 1), "RPUSH": (-most, -1)}.get(command.name, ("", ""))
+        options = ("MAXLEN", "~", most, "*") if command.name == "XADD" else ()
+        lasting = "" if expire is None else _milliseconds(expire)
+        words = (command.name, lasting, *kept, *options, *arguments)
+        result = self._ask(key, lambda client, name: client.eval(_COMMAND, 1, name, *words), prefix="")
+        if command.gives == "nothing":
+            return None
+        if isinstance(result, int):
+            return result
+        text = _text(key, result)
+        if command.gives == "text":
+            return text
+        number = float(text)
+        return int(number) if number.is_integer() else number
+
     def delete(self, key: str) -> bool:
         check(key)
         return bool(self._ask(key, lambda client, name: client.delete(name)))
@@ -217,14 +276,18 @@ class RedisStorage:
         words = (command, _milliseconds(expire), *arguments)
         return self._ask(key, lambda client, name: client.eval(_CHANGE, 1, name, *words))
 
-    def _ask(self, key: str, commands: Callable[[Any, str], Any]) -> Any:
-        """Run commands on a key. Raises StorageError at the latest after `FREE` plus `LIMIT` seconds."""
+    def _ask(self, key: str, commands: Callable[[Any, str], Any], prefix: str | None = None) -> Any:
+        """Run commands on a key. Raises StorageError at the latest after `FREE` plus `LIMIT` seconds.
+
+        Args:
+            prefix: goes before the key; None for the storage's own.
+        """
         if not self._turns.acquire(timeout=FREE):
             raise self._failed("too many wait for it")
         limit = gevent.Timeout(LIMIT)
         try:
             with limit:
-                answer = commands(self._client(), self._prefix + key)
+                answer = commands(self._client(), (self._prefix if prefix is None else prefix) + key)
         except gevent.Timeout as timeout:
             if timeout is not limit:
                 raise

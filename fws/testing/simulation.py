@@ -25,7 +25,7 @@ from fws.compiler.compile import generation_of, project_of
 from fws.compiler.generation import Generation
 from fws.compiler.registry import Registry
 from fws.config import Document
-from fws.pipeline.filter import Filter
+from fws.pipeline.component import Component
 from fws.pipeline.publication import Publication
 from fws.pipeline.services import Services
 from fws.runtime.scheduler import Scheduler
@@ -194,9 +194,10 @@ class Simulation:
         for pipeline in generation.pipelines():
             pipeline.observe(self.trace)
         self._start(generation)
+        node.serve()
 
     @staticmethod
-    def _start(generation: Generation, without: Collection[Filter] = ()) -> None:
+    def _start(generation: Generation, without: Collection[Component] = ()) -> None:
         try:
             generation.start(without)
         except Exception as error:  # a user's filter may raise anything
@@ -219,7 +220,7 @@ class Simulation:
         ]
         self._document, self._registry = document, registry
         for node, generation in zip(self.nodes.values(), generations, strict=True):
-            self._start(generation, without=node.generation.filters)
+            self._start(generation, without=node.generation.components)
             for client in node.swap(generation):
                 client.close(GOING_AWAY, "the endpoint was removed")
             for pipeline in generation.pipelines():
@@ -229,6 +230,7 @@ class Simulation:
     def close(self) -> None:
         """Stop the filters."""
         for node in self.nodes.values():
+            node.schedules.stop()
             node.generation.stop()
 
     # What the outside world does.
@@ -344,7 +346,7 @@ class Simulation:
         """Whether a filter is still handling an event."""
         clients = (speaker.client for speaker in self.speakers.values())
         return any(client is not None and client.busy for client in clients) or any(
-            node.channels.filtering or node.hub.leaving for node in self.nodes.values()
+            node.channels.filtering or node.hub.leaving or node.schedules.running for node in self.nodes.values()
         )
 
     def advance(self, seconds: float) -> None:

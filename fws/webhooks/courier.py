@@ -14,8 +14,8 @@ from typing import NamedTuple
 
 import gevent
 
+from fws.base.breaker import Breaker
 from fws.base.novelty import Novelty
-from fws.http.breaker import Breaker
 from fws.http.error import HttpError
 from fws.http.service import Service
 from fws.http.signature import signed

@@ -48,7 +48,9 @@ def test_a_pipe_gets_one_whole_line_for_each_filter(project: Path) -> None:
     assert loud.endswith(
         "Say it [bold]louder[/bold] than anybody would expect of a filter with so long a summary as this."
     )
-    assert re.search(r"\n\nFilters that come with fws\n(.+\n)*  broadcast +message, publication +Publish ", done.stdout)
+    assert re.search(
+        r"\n\nFilters that come with fws\n(.+\n)*  broadcast +message, publication, tick +Publish ", done.stdout
+    )
     assert "\x1b" not in done.stdout
 
 

@@ -17,6 +17,7 @@ from fws.auth.claims import Trusted
 from fws.base.errors import ConfigError, Reject
 from fws.clients.client import Client
 from fws.filters.jwt import Jwt
+from fws.storages.memory import MemoryStorage
 from tests.auth.pairs import NOW, SECRET, jwk, pem, private, public, signed
 from tests.support import Harness, build
 
@@ -206,6 +207,80 @@ def test_a_ban_of_a_token_holds_for_every_way_to_sign_it(tmp_path: Path) -> None
         with pytest.raises(Reject) as refused:
             server.connect(headers=bearer(written))
         assert refused.value.status == 403
+
+
+# A single time.
+
+ONCE = STAGE + " once=true"
+
+
+def refused(server: Harness, token: str) -> tuple[int, str]:
+    with pytest.raises(Reject) as caught:
+        server.connect(headers=bearer(token))
+    return caught.value.status, caught.value.cause
+
+
+def test_a_token_is_accepted_a_single_time_on_all_nodes(tmp_path: Path) -> None:
+    server, other = serving(tmp_path, ONCE), serving(tmp_path, ONCE)
+    other.generation.services.storage = server.storage
+    token = signed(aud="chat", exp=NOW + 60)
+    client = server.connect(headers=bearer(token))
+    server.leave(client)
+    assert (refused(server, token), refused(other, token)) == ((401, "used"), (401, "used"))
+    assert not any(token in key for key in server.storage._entries)
+    server.connect(headers=bearer(signed(aud="chat", exp=NOW + 61)))
+    server.clock.advance(121)
+    server.storage.set("any", "change")
+    assert [key for key in server.storage._entries if key.startswith("used:")] == [], "no longer than until its end"
+
+
+def test_a_jti_identifies_a_token_of_its_issuer(tmp_path: Path) -> None:
+    server = serving(tmp_path, ONCE)
+    server.connect(headers=bearer(signed(aud="chat", jti="one")))
+    assert refused(server, signed(aud="chat", jti="one", exp=NOW + 900)) == (401, "used")
+    server.connect(headers=bearer(signed(aud="chat", jti="one", iss="another")))
+    server.connect(headers=bearer(signed(aud="chat", jti="two")))
+
+
+def test_a_token_signed_in_another_way_is_the_same_token(tmp_path: Path) -> None:
+    """Whoever has a signature of ES256 can compute a second one, without the key."""
+    server = serving(tmp_path, "jwt ES256 ${PUBLIC} audience=chat once=true", PUBLIC=public("ES256"))
+    token = signed("ES256", aud="chat")
+    head, _, signature = token.rpartition(".")
+    numbers = jwt.utils.base64url_decode(signature)
+    r, s = numbers[:32], int.from_bytes(numbers[32:])
+    twin = f"{head}.{jwt.utils.base64url_encode(r + (P256 - s).to_bytes(32)).decode()}"
+    server.connect(headers=bearer(token))
+    assert refused(server, twin) == (401, "used")
+
+
+def test_a_new_token_on_the_live_connection_is_used_up_and_the_present_one_is_no_second_use(tmp_path: Path) -> None:
+    server = serving(tmp_path, ONCE)
+    first, second = signed(aud="chat", exp=NOW + 100), signed(aud="chat", exp=NOW + 200)
+    client = server.connect(headers=bearer(first))
+    for token in (first, second, second):
+        server.client_says(client, json.dumps({"token": token}))
+    assert server.closed(client) is None
+    assert [refused(server, token) for token in (first, second)] == [(401, "used")] * 2
+    # One that somebody else has used is no new token.
+    other = server.connect(headers=bearer(signed(aud="chat", exp=NOW + 300)))
+    server.client_says(other, json.dumps({"token": second}))
+    assert server.closed(other) == (4401, "This token has been used.")
+
+
+def test_a_renewal_while_the_storage_cannot_be_asked_ends_the_connection(tmp_path: Path) -> None:
+    server = serving(tmp_path, ONCE)
+    client = server.connect(headers=bearer(signed(aud="chat", exp=NOW + 100)))
+    server.generation.services.storage = MemoryStorage(server.clock, most=0)
+    server.client_says(client, json.dumps({"token": signed(aud="chat", exp=NOW + 200)}))
+    assert (server.closed(client) or (0,))[0] == 4503
+    assert refused(server, signed(aud="chat", exp=NOW + 300)) == (503, "unavailable")
+    assert server.metrics["storage_faults"] == 1
+
+
+def test_a_token_without_an_end_cannot_be_remembered(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="exp"):
+        serving(tmp_path, ONCE + " required=sub")
 
 
 def test_other_messages_are_left_alone(tmp_path: Path) -> None:

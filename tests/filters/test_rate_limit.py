@@ -1,10 +1,15 @@
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from pathlib import Path
 
+import gevent
 import pytest
 
-from fws.base.errors import ConfigError, Reject
+from fws.base.errors import ConfigError, Reject, StorageError
+from fws.pipeline.storage import Taken
+from fws.storages.memory import MemoryStorage
 from tests.support import Harness, build
 
 
@@ -108,3 +113,166 @@ def test_nothing_of_it_can_be_read_as_state(tmp_path: Path) -> None:
 def test_a_limit_that_passes_nothing_or_everything_is_a_problem_of_the_file(tmp_path: Path, stage: str) -> None:
     with pytest.raises(ConfigError, match=r"rate|burst"):
         echo(tmp_path, stage)
+
+
+# Whose bucket it is.
+
+
+def test_by_user_all_clients_of_a_user_share(tmp_path: Path) -> None:
+    server = echo(tmp_path, "rate_limit 1/min burst=2 by=user")
+    ann, again = (server.connect(identity={"user": "ann"}, address=f"192.0.2.{n}") for n in (1, 2))
+    bob = server.connect(identity={"user": "bob"}, address="192.0.2.1")
+    server.client_says(ann, "1", "2")
+    server.client_says(again, "3")
+    server.client_says(bob, "4")
+    assert (server.sent(ann), server.sent(again), server.sent(bob)) == (["1", "2"], [], ["4"])
+
+
+@pytest.mark.parametrize("identity", [None, {}, {"user": ""}, {"user": ["ann"]}])
+def test_without_a_user_the_address_counts(tmp_path: Path, identity: dict[str, object] | None) -> None:
+    server = echo(tmp_path, "rate_limit 1/min by=user")
+    here, there = (server.connect(identity=identity, address=f"192.0.2.{n}") for n in (1, 2))
+    namesake = server.connect(identity={"user": "192.0.2.1"})
+    for client in (here, there, namesake):
+        server.client_says(client, "1", "2")
+        assert server.sent(client) == ["1"], "and no user is named like an address"
+
+
+def test_by_a_field_of_the_message_or_of_the_identity(tmp_path: Path) -> None:
+    toml = '[endpoints."/a"]\nmessage = ["json", "rate_limit 1/min by={}", "echo"]'
+    server = build(toml.format("message.room"), tmp_path)
+    ann, bob = server.connect("/a"), server.connect("/a", address="192.0.2.2")
+    server.client_says(ann, '{"room":"tea"}', '{"room":"tea"}', '{"room":5}', '{"room":"5"}', "{}", "{}")
+    server.client_says(bob, '{"room":"tea"}', '{"room":""}', f'{{"room":"{"x" * 5000}"}}')
+    assert server.sent(ann) == ['{"room":"tea"}', '{"room":5}', "{}"]
+    assert len(server.sent(bob)) == 2
+    server = build(toml.format("identity['team']"), tmp_path)
+    ann, bob = (server.connect("/a", identity={"user": user, "team": "red"}) for user in ("ann", "bob"))
+    server.client_says(ann, "1")
+    server.client_says(bob, "2")
+    assert (server.sent(ann), server.sent(bob)) == (["1"], [])
+
+
+@pytest.mark.parametrize(
+    ("toml", "problem"),
+    [
+        ('message = ["rate_limit 1/s by=adress"]', "did you mean 'address'"),
+        ('message = ["rate_limit 1/s by=room"]', "message.room"),
+        ('connect = ["rate_limit 1/s by=message.room"]', "there is no 'message' on connect"),
+        ('connect = ["rate_limit 1/s by=channel"]', "there is no channel on connect"),
+        ('message = ["rate_limit 1/s store=shared"]', "a client is on one node"),
+        ('message = ["rate_limit 1/s away=pass"]', "store=shared"),
+        ('message = ["rate_limit 1/s by=user store=redis"]', "own, shared"),
+    ],
+)
+def test_a_subject_that_does_not_exist_is_a_problem_of_the_file(tmp_path: Path, toml: str, problem: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(problem)):
+        build(f"[pipelines]\n{toml}", tmp_path)
+
+
+# Buckets that all nodes share.
+
+SHARED = "rate_limit 10/s burst=10 by=user store=shared on_excess=reply"
+
+
+class Away(MemoryStorage):
+    """A storage that can be away, takes its time, and counts how often it is asked for tokens."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        super().__init__(clock)
+        self.away = False
+        self.slow = False
+        self.asked = 0
+
+    def take(self, key: str, count: int, rate: float, burst: int) -> Taken:
+        self.asked += 1
+        if self.slow:
+            gevent.sleep(0.02)
+        if self.away:
+            raise StorageError("the storage cannot be asked", logged=True)
+        return super().take(key, count, rate, burst)
+
+
+def shared(tmp_path: Path, stage: str) -> tuple[Harness, Away]:
+    server = echo(tmp_path, stage)
+    storage = Away(server.clock)
+    server.generation.services.storage = storage
+    return server, storage
+
+
+def test_stages_and_nodes_share_buckets_of_the_storage(tmp_path: Path) -> None:
+    nodes = [echo(tmp_path, SHARED) for _ in range(2)]
+    nodes[1].generation.services.storage = nodes[0].storage
+    clients = [node.connect(identity={"user": "ann"}) for node in nodes]
+    for _ in range(6):
+        for node, client in zip(nodes, clients, strict=True):
+            node.client_says(client, "x")
+    passed = [node.sent(client).count("x") for node, client in zip(nodes, clients, strict=True)]
+    assert sum(passed) == 10
+    assert min(passed) >= 4
+    other = nodes[1].connect(identity={"user": "bob"})
+    nodes[1].client_says(other, "y")
+    assert nodes[1].sent(other) == ["y"]
+    nodes[0].clock.advance(60)
+    nodes[0].storage.set("any", "change")
+    assert nodes[0].storage.get("limit:user:10:10:=ann") is None, "the key has expired"
+
+
+def test_a_connection_above_a_shared_rate_is_refused_with_retry_after(tmp_path: Path) -> None:
+    server = build('[pipelines]\nconnect = ["rate_limit 6/min by=address store=shared"]', tmp_path)
+    server.connect()
+    with pytest.raises(Reject) as refused:
+        server.connect()
+    assert (refused.value.status, refused.value.headers) == (429, (("Retry-After", "10"),))
+
+
+def test_messages_that_arrive_together_ask_the_storage_together(tmp_path: Path) -> None:
+    server, storage = shared(tmp_path, "rate_limit 100/s burst=100 by=user store=shared")
+    storage.slow = True
+    clients = [server.connect(identity={"user": "ann"}) for _ in range(50)]
+    for client in clients:
+        server.peers[client].arrive(server.peers[client].frame("x"))
+    server.settle()
+    gevent.sleep(0.1)
+    assert [server.sent(client) for client in clients] == [["x"]] * 50
+    assert storage.asked == 2, "once for the first, and once for all who waited meanwhile"
+
+
+@pytest.mark.parametrize(("away", "passed"), [("own", 10), ("pass", 15), ("refuse", 0)])
+def test_while_the_storage_is_away_an_option_decides(tmp_path: Path, away: str, passed: int) -> None:
+    server, storage = shared(tmp_path, f"{SHARED} away={away}")
+    storage.away = True
+    client = server.connect(identity={"user": "ann"})
+    server.client_says(client, *["x"] * 15)
+    sent = server.sent(client)
+    assert (sent.count("x"), len(sent)) == (passed, 15)
+    assert storage.asked == 1, "one message waits for a storage that is away, and not each"
+    assert server.metrics["limits_alone"] == 15
+    assert server.metrics["storage_faults"] == 1
+    storage.away = False
+    server.clock.advance(2)
+    server.client_says(client, *["y"] * 15)
+    assert server.sent(client).count("y") == 10
+
+
+def test_a_key_of_another_kind_is_no_outage(tmp_path: Path) -> None:
+    server, storage = shared(tmp_path, SHARED)
+    storage.add("limit:user:10:10:=ann", "somebody's set")
+    ann, bob = (server.connect(identity={"user": user}) for user in ("ann", "bob"))
+    server.client_says(ann, "1")
+    server.client_says(bob, "2")
+    assert (server.sent(ann), server.sent(bob)) == (["1"], ["2"])
+    assert storage.asked == 2
+
+
+def test_a_greenlet_that_is_killed_while_it_asks_keeps_nobody_waiting(tmp_path: Path) -> None:
+    server, storage = shared(tmp_path, SHARED)
+    storage.slow = True
+    hook = server.generation.default.message.steps[0].hook  # type: ignore[union-attr]
+    client = server.connect(identity={"user": "ann"})
+    first, second = gevent.spawn(hook, client, "x"), gevent.spawn(hook, client, "x")
+    gevent.sleep(0.01)
+    first.kill()
+    second.join(5)
+    assert second.successful()
+    assert storage.asked == 2

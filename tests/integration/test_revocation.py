@@ -5,12 +5,15 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import jwt
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
+from tests.auth.pairs import SECRET
 from tests.integration.conftest import Running, Serve
 from tests.integration.redis_server import RedisServer
 
@@ -18,7 +21,11 @@ CONF = """
 [redis]
 url = "{url}"
 [endpoints."/once"]
-connect = ["token storage=once one_time=true"]
+connect = ["token storage=once once=true"]
+[endpoints."/listed"]
+connect = ["token LISTED once=true"]
+[endpoints."/jwt"]
+connect = ["jwt HS256 KEY once=true"]
 [endpoints."/shared"]
 connect = ["token storage=tokens users=token_users", "ban", "join lobby"]
 message = ["echo"]
@@ -33,9 +40,14 @@ def redis(tmp_path: Path) -> Iterator[RedisServer]:
     server.kill()
 
 
+ROUNDS = 5
+LISTED = [f"listed-{number}" for number in range(ROUNDS)]
+
+
 @pytest.fixture
 def nodes(serve: Serve, redis: RedisServer) -> list[Running]:
-    return [serve(CONF.format(url=redis.url)) for _ in range(2)]
+    conf = CONF.format(url=redis.url).replace("LISTED", " ".join(LISTED)).replace("KEY", SECRET)
+    return [serve(conf) for _ in range(2)]
 
 
 def opened(node: Running, path: str, token: str) -> ClientConnection:
@@ -63,25 +75,24 @@ def alive(client: ClientConnection) -> bool:
     return client.recv(timeout=5) == "hello"
 
 
-def test_a_one_time_token_admits_exactly_one_of_many_clients(nodes: list[Running], redis: RedisServer) -> None:
-    rounds, crowd = 10, 8
-    redis.say("SADD", "fws:once", *(f"token-{number}" for number in range(rounds)))
-    for number in range(rounds):
-        barrier = threading.Barrier(crowd)
-        outcomes: list[int] = []
+def test_a_token_is_accepted_a_single_time_when_many_send_it_at_once(nodes: list[Running], redis: RedisServer) -> None:
+    crowd = 8
+    stored = [f"token-{number}" for number in range(ROUNDS)]
+    redis.say("SADD", "fws:once", *stored)
+    signed = [jwt.encode({"sub": "ann", "exp": time.time() + 60, "n": n}, SECRET, "HS256") for n in range(ROUNDS)]
+    for path, tokens in (("/once", stored), ("/listed", LISTED), ("/jwt", signed)):
+        for token in tokens:
+            barrier = threading.Barrier(crowd)
 
-        def come(
-            node: Running, token: str, barrier: threading.Barrier = barrier, outcomes: list[int] = outcomes
-        ) -> None:
-            barrier.wait()
-            outcomes.append(status(node, "/once", token))
+            def come(number: int, path: str = path, token: str = token, barrier: threading.Barrier = barrier) -> int:
+                barrier.wait()
+                return status(nodes[number % 2], path, token)
 
-        threads = [threading.Thread(target=come, args=(nodes[i % 2], f"token-{number}")) for i in range(crowd)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        assert sorted(outcomes) == [101] + [401] * (crowd - 1)
+            with ThreadPoolExecutor(crowd) as pool:
+                assert sorted(pool.map(come, range(crowd))) == [101] + [401] * (crowd - 1)
+    keys = b" ".join(redis.say("KEYS", "*")).decode()
+    assert "fws:used:" in keys
+    assert not any(token in keys for token in (*LISTED, *stored, *signed)), "only fingerprints are kept"
 
 
 def test_revoked_access_ends_on_every_node_within_5_seconds(nodes: list[Running], redis: RedisServer) -> None:

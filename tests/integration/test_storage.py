@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from websockets.exceptions import InvalidStatus
-from websockets.sync.client import connect
+from websockets.sync.client import ClientConnection, connect
 
 from tests.integration.conftest import Running, Serve
 from tests.integration.redis_server import RedisServer
@@ -27,6 +28,10 @@ disconnect = ["count online by=-1"]
 message = ["json", "dedupe", "broadcast"]
 [endpoints."/scores"]
 message = ["json", "store scores field=player value=points", "load scores into=all of=map", "echo"]
+[endpoints."/limited"]
+message = ["rate_limit 20/s burst=20 by=address store=shared", "echo"]
+[endpoints."/other"]
+message = ["json", "redis HINCRBY scores {message.player} {message.points} into=total", "echo"]
 [endpoints."/group"]
 message = ["broadcast_by_token"]
 """
@@ -78,6 +83,49 @@ def test_one_node_finds_values_of_another(serve: Serve, redis: RedisServer) -> N
         bob.send('{"id":1}')
         bob.send('{"id":2}')
         wait_until(lambda: bob.recv(10) == '{"id":2}')
+
+
+def passed(*clients: ClientConnection) -> int:
+    """How many of 100 messages of each client are echoed, all sent at once."""
+    for client in clients:
+        for _ in range(100):
+            client.send("x")
+        client.send("")
+
+    def echoed(client: ClientConnection) -> int:
+        count = 0
+        with contextlib.suppress(TimeoutError):
+            while client.recv(0.3):
+                count += 1
+        return count
+
+    with ThreadPoolExecutor(len(clients)) as pool:
+        return sum(pool.map(echoed, clients))
+
+
+def test_a_rate_is_limited_on_all_nodes_together(serve: Serve, redis: RedisServer) -> None:
+    here, there = both(serve, redis.url)
+    with connect(here.url("/limited"), legacy=True) as ann, connect(there.url("/limited"), legacy=True) as bob:
+        began = time.monotonic()
+        count = passed(ann, bob)
+        # What a bucket lets pass in a second more than this took.
+        assert 20 <= count <= 20 + 20 * (time.monotonic() - began + 1)
+        assert 0 < redis.say("PTTL", "fws:limit:address:20:20:127.0.0.1") <= 1000
+        redis.kill()
+        assert passed(ann) >= 20, "each node goes on with buckets of its own"
+        redis.start()
+        wait_until(lambda: passed(ann) >= 0 and redis.say("EXISTS", "fws:limit:address:20:20:127.0.0.1") == 1)
+    assert "Traceback" not in here.output + there.output
+
+
+def test_another_application_finds_data_as_it_expects_them(serve: Serve, redis: RedisServer) -> None:
+    here, there = both(serve, redis.url)
+    with connect(here.url("/other"), legacy=True) as ann, connect(there.url("/other"), legacy=True) as bob:
+        ann.send('{"player":"ann","points":7}')
+        assert ann.recv(10) == '{"player":"ann","points":7,"total":7}'
+        bob.send('{"player":"ann","points":3}')
+        assert bob.recv(10) == '{"player":"ann","points":3,"total":10}'
+        assert redis.say("HGET", "scores", "ann") == b"10"
 
 
 def test_a_group_is_one_on_both_nodes(serve: Serve, redis: RedisServer) -> None:

@@ -145,11 +145,13 @@ def test_a_rate_limit_is_not_reset_by_an_edit_elsewhere_or_of_its_own_options(st
     assert site.harness.sent(client) == ["1", "2"]
 
 
-def test_a_rate_limit_by_address_is_not_reset_either(start: Start) -> None:
-    site = start(message("rate_limit 1/min burst=1 by=address", "echo"))
-    client = site.harness.connect()
+@pytest.mark.parametrize("by", ["by=address", "by=user", "by=user store=shared"])
+def test_a_rate_limit_by_address_or_user_is_not_reset_either(start: Start, by: str) -> None:
+    site = start(message(f"rate_limit 1/min burst=1 {by}", "echo"))
+    client = site.harness.connect(identity={"user": "ann"})
     site.harness.client_says(client, "1")
-    site.edit(message("rate_limit 2/min burst=1 by=address", "echo"))
+    changed = "on_excess=drop" if "shared" in by else ""
+    site.edit(message(f"rate_limit {1 if changed else 2}/min burst=1 {by} {changed}".strip(), "echo"))
     site.harness.client_says(client, "2")
     assert site.harness.sent(client) == ["1"]
 

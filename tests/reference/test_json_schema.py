@@ -129,7 +129,7 @@ def test_the_schema_takes_the_examples_of_the_filters(found: Found) -> None:
         ("[filters.a]", ".filters.a.use"),
         ("[filters.a]\nuse = 'rate_limit'", ".filters.a.rate"),
         ("[filters.a]\nuse = 'rate_limit'\nrate = 20", ".filters.a.rate"),
-        ("[filters.a]\nuse = 'fws:rate_limit'\nrate = '20/s'\nby = 'nobody'", ".filters.a.by"),
+        ("[filters.a]\nuse = 'fws:rate_limit'\nrate = '20/s'\nstore = 'none'", ".filters.a.store"),
         ("[filters.a]\nuse = 'echo'\nloud = true", ".filters.a.loud"),
         ("[filters.a]\nuse = 'switch'\nkey = 'k'\ncase = { x = 'echo' }", ".filters.a.case.x"),
         ("[filters.a]\nuse = 'nonsense'", ".filters.a.use"),

@@ -11,6 +11,7 @@ import msgspec
 from fws import Duration, Filter, Help, Size, Takes
 from fws.compiler.registry import Found, Registry
 from fws.config import Admin, Api, ApiKey, Channel, Limits, Redis, Server, Tls
+from fws.config.schedules import Schedule
 from fws.config.sections import TranscriptTable
 from fws.pipeline.events import EVENTS
 from fws.pipeline.filter import hooks_of
@@ -130,7 +131,8 @@ def test_defaults_can_be_read_by_their_option() -> None:
         for option in options_of(cls):
             default = default_of(option)
             if default is not None:
-                assert option.convert(default) == option.default, f"{cls.__name__}.{option.name}"
+                converted = option.convert(default, lambda kind, text: kind.parse(text))
+                assert converted == option.default, f"{cls.__name__}.{option.name}"
 
 
 def test_a_name_of_two_origins_is_shown_as_stages_must_write_it() -> None:
@@ -160,7 +162,7 @@ def test_the_page_of_settings_has_every_setting_once() -> None:
     page = settings_markdown()
     wanted = [
         option.name
-        for cls in (Server, Limits, Tls, Redis, Channel, Admin, Api, ApiKey, TranscriptTable)
+        for cls in (Server, Limits, Tls, Redis, Channel, Schedule, Admin, Api, ApiKey, TranscriptTable)
         for option in options_of(cls)
     ]
     assert sorted(re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)) == sorted(wanted)

@@ -212,6 +212,49 @@ class Contract:
         assert storage.members("s") == {"a"}
         assert storage.increment("n", expire=short) == 1
 
+    def test_buckets(self) -> None:
+        storage = self.storage
+        assert storage.take("b", 3, 1 / 60, 10) == (3, 0.0)
+        assert storage.take("b", 100, 1 / 60, 10).tokens == 7
+        for taken, tokens in ((storage.take("b", 1, 1 / 60, 10), 0), (storage.take("other", 1, 1 / 60, 1), 1)):
+            assert taken.tokens == tokens
+            assert 50 < taken.wait <= 60
+        self.passes(600)
+        assert storage.get("b") is None, "a full bucket needs no memory"
+        assert storage.take("b", 100, 1 / 60, 10).tokens == 10
+
+    def test_a_bucket_lacks_no_more_than_all_its_tokens(self) -> None:
+        """The rate of a stage was raised, the clock of the storage was set back, or somebody wrote a number there."""
+        self.storage.set("b", "9e300")
+        taken = self.storage.take("b", 1, 1 / 60, 10)
+        assert taken.tokens == 0
+        assert 50 < taken.wait <= 60
+        for nothing in ("0", "-5", "nan"):
+            self.storage.set("b", nothing)
+            assert self.storage.take("b", 10, 1 / 60, 10).tokens == 10
+
+    def test_a_bucket_that_is_none(self) -> None:
+        self.storage.set("v", "no number")
+        self.storage.add("s", "a")
+        for key in "vs":
+            with pytest.raises(StorageError):
+                self.storage.take(key, 1, 1.0, 1)
+        for count, rate, burst in ((0, 1.0, 1), (1, 0.0, 1), (1, 1.0, 0), (1, float("nan"), 1), (1, 1e-9, 100)):
+            with pytest.raises(ValueError, match="rate above 0"):
+                self.storage.take("b", count, rate, burst)
+
+    def test_several_callers_get_a_token_once(self) -> None:
+        taken: list[int] = []
+        threads = [
+            threading.Thread(target=lambda: taken.append(self.storage.take("b", 3, 1 / 60, 10).tokens))
+            for _ in range(8)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert sorted(taken) == [0, 0, 0, 0, 1, 3, 3, 3]
+
     def test_only_one_of_several_callers_gets_a_member(self) -> None:
         self.storage.add("tokens", "t")
         won: list[str] = []

@@ -189,6 +189,16 @@ class TestRedis(Contract):
         done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
         assert (done.stdout.strip(), done.returncode) == (str(2 * CONNECTIONS), 0), done.stderr
 
+    def test_a_bucket_gains_tokens_by_the_clock_of_redis(self) -> None:
+        storage = self.storage
+        assert storage.take("b", 10, 100.0, 5).tokens == 5
+        assert 0 < self.server.say("PTTL", f"{self.prefix}b") <= 50
+        until = time.monotonic() + 10
+        while (tokens := storage.take("b", 10, 100.0, 5).tokens) == 0:
+            assert time.monotonic() < until
+            time.sleep(0.001)
+        assert tokens >= 1
+
     def test_redis_itself_forgets(self) -> None:
         storage = self.storage
         storage.add("s", "a", expire=0.05)

@@ -58,8 +58,11 @@ _BY_STATUS: Final = {
 
 
 def error_of(refusal: Refusal) -> Error:
-    """The error for a refusal, with its reason."""
-    if refusal.cause == "expired":
+    """The error for a refusal, with its reason.
+
+    For a token that is accepted a single time and has been used, SDKs ask for a new one if it counts as expired.
+    """
+    if refusal.cause in ("expired", "used"):
         return TOKEN_EXPIRED
     kind = _BY_STATUS.get(refusal.status, INTERNAL if refusal.status >= 500 else PERMISSION_DENIED)
     return Error(kind.code, refusal.reason, kind.temporary)

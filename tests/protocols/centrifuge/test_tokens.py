@@ -189,6 +189,25 @@ def test_a_new_token_may_take_channels_away(harness: Harness) -> None:
     assert "refresh" in reply
 
 
+def test_a_token_that_is_accepted_a_single_time(tmp_path: Path) -> None:
+    """SDKs keep their token for the next connection, and ask for a new one when it has expired."""
+    conf = CONF.replace("required=channel", "required=channel,exp").replace(SECRET, f"{SECRET} once=true")
+    harness = build(conf, tmp_path)
+    first, second = signed(exp=NOW + 100), signed(exp=NOW + 200)
+    speaker = Speaker(harness)
+    speaker.connect(token=first)
+    for token in (first, second, second):
+        assert "ttl" in ask(speaker, "refresh", token=token), "the present one is no second use"
+    for token in (first, second):
+        assert error(Speaker(harness).connect(token=token)) == (109, "token expired")
+    other = Speaker(harness, "/tokens")
+    other.connect(token=signed(exp=NOW + 300))
+    token = channel_token(exp=NOW + 300)
+    assert "ttl" in ask(other, "subscribe", channel="private", token=token)
+    assert ask(other, "unsubscribe", channel="private") == {}
+    assert ask(other, "subscribe", channel="private", token=token) == (109, "token expired")
+
+
 # Tokens of channels.
 
 

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from fws.http.breaker import Breaker
+from fws.base.breaker import Breaker
 from tests.support import Clock
 
 
