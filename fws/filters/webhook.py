@@ -48,8 +48,8 @@ class Webhook(Filter):
     started again, delivers what is left. Without Redis, events that wait when the server ends are lost, after a last
     attempt of a fraction of a second.
 
-    On `publication`, the node on which a message is published sends the event, and no other. What another application
-    publishes through Redis is sent by each node, unless the channel has a history.
+    On `publication`, only the node on which something was published sends the event, so that it is sent once. What
+    other applications publish through Redis is not sent. `fws test` and `fws try` send nothing.
 
     Example:
         connect = ["webhook https://example.org/events ${WEBHOOK_SECRET}"]
@@ -104,7 +104,8 @@ class Webhook(Filter):
         self._heir: Webhook | None = None
 
     def start(self) -> None:
-        self.after(BEGIN, self._begin)
+        if not self.services.simulated:
+            self.after(BEGIN, self._begin)
 
     def stop(self) -> None:
         heir = self._heir
@@ -132,7 +133,7 @@ class Webhook(Filter):
         self._tell("message", client, of(client, client.call.channel or None).say(message))
 
     def publication(self, publication: Publication) -> None:
-        if publication.origin != "node":
+        if publication.origin == "here":
             data = Data(client=publication.sender, channel=publication.channel).say(publication.message)
             self._tell("publication", None, data)
 
@@ -148,6 +149,8 @@ class Webhook(Filter):
         self._tell("tick", None, Data().say(message))
 
     def explain(self, client: Any, message: Any, channel: str | None) -> str:
+        if self.services.simulated:
+            return "not sent"
         return f"{0 if self._courier is None else len(self._courier)} events wait"
 
     def _begin(self) -> Courier:
@@ -157,10 +160,9 @@ class Webhook(Filter):
         return self._courier
 
     def _tell(self, event: str, client: Client | None, data: Data) -> None:
-        courier = self._courier
-        if courier is None:
-            courier = self._begin()
-        courier.post(event, data, self._lane(data))
+        if not self.services.simulated:
+            courier = self._begin() if self._courier is None else self._courier
+            courier.post(event, data, self._lane(data))
 
     def _lane(self, data: Data) -> str:
         """Events of one lane stay in order. Clients and channels may have the same names."""

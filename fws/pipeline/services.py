@@ -33,6 +33,7 @@ class Services:
             cancels the call.
         later: calls a function in the event loop, after others have had their turn; it must not block.
         connector: makes the connector to the Redis of `[redis] url` (`fws.redis.connector`); None without one.
+        simulated: whether this is a test or a trial, in which nobody outside is told what happens.
         report: logs and counts a fault of a filter: the event, what was raised, and the client's id or "".
         login_failed: counts wrong credentials from an IP address.
     """
@@ -50,6 +51,7 @@ class Services:
         "metrics",
         "offload",
         "report",
+        "simulated",
         "spawn",
         "ticker",
         "timers",
@@ -60,6 +62,7 @@ class Services:
         self._hub: Hub | None = None
         self._storage: Storage | None = None
         self.journal: Journal | None = None
+        self.simulated = False
         self.clock = clock
         self.wall = wall
         self.timers = Timers()

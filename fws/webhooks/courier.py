@@ -142,7 +142,8 @@ class Courier:
         self._queue.hurry = True
         self._look()
         with gevent.Timeout(LAST, False):
-            while self._under_way:
+            # With Redis, nothing is lost if a service that fails anyway is not waited for, and several may be stopped.
+            while self._under_way and not (self._reason and self._keeper is not None):
                 gevent.sleep(0.005)
         self._stopped = True
         self._heir = heir

@@ -234,6 +234,8 @@ class Keeper:
         storage.remove(self._logs_key, log.name)
         storage.compare_and_set(self._lease(log.name), self._me, None)
         self._adopted.pop(log.name, None)
+        if log is self._own:
+            self._own = None
 
     # Leases.
 

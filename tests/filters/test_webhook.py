@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import base64
 import logging
+import ssl
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,10 +11,13 @@ from typing import Any
 import pytest
 
 from fws.base.errors import ConfigError
+from fws.config import load
 from fws.http.signature import secret_key, signed
 from fws.pipeline.publication import Publication
+from fws.testing.simulation import Simulation
 from fws.webhooks.courier import FAILURES, LONGEST_PAUSE, PAUSE, retry_after
 from fws.webhooks.queue import LONGEST
+from tests.certificates import Authority
 from tests.live.site import LiveSite
 from tests.support import Harness, build
 from tests.webhooks.receiver import KEY, SECRET, Receiver, receiving
@@ -71,7 +75,36 @@ def test_a_publication_is_told_by_the_node_on_which_it_was_published(tmp_path: P
     for origin in ("here", "node", "outside"):
         instance.publication(Publication("tea", origin, origin=origin))
     server.settle()
-    assert receiver.messages == ["here", "outside"]
+    assert receiver.messages == ["here"]
+
+
+def test_tests_and_trials_tell_nobody(tmp_path: Path, receiver: Receiver) -> None:
+    """Fault: a reload runs the file's tests, and each reload would have told the service of clients that never were."""
+    conf = tmp_path / "test.toml"
+    conf.write_text(f'[pipelines]\nmessage = ["webhook {receiver.url}", "echo"]')
+    with Simulation(load(conf), {}) as simulation:
+        ann = simulation.connect("ann")
+        ann.peer.say("hello")
+        simulation.settle()
+        simulation.advance(60)
+        assert [one.message for one in ann.received] == ["hello"]
+    assert receiver.requests == []
+
+
+def test_over_https_fws_verifies_the_service_and_identifies_itself(tmp_path: Path, receiver: Receiver) -> None:
+    authority, other = Authority(tmp_path), Authority(tmp_path, "other")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*authority.sign())
+    context.load_verify_locations(authority.file)
+    context.verify_mode = ssl.CERT_REQUIRED
+    receiver.socket = context.wrap_socket(receiver.socket, server_side=True)
+    cert, key = authority.sign()
+    stage = f"webhook https://localhost:{receiver.server_port}/ cert={cert} key={key}"
+    for file, messages in ((other.file, []), (authority.file, ["hello"])):
+        server = build(f'[pipelines]\nmessage = ["{stage} ca={file}"]', tmp_path)
+        say(server, "hello")
+        assert receiver.messages == messages
+        assert server.metrics["webhooks_retried"] == 1 - len(messages)
 
 
 def test_the_signature_is_that_of_the_published_test_vector() -> None:

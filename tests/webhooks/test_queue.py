@@ -145,6 +145,7 @@ ACTIONS = st.lists(
         st.tuples(st.just("add"), st.sampled_from("abc-")),
         st.tuples(st.sampled_from(["take", "deliver", "fail", "give up"]), st.integers(0, 3)),
         st.tuples(st.just("pass"), st.sampled_from([0.1, 1.0, 10.0])),
+        st.tuples(st.just("hand over"), st.none()),
     ),
     max_size=60,
 )
@@ -182,6 +183,8 @@ def test_no_order_of_outcomes_loses_doubles_or_reorders_events(
             assert request is None or (due is not None and due <= now)
             if request is not None:
                 under_way.append(request)
+        elif action == "hand over":
+            waiting.queue.restore(waiting.queue.drain())
         elif under_way:
             request = under_way.pop(value % len(under_way))
             if action == "deliver":
