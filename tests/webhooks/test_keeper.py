@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from fws.journals.redis import RedisJournal
 from fws.redis.connector import Connector
@@ -204,3 +207,58 @@ def test_more_than_fits_is_taken_over_little_by_little(tmp_path: Path, redis: Re
         following.settle()
     assert sorted(map(int, receiver.messages)) == list(range(40))
     assert following.metrics["webhooks_dropped"] == 0
+
+
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("say"), st.integers(1, 4)),
+        st.tuples(st.just("fail"), st.integers(1, 8)),
+        st.tuples(st.just("wait"), st.sampled_from([1.0, LOOK, PAUSE])),
+        st.tuples(st.sampled_from(["end", "crash"]), st.none()),
+    ),
+    max_size=12,
+)
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(steps=STEPS, batch=st.integers(1, 3))
+def test_whatever_fails_each_event_arrives_at_least_once_and_those_of_a_client_in_order(
+    tmp_path: Path, redis: RedisServer, steps: list[tuple[str, Any]], batch: int
+) -> None:
+    with receiving() as receiver:
+        options = f"batch={batch} wait=1s age=30d tries=1000"
+        server = node(tmp_path, redis, receiver, options)
+        client, said = server.connect(), 0
+        for step, value in steps:
+            if step == "say":
+                if client.closing:  # it has not answered pings for too long
+                    client = server.connect()
+                server.client_says(client, *(f"{said + number}" for number in range(value)))
+                server.settle()
+                said += value
+            elif step == "fail":
+                receiver.answers += [500] * value
+            elif step == "wait":
+                server.pass_time(value)
+                server.settle()
+            else:
+                if step == "end":
+                    server.generation.stop()
+                else:
+                    dead(redis)
+                server = node(tmp_path, redis, receiver, options)
+                client = server.connect()
+        receiver.answers = []
+        for _ in range(60):
+            server.pass_time(PAUSE)
+            server.settle()
+            if not kept(redis):
+                break
+        first = list(dict.fromkeys(int(message) for message in receiver.messages))
+        assert sorted(first) == list(range(said))
+        clients = {event["data"]["message"]: event["data"]["client"] for event in receiver.events}
+        for one in set(clients.values()):
+            own = [number for number in first if clients[str(number)] == one]
+            assert own == sorted(own)
+        assert server.metrics["webhooks_dropped"] == 0
+        redis.say("FLUSHALL")
