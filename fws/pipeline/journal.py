@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 # The most bytes of one item.
-MAX_ITEM = 8 * 1024 * 1024
+MAX_ITEM = 64 * 1024 * 1024
 
 
 class Item(NamedTuple):

@@ -103,7 +103,7 @@ class Courier:
                 age=terms.age,
                 most=terms.most,
                 # Half of the queue is for what happens now.
-                room=lambda: self._queue.terms.most // 2 - len(self._queue),
+                room=lambda: max(1, terms.most // 2) - len(self._queue),
                 accept=self._accept,
             )
             self._keeper.start()
@@ -162,8 +162,7 @@ class Courier:
     def _bequeath(self, entries: Sequence[Entry], heir: Courier) -> None:
         """Let another courier deliver events. They stay in this one's log until they are in the other's."""
         heir.take_over([Entry(one.id, one.lane, one.body, one.since, one.at) for one in entries])
-        if self._keeper is not None and heir._keeper is not None:
-            heir._keeper.flush(LAST_WRITE)
+        if self._keeper is not None and heir._keeper is not None and heir._keeper.flush(LAST_WRITE):
             self._keeper.settled(entries)
 
     def take_over(self, entries: Sequence[Entry]) -> None:
@@ -175,8 +174,12 @@ class Courier:
         self._look()
 
     def _accept(self, entry: Entry) -> bool:
-        """Deliver an event that another process has left."""
+        """Deliver an event that another process has left. Returns False if there is no room for it."""
         accepted = self._queue.add(entry)
+        if not accepted and not len(self._queue):
+            # The bound was reduced meanwhile, and the event alone exceeds it. It would never find more room than now.
+            self._queue.restore([entry])
+            accepted = True
         if accepted and self._under_way < self._settings.at_once:
             self._look()
         return accepted
@@ -220,7 +223,11 @@ class Courier:
         request: Request | None = first
         try:
             while request is not None:
-                self._attempt(request)
+                try:
+                    self._attempt(request)
+                except Exception as error:  # a fault of ours must not stop the lane for ever
+                    self._services.report("webhook", error, "")
+                    self._failed(request, type(error).__name__, heard=False)
                 request = None if self._stopped else self._next()
         finally:
             self._under_way -= 1
@@ -292,7 +299,7 @@ class Courier:
     def _drop(self, reason: str) -> None:
         self._services.metrics.count("webhooks_dropped")
         if self._novelty.is_new("dropped"):
-            logger.warning("events for %s are dropped: %s", self._settings.url, reason)
+            logger.warning("events for %s are dropped: %s", self, reason)
 
 
 def destination_of(url: Url) -> str:

@@ -92,6 +92,8 @@ class Keeper:
         self._unwritten: dict[str, Entry] = {}
         self._working = False
         self._stopped = False
+        # No log is taken over before this time.
+        self._patient_until = 0.0
 
     def start(self) -> None:
         """Begin to look for logs that nobody looks after."""
@@ -111,11 +113,13 @@ class Keeper:
         if not self._working and self._has_work:
             self._work_soon()
 
-    def flush(self, seconds: float) -> None:
-        """Block until everything is written, or for so many seconds."""
+    def flush(self, seconds: float) -> bool:
+        """Block until everything is written, or for so many seconds. Returns whether it is."""
         with gevent.Timeout(seconds, False):
             while self._has_work:
                 gevent.sleep(0.005)
+            return True
+        return False
 
     def stop(self, seconds: float) -> int:
         """Write what is not written, and give all logs back. Blocks for at most so many seconds.
@@ -252,12 +256,16 @@ class Keeper:
     def _look_regularly(self) -> None:
         if self._stopped:
             return
+        services = self._services
         try:
             self._look()
         except StorageError:
-            pass  # the storage has logged it
+            # The storage has logged it. When it is back, all processes get the time to renew their leases.
+            self._patient_until = services.clock() + 2 * LOOK
+        except Exception as error:  # a fault of ours must not end the leases
+            services.report("webhook", error, "")
         if not self._stopped:
-            self._services.after(LOOK, lambda: self._services.spawn(self._look_regularly))
+            services.after(LOOK, lambda: services.spawn(self._look_regularly))
 
     def _look(self) -> None:
         """Renew the leases, take over logs, and read them as far as there is room."""
@@ -275,12 +283,17 @@ class Keeper:
             log.complete = False
             if log is self._own:
                 self._own = None
+        if self._services.clock() >= self._patient_until:
+            self._adopt()
+        for log in list(self._adopted.values()):
+            self._read(log)
+
+    def _adopt(self) -> None:
+        """Take over the logs whose lease this process gets."""
         known = {log.name for log in self._logs()}
         for name in sorted(self._services.storage.members(self._logs_key) - known):
             if name.startswith(f"{self._logs_key}:") and not self._stopped and self._claim(name):
                 self._adopted[name] = _Log(name)
-        for log in list(self._adopted.values()):
-            self._read(log)
 
     def _read(self, log: _Log) -> None:
         number = 0

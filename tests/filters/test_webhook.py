@@ -226,6 +226,36 @@ def test_the_events_of_a_client_stay_in_order_and_other_clients_do_not_wait(tmp_
     assert receiver.messages == ["a1", "b1", "a1", "a2", "a3"]
 
 
+def test_the_events_of_a_channel_stay_in_order_and_other_channels_do_not_wait(
+    tmp_path: Path, receiver: Receiver
+) -> None:
+    receiver.answers = [500]
+    server = serving(tmp_path, receiver, "order=channel", events="publication message")
+    for channel, message in (("a", "a1"), ("a", "a2"), ("b", "b1")):
+        server.channels.publish(channel, message)
+        server.settle()
+    say(server, "of a client")
+    assert receiver.messages == ["a1", "b1", "of a client"]
+    server.pass_time(1)
+    assert receiver.messages == ["a1", "b1", "of a client", "a1", "a2"]
+
+
+def test_subscriptions_and_ticks_are_told(tmp_path: Path, receiver: Receiver) -> None:
+    server = serving(tmp_path, receiver, events="message")
+    instance: Any = server.generation.filters[0]
+    client = server.connect()
+    instance.subscribe(client, "tea")
+    instance.unsubscribe(client, "tea")
+    instance.tick({"schedule": "hourly"})
+    server.settle()
+    about = {"client": client.id, "address": "192.0.2.1", "path": "/", "channel": "tea"}
+    assert {event["type"]: event["data"] for event in receiver.events} == {
+        "client.subscribe": about,
+        "client.unsubscribe": about,
+        "schedule.tick": {"message": {"schedule": "hourly"}},
+    }
+
+
 def test_several_events_go_in_one_request(tmp_path: Path, receiver: Receiver) -> None:
     receiver.answers = [500]
     server = serving(tmp_path, receiver, "batch=2 wait=1s")

@@ -165,6 +165,20 @@ def test_while_redis_is_away_events_are_delivered_and_kept_later(
     assert kept(redis) == 0
 
 
+def test_an_event_that_is_larger_than_the_new_bound_does_not_hold_up_others(
+    tmp_path: Path, redis: RedisServer, receiver: Receiver
+) -> None:
+    receiver.answers = [500]
+    server = node(tmp_path, redis, receiver)
+    say(server, "x" * 1000, "two")
+    server.generation.stop()
+    following = node(tmp_path, redis, receiver, "most_bytes=500B most=1")
+    for _ in range(3):
+        following.pass_time(LOOK)
+        following.settle()
+    assert receiver.messages[1:] == ["x" * 1000, "two"]
+
+
 def test_what_others_write_to_a_log_is_counted_and_not_sent(
     tmp_path: Path, redis: RedisServer, receiver: Receiver
 ) -> None:
