@@ -24,7 +24,7 @@ import gevent  # noqa: E402
 import redis  # noqa: E402
 
 from fws import DROP, Services  # noqa: E402
-from fws.filters._subject import Subject  # noqa: E402
+from fws.filters._key import Key  # noqa: E402
 from fws.filters.rate_limit import RateLimit  # noqa: E402
 from fws.pipeline.call import MESSAGE  # noqa: E402
 from fws.redis.connector import Connector  # noqa: E402
@@ -38,7 +38,7 @@ CLIENT: Any = SimpleNamespace(id="c", address="192.0.2.1", identity={"user": "an
 
 def limit(by: str, rate: float = HIGH, burst: int = int(HIGH), url: str = "", key: str = "limit") -> RateLimit:
     """The filter of a node of its own."""
-    made = RateLimit(rate=rate, burst=burst, by=Subject.parse(by), store="shared" if url else "own", key=key)
+    made = RateLimit(rate=rate, burst=burst, by=Key.parse(by), store="shared" if url else "own", key=key)
     made.services = Services()
     if url:
         made.services.storage = RedisStorage(Connector(url), "fws:")

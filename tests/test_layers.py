@@ -33,7 +33,7 @@ LAYERS = [
     {"live", "api", "schedules"},
     {"server", "reference"},
     {"classic", "testing"},
-    {"filters"},
+    {"filters", "sources"},
     {"cli", "__main__", "pytest_plugin"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
@@ -137,6 +137,13 @@ def test_built_in_filters_import_only_what_any_filter_could() -> None:
             found = {one for one in imports(path) if not one.typing_only}
             targets = {package_of(module) for one in found if (module := own(one.name)) is not None}
             assert targets <= FOR_FILTERS, f"{path.name} imports {targets - FOR_FILTERS}"
+
+
+def test_sources_import_only_what_any_source_could() -> None:
+    for path in modules():
+        if package_of(dotted(path)) == "sources":
+            targets = {package_of(module) for module in internal(path)}
+            assert targets <= FOR_FILTERS | {"redis", "sources"}, f"{path.name} imports {targets - FOR_FILTERS}"
 
 
 def test_no_imports_form_a_cycle() -> None:

@@ -191,12 +191,15 @@ class Client(Caller):
             self._context.metrics.count("parts_over_limit")
             raise Close(TOO_BIG, f"one message becomes at most {MAX_PARTS}")
 
-    def flow_on(self, rest: Pipeline, message: Any) -> None:
-        """Called by the pipeline for a message that a filter has kept back: it flows through `rest` in its turn.
+    def resume(self, rest: Pipeline) -> Callable[[Any], None]:
+        """Called by the pipeline for a filter that keeps messages back.
 
-        Nothing happens if the client is gone. Never blocks.
+        Returns:
+            A function that lets a message flow through `rest` in its turn, as a part of the present call. It never
+            blocks. Nothing happens if the client is gone.
         """
-        self.take([Resumed(rest, message, self.call)])
+        call = self.call
+        return lambda message: self.take([Resumed(rest, message, call)])
 
     def _settle(self) -> None:
         self._hub.settle(self)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -19,6 +19,7 @@ from fws.config import Config, Settings
 from fws.config.redis import FINGERPRINT_OF_ONE, parse_redis
 from fws.pipeline.filter import Filter, misnamed_hooks
 from fws.pipeline.pipeline import Pipeline, Step
+from fws.pipeline.source import Source
 from fws.pipeline.templated import Templated
 from fws.wire.handshake import parse_origins
 
@@ -35,6 +36,7 @@ class Compiled(msgspec.Struct, frozen=True):
         endpoints: all endpoints, that of every other path included.
         filters: the classes of filters that pipelines use.
         others: the pipelines of events without a client.
+        sources: by their names in the file.
     """
 
     config: Config
@@ -42,6 +44,7 @@ class Compiled(msgspec.Struct, frozen=True):
     endpoints: Sequence[Endpoint] = ()
     filters: Sequence[type[Filter]] = ()
     others: Sequence[Pipeline] = ()
+    sources: Mapping[str, Source] = {}
 
     def steps(self) -> Iterator[Step]:
         """The steps of all pipelines."""
@@ -127,10 +130,14 @@ def patterns_in_a_cluster(compiled: Compiled) -> Iterator[Problem]:
 
 
 def without_redis(compiled: Compiled) -> Iterator[Problem]:
+    hint = "write its url into [redis]"
     if not compiled.config.redis.url:
         for step in compiled.steps():
             if step.cls.needs_redis:
-                yield Problem(f"{step.text}: there is no Redis", step.path, hint="write its url into [redis]")
+                yield Problem(f"{step.text}: there is no Redis", step.path, hint=hint)
+        for name, source in compiled.sources.items():
+            if source.needs_redis:
+                yield Problem(f"{name}: there is no Redis", ("sources", name), hint=hint, key=True)
 
 
 def open_keys(compiled: Compiled) -> Iterator[Problem]:

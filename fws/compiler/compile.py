@@ -172,10 +172,17 @@ class _Compiler:
             for event in SERVER_EVENTS
         }
         schedules = {name: self._schedule(name, schedule) for name, schedule in config.schedules.items()}
-        sources = [made for name in config.sources if (made := self._source(name)) is not None]
         everyone = [*endpoints, *([default] if default is not None else [])]
         classes = {built.cls: None for built in self._built.values() if built is not None}
-        compiled = checks.Compiled(config, self._compile_unused(), everyone, list(classes), list(pipelines.values()))
+        sources = {name: made for name in config.sources if (made := self._source(name)) is not None}
+        compiled = checks.Compiled(
+            config,
+            self._compile_unused(),
+            everyone,
+            list(classes),
+            [*pipelines.values(), *schedules.values()],
+            sources,
+        )
         for check in checks.PROBLEMS:
             self.findings.add(check(compiled))
         for check in checks.WARNINGS:
@@ -190,7 +197,7 @@ class _Compiler:
             pipelines,
             filters,
             schedules=schedules,
-            sources=sources,
+            sources=list(sources.values()),
             registry=self._registry,
             built=self._built,
         )
@@ -398,7 +405,7 @@ class _Compiler:
             if kind is Pipeline and isinstance(value, list) and all(isinstance(item, str) for item in value):
                 steps = self._steps(value, ("filters", name, *way), scope, (*within, name))
                 label = ".".join(map(str, way))
-                return Pipeline(scope.event or "message", [step.inside(name, label) for step in steps])
+                return Pipeline(scope.event or "message", [step.inside(name, label) for step in steps], inner=True)
             if isinstance(value, dict) and get_origin(kind) is dict:
                 items = value.items()
                 return {

@@ -104,6 +104,6 @@ class SharedBuckets:
         return 0.0 if self._away == "pass" else REST
 
     def _stored(self, key: str) -> str:
-        name = f"{self._name}:{key}"
-        data = name.encode("utf-8", "replace")
-        return name if len(data) <= MAX_KEY else sha256(data).hexdigest()
+        """The key in the storage, whatever a client has put into it."""
+        data = f"{self._name}:{key}".encode("utf-8", "replace")
+        return data.decode() if len(data) <= MAX_KEY else sha256(data).hexdigest()

@@ -3,32 +3,22 @@
 from __future__ import annotations
 
 import secrets
-from base64 import b64encode
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
-import msgspec
 from msgspec import Meta
 
 from fws import DROP, Client, Help, Reject, Secret, Size
 from fws.auth.credential import Denied, unavailable
 from fws.auth.login import deny
 from fws.filters._asking import Asking, given, passed
+from fws.filters._question import question, read_response
 from fws.filters._refusal import OnFailure, refuse
 from fws.http.error import HttpError
 from fws.http.signature import SECRET, secret_key, signed
 from fws.http.url import Url
-from fws.pipeline.answer import Answer, AnswerError, Refusing, read_answer
-from fws.pipeline.call import MESSAGE
+from fws.pipeline.answer import Answer
 from fws.pipeline.component import Setting
 from fws.wire.encoding import json_bytes
-
-# The keys of an answer that make sense for each event.
-_ALLOWED: Final = {
-    "connect": ("identity", "reject", "join", "publish", "reply"),
-    "subscribe": ("identity", "reject", "join", "leave", "publish", "reply"),
-    "message": ("message", "drop", "reject", "close", "join", "leave", "publish", "reply"),
-    "tick": ("message", "drop", "publish"),
-}
 
 
 class Http(Asking):
@@ -112,7 +102,7 @@ class Http(Asking):
         try:
             answer = self._ask("tick", None, message)
         except HttpError:
-            return None if self.on_failure == "pass" else DROP
+            return None if self.on_failure == "pass" else DROP  # there is nobody to reply to
         answer.publish_all(self.hub)
         return answer.outcome()
 
@@ -122,45 +112,16 @@ class Http(Asking):
     def _ask(self, event: str, client: Client | None, message: Any, channel: str | None = None) -> Answer:
         """The answer of the service. Raises HttpError, after it was counted and logged, if there is none."""
         try:
-            body = json_bytes(_question(event, client, message, channel))
+            body = json_bytes(question(event, client, message, channel))
             headers = given(client, self._headers) if client is not None else {}
             headers["content-type"] = "application/json"
             if self._key:
                 headers |= signed(self._key, f"msg_{secrets.token_hex(12)}", self.wall(), body)
             status, _, answer = self._service.ask("POST", headers, body)
             self._said = f"status {status}"
-            return _answer(event, status, answer)
+            return read_response(event, status, answer)
         except HttpError as error:
             self.services.metrics.count("http_failures", label=error.cause)
             self.complain(self.url, error)
             self._said = str(error)
             raise
-
-
-def _question(event: str, client: Client | None, message: Any, channel: str | None) -> dict[str, Any]:
-    question: dict[str, Any] = {"event": event, "client": None, "identity": None, "channel": channel}
-    if client is not None:
-        question |= {"client": client.id, "identity": client.identity}
-        question |= {"address": client.address, "path": client.path}
-        if client.call is not MESSAGE:
-            call = client.call
-            question["call"] = {"kind": call.kind, "channel": call.channel or None, "method": call.method or None}
-    if isinstance(message, bytes | bytearray | memoryview):
-        return question | {"message": None, "b64data": b64encode(message).decode()}
-    return question | {"message": message}
-
-
-def _answer(event: str, status: int, body: bytes) -> Answer:
-    """What a response says. Raises HttpError if it cannot be used."""
-    if status in (401, 403) and event != "tick":
-        return Answer(reject=Refusing(status))
-    if status == 204 or (status == 200 and not body.strip()):
-        return Answer()
-    if status != 200:
-        raise HttpError(f"status {status}")
-    try:
-        return read_answer(msgspec.json.decode(body), _ALLOWED[event])
-    except (ValueError, RecursionError):
-        raise HttpError("the answer is not JSON", "invalid") from None
-    except AnswerError as error:
-        raise HttpError(str(error), "invalid") from None

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
 
 import jwt
-import msgspec
 from msgspec import Meta
 
 from fws import Client, Duration, Help, Reject, Secret, StorageError
@@ -393,7 +392,7 @@ def _name(token: str, claims: dict[str, Any]) -> str:
     """Identifies a token that is accepted a single time, also if the same one is issued with another signature."""
     jti = claims.get("jti")
     if isinstance(jti, str) and jti:
-        return fingerprint(msgspec.json.encode([claims.get("iss"), jti]).decode())
+        return fingerprint(repr((claims.get("iss"), jti)))
     return _fingerprint(token)
 
 

@@ -10,9 +10,9 @@ from fws import Client, Close, Filter, Help, Rate, Reject
 from fws.base.addresses import site
 from fws.base.buckets import Buckets, TokenBucket
 from fws.base.close_codes import POLICY_VIOLATION
+from fws.filters._key import Key
 from fws.filters._refusal import Refusing, refuse
 from fws.filters._shared import Away, SharedBuckets
-from fws.filters._subject import Subject
 
 # Reloads after which a silent client's bucket is still known.
 MAX_FORMER = 8
@@ -31,7 +31,8 @@ class RateLimit(Filter):
     Each client has a bucket of its own. With by=address, all clients of one IP address share a bucket. The first 64
     bits of an IPv6 address count, because they belong to one customer. With by=user, all clients of a user share one,
     and with by=channel, all who use the channel of a subscription or call. Any other value is named as in conditions:
-    by=message.room, by=identity.team. An event without this value, or with an empty one, counts by its client's
+    by=message.room, by=identity.team. Several names have a bucket for each combination, as in by=client,message.room,
+    and by=all has one for everything. An event without this value, or with an empty one, counts by its client's
     address. A value that clients choose freely limits none of them, because each new value begins with a full bucket.
 
     Each stage has its own buckets, in each process. At most 100,000 addresses, users or other values are remembered.
@@ -58,9 +59,12 @@ class RateLimit(Filter):
         int | None, Help("Events that may occur at once; the default is the rate per second, but at least 1.")
     ] = None
     by: Annotated[
-        Subject,
-        Help("Who has a bucket: each client, address, user or channel, or each value of a name such as message.room."),
-    ] = Subject.parse("client")
+        Key,
+        Help(
+            "Who has a bucket: each client, address, user or channel, each value of a name such as message.room, or "
+            "all for everything together. Several with commas: client,message.room."
+        ),
+    ] = Key.parse("client")
     on_excess: Annotated[Refusing, Help("How to treat an event without a token.")] = "drop"
     store: Annotated[
         Literal["own", "shared"], Help("Whether each process has buckets of its own, or all nodes share them.")
@@ -131,7 +135,7 @@ class RateLimit(Filter):
 
     def explain(self, client: Any, message: Any, channel: str | None) -> str:
         if not self._each_client:
-            key = self.by.key(client, message, channel)
+            key = self._key(client, message, channel)
             if isinstance(self._buckets, SharedBuckets):
                 return f"{self._buckets.left(key)} left of those taken in advance"
             wait = self._buckets.wait(key)
@@ -139,6 +143,9 @@ class RateLimit(Filter):
         now = self.clock()
         left = self._bucket.left(client.state.get(self, now), now)
         return f"{left} left" if left else "none left"
+
+    def _key(self, client: Client, message: Any, channel: str | None) -> str:
+        return self.by.of(client, message, channel) or site(client.address)
 
     def _inherited(self, state: dict[Any, Any], now: float) -> float:
         """When the bucket will be full that a client has of a filter that was adopted; now if it has none."""
@@ -152,7 +159,7 @@ class RateLimit(Filter):
         """Take a token. Returns 0.0, or without a token the seconds until there will be one."""
         if not self._each_client:
             # The address is looked up here, because calls are what a limit by address costs.
-            key = site(client.address) if self._each_address else self.by.key(client, message, channel)
+            key = site(client.address) if self._each_address else self._key(client, message, channel)
             wait = self._buckets.take(key)
         else:
             now = self.clock()

@@ -12,7 +12,7 @@ from gevent.lock import BoundedSemaphore
 
 from fws.base.breaker import Breaker
 from fws.http.error import HttpError
-from fws.http.tls import Trust
+from fws.http.tls import Tls
 from fws.http.url import Url
 
 if TYPE_CHECKING:
@@ -58,11 +58,11 @@ class Service:
         timeout: float,
         limit: int,
         at_once: int = 100,
-        trusted: Trust | None = None,
+        trusted: Tls | None = None,
         breaker: Breaker | None = None,
     ) -> None:
         if (trusted is None) != (url.scheme == "http"):
-            raise ValueError("a TLS context is for https, and needed there")
+            raise ValueError("TLS is for https, and needed there")
         from fws.http import connection
 
         self._connections = connection
@@ -163,7 +163,8 @@ class Service:
             if connection.is_connected:
                 return connection
             connection.close()
-        return self._connections.connection_to(self._url, self._lookup, self._timeout, self._trusted)
+        context = None if self._trusted is None else self._trusted.context()
+        return self._connections.connection_to(self._url, self._lookup, self._timeout, context)
 
     def _keep(self, connection: Connection) -> None:
         if connection.sock is None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import ssl
 from pathlib import Path
 from typing import Any, NoReturn
 
 from gevent.ssl import SSLContext
 
+from fws.base.files import Stamp, stamp
 from fws.http.url import Url
+
+logger = logging.getLogger("fws")
 
 # The options `ca`, `cert` and `key`.
 CA = (
@@ -33,10 +37,36 @@ class Trust(SSLContext):  # type: ignore[misc]
         return wrapped
 
 
-def trust(url: Url, ca: Path | None, cert: Path | None = None, key: Path | None = None) -> Trust | None:
-    """The TLS context for an https service; None for plain HTTP.
+class Tls:
+    """How a service is verified, and how fws identifies itself to it. Files that have changed are read again.
 
-    Make it once, because reading the system's certificates takes 30 ms. The files are read now and not again.
+    Raises:
+        ValueError: a file cannot be used. The message begins with the option's name.
+    """
+
+    def __init__(self, ca: Path | None, cert: Path | None, key: Path | None) -> None:
+        self._files = ca, cert, key
+        self._stamps = self._look()
+        self._context = _context(ca, cert, key)
+
+    def context(self) -> Trust:
+        """The context for a new connection. While a file that has changed cannot be used, the former ones count."""
+        former, self._stamps = self._stamps, self._look()
+        if self._stamps != former:
+            try:
+                self._context = _context(*self._files)
+            except ValueError as error:
+                logger.error("a certificate for a service has changed and cannot be used: %s", error)
+        return self._context
+
+    def _look(self) -> list[Stamp]:
+        return [None if path is None else stamp(path) for path in self._files]
+
+
+def trust(url: Url, ca: Path | None, cert: Path | None = None, key: Path | None = None) -> Tls | None:
+    """The TLS of an https service; None for plain HTTP.
+
+    Make it once, because reading the system's certificates takes 30 ms.
 
     Args:
         ca: a file of certificate authorities, instead of the system's.
@@ -47,12 +77,16 @@ def trust(url: Url, ca: Path | None, cert: Path | None = None, key: Path | None 
     """
     if key is not None and cert is None:
         raise ValueError("key: there is no certificate that it belongs to: give cert")
-    if url.scheme != "https":
-        if ca is not None:
-            raise ValueError("ca: plain HTTP has no certificate to check: write https://")
-        if cert is not None:
-            raise ValueError("cert: plain HTTP has no certificates: write https://")
-        return None
+    if url.scheme == "https":
+        return Tls(ca, cert, key)
+    if ca is not None:
+        raise ValueError("ca: plain HTTP has no certificate to check: write https://")
+    if cert is not None:
+        raise ValueError("cert: plain HTTP has no certificates: write https://")
+    return None
+
+
+def _context(ca: Path | None, cert: Path | None, key: Path | None) -> Trust:
     context = Trust(ssl.PROTOCOL_TLS_CLIENT)  # which verifies the certificate and its host
     try:
         if ca is None:

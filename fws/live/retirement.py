@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from fws.compiler.generation import Generation
+from fws.pipeline.pipeline import Pipeline
 
 
 class Retirement:
     """The filters and sources of one generation that the next one does not use.
 
     A frame that runs a pipeline holds the pipeline. When a pipeline of the old generation is gone, no event runs in it
-    any more. Nothing has to be counted while messages are served.
+    any more, and no filter holds a message back for the rest of it. Nothing has to be counted while messages are
+    served.
 
     Args:
         old: the generation that was replaced. It is not kept.
@@ -25,9 +27,8 @@ class Retirement:
         kept = set(map(id, new.components))
         self._filters: list[Any] = [one for one in old.filters if id(one) not in kept and hasattr(one, "stop")]
         self._sources: list[Any] = [one for one in old.sources if id(one) not in kept]
-        current = set(map(id, new.pipelines()))
-        # A branch of a `switch` only runs inside one of these.
-        self._pipelines = [weakref.ref(pipeline) for pipeline in old.pipelines() if id(pipeline) not in current]
+        current = set(map(id, _with_branches(new)))
+        self._pipelines = [weakref.ref(pipeline) for pipeline in _with_branches(old) if id(pipeline) not in current]
         self._deadline = deadline
         mine, theirs = old.registry.project, new.registry.project
         self._modules = None if mine is None or mine.same_as(theirs) else mine
@@ -48,6 +49,14 @@ class Retirement:
             self._modules.forget()
             self._modules = None
         return True
+
+
+def _with_branches(generation: Generation) -> Iterator[Pipeline]:
+    """All pipelines. What a branch holds back flows on in that branch, when the pipeline around it is over."""
+    for pipeline in generation.pipelines():
+        yield pipeline
+        for step in pipeline.walk():
+            yield from (branch for _, branch in step.branches)
 
 
 def _stop(components: list[Any], failed: Callable[[BaseException], object]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 
@@ -31,6 +31,9 @@ class Component(msgspec.Struct, dict=True, weakref=True, eq=False):
 
     If the class defines `start()` and `stop()`, the server calls them when it begins and ceases to use the component.
     """
+
+    # Whether it needs the Redis of [redis], and cannot do with the memory of a process.
+    needs_redis: ClassVar[bool] = False
 
     @property
     def services(self) -> Services:

@@ -149,6 +149,11 @@ class Term:
             raise ValueError(f"{text} is not the name of a value: write a name as in conditions, such as identity.name")
         return cls(text.strip(), _compile(tree, 0), _names(tree))
 
+    @property
+    def names(self) -> frozenset[str]:
+        """The name with which it begins, in the form of `Condition.names`."""
+        return self._names
+
     def check_names(self, there: Iterable[str], what: str) -> None:
         """Check that the value exists somewhere. Raises ValueError as `Condition.check_event`."""
         _check_names(self._names, there, what)

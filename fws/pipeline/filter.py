@@ -43,8 +43,6 @@ class Filter(Component, eq=False):
     # warns where the one comes behind the other.
     guards: ClassVar[bool] = False
     skips: ClassVar[bool] = False
-    # Whether it needs the Redis of [redis], and cannot do with the memory of a process.
-    needs_redis: ClassVar[bool] = False
 
     @classmethod
     def check_event(cls, event: str, options: Mapping[str, Any]) -> None:

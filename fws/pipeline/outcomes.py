@@ -42,12 +42,14 @@ class Later:
             function may be called at any time, any number of times, from any greenlet and from the event loop. It never
             blocks. On `message`, the client serves the message in its turn, after those that it is serving already.
             Nothing happens if the client is gone.
+        rest: set by a pipeline inside another one: the filters of the inner one that the messages still pass.
     """
 
-    __slots__ = ("begin",)
+    __slots__ = ("begin", "rest")
 
-    def __init__(self, begin: Callable[[Callable[[Any], None]], object]) -> None:
+    def __init__(self, begin: Callable[[Callable[[Any], None]], object], rest: Any = None) -> None:
         self.begin = begin
+        self.rest = rest
 
 
 class Ask:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator
-from functools import partial
 from operator import length_hint
 from typing import Any, Protocol
 
@@ -67,8 +66,8 @@ class Ticker(Protocol):
     def take_part(self) -> None:
         """Count one of the messages that the present one becomes."""
 
-    def flow_on(self, rest: Pipeline, message: Any) -> None:
-        """Let a message flow through the rest of a pipeline, in its turn. Never blocks."""
+    def resume(self, rest: Pipeline) -> Callable[[Any], None]:
+        """A function that lets a message flow through the rest of a pipeline, in its turn. It never blocks."""
 
 
 class Step(msgspec.Struct, frozen=True):
@@ -132,17 +131,21 @@ class Pipeline:
 
     Attributes:
         steps: its own steps; `walk` also gives those of branches.
+        inner: whether a filter of another pipeline runs it, and returns what is left of it.
         waits: whether one of its filters may block. A pipeline that never blocks runs in the event loop's callback.
     """
 
-    __slots__ = ("__weakref__", "_expected", "_hooks", "event", "steps", "waits")
+    __slots__ = ("__weakref__", "_expected", "_hooks", "_whole", "event", "inner", "steps", "waits")
 
-    def __init__(self, event: str, steps: Iterable[Step] = ()) -> None:
+    def __init__(self, event: str, steps: Iterable[Step] = (), *, inner: bool = False) -> None:
         self.event = event
+        self.inner = inner
         self.steps = tuple(steps)
         self.waits = any(step.waits for step in self.steps)
         self._hooks: tuple[Hook, ...] = tuple(step.hook for step in self.steps)
         self._expected = BY_NAME[event].results
+        # The pipeline that this one is the rest of. While that lives, a reload does not stop its filters.
+        self._whole: Pipeline | None = None
 
     def __bool__(self) -> bool:
         return bool(self._hooks)
@@ -181,7 +184,7 @@ class Pipeline:
         """For `data`, `message` and `deliver`: what is left of `value` at the end, or `DROP`.
 
         In `message` a filter may return `Several`: then `Several` is left, or `DROP` when nothing is. It may also
-        return `Later`: then `DROP` is left.
+        return `Later`: then `DROP` is left, and of an inner pipeline `Later`.
         """
         expected = self._expected
         hooks = iter(self._hooks)
@@ -222,23 +225,41 @@ class Pipeline:
         Args:
             flow: the client, or the ticker on `tick`.
         """
-        rest = Pipeline(self.event, self.steps[len(self.steps) - count :])
-        rest._hooks = self._hooks[len(self._hooks) - count :]
+        rest = self._rest(count)
         if isinstance(result, Later):
-            result.begin(partial(flow.flow_on, rest))
-            return DROP
-        if not count:
+            return self._later(rest, flow, result)
+        if not count and Later not in map(type, result.items):
             return result
         run = rest.tick if self.event == "tick" else rest.run
         left: list[Any] = []
         for item in result.items:
             flow.take_part()
-            flowed = run(flow, item)
+            # An inner pipeline can leave messages for later among the others.
+            flowed = self._later(rest, flow, item) if type(item) is Later else run(flow, item)
             if type(flowed) is Several:
                 left += flowed.items
             elif flowed is not DROP:
                 left.append(flowed)
         return Several(left) if left else DROP
+
+    def _rest(self, count: int) -> Pipeline:
+        """The last `count` filters as a pipeline."""
+        rest = Pipeline(self.event, self.steps[len(self.steps) - count :], inner=self.inner)
+        rest._hooks = self._hooks[len(self._hooks) - count :]
+        rest._whole = self
+        return rest
+
+    def _later(self, rest: Pipeline, flow: Any, later: Later) -> Any:
+        """Let messages flow through the rest later: that of the inner pipeline which they come from, then our own."""
+        if later.rest is not None:
+            joined = Pipeline(self.event, (*later.rest.steps, *rest.steps), inner=self.inner)
+            joined._hooks = (*later.rest._hooks, *rest._hooks)
+            joined._whole = self
+            rest = joined
+        if self.inner:
+            return Later(later.begin, rest)
+        later.begin(flow.resume(rest))
+        return DROP
 
     def happen(self, client: Any, first: int = 0, *more: Any) -> tuple[Ask, int] | None:
         """For events of a client in which nothing flows, from the filter number `first` on.

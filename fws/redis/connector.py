@@ -37,6 +37,7 @@ LONGEST = 1024 * 1024
 
 # The exceptions of a client's commands, for code that does not import redis-py.
 RedisError = redis.RedisError
+ResponseError = redis.ResponseError
 
 
 class ConnectorError(FwsError):

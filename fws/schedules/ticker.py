@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from fws.base.errors import FwsError
@@ -37,6 +38,8 @@ class PipelineTicker:
             self._context.metrics.count("parts_over_limit")
             raise TooManyParts(f"one tick becomes at most {MAX_PARTS} messages")
 
-    def flow_on(self, rest: Pipeline, message: Any) -> None:
-        ticker = PipelineTicker(self._context)
-        self._context.scheduler.spawn(ticker.run, rest, message)
+    def resume(self, rest: Pipeline) -> Callable[[Any], None]:
+        def flow(message: Any) -> None:
+            self._context.scheduler.spawn(PipelineTicker(self._context).run, rest, message)
+
+        return flow

@@ -199,8 +199,9 @@ class Simulation:
 
     @staticmethod
     def _start(generation: Generation, without: Collection[Component] = ()) -> None:
+        """Start the filters. What sources would bring comes from the outside world, which a simulation has none of."""
         try:
-            generation.start(without)
+            generation.start([*without, *generation.sources])
         except Exception as error:  # a user's filter may raise anything
             raise SimulationError(f"a filter failed to start: {type(error).__name__}: {error}") from error
 
@@ -232,7 +233,7 @@ class Simulation:
         """Stop the filters."""
         for node in self.nodes.values():
             node.schedules.stop()
-            node.generation.stop()
+            node.generation.stop(node.generation.sources)
 
     # What the outside world does.
 

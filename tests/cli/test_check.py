@@ -67,7 +67,8 @@ def test_verbose_shows_all_filters_and_options(folder: Path) -> None:
     # The endpoint has its own connect and inherits message; the chain is resolved to its filters.
     assert lines.count("      join {room}") == 1
     assert lines.count("      echo") == 2
-    assert '        rate="20/s" burst=40 by="client" on_excess="drop"' in lines
+    shown = '        rate="20/s" burst=40 by="client" on_excess="drop" store="own" away="own" key="limit"'
+    assert shown in lines
     assert '        channel="{room}"' in lines
 
 

@@ -28,10 +28,13 @@ BUILT_IN = [
     "ban",
     "broadcast",
     "broadcast_by_token",
+    "cache",
     "classic",
     "close",
     "count",
+    "debounce",
     "dedupe",
+    "delay",
     "drop",
     "echo",
     "http",
@@ -44,6 +47,7 @@ BUILT_IN = [
     "log",
     "max_message",
     "omit",
+    "once",
     "pick",
     "presence",
     "publish",
@@ -62,6 +66,7 @@ BUILT_IN = [
     "subscribe",
     "switch",
     "text",
+    "throttle",
     "token",
     "unsubscribe",
     "webhook",
@@ -106,6 +111,11 @@ STAGES = [
     "load said into=a of=set",
     "count messages into=n",
     "dedupe a",
+    "throttle 1s by=message.a",
+    "debounce 1s by=client,message.a",
+    "delay 1s most=2 on_excess=reply",
+    "once by=message",
+    "remember",
     "broadcast_by_token",
     "webhook http://127.0.0.1:9/",
 ]
@@ -120,6 +130,11 @@ default = ["json", "echo"]
 [filters.by_a.case]
 x = ["omit a", "echo"]
 5 = ["close"]
+[filters.remember]
+use = "cache"
+expire = "1s"
+by = "message.a"
+run = ["pick a"]
 [endpoints."/each"]
 message = {msgspec.json.encode(STAGES).decode()}
 """

@@ -142,7 +142,7 @@ def test_by_a_field_of_the_message_or_of_the_identity(tmp_path: Path) -> None:
     toml = '[endpoints."/a"]\nmessage = ["json", "rate_limit 1/min by={}", "echo"]'
     server = build(toml.format("message.room"), tmp_path)
     ann, bob = server.connect("/a"), server.connect("/a", address="192.0.2.2")
-    server.client_says(ann, '{"room":"tea"}', '{"room":"tea"}', '{"room":5}', '{"room":"5"}', "{}", "{}")
+    server.client_says(ann, '{"room":"tea"}', '{"room":"tea"}', '{"room":5}', '{"room":5}', "{}", "{}")
     server.client_says(bob, '{"room":"tea"}', '{"room":""}', f'{{"room":"{"x" * 5000}"}}')
     assert server.sent(ann) == ['{"room":"tea"}', '{"room":5}', "{}"]
     assert len(server.sent(bob)) == 2
@@ -216,6 +216,15 @@ def test_stages_and_nodes_share_buckets_of_the_storage(tmp_path: Path) -> None:
     nodes[0].clock.advance(60)
     nodes[0].storage.set("any", "change")
     assert nodes[0].storage.get("limit:user:10:10:=ann") is None, "the key has expired"
+
+
+@pytest.mark.parametrize("user", ["u" * 100, "\U0001f600" * 100, "\ud800", "a\nb", "ü:=*"])
+def test_any_user_has_a_shared_bucket(tmp_path: Path, user: str) -> None:
+    server = echo(tmp_path, f"rate_limit 1/min by=identity['user'] store=shared key={'k' * 500}")
+    client = server.connect(identity={"user": user})
+    server.client_says(client, "1", "2")
+    assert server.sent(client) == ["1"]
+    assert server.faults == 0
 
 
 def test_a_connection_above_a_shared_rate_is_refused_with_retry_after(tmp_path: Path) -> None:

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from fws.base.errors import ConfigError, Reject
-from fws.filters.redis import Redis
 from fws.pipeline.publication import Publication
 from fws.redis.connector import Connector
 from fws.storages.redis import RedisStorage
@@ -131,9 +130,11 @@ def test_what_was_published_on_this_node_is_given_once(start: Start, redis: Redi
 
 
 def test_on_a_tick_and_with_messages_of_other_kinds(start: Start, redis: RedisServer) -> None:
-    server = start('[pipelines]\nmessage = ["redis LPUSH said into=n", "echo"]')
-    (stage,) = (filter for filter in server.generation.filters if isinstance(filter, Redis))
-    assert stage.tick({"due": 1}) == {"due": 1, "n": 1}
+    server = start(
+        '[pipelines]\nmessage = ["redis LPUSH said into=n", "echo"]\n'
+        '[schedules.a]\nevery = "1h"\nrun = ["redis LPUSH said into=n"]'
+    )
+    assert server.generation.schedules["a"].steps[0].hook({"due": 1}) == {"due": 1, "n": 1}
     client = server.connect()
     server.client_says(client, "text", b"\xff")
     assert redis.say("LRANGE", "said", 0, -1) == [b"\xff", b"text", b'{"due":1}']
@@ -204,6 +205,7 @@ def test_a_stage_that_cannot_be_is_a_problem_of_the_file(tmp_path: Path, stage: 
     ("toml", "problem"),
     [
         ('message = ["redis INCR n"]', "there is no Redis"),
+        ('message = ["echo"]\n[schedules.a]\nevery = "1h"\nrun = ["redis INCR n"]', "there is no Redis"),
         ('publication = ["redis INCR n"]', "there is no Redis"),
         ('connect = ["redis SADD online"]', "nothing flows on connect: write SADD KEY [MEMBER]"),
         ('connect = ["redis INCR n into=a"]', "into is for message"),

@@ -273,6 +273,30 @@ def test_client_and_service_know_each_other_by_certificates(tmp_path: Path) -> N
     gevent.sleep(0.01)
 
 
+def test_renewed_certificates_are_used(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Certificates of clients often live for a day. A half of a renewal leaves the former ones in use."""
+    authority, unknown = Authority(tmp_path), Authority(tmp_path, "unknown")
+    former, renewed = unknown.sign("former"), authority.sign("renewed")
+    used = tmp_path / "used.pem", tmp_path / "used.key"
+    for source, target in zip(former, used, strict=True):
+        target.write_bytes(source.read_bytes())
+    with services.Service(secure(authority, clients=authority)).running() as there:
+        url = Url.parse(there.url)
+        service = Service(url, timeout=5, limit=100, trusted=trust(url, authority.file, *used))
+        for source, target, problem in zip(renewed, used, ("cert: certificate and key in PEM", ""), strict=True):
+            with pytest.raises(HttpError):
+                service.ask("GET")
+            caplog.clear()
+            target.write_bytes(source.read_bytes() + b"\n")
+            if problem:
+                with pytest.raises(HttpError):
+                    service.ask("GET")
+                assert problem in caplog.text
+        assert service.ask("GET").status == 200
+        service.close()
+    gevent.sleep(0.01)
+
+
 def test_a_certificate_for_another_host_is_none(tmp_path: Path) -> None:
     authority = Authority(tmp_path)
     with services.Service(secure(authority)).running() as there:
@@ -289,7 +313,7 @@ def test_a_handshake_that_hangs_ends_in_time(tmp_path: Path) -> None:
         began = time.monotonic()
         with pytest.raises(HttpError, match=r"no answer within 0.1 s"):
             Service(url, timeout=0.1, limit=100, trusted=trust(url, authority.file)).ask("GET")
-        assert time.monotonic() - began < 1
+        assert time.monotonic() - began < 2
     gevent.sleep(0.01)
 
 

@@ -52,6 +52,22 @@ class Noted(Filter):
     def message(self, client, message): return f"{message} {self.word}"
     def disconnect(self, client): NOTES.append(f"disconnect {self.word}")
 """
+LATER = """
+from fws import Filter, Later
+FLOWS = []
+class Held(Filter):
+    def message(self, client, message):
+        return Later(FLOWS.append)
+"""
+BRANCH = """
+[pipelines]
+message = ["by"]
+[filters.by]
+use = "switch"
+key = "a"
+case.x = []
+default = ["later", "noted one", "echo"]
+"""
 
 
 @pytest.fixture
@@ -385,6 +401,25 @@ def test_filters_start_before_the_swap_and_stop_when_the_last_event_is_over(star
     site.reloader.look(site.clock(), unexpected)
     assert noted.NOTES == ["start one", "start two", "stop one"]
     assert site.reloader.retiring == []
+
+
+@pytest.mark.parametrize("toml", [message("later", "noted one", "echo"), BRANCH], ids=["pipeline", "branch"])
+def test_filters_are_not_stopped_before_what_is_held_back_has_flowed_through_them(start: Start, toml: str) -> None:
+    """Fault: nothing ran in the old pipeline, so that its filters were stopped, and were used after that."""
+    site = start(toml, noted=NOTED, later=LATER)
+    later, noted = module_of(site, "later"), module_of(site, "noted")
+    client = site.harness.connect()
+    site.harness.client_says(client, "hello")
+    site.edit(toml.replace("one", "two"))
+    gc.collect()
+    site.reloader.look(site.clock(), unexpected)
+    assert noted.NOTES == ["start one", "start two"]
+    later.FLOWS.pop()("later")
+    site.harness.settle()
+    assert site.harness.sent(client) == ["later one"]
+    gc.collect()
+    site.reloader.look(site.clock(), unexpected)
+    assert noted.NOTES == ["start one", "start two", "stop one"]
 
 
 def test_filters_are_stopped_at_the_end_of_drain_in_any_case(start: Start) -> None:

@@ -25,11 +25,11 @@ class Hold(Filter):
 """
 
 
-def simulation(folder: Path, stages: str) -> Simulation:
+def simulation(folder: Path, stages: str, more: str = "", source: str = HOLD) -> Simulation:
     (folder / "pipelines").mkdir()
-    (folder / "pipelines" / "hold.py").write_text(HOLD)
+    (folder / "pipelines" / "hold.py").write_text(source)
     conf = folder / "app.toml"
-    conf.write_text(f"[pipelines]\nmessage = [{stages}]\n")
+    conf.write_text(f"[pipelines]\nmessage = [{stages}]\n{more}")
     return Simulation(load(str(conf)), {})
 
 
@@ -95,8 +95,8 @@ class Flow:
     def take_part(self) -> None:
         self.parts += 1
 
-    def flow_on(self, rest: Pipeline, message: Any) -> None:
-        self.kept.append((rest, message))
+    def resume(self, rest: Pipeline) -> Callable[[Any], None]:
+        return lambda message: self.kept.append((rest, message))
 
 
 def tick(*hooks: Callable[[Any], Any]) -> Pipeline:
@@ -120,3 +120,40 @@ def test_a_tick_may_flow_on_later() -> None:
     functions[0](7)
     ((rest, message),) = flow.kept
     assert rest.tick(flow, message) == 70
+
+
+SWITCH = """
+[filters.by_length]
+use = "switch"
+key = "kind"
+[filters.by_length.case]
+slow = ["hold", "set inner=true"]
+list = ["split items", "by_kind"]
+
+[filters.by_kind]
+use = "switch"
+key = "kind"
+case = { slow = ["hold"] }
+"""
+HOLD_OBJECTS = HOLD.replace("message.upper()", "message")
+
+
+def test_what_a_branch_keeps_back_flows_through_the_rest_of_the_branch_and_of_the_whole(tmp_path: Path) -> None:
+    """Fault: it flowed to the end of the branch only."""
+    with simulation(tmp_path, '"json", "by_length", "set outer=true", "echo"', SWITCH, HOLD_OBJECTS) as run:
+        ann = run.connect("ann")
+        ann.peer.say('{"kind":"slow"}')
+        run.settle()
+        assert texts(ann) == []
+        run.advance(1)
+        assert texts(ann) == ['{"kind":"slow","inner":true,"outer":true}']
+
+
+def test_a_list_may_have_messages_for_now_and_for_later(tmp_path: Path) -> None:
+    with simulation(tmp_path, '"json", "by_length", "set outer=true", "echo"', SWITCH, HOLD_OBJECTS) as run:
+        ann = run.connect("ann")
+        ann.peer.say('{"kind":"list","items":[{"kind":"slow"},{"kind":"quick"}]}')
+        run.settle()
+        assert texts(ann) == ['{"kind":"quick","outer":true}']
+        run.advance(1)
+        assert texts(ann)[1:] == ['{"kind":"slow","outer":true}']

@@ -67,7 +67,7 @@ def faults(schema: Any, value: Any, root: dict[str, Any], path: str = "") -> lis
                 found += [] if faults(wanted, value, root, path) else faults(schema["then"], value, root, path)
             case "items" | "required" | "propertyNames" | "properties" | "patternProperties" | "additionalProperties":
                 pass
-            case "then" | "$schema" | "$defs" | "title" | "description" | "default" | "examples":
+            case "then" | "$schema" | "$defs" | "title" | "description" | "default" | "examples" | "deprecated":
                 pass
             case _:
                 raise AssertionError(f"a keyword that this validator does not know: {keyword}")
@@ -154,6 +154,14 @@ def test_the_schema_accepts_variables() -> None:
     by = "{state.by}"
     """
     assert faults(SCHEMA, tomllib.loads(text), SCHEMA) == []
+
+
+def test_the_schema_accepts_the_former_name_of_an_option_and_marks_it() -> None:
+    tree = tomllib.loads("[filters.a]\nuse = 'token'\nusers = 'u'\none_time = true\n[pipelines]\nmessage = ['echo']")
+    assert faults(SCHEMA, tree, SCHEMA) == []
+    cases = SCHEMA["properties"]["filters"]["additionalProperties"]["allOf"]
+    (table,) = (case["then"]["properties"] for case in cases if "token" in case["if"]["properties"]["use"]["enum"])
+    assert table["one_time"] == {**table["once"], "deprecated": True}
 
 
 def test_a_file_needs_pipelines_or_endpoints() -> None:

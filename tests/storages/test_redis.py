@@ -19,6 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fws.base.errors import StorageError
+from fws.pipeline.commands import Command
 from fws.pipeline.storage import MAX_VALUE
 from fws.redis.client import CONNECTIONS
 from fws.redis.connector import Connector
@@ -73,6 +74,11 @@ class TestCluster(Contract):
         prefix = f"{secrets.token_hex(4)}:"
         self.storage = RedisStorage(Connector(cluster.url), prefix)
         self.passes = passing(cluster.servers, prefix)
+
+    def test_commands_go_to_the_node_of_their_key(self) -> None:
+        for number in range(20):
+            assert self.storage.command(Command.parse("INCRBY"), f"n{number}", ["5"]) == 5
+            assert self.storage.command(Command.parse("DEL"), f"n{number}", []) == 1
 
 
 class TestSentinel(Contract):

@@ -157,6 +157,29 @@ subscribe = "channel != ''"
     assert third.end == (3013, "Too many connections, try again later.")
 
 
+def test_a_rate_limit_by_channel_counts_all_who_use_it(tmp_path: Path) -> None:
+    conf = """
+[endpoints."/"]
+protocol = "centrifuge"
+subscribe = ["rate_limit 1/min by=channel"]
+message = ["rate_limit 1/min burst=2 by=channel"]
+[channels."*"]
+subscribe = "channel != ''"
+publish = "channel != ''"
+"""
+    harness = build(conf, tmp_path)
+    speakers = [connected(harness) for _ in range(2)]
+
+    def codes(command: str, channel: str, **more: Any) -> list[int]:
+        replies = [speaker.say({"id": 7, command: {"channel": channel, **more}})[-1] for speaker in speakers]
+        return [error(reply)[0] if "error" in reply else 0 for reply in replies]
+
+    assert [codes("subscribe", "a"), codes("subscribe", "b")] == [[0, 111], [0, 111]]
+    assert [codes("publish", "a", data=1), codes("publish", "b", data=1)] == [[0, 0], [0, 0]]
+    assert codes("publish", "a", data=1) == [111, 111]
+    assert codes("rpc", "", method="m")[0] == 0
+
+
 def test_close_ends_the_connection(tmp_path: Path) -> None:
     speaker = connected(harness_of(tmp_path, "close 4321 bye"))
     speaker.say({"id": 2, "rpc": {}})
