@@ -3,6 +3,7 @@ from __future__ import annotations
 import base64
 import logging
 import ssl
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,7 +31,7 @@ def receiver() -> Iterator[Receiver]:
 
 
 def serving(tmp_path: Path, receiver: Receiver, options: str = "", events: str = "message") -> Harness:
-    stage = f'["webhook {receiver.url} {SECRET} timeout=300ms {options}"]'
+    stage = f'["webhook {receiver.url} {SECRET} {options}"]'
     return build("[pipelines]\n" + "".join(f"{event} = {stage}\n" for event in events.split()), tmp_path)
 
 
@@ -129,16 +130,16 @@ def test_without_a_secret_there_is_an_id_and_no_signature(tmp_path: Path, receiv
 
 
 def test_the_message_flows_on_at_once_whatever_the_service_does(tmp_path: Path, receiver: Receiver) -> None:
-    receiver.answers = [lambda answer: time.sleep(0.5)]
-    stages = f'["webhook {receiver.url} timeout=10s", "echo"]'
+    over = threading.Event()
+    receiver.answers = [lambda answer: over.wait(10)]
+    stages = f'["webhook {receiver.url}", "echo"]'
     server = build(f"[pipelines]\nmessage = {stages}", tmp_path)
     assert not server.generation.all_endpoints()[0].message.waits
     client = server.connect()
-    began = time.monotonic()
     server.peers[client].arrive(server.peers[client].frame("hello"))
     server.peers[client].poll()
     assert server.peers[client].read() == ["hello"]
-    assert time.monotonic() - began < 0.3
+    over.set()
 
 
 def test_a_service_that_fails_gets_the_same_request_again_until_it_is_well(tmp_path: Path, receiver: Receiver) -> None:
@@ -167,10 +168,12 @@ def test_what_the_service_refuses_is_given_up(tmp_path: Path, receiver: Receiver
 
 
 def test_no_answer_in_time_is_a_failure(tmp_path: Path, receiver: Receiver) -> None:
-    receiver.answers = [lambda answer: time.sleep(0.6)]
-    server = serving(tmp_path, receiver)
+    over = threading.Event()
+    receiver.answers = [lambda answer: over.wait(10)]
+    server = serving(tmp_path, receiver, "timeout=700ms")
     say(server, "hello")
     server.pass_time(1)
+    over.set()
     assert receiver.messages == ["hello", "hello"]
     assert server.counted("webhooks_") == {"retried": 1, "delivered": 1}
 
@@ -308,13 +311,13 @@ def test_at_the_end_there_is_one_last_attempt(tmp_path: Path, receiver: Receiver
     assert receiver.messages == ["hello"]
 
 
-def test_the_end_does_not_wait_for_a_service_that_hangs(tmp_path: Path, receiver: Receiver) -> None:
+def test_the_end_does_not_wait_for_a_service_that_fails(tmp_path: Path, receiver: Receiver) -> None:
     receiver.answers = [500]
     server = serving(tmp_path, receiver)
     say(server, "one", "two")
     began = time.monotonic()
     assert server.generation.stop() == []
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 2
     assert server.counted("webhooks_") == {"retried": 1, "dropped": 2}
 
 

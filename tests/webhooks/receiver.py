@@ -44,7 +44,7 @@ class Receiver(http.server.ThreadingHTTPServer):
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Answer)
-        self.answers: list[int | tuple[int, dict[str, str]] | Callable[[Any], None]] = []
+        self.answers: list[int | tuple[int, dict[str, str]] | Callable[[Any], object]] = []
         self.requests: list[Got] = []
         self.signed = True
 
