@@ -213,7 +213,8 @@ def test_a_dead_service_is_left_alone_and_what_waits_is_not_given_up(
         server.pass_time(LONGEST)
     assert sorted(map(int, receiver.messages[FAILURES:])) == list(range(20))
     assert server.counted("webhooks_") == {"retried": FAILURES, "delivered": 20}
-    lines = [record.getMessage() for record in caplog.records]
+    # Greenlets of other tests may still find that their services are gone.
+    lines = [line for record in caplog.records if receiver.url in (line := record.getMessage())]
     assert len(lines) == 2, lines
     assert lines[0].endswith("does not take events: status 500")
     assert lines[1].endswith("takes events again")
