@@ -43,6 +43,8 @@ def project(folder: Path, page: Path) -> Path:
     (folder / "conf").mkdir()
     (folder / "conf" / "chat").mkdir()
     (folder / "conf" / "centrifuge").mkdir()
+    shutil.copytree(ROOT / "conf" / "exec", folder / "conf" / "exec")
+    shutil.copytree(ROOT / "conf" / "shapes", folder / "conf" / "shapes")
     for conf in (ROOT / "conf").glob("*.toml"):
         shutil.copy(conf, folder / "conf")
     for source in blocks(page, "python"):
@@ -212,6 +214,8 @@ def test_every_command_of_the_documentation_is_run(tmp_path: Path) -> None:
                 subprocess.run([word, "-p", str(redis.port), *arguments], check=True, capture_output=True)
             finally:
                 redis.kill()
+        elif command == "fws run conf/exec.toml":
+            assert serves([sys.executable, "-m", "fws", *arguments], ROOT) == 0
         elif command in ("fws run conf/app.toml", "fws run conf/app.toml --watch"):
             status = serves([sys.executable, "-m", "fws", *arguments], tmp_path / "demo")
             assert status == 0

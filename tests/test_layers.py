@@ -24,7 +24,7 @@ LAYERS = [
     {"wire", "transcripts"},
     {"pipeline"},
     {"config", "runtime", "auth", "http"},
-    {"compiler", "redis", "workers", "webhooks"},
+    {"compiler", "redis", "workers", "programs", "webhooks"},
     {"brokers", "storages"},
     {"histories", "presence", "nodes", "journals"},
     {"channels"},
@@ -43,8 +43,9 @@ LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 FACADE = {"base", "pipeline"}
 FACADE_MODULES = {"", "filter"}
 # A built-in filter imports what any filter could: the façade, and packages that know no socket of a client. `http` and
-# `webhooks` are for filters that use a service, and `classic` for the filter that runs the older project's filters.
-FOR_FILTERS = {"", "base", "wire", "pipeline", "auth", "http", "webhooks", "classic", "filters"}
+# `webhooks` are for filters that use a service, `programs` for the one that runs programs, and `classic` for the one
+# that runs the older project's filters.
+FOR_FILTERS = {"", "base", "wire", "pipeline", "auth", "http", "programs", "webhooks", "classic", "filters"}
 
 # Libraries that one part of fws alone may import: packages, or single modules.
 ONLY_IN = {
@@ -52,10 +53,10 @@ ONLY_IN = {
     "toml": {"config.loader"},
     "redis": {"redis", "storages.redis"},
     # `get_original` is for what must work while the event loop is blocked.
-    "gevent.monkey": {"__main__", "runtime", "workers.heartbeat", "classic.server"},
+    "gevent.monkey": {"__main__", "runtime", "programs.spawn", "workers.heartbeat", "classic.server"},
     "urllib3": {"http.connection"},
-    # The two in `clients` need names of constants; sockets come from gevent.
-    "socket": {"clients.transport", "clients.tls_transport"},
+    # The two in `clients` need names of constants; sockets come from gevent. The filter `jq` talks to its own process.
+    "socket": {"clients.transport", "clients.tls_transport", "filters._jq", "filters._jq_process"},
     "_socket": {"clients.transport", "clients.tls_transport"},
 }
 # Packages that know no gevent, no socket and no clock of their own.

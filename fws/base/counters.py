@@ -74,6 +74,8 @@ CATALOGUE: Final[dict[str, tuple[Counter, ...]]] = {
         Counter("limits_alone", "events that `rate_limit store=shared` decided about while the storage was away"),
         Counter("messages_over_size", "messages refused by the filter `max_message`"),
         Counter("json_refused", "messages refused by the filter `json`"),
+        Counter("schema_refused", "messages that did not match the schema of the filter `schema`"),
+        Counter("jq_refused", "messages for which the program of the filter `jq` failed"),
         Counter("lists_over_size", "lists refused by the filter `split`"),
         Counter("delays_over_limit", "messages refused by the filter `delay` because too many waited"),
         Counter("cache_hits", "messages for which the filter `cache` remembered a result", traffic=True),
@@ -110,6 +112,19 @@ CATALOGUE: Final[dict[str, tuple[Counter, ...]]] = {
             "events that were not accepted because too many waited, or were lost when the process ended",
         ),
         Counter("webhooks_unkept", "attempts to keep events in Redis that failed, so that they were in memory only"),
+    ),
+    "Programs": (
+        Counter("program_starts", "processes that the filter `exec` has started, or tried to", traffic=True),
+        Counter("program_restarts", "times that a program of `exec` had to be started again"),
+        Counter(
+            "program_failures", "programs of `exec` that could not be started, or were ended because they broke a rule"
+        ),
+        Counter("program_exits", "programs of `exec` that ended by themselves with a status other than 0"),
+        Counter("program_timeouts", "answers that a program of `exec` did not give within `timeout`"),
+        Counter("program_faults", "events that failed because of a program of `exec`"),
+        Counter("program_messages_refused", "messages that a program of `exec` cannot read, as with a line break"),
+        Counter("program_answers_refused", "objects of a program of `exec` that cannot be carried out"),
+        Counter("programs_over_limit", "clients and messages for which `exec` ran as many processes as `most` says"),
     ),
     "HTTP API": (
         Counter("api_calls", "commands that the API has carried out, or tried to", traffic=True),
