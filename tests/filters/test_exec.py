@@ -314,6 +314,15 @@ def test_with_a_process_for_each_message_others_wait_for_their_turn(serving: Ser
     assert server.metrics["program_starts"] == 3
 
 
+def test_a_process_counts_until_it_has_ended(serving: Serving) -> None:
+    """Otherwise programs that ignore SIGTERM would be as many as clients like."""
+    options = ['per = "message"', "most = 1", 'timeout = "100ms"', 'grace = "1s"', 'on_failure = "reply"']
+    server = serving(shell("trap '' TERM; while :; do sleep 0.1; done", *options))
+    client = server.connect("/a")
+    assert says(server, client, "1", "2") == ['{"error":"the program has failed"}'] * 2
+    assert (server.metrics["program_starts"], server.metrics["programs_over_limit"]) == (1, 1)
+
+
 def test_a_program_that_cannot_be_started_refuses_on_connect(serving: Serving, tmp_path: Path) -> None:
     file = tmp_path / "tool"
     file.write_text("#!/no/such/interpreter\n")
