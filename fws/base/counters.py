@@ -103,6 +103,16 @@ CATALOGUE: Final[dict[str, tuple[Counter, ...]]] = {
         Counter("acks_missing", "publications that a client of the filter `ack` has not acknowledged"),
         Counter("queue_drops", "messages that a full queue of `fws.classic` did not accept"),
     ),
+    "Webhooks": (
+        Counter("webhooks_delivered", "events that a service of the filter `webhook` has taken", traffic=True),
+        Counter("webhooks_retried", "events of failed requests that are sent again, once for each attempt"),
+        Counter("webhooks_failed", "events given up: refused by the service, after `tries` attempts, or after `age`"),
+        Counter(
+            "webhooks_dropped",
+            "events that were not accepted because too many waited, or were lost when the process ended",
+        ),
+        Counter("webhooks_unkept", "attempts to keep events in Redis that failed, so that they were in memory only"),
+    ),
     "Programs": (
         Counter("program_starts", "processes that the filter `exec` has started, or tried to", traffic=True),
         Counter("program_restarts", "times that a program of `exec` had to be started again"),

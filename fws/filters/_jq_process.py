@@ -1,14 +1,14 @@
 """The process in which a program of jq runs. It is started as a script, knows nothing of fws, and inherits nothing.
 
-Each packet on the socket is its length in four bytes, and the data. The first two are the program and the number of
-results that are wanted, and an empty packet answers them. Each further one is a message as JSON, and is answered with
-`{"results": […]}` or `{"error": "…"}`.
+Each packet on its standard input and output is its length in four bytes, and the data. The first two are the program
+and the number of results that are wanted, and an empty packet answers them. Each further one is a message as JSON, and
+is answered with `{"results": […]}` or `{"error": "…"}`.
 """
 
 from __future__ import annotations
 
 import resource
-import socket
+import sys
 from itertools import islice
 from typing import Any
 
@@ -19,23 +19,19 @@ import msgspec
 MEMORY = 512 * 1024 * 1024
 
 
-def read(channel: socket.socket, size: int) -> bytes:
-    """That many bytes. Raises EOFError if the other side is gone."""
-    data = bytearray()
-    while len(data) < size:
-        piece = channel.recv(min(size - len(data), 1 << 20))
-        if not piece:
-            raise EOFError
-        data += piece
-    return bytes(data)
+def read() -> bytes:
+    """The next packet. Raises EOFError if there is none."""
+    head = sys.stdin.buffer.read(4)
+    size = int.from_bytes(head)
+    data = sys.stdin.buffer.read(size)
+    if len(head) < 4 or len(data) < size:
+        raise EOFError
+    return data
 
 
-def read_packet(channel: socket.socket) -> bytes:
-    return read(channel, int.from_bytes(read(channel, 4)))
-
-
-def write_packet(channel: socket.socket, data: bytes) -> None:
-    channel.sendall(len(data).to_bytes(4) + data)
+def write(data: bytes) -> None:
+    sys.stdout.buffer.write(len(data).to_bytes(4) + data)
+    sys.stdout.buffer.flush()
 
 
 def answer(program: Any, text: str, most: int) -> dict[str, Any]:
@@ -46,25 +42,23 @@ def answer(program: Any, text: str, most: int) -> dict[str, Any]:
         return {"error": str(error) or "error"}
 
 
-def serve(channel: socket.socket) -> None:
-    program = jq.compile(read_packet(channel).decode())
-    most = int(read_packet(channel))
-    write_packet(channel, b"")
+def serve() -> None:
+    program = jq.compile(read().decode())
+    most = int(read())
+    write(b"")
     while True:
-        found = answer(program, read_packet(channel).decode(), most)
+        found = answer(program, read().decode(), most)
         try:
             data = msgspec.json.encode(found)
         except (ValueError, RecursionError):
             data = b'{"error":"the result is nested too deep"}'
-        write_packet(channel, data)
+        write(data)
 
 
 if __name__ == "__main__":
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    channel = socket.socket(fileno=0)
-    channel.setblocking(True)  # gevent has made it, and its sockets do not block
     try:
-        serve(channel)
+        serve()
     except (EOFError, OSError):
         pass

@@ -61,7 +61,7 @@ class Jq(Filter):
 
     def stop(self) -> None:
         """End the process."""
-        self._process.stop()
+        self._process.end()
 
     def _results(self, value: Any) -> list[Any]:
         """The results that are messages. Raises JqError."""

@@ -75,11 +75,12 @@ BUILT_IN = [
     "throttle",
     "token",
     "unsubscribe",
+    "webhook",
     "when",
 ]
 
 # What the examples take from the environment.
-ENVIRON = {"FWS_TOKEN": "t" * 32, "JWT_KEY": "k" * 32}
+ENVIRON = {"FWS_TOKEN": "t" * 32, "JWT_KEY": "k" * 32, "WEBHOOK_SECRET": "whsec_" + "k" * 32}
 
 # Stages that serve `message`, with the options of most consequence.
 STAGES = [
@@ -122,6 +123,7 @@ STAGES = [
     "once by=message",
     "remember",
     "broadcast_by_token",
+    "webhook http://127.0.0.1:9/",
     "template {{ message.a }} {% for x in message.items %}{{ x }}{% endfor %}",
     "redact a find=email,card",
     "redact pattern=[a-z]++ max_text=100",

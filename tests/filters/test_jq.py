@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import gevent
 import msgspec
 import pytest
 
@@ -31,6 +32,7 @@ class Project:
         stages[event] = f'["json", {text}, "echo"]' if event == "message" else f"[{text}]"
         toml = "[pipelines]\n" + "\n".join(f"{name} = {value}" for name, value in stages.items())
         server = build(toml, self.folder)
+        server.patience = 10.0
         self.servers.append(server)
         return server
 
@@ -188,6 +190,14 @@ def test_a_program_that_needs_all_memory_is_ended(project: Project) -> None:
     assert said == [{"error": "this cannot be computed"}, 1]
 
 
+def ended(pid: int) -> None:
+    """Wait until a process is gone."""
+    until = time.monotonic() + 5
+    while Path(f"/proc/{pid}").exists():
+        assert time.monotonic() < until
+        gevent.sleep(0.02)
+
+
 def test_the_process_ends_with_the_filter(project: Project) -> None:
     server = project.build("jq .")
     client = server.connect()
@@ -195,9 +205,9 @@ def test_the_process_ends_with_the_filter(project: Project) -> None:
     (instance,) = [one for one in server.generation.filters if isinstance(one, Jq)]
     process = instance._process._process
     assert process is not None
-    assert process.poll() is None
+    assert process.usable
     instance.stop()
-    assert process.poll() is not None
+    ended(process.pid)
     server.client_says(client, "2")
     assert server.sent(client) == ["1", "2"]
 
@@ -205,11 +215,7 @@ def test_the_process_ends_with_the_filter(project: Project) -> None:
 def test_the_process_ends_with_its_parent(tmp_path: Path) -> None:
     code = "from fws.filters._jq import JqProcess; p = JqProcess('.', 1, 9.0); p.results(b'1'); print(p._process.pid)"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    for _ in range(100):
-        if not Path(f"/proc/{int(out)}").exists():
-            break
-        time.sleep(0.05)
-    assert not Path(f"/proc/{int(out)}").exists()
+    ended(int(out))
 
 
 def test_a_tick_becomes_the_results(project: Project) -> None:
