@@ -59,7 +59,7 @@ def shell(script: str, *options: str) -> str:
 
 def until(server: Harness, holds: Callable[[], bool]) -> None:
     """Let programs work until something holds."""
-    end = time.monotonic() + 10
+    end = time.monotonic() + 20
     while not holds():
         assert time.monotonic() < end, "it does not happen"
         gevent.sleep(0.005)
@@ -141,7 +141,10 @@ def test_a_table_without_branches_is_one_filter_in_all_events(serving: Serving) 
 def test_a_program_that_fails_ends_the_message_and_not_the_client(
     script: str, why: str, per: str, serving: Serving, caplog: pytest.LogCaptureFixture
 ) -> None:
-    server = serving(shell(script, f'per = "{per}"', 'timeout = "200ms"', 'on_failure = "reply"', 'grace = "100ms"'))
+    timeout = "200ms" if "answered" in why else "10s"
+    server = serving(
+        shell(script, f'per = "{per}"', f'timeout = "{timeout}"', 'on_failure = "reply"', 'grace = "100ms"')
+    )
     client = server.connect("/a")
     assert says(server, client, "hello") == ['{"error":"the program has failed"}']
     assert server.closed(client) is None
