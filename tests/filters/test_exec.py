@@ -59,7 +59,7 @@ def shell(script: str, *options: str) -> str:
 
 def until(server: Harness, holds: Callable[[], bool]) -> None:
     """Let programs work until something holds."""
-    end = time.monotonic() + 10
+    end = time.monotonic() + 20
     while not holds():
         assert time.monotonic() < end, "it does not happen"
         gevent.sleep(0.005)
@@ -141,7 +141,10 @@ def test_a_table_without_branches_is_one_filter_in_all_events(serving: Serving) 
 def test_a_program_that_fails_ends_the_message_and_not_the_client(
     script: str, why: str, per: str, serving: Serving, caplog: pytest.LogCaptureFixture
 ) -> None:
-    server = serving(shell(script, f'per = "{per}"', 'timeout = "200ms"', 'on_failure = "reply"', 'grace = "100ms"'))
+    timeout = "200ms" if "answered" in why else "10s"
+    server = serving(
+        shell(script, f'per = "{per}"', f'timeout = "{timeout}"', 'on_failure = "reply"', 'grace = "100ms"')
+    )
     client = server.connect("/a")
     assert says(server, client, "hello") == ['{"error":"the program has failed"}']
     assert server.closed(client) is None
@@ -312,6 +315,15 @@ def test_with_a_process_for_each_message_others_wait_for_their_turn(serving: Ser
     until(server, lambda: server.metrics["program_starts"] == 3 and not any(client.busy for client in clients))
     assert [server.sent(client) for client in clients] == [["x"]] * 3
     assert server.metrics["program_starts"] == 3
+
+
+def test_a_process_counts_until_it_has_ended(serving: Serving) -> None:
+    """Otherwise programs that ignore SIGTERM would be as many as clients like."""
+    options = ['per = "message"', "most = 1", 'timeout = "100ms"', 'grace = "1s"', 'on_failure = "reply"']
+    server = serving(shell("trap '' TERM; while :; do sleep 0.1; done", *options))
+    client = server.connect("/a")
+    assert says(server, client, "1", "2") == ['{"error":"the program has failed"}'] * 2
+    assert (server.metrics["program_starts"], server.metrics["programs_over_limit"]) == (1, 1)
 
 
 def test_a_program_that_cannot_be_started_refuses_on_connect(serving: Serving, tmp_path: Path) -> None:
