@@ -14,7 +14,7 @@ from fws.filters._refusal import OnFailure, refuse
 from fws.programs.command import Limits, find
 from fws.programs.environment import FORBIDDEN_HEADERS, inherited, of_client
 from fws.programs.framing import FRAMINGS, Frame, Framing, Unsuitable, Whole
-from fws.programs.journal import Journal
+from fws.programs.log import ProgramLog
 from fws.programs.modes import Mode, PerClient, PerMessage, Terms
 from fws.programs.process import Bounds, Listener, Process, launch
 from fws.programs.shared import Addressed, PerServer
@@ -147,14 +147,14 @@ class Exec(Filter):
         )
         self._inherited = inherited(setting.environ, self.env)
         self._headers = tuple(name.lower() for name in self.headers)
-        self._journal = Journal(self._command.name, self.services.metrics)
+        self._log = ProgramLog(self._command.name, self.services.metrics)
         self._bounds = Bounds(self.largest, self.queue, self.grace)
         self._mode = self._mode_of(
             Terms(
                 start=self._start,
                 environment=partial(of_client, headers=self._headers, query=self.query),
                 framing=Whole() if (self.per, self.frame) == ("message", "line") else FRAMINGS[self.frame](),
-                journal=self._journal,
+                log=self._log,
                 timeout=self.timeout,
                 restart=self.restart,
                 most=self.most or MOST[self.per],
@@ -171,7 +171,7 @@ class Exec(Filter):
         return Addressed(terms, lambda: self.hub) if self.frame == "json" else PerServer(terms)
 
     def _start(self, environment: Mapping[str, str], framing: Framing, listener: Listener) -> Process:
-        self._journal.metrics.count("program_starts")
+        self._log.metrics.count("program_starts")
         return launch(self._command, {**self._inherited, **environment}, framing, self._bounds, listener)
 
     def start(self) -> None:
@@ -187,10 +187,10 @@ class Exec(Filter):
         try:
             return self._mode.message(client, message)
         except Unsuitable as error:
-            self._journal.metrics.count("program_messages_refused")
+            self._log.metrics.count("program_messages_refused")
             return refuse(client, "drop" if self.on_failure == "pass" else self.on_failure, 400, str(error))
         except ProgramError as error:
-            self._journal.fault(str(error))
+            self._log.fault(str(error))
             if self.on_failure == "pass":
                 return None
             return refuse(client, self.on_failure, 503, "the program has failed")
@@ -199,11 +199,11 @@ class Exec(Filter):
         try:
             return self._mode.message(None, message)
         except (Unsuitable, ProgramError) as error:
-            self._journal.fault(str(error))
+            self._log.fault(str(error))
             return None if self.on_failure == "pass" else DROP
 
     def disconnect(self, client: Client) -> None:
         try:
             self._mode.disconnect(client)
         except ProgramError as error:
-            self._journal.fault(str(error))
+            self._log.fault(str(error))

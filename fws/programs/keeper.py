@@ -12,7 +12,7 @@ from gevent.event import AsyncResult, Event
 
 from fws.base.backoff import Backoff
 from fws.base.errors import ProgramError
-from fws.programs.journal import Journal, status_text
+from fws.programs.log import ProgramLog, status_text
 from fws.programs.process import Listener, Process
 
 # The first wait before a program is started again, in seconds, after one attempt at once.
@@ -48,7 +48,7 @@ class Keeper:
     def __init__(
         self,
         launch: Launch,
-        journal: Journal,
+        log: ProgramLog,
         *,
         timeout: float,
         most: float,
@@ -57,10 +57,10 @@ class Keeper:
         over: Callable[[], object],
     ) -> None:
         self._launch = launch
-        self._journal = journal
+        self._log = log
         self._timeout = timeout
-        self._late = journal.about(f"it has not answered within {timeout:g} s")
-        self._unread = journal.about(f"it has neither started nor read anything for {timeout:g} s")
+        self._late = log.about(f"it has not answered within {timeout:g} s")
+        self._unread = log.about(f"it has neither started nor read anything for {timeout:g} s")
         self._heard = heard
         self._ended = ended
         self._when_over = over
@@ -100,7 +100,7 @@ class Keeper:
                 return waiter.get()
         except Late:
             if process is not None:
-                self._journal.metrics.count("program_timeouts")
+                self._log.metrics.count("program_timeouts")
                 process.fail(ProgramError(f"it has not answered within {self._timeout:g} s"))
             raise
 
@@ -152,19 +152,19 @@ class Keeper:
             self._waiters.popleft().set(answer)
 
     def said(self, line: str) -> None:
-        self._journal.said(self._process.pid if self._process is not None else 0, line)
+        self._log.said(self._process.pid if self._process is not None else 0, line)
 
     def failed(self, error: ProgramError) -> None:
         self._why = str(error)
         if self._process is not None:
-            self._journal.failed(self._process.pid, self._why)
+            self._log.failed(self._process.pid, self._why)
         self._fail(self._why)
 
     def ended(self, status: int, rest: bytes) -> None:
         process, self._process = self._process, None
         assert process is not None
         expected = self._stopped or bool(self._why)
-        self._journal.ended(process.pid, status, expected=expected)
+        self._log.ended(process.pid, status, expected=expected)
         if time.monotonic() - self._since >= LIVED:
             self._backoff.reset()
         self._down(self._why or status_text(status))
@@ -206,7 +206,7 @@ class Keeper:
         try:
             process = self._launch(self)
         except ProgramError as error:
-            self._journal.cannot_start(str(error))
+            self._log.cannot_start(str(error))
             self._down(str(error))
             if self._stopped:
                 self._finished()
@@ -224,7 +224,7 @@ class Keeper:
         if self._stopped:
             return
         wait = self._backoff.next()
-        self._journal.metrics.count("program_restarts")
+        self._log.metrics.count("program_restarts")
         if wait:
             self._settled.set()
         else:
@@ -241,4 +241,4 @@ class Keeper:
             self._waiters.popleft().set_exception(error)
 
     def _error(self, why: str) -> ProgramError:
-        return ProgramError(self._journal.about(why))
+        return ProgramError(self._log.about(why))

@@ -15,8 +15,8 @@ from fws.base.errors import ProgramError, Reject
 from fws.pipeline.interfaces import Client
 from fws.pipeline.outcomes import DROP
 from fws.programs.framing import Framing, Whole
-from fws.programs.journal import Journal
 from fws.programs.keeper import Keeper
+from fws.programs.log import ProgramLog
 from fws.programs.once import Once
 from fws.programs.process import Listener, Process
 
@@ -38,7 +38,7 @@ class Terms(msgspec.Struct, frozen=True):
     start: Callable[[Mapping[str, str], Framing, Listener], Process]
     environment: Callable[[Client], Mapping[str, str]]
     framing: Framing
-    journal: Journal
+    log: ProgramLog
     timeout: float
     restart: float
     most: int
@@ -89,10 +89,10 @@ class PerMessage:
         if client is not None:
             environment |= terms.environment(client)
         if not self._places.acquire(timeout=terms.timeout):
-            terms.journal.metrics.count("programs_over_limit")
-            raise ProgramError(terms.journal.about(f"{terms.most} processes run already"))
+            terms.log.metrics.count("programs_over_limit")
+            raise ProgramError(terms.log.about(f"{terms.most} processes run already"))
         try:
-            once = Once(partial(terms.start, environment, Whole()), terms.journal, self._over)
+            once = Once(partial(terms.start, environment, Whole()), terms.log, self._over)
         except BaseException:  # also if the client's greenlet is to end
             self._places.release()
             raise
@@ -123,7 +123,7 @@ class PerClient:
         try:
             self._keeper(client).ready()
         except ProgramError as error:
-            self._terms.journal.fault(str(error))
+            self._terms.log.fault(str(error))
             raise Reject(503, "This service is not available now.") from None
 
     def disconnect(self, client: Client) -> None:
@@ -145,11 +145,11 @@ class PerClient:
         if keeper is None:
             terms = self._terms
             if len(self._keepers) >= terms.most:
-                terms.journal.metrics.count("programs_over_limit")
-                raise ProgramError(terms.journal.about(f"{terms.most} processes run already"))
+                terms.log.metrics.count("programs_over_limit")
+                raise ProgramError(terms.log.about(f"{terms.most} processes run already"))
             keeper = state[self] = Keeper(
                 partial(terms.start, terms.environment(client), terms.framing),
-                terms.journal,
+                terms.log,
                 timeout=terms.timeout,
                 most=terms.restart,
                 heard=partial(self._send, client) if terms.sends else lambda message: message,
@@ -164,7 +164,7 @@ class PerClient:
         try:
             client.send(self._terms.framing.decode(data, None))
         except ProgramError as error:
-            self._terms.journal.wrong(str(error))
+            self._terms.log.wrong(str(error))
 
     def _ended(self, client: Client, status: int) -> None:
         if self._terms.closes:

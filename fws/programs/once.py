@@ -8,8 +8,8 @@ import gevent
 from gevent.event import AsyncResult
 
 from fws.base.errors import ProgramError
-from fws.programs.journal import Journal, status_text
 from fws.programs.keeper import Launch
+from fws.programs.log import ProgramLog, status_text
 
 
 class Once:
@@ -20,10 +20,10 @@ class Once:
         over: called with this object once the process has ended, which may be later than its answer is given up.
     """
 
-    __slots__ = ("_journal", "_over", "_process", "_result", "_why")
+    __slots__ = ("_log", "_over", "_process", "_result", "_why")
 
-    def __init__(self, launch: Launch, journal: Journal, over: Callable[[Once], object]) -> None:
-        self._journal = journal
+    def __init__(self, launch: Launch, log: ProgramLog, over: Callable[[Once], object]) -> None:
+        self._log = log
         self._over = over
         self._result: AsyncResult = AsyncResult()
         self._why: ProgramError | None = None
@@ -41,14 +41,14 @@ class Once:
         process = self._process
         process.write(data)
         process.close_input()
-        late = ProgramError(self._journal.about(f"it took longer than {timeout:g} s"))
+        late = ProgramError(self._log.about(f"it took longer than {timeout:g} s"))
         try:
             with gevent.Timeout(timeout, late):
                 output: bytes = self._result.get()
                 return output
         except ProgramError as error:
             if error is late:
-                self._journal.metrics.count("program_timeouts")
+                self._log.metrics.count("program_timeouts")
                 process.fail(ProgramError(f"it took longer than {timeout:g} s"))
             raise
         finally:
@@ -65,16 +65,16 @@ class Once:
         pass
 
     def said(self, line: str) -> None:
-        self._journal.said(self._process.pid, line)
+        self._log.said(self._process.pid, line)
 
     def failed(self, error: ProgramError) -> None:
-        self._why = ProgramError(self._journal.about(str(error)))
-        self._journal.failed(self._process.pid, str(error))
+        self._why = ProgramError(self._log.about(str(error)))
+        self._log.failed(self._process.pid, str(error))
 
     def ended(self, status: int, rest: bytes) -> None:
         if self._why is None and status != 0:
-            self._journal.metrics.count("program_exits")
-            self._why = ProgramError(self._journal.about(f"it {status_text(status)}"))
+            self._log.metrics.count("program_exits")
+            self._why = ProgramError(self._log.about(f"it {status_text(status)}"))
         if self._why is not None:
             self._result.set_exception(self._why)
         else:

@@ -36,7 +36,7 @@ class PerServer:
         self._terms = terms
         self._keeper = Keeper(
             partial(terms.start, {}, terms.framing),
-            terms.journal,
+            terms.log,
             timeout=terms.timeout,
             most=terms.restart,
             heard=self._heard,
@@ -84,7 +84,7 @@ class Addressed(PerServer):
         try:
             answer = self._tell("connect", client, about)
         except ProgramError as error:
-            self._terms.journal.fault(str(error))
+            self._terms.log.fault(str(error))
             raise Reject(503, "This service is not available now.") from None
         if answer is not None:
             answer.act(client, self._hub())
@@ -124,8 +124,8 @@ class Addressed(PerServer):
         try:
             return read_answer(self._keeper.ask(data), ALLOWED[event])
         except AnswerError as error:
-            self._terms.journal.metrics.count("program_answers_refused")
-            raise ProgramError(self._terms.journal.about(f"a wrong answer: {error}")) from None
+            self._terms.log.metrics.count("program_answers_refused")
+            raise ProgramError(self._terms.log.about(f"a wrong answer: {error}")) from None
 
     # What it writes.
 
@@ -140,11 +140,11 @@ class Addressed(PerServer):
                 raise ProgramError("it answered null")
         except (ProgramError, AnswerError) as error:
             if not self._terms.sends and isinstance(error, ProgramError):
-                raise ProgramError(self._terms.journal.about(str(error))) from None
-            self._terms.journal.wrong(str(error))
+                raise ProgramError(self._terms.log.about(str(error))) from None
+            self._terms.log.wrong(str(error))
             return None
         if self._terms.sends:
-            self._terms.journal.wrong("a line is a JSON object")
+            self._terms.log.wrong("a line is a JSON object")
             return None
         return value
 
@@ -158,7 +158,7 @@ class Addressed(PerServer):
             try:
                 answer.act(client, self._hub())
             except Reject as error:
-                self._terms.journal.wrong(error.reason)
+                self._terms.log.wrong(error.reason)
             if answer.close is not None:
                 client.close(answer.close.code, answer.close.reason)
 

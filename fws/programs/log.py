@@ -12,7 +12,7 @@ from fws.base.novelty import Novelty
 logger = logging.getLogger("fws.programs")
 
 
-class Journal:
+class ProgramLog:
     """Counts and logs. Of what each message may cause, a reason has one line in a minute; of the rest the log folds
     what comes too often (`fws.base.log`).
 
