@@ -22,6 +22,7 @@ NOT_PURE = (
     "brokers/test_redis.py",
     "classic/test_server.py",
     "config/test_mutations.py",
+    "filters/test_exec.py",
     "histories/test_redis.py",
     "nodes/test_redis.py",
     "presence/test_redis.py",

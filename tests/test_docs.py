@@ -43,6 +43,7 @@ def project(folder: Path, page: Path) -> Path:
     (folder / "conf").mkdir()
     (folder / "conf" / "chat").mkdir()
     (folder / "conf" / "centrifuge").mkdir()
+    shutil.copytree(ROOT / "conf" / "exec", folder / "conf" / "exec")
     for conf in (ROOT / "conf").glob("*.toml"):
         shutil.copy(conf, folder / "conf")
     for source in blocks(page, "python"):
@@ -210,6 +211,8 @@ def test_every_command_of_the_documentation_is_run(tmp_path: Path) -> None:
                 subprocess.run([word, "-p", str(redis.port), *arguments], check=True, capture_output=True)
             finally:
                 redis.kill()
+        elif command == "fws run conf/exec.toml":
+            assert serves([sys.executable, "-m", "fws", *arguments], ROOT) == 0
         elif command in ("fws run conf/app.toml", "fws run conf/app.toml --watch"):
             status = serves([sys.executable, "-m", "fws", *arguments], tmp_path / "demo")
             assert status == 0

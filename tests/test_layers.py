@@ -24,7 +24,7 @@ LAYERS = [
     {"wire", "transcripts"},
     {"pipeline"},
     {"config", "runtime", "auth", "http"},
-    {"compiler", "redis", "workers"},
+    {"compiler", "redis", "workers", "programs"},
     {"brokers", "storages"},
     {"histories", "presence", "nodes"},
     {"channels"},
@@ -43,8 +43,9 @@ LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 FACADE = {"base", "pipeline"}
 FACADE_MODULES = {"", "filter"}
 # A built-in filter imports what any filter could: the façade, and packages that know no socket of a client. `http` is
-# for filters that use a service, and `classic` for the filter that runs the older project's filters.
-FOR_FILTERS = {"", "base", "wire", "pipeline", "auth", "http", "classic", "filters"}
+# for filters that use a service, `programs` for the one that runs programs, and `classic` for the one that runs the
+# older project's filters.
+FOR_FILTERS = {"", "base", "wire", "pipeline", "auth", "http", "programs", "classic", "filters"}
 
 # Libraries that one part of fws alone may import: packages, or single modules.
 ONLY_IN = {
@@ -52,7 +53,7 @@ ONLY_IN = {
     "toml": {"config.loader"},
     "redis": {"redis", "storages.redis"},
     # `get_original` is for what must work while the event loop is blocked.
-    "gevent.monkey": {"__main__", "runtime", "workers.heartbeat", "classic.server"},
+    "gevent.monkey": {"__main__", "runtime", "programs.spawn", "workers.heartbeat", "classic.server"},
     "urllib3": {"http.connection"},
     # The two in `clients` need names of constants; sockets come from gevent.
     "socket": {"clients.transport", "clients.tls_transport"},

@@ -101,6 +101,19 @@ CATALOGUE: Final[dict[str, tuple[Counter, ...]]] = {
         Counter("acks_missing", "publications that a client of the filter `ack` has not acknowledged"),
         Counter("queue_drops", "messages that a full queue of `fws.classic` did not accept"),
     ),
+    "Programs": (
+        Counter("program_starts", "processes that the filter `exec` has started, or tried to", traffic=True),
+        Counter("program_restarts", "times that a program of `exec` had to be started again"),
+        Counter(
+            "program_failures", "programs of `exec` that could not be started, or were ended because they broke a rule"
+        ),
+        Counter("program_exits", "programs of `exec` that ended by themselves with a status other than 0"),
+        Counter("program_timeouts", "answers that a program of `exec` did not give within `timeout`"),
+        Counter("program_faults", "events that failed because of a program of `exec`"),
+        Counter("program_messages_refused", "messages that a program of `exec` cannot read, as with a line break"),
+        Counter("program_answers_refused", "objects of a program of `exec` that cannot be carried out"),
+        Counter("programs_over_limit", "clients and messages for which `exec` ran as many processes as `most` says"),
+    ),
     "HTTP API": (
         Counter("api_calls", "commands that the API has carried out, or tried to", traffic=True),
         Counter("api_errors", "commands of the API that failed, by [code](api.md#errors)", "code"),

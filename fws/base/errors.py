@@ -8,6 +8,7 @@
     ├── StorageError the storage cannot be reached, is full, or has another kind of value
     ├── CommandError         a command of the API cannot be carried out; carries a code (fws.base.command_error)
     ├── OffloadError         a computation in a thread could not begin, or took too long
+    ├── ProgramError a program of the filter `exec` is not running, or did not answer, or answered nonsense
     ├── ProtocolError        the peer broke RFC 6455 or a limit; carries the close code
     ├── Refusal              the HTTP request cannot be served; carries the status
     │   └── Reject           raised by a filter in `connect` to refuse a client
@@ -67,6 +68,10 @@ class StorageError(FwsError):
 
 class OffloadError(FwsError):
     """A computation that a filter offloads could not begin because all threads are busy, or took too long."""
+
+
+class ProgramError(FwsError):
+    """A program of the filter `exec` could not be started, has ended, did not answer in time, or answered nonsense."""
 
 
 class ProtocolError(FwsError):

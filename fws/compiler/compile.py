@@ -302,7 +302,10 @@ class _Compiler:
             self._used.add(("filters", name))
             if not self._takes_none(stage, path, f"write the options of {name} into [filters.{name}]"):
                 return []
-            key: tuple[Any, ...] = (scope.endpoint, scope.event, "filters", name)
+            # A table with branches has those of each event. Without any, its stages in all events are one filter, like
+            # stages of the same text.
+            event = scope.event if self._has_branches(name) else None
+            key: tuple[Any, ...] = (scope.endpoint, event, "filters", name)
             if key not in self._built:
                 self._built[key] = self._from_table(name, scope, within, self._before.get(key))
             return self._step(self._built[key], stage, path, scope)
@@ -317,6 +320,14 @@ class _Compiler:
         if built is None and (cls := self._find(stage, path)) is not None:
             built = self._built[key] = self._builder.from_stage(cls, stage, path, scope.params, self._before.get(key))
         return self._step(built, stage, path, scope)
+
+    def _has_branches(self, name: str) -> bool:
+        """Whether the filter of a table runs pipelines of its own."""
+        try:
+            cls = self._registry.find(str(self._config.filters[name].get("use", ""))).cls
+        except LookupProblem:
+            return True
+        return any(_holds_pipeline(option.type) for option in options_of(cls))
 
     def _takes_none(self, stage: Stage, path: Path, hint: str) -> bool:
         """Whether a stage has no arguments; else that is a problem."""

@@ -37,6 +37,7 @@ BUILT_IN = [
     "delay",
     "drop",
     "echo",
+    "exec",
     "http",
     "http_auth",
     "join",

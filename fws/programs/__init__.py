@@ -1,0 +1,1 @@
+"""Programs as filters: how they are started, spoken with, and ended."""

@@ -1,0 +1,235 @@
+"""Keeps one program running: starts it again when it has ended, and carries questions to it and answers back."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+import gevent
+from gevent.event import AsyncResult, Event
+
+from fws.base.backoff import Backoff
+from fws.base.errors import ProgramError
+from fws.programs.journal import Journal, status_text
+from fws.programs.process import Listener, Process
+
+# The first wait before a program is started again, in seconds, after one attempt at once.
+FIRST = 0.1
+# A program that has lived for so many seconds has not failed at its start: the next wait is the first one again.
+LIVED = 10.0
+
+Launch = Callable[[Listener], Process]
+
+
+class Late(ProgramError):
+    """No answer in time."""
+
+
+class Keeper:
+    """One program that is to run all the time.
+
+    Answers come in the order of the questions. Nothing in a line says which question it answers, so that after a
+    missing or an additional line every answer would go to the wrong question, and perhaps to another client. Whenever
+    this may have happened, the program is ended and started again: when an answer is late, and when a line comes that
+    no question has asked for. Whoever waits then gets a ProgramError.
+
+    Args:
+        launch: starts the program. It may block, and raises ProgramError.
+        timeout: seconds for an answer, including the wait for the start and for room in the queue.
+        most: the longest wait before it is started again, in seconds.
+        heard: called with each message of the program, in the event loop. It returns the answer to the oldest question,
+            or None if the message is none. It raises ProgramError for an answer that is wrong.
+        ended: called with the exit status whenever the program has ended by itself.
+        over: called once it has been stopped and has ended.
+    """
+
+    def __init__(
+        self,
+        launch: Launch,
+        journal: Journal,
+        *,
+        timeout: float,
+        most: float,
+        heard: Callable[[bytes], Any],
+        ended: Callable[[int], object],
+        over: Callable[[], object],
+    ) -> None:
+        self._launch = launch
+        self._journal = journal
+        self._timeout = timeout
+        self._late = journal.about(f"it has not answered within {timeout:g} s")
+        self._unread = journal.about(f"it has not begun to read for {timeout:g} s")
+        self._heard = heard
+        self._ended = ended
+        self._when_over = over
+        self._backoff = Backoff(FIRST, most)
+        self._waiters: deque[AsyncResult] = deque()
+        self._process: Process | None = None
+        self._since = 0.0
+        self._why = ""
+        # Whether it is known if the program runs: no start is under way.
+        self._settled = Event()
+        self._begun = False
+        self._stopped = False
+        self._over = Event()
+        self._timer: Any = None
+
+    def begin(self) -> None:
+        """Start the program, unless that has been done."""
+        if not self._begun:
+            self._begun = True
+            gevent.spawn(self._start)
+
+    def ready(self) -> None:
+        """Wait until the program has been started. Raises ProgramError if it cannot be, or has ended."""
+        with gevent.Timeout(self._timeout, Late(self._unread)):
+            self._running()
+
+    def ask(self, question: bytes) -> Any:
+        """Write a question and wait for its answer, as `heard` has read it. Raises ProgramError."""
+        process = None
+        try:
+            with gevent.Timeout(self._timeout, Late(self._late)):
+                running = self._running()
+                running.wait_for_room()
+                # Between these two lines nobody else can write.
+                self._waiters.append(waiter := AsyncResult())
+                running.write(question)
+                process = running
+                return waiter.get()
+        except Late:
+            if process is not None:
+                self._journal.metrics.count("program_timeouts")
+                process.fail(ProgramError(f"it has not answered within {self._timeout:g} s"))
+            raise
+
+    def tell(self, message: bytes) -> None:
+        """Write a message that has no answer. Waits for room in the queue. Raises ProgramError."""
+        with gevent.Timeout(self._timeout, Late(self._unread)):
+            running = self._running()
+            running.wait_for_room()
+            running.write(message)
+
+    def stop(self) -> None:
+        """End the program for good. Does not wait for its end."""
+        if self._stopped:
+            return
+        self._stopped = True
+        self._fail("it is not running any more")
+        if self._process is not None:
+            self._process.end()
+        elif not self._begun or self._settled.is_set():
+            if self._timer is not None:
+                self._timer.kill(block=False)
+            self._finished()
+        # Otherwise a start is under way, which will find that it is not wanted any more.
+
+    def kill(self) -> None:
+        """End the program at once."""
+        if self._process is not None:
+            self._process.kill()
+
+    def wait(self, seconds: float) -> None:
+        """After `stop`: wait until it has ended, but not longer than this."""
+        self._over.wait(seconds)
+
+    # What its process tells.
+
+    def received(self, message: bytes) -> None:
+        answer: Any = None
+        error = None
+        try:
+            answer = self._heard(message)
+        except ProgramError as wrong:
+            error = wrong
+        if answer is None and error is None:
+            return
+        if not self._waiters:
+            if self._process is not None:
+                self._process.fail(ProgramError("it wrote what no message had asked for"))
+        elif error is not None:
+            self._waiters.popleft().set_exception(error)
+        else:
+            self._waiters.popleft().set(answer)
+
+    def said(self, line: str) -> None:
+        self._journal.said(self._process.pid if self._process is not None else 0, line)
+
+    def failed(self, error: ProgramError) -> None:
+        self._why = str(error)
+        if self._process is not None:
+            self._journal.failed(self._process.pid, self._why)
+        self._fail(self._why)
+
+    def ended(self, status: int, rest: bytes) -> None:
+        process, self._process = self._process, None
+        assert process is not None
+        expected = self._stopped or bool(self._why)
+        self._journal.ended(process.pid, status, expected=expected)
+        if time.monotonic() - self._since >= LIVED:
+            self._backoff.reset()
+        self._down(self._why or status_text(status))
+        if not self._stopped:
+            self._ended(status)
+        else:
+            self._finished()
+
+    def _finished(self) -> None:
+        self._settled.set()
+        self._over.set()
+        self._when_over()
+
+    # Starts.
+
+    def _running(self) -> Process:
+        self.begin()
+        if not self._settled.is_set():
+            self._settled.wait()
+        process = self._process
+        if process is None or not process.usable:
+            raise ProgramError(self._journal.about(self._why or "it has just ended"))
+        return process
+
+    def _start(self) -> None:
+        if self._stopped:
+            self._finished()
+            return
+        self._why = ""
+        try:
+            process = self._launch(self)
+        except ProgramError as error:
+            self._journal.cannot_start(str(error))
+            self._down(str(error))
+            if self._stopped:
+                self._finished()
+            return
+        self._process = process
+        self._since = time.monotonic()
+        self._settled.set()
+        if self._stopped:
+            process.end()
+
+    def _down(self, why: str) -> None:
+        """It does not run: start it again later. Until then questions fail at once; they would wait for too long."""
+        self._why = why
+        self._fail(why)
+        if self._stopped:
+            return
+        wait = self._backoff.next()
+        self._journal.metrics.count("program_restarts")
+        if wait:
+            self._settled.set()
+        else:
+            self._settled.clear()
+        self._timer = gevent.spawn_later(wait, self._start_again)
+
+    def _start_again(self) -> None:
+        self._settled.clear()
+        self._start()
+
+    def _fail(self, why: str) -> None:
+        error = ProgramError(self._journal.about(why))
+        while self._waiters:
+            self._waiters.popleft().set_exception(error)
