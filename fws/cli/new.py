@@ -77,24 +77,30 @@ def new(folder: Path, template: str) -> None:
 
     The project runs as it is. It has a configuration, a README that says what to change first, and tests.
     """
+    content = project_files(template)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if any(folder.iterdir()):
             _fail(f"{_shown(folder)} is not empty: name a new folder")
-        for name, content in project_files(template).items():
+        for name, data in content.items():
             file = folder / name
             file.parent.mkdir(exist_ok=True)
-            file.write_bytes(content)
+            file.write_bytes(data)
     except FileExistsError as error:
         _fail(f"{_shown(error.filename)} is a file: name a new folder")
     except OSError as error:
         _fail(f"cannot make {_shown(error.filename or folder)}: {error.strerror}")
-    click.echo(f"{_shown(folder)} is a project now. Serve it, and talk to it from a second terminal:\n")
     step = "" if folder.resolve() == Path.cwd() else f"cd {shlex.quote(_shown(folder))} && "
-    click.echo(f"    {step}fws run {CONF} --watch")
-    click.echo("    fws connect localhost:9000\n")
+    run = f"    {step}fws run {CONF} --watch"
+    if "static/index.html" in content:
+        click.echo(f"{_shown(folder)} is a project now. Serve it, and open http://localhost:9000/ in a browser:\n")
+        click.echo(f"{run}\n")
+    else:
+        click.echo(f"{_shown(folder)} is a project now. Serve it, and talk to it from a second terminal:\n")
+        click.echo(f"{run}\n    fws connect localhost:9000\n")
     click.echo("With --watch the server follows every edit of the file and of pipelines/. Test it:\n")
-    click.echo(f"    fws test {CONF}")
+    click.echo(f"    fws test {CONF}\n")
+    click.echo("README.md says more.")
 
 
 def _shown(path: str | Path) -> str:
