@@ -1,4 +1,4 @@
-"""Each template of `fws new` as a newcomer sees it: the server runs, and so do its page and the commands of its README."""
+"""Each template of `fws new` as a newcomer sees it: server, page, and the commands of the README."""
 
 from __future__ import annotations
 
