@@ -31,11 +31,12 @@ debian:
 	@export DEBIAN_FRONTEND=noninteractive; apt-get update -qq && apt-get install -y -qq --no-install-recommends $(PACKAGES) >/dev/null
 
 # Programs that the tests need: a browser, Redis and its Sentinel, the proxies of docs/deploy.md, a TLS client, `ip` for a
-# network of their own, and node with npm for the SDK for JavaScript. After a colon, the packages of a program.
+# network of their own, `jq` for the examples of `exec`, and node with npm for the SDK for JavaScript. After a colon, the
+# packages of a program.
 .PHONY: programs
 programs:
 	@PATH=$$PATH:/usr/sbin; for one in chromium:chromium,fonts-noto-color-emoji redis-server redis-sentinel nginx haproxy \
-	  openssl curl ip:iproute2 node:nodejs npm; do \
+	  openssl curl jq ip:iproute2 node:nodejs npm; do \
 	  command -v $${one%%:*} >/dev/null || echo $${one#*:} | tr , ' '; \
 	done | xargs -r sh -c '$(MAKE) -s debian PACKAGES="$$*"' -
 

@@ -69,17 +69,24 @@ def trips(client: ClientConnection, number: int) -> float:
     return (time.perf_counter() - began) / number
 
 
-def compare(urls: dict[str, str], messages: dict[str, int]) -> dict[str, float]:
-    """The median of each server, in µs."""
+def compare(urls: dict[str, tuple[Server, str]], messages: dict[str, int]) -> dict[str, tuple[float, float]]:
+    """For each server the median of the time of a message, and the processor time that the server takes for it, in µs.
+
+    The programs' own processor time is not counted.
+    """
     found: dict[str, list[float]] = {name: [] for name in urls}
+    cpu = dict.fromkeys(urls, 0.0)
     with contextlib.ExitStack() as stack:
-        clients = {name: stack.enter_context(connect(url, compression=None)) for name, url in urls.items()}
+        clients = {name: stack.enter_context(connect(url, compression=None)) for name, (_, url) in urls.items()}
         for name, client in clients.items():
             trips(client, min(WARM, messages[name]))
         for _ in range(ROUNDS):
             for name, client in clients.items():
+                before = urls[name][0].cpu()
                 found[name].append(trips(client, messages[name]))
-    return {name: statistics.median(times) * 1e6 for name, times in found.items()}
+                cpu[name] += urls[name][0].cpu() - before
+    rounds = {name: ROUNDS * messages[name] for name in urls}
+    return {name: (statistics.median(times) * 1e6, cpu[name] / rounds[name] * 1e6) for name, times in found.items()}
 
 
 def echoes(client: ClientConnection, until: Callable[[], bool]) -> list[float]:
@@ -117,16 +124,15 @@ def main() -> None:
         conf = stack.enter_context(tempfile.NamedTemporaryFile("w", suffix=".toml"))
         conf.write(CONF.format(port=port))
         conf.flush()
-        stack.enter_context(running([sys.executable, "-m", "fws", "run", conf.name], port))
+        server = stack.enter_context(running([sys.executable, "-m", "fws", "run", conf.name], port))
         ours = f"ws://127.0.0.1:{port}"
-        urls = {name: f"{ours}/{name}" for name in ("echo", "server", "client", "message")}
+        urls = {name: (server, f"{ours}/{name}") for name in ("echo", "server", "client", "message")}
         if shutil.which("websocketd"):
             theirs = free_port()
             command = ["websocketd", "--loglevel=error", f"--port={theirs}", "--address=127.0.0.1", "cat"]
-            stack.enter_context(running(command, theirs))
-            urls["websocketd"] = f"ws://127.0.0.1:{theirs}/"
+            urls["websocketd"] = stack.enter_context(running(command, theirs)), f"ws://127.0.0.1:{theirs}/"
         messages = {name: (100 if quick else MESSAGES) // (20 if name == "message" else 1) for name in urls}
-        print("| one message and its answer | µs |\n| --- | --- |")
+        print("| one message and its answer | µs | µs of the server's processor time |\n| --- | --- | --- |")
         names = {
             "echo": "fws without a program",
             "server": 'fws, `per = "server"`',
@@ -134,10 +140,10 @@ def main() -> None:
             "message": 'fws, `per = "message"`',
             "websocketd": "websocketd, a process for each client",
         }
-        for name, figure in compare(urls, messages).items():
-            print(f"| {names[name]} | {figure:.0f} |")
+        for name, (figure, cpu) in compare(urls, messages).items():
+            print(f"| {names[name]} | {figure:.0f} | {cpu:.0f} |")
         print("\n| an echo beside | median ms | 99 % | longest |\n| --- | --- | --- | --- |")
-        client = stack.enter_context(connect(urls["echo"], compression=None))
+        client = stack.enter_context(connect(f"{ours}/echo", compression=None))
         print(row("nothing", echoes(client, after(seconds))))
         waiting = [
             stack.enter_context(connect(f"{ours}/{path}", compression=None))

@@ -44,6 +44,7 @@ def project(folder: Path, page: Path) -> Path:
     (folder / "conf" / "chat").mkdir()
     (folder / "conf" / "centrifuge").mkdir()
     shutil.copytree(ROOT / "conf" / "exec", folder / "conf" / "exec")
+    shutil.copytree(ROOT / "conf" / "shapes", folder / "conf" / "shapes")
     for conf in (ROOT / "conf").glob("*.toml"):
         shutil.copy(conf, folder / "conf")
     for source in blocks(page, "python"):
@@ -54,7 +55,7 @@ def project(folder: Path, page: Path) -> Path:
 
 
 # What the pages take from the environment.
-ENVIRON = {"FWS_TOKEN": "t" * 32, "JWT_KEY": "k" * 32} | {
+ENVIRON = {"FWS_TOKEN": "t" * 32, "JWT_KEY": "k" * 32, "WEBHOOK_SECRET": "whsec_" + "k" * 32} | {
     name: name.lower() for name in ("FWS_API_KEY", "SHOP_API_KEY", "DASHBOARD_API_KEY")
 }
 TOML = [(page, number) for page in PAGES for number in range(len(blocks(page, "toml")))]
@@ -188,6 +189,8 @@ def test_every_command_of_the_documentation_is_run(tmp_path: Path) -> None:
             assert subprocess.run([sys.executable, *arguments], capture_output=True, check=True).stdout
         elif command.startswith("curl -N "):
             pass  # it is run against a server in tests/integration/test_clients_page.py
+        elif command in ("python conf/webhooks/receiver.py", "fws run conf/webhooks.toml"):
+            pass  # they are run together in tests/integration/test_webhooks.py
         elif command.startswith("fws publish "):
             redis = RedisServer(tmp_path / "redis")
             try:

@@ -24,9 +24,9 @@ LAYERS = [
     {"wire", "transcripts"},
     {"pipeline"},
     {"config", "runtime", "auth", "http"},
-    {"compiler", "redis", "workers", "programs"},
+    {"compiler", "redis", "workers", "programs", "webhooks"},
     {"brokers", "storages"},
-    {"histories", "presence", "nodes"},
+    {"histories", "presence", "nodes", "journals"},
     {"channels"},
     {"protocols"},
     {"clients"},
@@ -42,10 +42,10 @@ LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 # older path.
 FACADE = {"base", "pipeline"}
 FACADE_MODULES = {"", "filter"}
-# A built-in filter imports what any filter could: the façade, and packages that know no socket of a client. `http` is
-# for filters that use a service, `programs` for the one that runs programs, and `classic` for the one that runs the
-# older project's filters.
-FOR_FILTERS = {"", "base", "wire", "pipeline", "auth", "http", "programs", "classic", "filters"}
+# A built-in filter imports what any filter could: the façade, and packages that know no socket of a client. `http` and
+# `webhooks` are for filters that use a service, `programs` for the one that runs programs, and `classic` for the one
+# that runs the older project's filters.
+FOR_FILTERS = {"", "base", "wire", "pipeline", "auth", "http", "programs", "webhooks", "classic", "filters"}
 
 # Libraries that one part of fws alone may import: packages, or single modules.
 ONLY_IN = {
@@ -55,7 +55,7 @@ ONLY_IN = {
     # `get_original` is for what must work while the event loop is blocked.
     "gevent.monkey": {"__main__", "runtime", "programs.spawn", "workers.heartbeat", "classic.server"},
     "urllib3": {"http.connection"},
-    # The two in `clients` need names of constants; sockets come from gevent.
+    # They need names of constants; sockets come from gevent.
     "socket": {"clients.transport", "clients.tls_transport"},
     "_socket": {"clients.transport", "clients.tls_transport"},
 }

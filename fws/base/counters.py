@@ -74,6 +74,8 @@ CATALOGUE: Final[dict[str, tuple[Counter, ...]]] = {
         Counter("limits_alone", "events that `rate_limit store=shared` decided about while the storage was away"),
         Counter("messages_over_size", "messages refused by the filter `max_message`"),
         Counter("json_refused", "messages refused by the filter `json`"),
+        Counter("schema_refused", "messages that did not match the schema of the filter `schema`"),
+        Counter("jq_refused", "messages for which the program of the filter `jq` failed"),
         Counter("lists_over_size", "lists refused by the filter `split`"),
         Counter("delays_over_limit", "messages refused by the filter `delay` because too many waited"),
         Counter("cache_hits", "messages for which the filter `cache` remembered a result", traffic=True),
@@ -100,6 +102,16 @@ CATALOGUE: Final[dict[str, tuple[Counter, ...]]] = {
         Counter("acks_late", "publications that the filter `ack` has sent again"),
         Counter("acks_missing", "publications that a client of the filter `ack` has not acknowledged"),
         Counter("queue_drops", "messages that a full queue of `fws.classic` did not accept"),
+    ),
+    "Webhooks": (
+        Counter("webhooks_delivered", "events that a service of the filter `webhook` has taken", traffic=True),
+        Counter("webhooks_retried", "events of failed requests that are sent again, once for each attempt"),
+        Counter("webhooks_failed", "events given up: refused by the service, after `tries` attempts, or after `age`"),
+        Counter(
+            "webhooks_dropped",
+            "events that were not accepted because too many waited, or were lost when the process ended",
+        ),
+        Counter("webhooks_unkept", "attempts to keep events in Redis that failed, so that they were in memory only"),
     ),
     "Programs": (
         Counter("program_starts", "processes that the filter `exec` has started, or tried to", traffic=True),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 # Seconds between two looks at a file.
@@ -29,20 +29,27 @@ class FileWatch:
         load: reads the file. Raises OSError or ValueError.
         failed: called with the reason if the file cannot be read, but only once for the same file and reason.
         clock: monotonic seconds.
+        also: the files, known after a load, that the file refers to. A change of one of them counts as well.
     """
 
-    __slots__ = ("_clock", "_failed", "_load", "_looked", "_path", "_read", "_reason", "_stamp")
+    __slots__ = ("_also", "_clock", "_failed", "_load", "_looked", "_path", "_read", "_reason", "_stamps")
 
     def __init__(
-        self, path: Path, load: Callable[[], object], failed: Callable[[str], object], clock: Callable[[], float]
+        self,
+        path: Path,
+        load: Callable[[], object],
+        failed: Callable[[str], object],
+        clock: Callable[[], float],
+        also: Callable[[], Iterable[Path]] = tuple,
     ) -> None:
         self._path = path
         self._load = load
         self._failed = failed
         self._clock = clock
+        self._also = also
         self._looked = float("-inf")
         self._read = False
-        self._stamp: Stamp = None
+        self._stamps: list[Stamp] = []
         self._reason = ""
 
     def update(self) -> None:
@@ -51,8 +58,8 @@ class FileWatch:
         if now - self._looked < LOOK:
             return
         self._looked = now
-        before, self._stamp = self._stamp, stamp(self._path)
-        if self._read and self._stamp == before:
+        before, self._stamps = self._stamps, [stamp(self._path), *map(stamp, self._also())]
+        if self._read and self._stamps == before:
             return
         self._read = True
         reason = ""
@@ -64,6 +71,6 @@ class FileWatch:
             reason = error.strerror or str(error)
         except ValueError as error:
             reason = str(error)
-        if reason and (reason != self._reason or self._stamp != before):
+        if reason and (reason != self._reason or self._stamps != before):
             self._failed(reason)
         self._reason = reason

@@ -10,8 +10,9 @@ from pathlib import Path
 import click
 
 from fws.compiler.compile import project_of
-from fws.compiler.registry import Found, LookupProblem, Registry
+from fws.compiler.registry import SOURCES, Found, LookupProblem, Registry
 from fws.pipeline.filter import hooks_of
+from fws.pipeline.source import Source
 from fws.reference.pages import (
     ORIGIN_TITLES,
     counters_markdown,
@@ -32,7 +33,7 @@ from fws.reference.pages import (
 @click.option("--settings", is_flag=True, help="Describe the settings of the TOML file's sections instead.")
 @click.option("--counters", is_flag=True, help="Describe the counters instead.")
 def filters(name: str | None, format: str, built_in: bool, settings: bool, counters: bool) -> None:
-    """List the filters that a stage can name, or describe the one called NAME.
+    """List the filters that a stage can name and the sources, or describe the one called NAME.
 
     They come from the folder pipelines/ here or in the folder above, from fws itself, and from installed packages.
     """
@@ -42,7 +43,7 @@ def filters(name: str | None, format: str, built_in: bool, settings: bool, count
     registry = Registry() if built_in else registry_here()
     if name is not None:
         try:
-            found = registry.find(name)
+            found = _find(registry, name)
         except LookupProblem as problem:
             click.echo(f"fws: {problem.message}" + (f" ({problem.hint})" if problem.hint else ""), err=True)
             sys.exit(1)
@@ -50,11 +51,14 @@ def filters(name: str | None, format: str, built_in: bool, settings: bool, count
         click.echo(_json(filter_json(found)) if format == "json" else views[format](found))
         return
     founds = []
-    for found_or_problem in registry.all():
+    problems: dict[str, None] = {}  # a module that cannot be imported may have had filters and sources
+    for found_or_problem in [*registry.all(), *registry.all(SOURCES)]:
         if isinstance(found_or_problem, Found):
             founds.append(found_or_problem)
         else:
-            click.echo(f"fws: {found_or_problem.message}", err=True)
+            problems[found_or_problem.message] = None
+    for message in problems:
+        click.echo(f"fws: {message}", err=True)
     if format == "json":
         click.echo(_json([filter_json(found) for found in founds]))
     elif format == "markdown":
@@ -63,6 +67,18 @@ def filters(name: str | None, format: str, built_in: bool, settings: bool, count
         _print_tables(founds)
     else:
         click.echo(_lines(founds))
+
+
+def _find(registry: Registry, name: str) -> Found:
+    """The filter of that name, or the source. Raises LookupProblem."""
+    try:
+        return registry.find(name)
+    except LookupProblem:
+        try:
+            return registry.find(name, SOURCES)
+        except LookupProblem:
+            pass
+        raise
 
 
 def registry_here() -> Registry:
@@ -81,8 +97,9 @@ Row = tuple[str, str, str]
 def _groups(founds: Sequence[Found]) -> list[tuple[str, list[Row]]]:
     groups: dict[str, list[Row]] = {}
     for name, found in named(founds):
-        row = (name, ", ".join(hooks_of(found.cls)), doc_of(found.cls).summary)
-        groups.setdefault(ORIGIN_TITLES[found.origin], []).append(row)
+        source = issubclass(found.cls, Source)
+        row = (name, "" if source else ", ".join(hooks_of(found.cls)), doc_of(found.cls).summary)
+        groups.setdefault("Sources" if source else ORIGIN_TITLES[found.origin], []).append(row)
     return list(groups.items())
 
 

@@ -53,7 +53,7 @@ class Key:
         for name in (one.strip() for one in text.split(",")):
             if name.isidentifier() and name not in _FIXED and name != "message":
                 near = did_you_mean(name, _FIXED)
-                raise ValueError(f"{near}; or name a value as in conditions, such as message.{name}")
+                raise ValueError(f"{near}{'' if near.endswith('?') else '.'} Or name a value, such as message.{name}")
         return cls(text.strip())
 
     def check_event(self, event: str) -> None:

@@ -61,6 +61,8 @@ class Exec(Filter):
         message = ["rate_limit 5/s", "exec 'wc -w' per=message timeout=2s", "echo"]
     """
 
+    guards = True
+
     command: Annotated[
         str,
         Help(

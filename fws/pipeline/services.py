@@ -9,6 +9,7 @@ from typing import Any
 from fws.base.metrics import Metrics
 from fws.base.timers import Timers
 from fws.pipeline.interfaces import Hub
+from fws.pipeline.journal import Journal
 from fws.pipeline.storage import Storage
 
 
@@ -20,6 +21,7 @@ class Services:
     Attributes:
         hub: this process's clients and channels; set when the server starts.
         storage: small state that filters share, with Redis among all nodes; set when the server starts.
+        journal: keeps what must outlive the process; None without Redis.
         clock: monotonic seconds, for measuring spans.
         ticker: makes what runs a pipeline of the event `tick` (`fws.pipeline.pipeline.Ticker`).
         wall: Unix time in seconds, for showing to people.
@@ -31,6 +33,7 @@ class Services:
             cancels the call.
         later: calls a function in the event loop, after others have had their turn; it must not block.
         connector: makes the connector to the Redis of `[redis] url` (`fws.redis.connector`); None without one.
+        simulated: whether this is a test or a trial, in which nobody outside is told what happens.
         report: logs and counts a fault of a filter: the event, what was raised, and the client's id or "".
         login_failed: counts wrong credentials from an IP address.
     """
@@ -42,11 +45,13 @@ class Services:
         "after",
         "clock",
         "connector",
+        "journal",
         "later",
         "login_failed",
         "metrics",
         "offload",
         "report",
+        "simulated",
         "spawn",
         "ticker",
         "timers",
@@ -56,6 +61,8 @@ class Services:
     def __init__(self, clock: Callable[[], float] = time.monotonic, wall: Callable[[], float] = time.time) -> None:
         self._hub: Hub | None = None
         self._storage: Storage | None = None
+        self.journal: Journal | None = None
+        self.simulated = False
         self.clock = clock
         self.wall = wall
         self.timers = Timers()

@@ -60,7 +60,7 @@ class Keeper:
         self._journal = journal
         self._timeout = timeout
         self._late = journal.about(f"it has not answered within {timeout:g} s")
-        self._unread = journal.about(f"it has not begun to read for {timeout:g} s")
+        self._unread = journal.about(f"it has neither started nor read anything for {timeout:g} s")
         self._heard = heard
         self._ended = ended
         self._when_over = over
@@ -92,8 +92,7 @@ class Keeper:
         process = None
         try:
             with gevent.Timeout(self._timeout, Late(self._late)):
-                running = self._running()
-                running.wait_for_room()
+                running = self._with_room()
                 # Between these two lines nobody else can write.
                 self._waiters.append(waiter := AsyncResult())
                 running.write(question)
@@ -108,9 +107,7 @@ class Keeper:
     def tell(self, message: bytes) -> None:
         """Write a message that has no answer. Waits for room in the queue. Raises ProgramError."""
         with gevent.Timeout(self._timeout, Late(self._unread)):
-            running = self._running()
-            running.wait_for_room()
-            running.write(message)
+            self._with_room().write(message)
 
     def stop(self) -> None:
         """End the program for good. Does not wait for its end."""
@@ -183,13 +180,22 @@ class Keeper:
 
     # Starts.
 
+    def _with_room(self) -> Process:
+        """The program, as soon as it may be written to."""
+        running = self._running()
+        running.wait_for_room()
+        if not running.usable:
+            raise self._error(self._why or "it has just ended")
+        return running
+
     def _running(self) -> Process:
+        """The program, as soon as it has been started."""
         self.begin()
         if not self._settled.is_set():
             self._settled.wait()
         process = self._process
         if process is None or not process.usable:
-            raise ProgramError(self._journal.about(self._why or "it has just ended"))
+            raise self._error(self._why or "it has just ended")
         return process
 
     def _start(self) -> None:
@@ -230,6 +236,9 @@ class Keeper:
         self._start()
 
     def _fail(self, why: str) -> None:
-        error = ProgramError(self._journal.about(why))
+        error = self._error(why)
         while self._waiters:
             self._waiters.popleft().set_exception(error)
+
+    def _error(self, why: str) -> ProgramError:
+        return ProgramError(self._journal.about(why))

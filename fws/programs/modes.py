@@ -91,16 +91,18 @@ class PerMessage:
         if not self._places.acquire(timeout=terms.timeout):
             terms.journal.metrics.count("programs_over_limit")
             raise ProgramError(terms.journal.about(f"{terms.most} processes run already"))
-        once = None
         try:
-            once = Once(partial(terms.start, environment, Whole()), terms.journal)
-            self._running.add(once)
-            output = once.run(data, terms.timeout)
-        finally:
-            if once is not None:
-                self._running.discard(once)
+            once = Once(partial(terms.start, environment, Whole()), terms.journal, self._over)
+        except BaseException:  # also if the client's greenlet is to end
             self._places.release()
+            raise
+        self._running.add(once)
+        output = once.run(data, terms.timeout)
         return terms.framing.decode(output, message)
+
+    def _over(self, once: Once) -> None:
+        self._running.discard(once)
+        self._places.release()
 
     def stop(self, patience: float) -> None:
         for once in self._running:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import gevent
 from gevent.event import AsyncResult
 
@@ -11,12 +13,18 @@ from fws.programs.keeper import Launch
 
 
 class Once:
-    """One run of a program."""
+    """One run of a program.
 
-    __slots__ = ("_journal", "_process", "_result", "_why")
+    Args:
+        launch: starts it. It may block, and raises ProgramError.
+        over: called with this object once the process has ended, which may be later than its answer is given up.
+    """
 
-    def __init__(self, launch: Launch, journal: Journal) -> None:
+    __slots__ = ("_journal", "_over", "_process", "_result", "_why")
+
+    def __init__(self, launch: Launch, journal: Journal, over: Callable[[Once], object]) -> None:
         self._journal = journal
+        self._over = over
         self._result: AsyncResult = AsyncResult()
         self._why: ProgramError | None = None
         self._process = launch(self)
@@ -71,3 +79,4 @@ class Once:
             self._result.set_exception(self._why)
         else:
             self._result.set(rest)
+        self._over(self)

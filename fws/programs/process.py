@@ -103,12 +103,10 @@ class Process:
     # Its input.
 
     def wait_for_room(self) -> None:
-        """Wait until less than `queue` bytes wait to be written. Raises ProgramError if it ends before."""
+        """Wait until at most `queue` bytes wait to be written, or it is over."""
         if self._pending > self._queue:
             self._room.clear()
             self._room.wait()
-        if not self.usable:
-            raise ProgramError("it has just ended")
 
     def write(self, data: bytes) -> None:
         """Write as soon as it reads. Never blocks: who writes much calls `wait_for_room` before."""
@@ -225,7 +223,8 @@ class Process:
             self._reader.close()
             close(self._stdout)
             self._stdout = -1
-        if self._again is not None:
+        # After its end, the timer leads to `_finish`.
+        if self._again is not None and not self._over:
             self._again.close()
             self._again = None
 
@@ -237,14 +236,19 @@ class Process:
         except OSError:
             data = b""
         self._said += data
-        *lines, rest = self._said.split(b"\n")
-        # The log folds what is too much, but looking at each of 65,536 lines would take a while.
-        for line in [*lines[:20], *([rest] if rest and (not data or len(rest) > MAX_SAID) else [])]:
-            if line.strip():
-                self._listener.said(line[:MAX_SAID].decode("utf-8", "replace"))
-        self._said = rest if data and len(rest) <= MAX_SAID else bytearray()
+        self._tell(end=not data)
         if not data:
             self._close_stderr()
+
+    def _tell(self, *, end: bool) -> None:
+        """Hand over the lines of stderr. At the end, and if it is long, also the last one without a line feed."""
+        *lines, rest = self._said.split(b"\n")
+        cut = end or len(rest) > MAX_SAID
+        # The log folds what is too much, but looking at each of 65,536 lines would take a while.
+        for line in [*lines[:20], *([rest] if cut else [])]:
+            if line.strip():
+                self._listener.said(line[:MAX_SAID].decode("utf-8", "replace"))
+        self._said = bytearray() if cut else rest
 
     def _close_stderr(self) -> None:
         if self._stderr >= 0:
@@ -313,6 +317,7 @@ class Process:
         self._close_stdout()
         if self._stderr >= 0:
             self._complains()
+        self._tell(end=True)
         self._close_stderr()
         self.usable = False
         self._close_stdin()

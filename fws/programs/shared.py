@@ -136,6 +136,8 @@ class Addressed(PerServer):
             if isinstance(value, dict) and ("to" in value or self._terms.sends):
                 self._carry_out(value)
                 return None
+            if value is None:
+                raise ProgramError("it answered null")
         except (ProgramError, AnswerError) as error:
             if not self._terms.sends and isinstance(error, ProgramError):
                 raise ProgramError(self._terms.journal.about(str(error))) from None

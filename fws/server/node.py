@@ -18,6 +18,7 @@ from fws.histories.memory import MemoryHistory
 from fws.nodes.answers import Answers
 from fws.nodes.base import Nodes
 from fws.nodes.memory import MemoryNodes
+from fws.pipeline.journal import Journal
 from fws.pipeline.storage import Storage
 from fws.presence.base import Presence
 from fws.presence.memory import MemoryPresence
@@ -103,6 +104,7 @@ class Node:
         self.schedules = Schedules(context, self.storage)
         services.hub = self.channels
         services.storage = self.storage
+        services.journal = journal_of(generation, self.storage)
         services.spawn = context.scheduler.spawn
         limits = generation.config.limits
         self.offload = services.offload = Offload(limits.threads, limits.offload_timeout, context.metrics)
@@ -188,6 +190,16 @@ def storage_of(generation: Generation) -> Storage:
     from fws.storages.redis import RedisStorage
 
     return RedisStorage(connector, generation.config.redis.prefix, generation.services.clock)
+
+
+def journal_of(generation: Generation, storage: Storage) -> Journal | None:
+    """What outlives this process: there is something if `[redis] url` is set."""
+    if not generation.config.redis.url:
+        return None
+    from fws.journals.redis import RedisJournal
+    from fws.storages.redis import RedisStorage
+
+    return RedisJournal(storage) if isinstance(storage, RedisStorage) else None
 
 
 def broker_of(generation: Generation, context: Context) -> Broker:

@@ -260,6 +260,17 @@ class RedisStorage:
         check(key)
         return bool(self._ask(key, lambda client, name: client.delete(name)))
 
+    def ask(self, key: str, commands: Callable[[Any, str], Any]) -> Any:
+        """For what else is kept in Redis: run commands on a key, with the same limits.
+
+        Args:
+            commands: called with redis-py's client and the key with its prefix.
+
+        Raises:
+            StorageError: as in all methods.
+        """
+        return self._ask(key, commands)
+
     def _change(self, command: str, key: str, expire: float, *arguments: str) -> Any:
         """Make a change, and set the new expiry of the key in the same step."""
         words = (command, _milliseconds(expire), *arguments)

@@ -173,6 +173,7 @@ class Simulation:
     def add_node(self, name: str) -> None:
         """Start a further node. Raises ConfigError, and SimulationError if a filter fails to start."""
         services = Services(self.clock, self.wall)
+        services.simulated = True
         generation = generation_of(self._document, self._environ, services, registry=self._registry)
         scheduler: Scheduler = self._loop  # type: ignore[assignment]
         broker = SimulatedBroker(self._bus, generation.config.redis.subscribe, self.trace)

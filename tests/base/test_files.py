@@ -100,3 +100,23 @@ def test_a_new_file_with_the_same_mistake_is_reported_again(watched: Watched) ->
     watched.path.write_text("another")
     watched.update()
     assert watched.reasons == ["line 1 is wrong", "line 1 is wrong"]
+
+
+def test_a_file_that_another_one_refers_to_counts_as_well(tmp_path: Path) -> None:
+    main, part, clock = tmp_path / "main", tmp_path / "part", Clock()
+    main.write_text("part")
+    part.write_text("a")
+    read: list[str] = []
+    found: list[Path] = []
+
+    def load() -> None:
+        found[:] = [tmp_path / main.read_text()]
+        read.append(found[0].read_text())
+
+    watch = FileWatch(main, load, read.append, clock, lambda: found)
+    for text in ("a", "bb", "bb", "ccc"):
+        part.write_text(text)
+        for _ in range(2):
+            clock.advance(LOOK)
+            watch.update()
+    assert list(dict.fromkeys(read)) == ["a", "bb", "ccc"]

@@ -165,13 +165,13 @@ def test_a_channel_without_history_answers_a_position_with_a_gap(tmp_path: Path)
 
 
 def test_publication_filters_decide_what_is_kept(tmp_path: Path) -> None:
-    toml = CONF + '[pipelines]\npublication = ["when message != \'secret\'", "redact"]\n'
-    redact = (
-        "from fws import Filter\nclass Redact(Filter):\n    waits = False\n"
+    toml = CONF + '[pipelines]\npublication = ["when message != \'secret\'", "censor"]\n'
+    censor = (
+        "from fws import Filter\nclass Censor(Filter):\n    waits = False\n"
         "    def publication(self, publication):\n"
         "        return publication.replace(message=publication.message.replace('damn', '****'))\n"
     )
-    harness = build(toml, tmp_path, pipelines={"redact": redact})
+    harness = build(toml, tmp_path, pipelines={"censor": censor})
     publish(harness, "damn", "secret", "fine")
     assert harness.sent(harness.connect("/replay")) == ["****", "fine"]
 

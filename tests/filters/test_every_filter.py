@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import shutil
 import tempfile
 import textwrap
 from pathlib import Path
@@ -15,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fws.filters
-from fws.base.errors import Close
+from fws.base.errors import Close, MessageFillError
 from fws.clients.client import Client
 from fws.compiler.registry import Found, Registry
 from fws.pipeline.events import EVENTS
@@ -41,6 +42,7 @@ BUILT_IN = [
     "http",
     "http_auth",
     "join",
+    "jq",
     "json",
     "jwt",
     "leave",
@@ -53,10 +55,12 @@ BUILT_IN = [
     "presence",
     "publish",
     "rate_limit",
+    "redact",
     "redis",
     "reject",
     "reply",
     "require",
+    "schema",
     "set",
     "skip_sender",
     "split",
@@ -66,15 +70,17 @@ BUILT_IN = [
     "store",
     "subscribe",
     "switch",
+    "template",
     "text",
     "throttle",
     "token",
     "unsubscribe",
+    "webhook",
     "when",
 ]
 
 # What the examples take from the environment.
-ENVIRON = {"FWS_TOKEN": "t" * 32, "JWT_KEY": "k" * 32}
+ENVIRON = {"FWS_TOKEN": "t" * 32, "JWT_KEY": "k" * 32, "WEBHOOK_SECRET": "whsec_" + "k" * 32}
 
 # Stages that serve `message`, with the options of most consequence.
 STAGES = [
@@ -117,6 +123,10 @@ STAGES = [
     "once by=message",
     "remember",
     "broadcast_by_token",
+    "webhook http://127.0.0.1:9/",
+    "template {{ message.a }} {% for x in message.items %}{{ x }}{% endfor %}",
+    "redact a find=email,card",
+    "redact pattern=[a-z]++ max_text=100",
 ]
 
 HOSTILE = f"""
@@ -175,6 +185,7 @@ def test_every_option_has_a_help_and_every_filter_an_event(name: str) -> None:
 def test_its_example_compiles_and_uses_it(name: str, tmp_path: Path) -> None:
     doc = inspect.getdoc(FILTERS[name]) or ""
     example = textwrap.dedent(doc.partition("Example:\n")[2])
+    shutil.copytree(Path(__file__).parents[2] / "conf" / "shapes", tmp_path / "shapes")
     server = build(f"[pipelines]\n{example}", tmp_path, environ=ENVIRON)
     assert any(isinstance(instance, FILTERS[name]) for instance in server.generation.filters) or "{" in example
 
@@ -210,7 +221,7 @@ def test_no_message_makes_it_raise_anything_but_close(
 ) -> None:
     server, client = hostile
     hook = client.endpoint.message.steps[position].hook
-    with contextlib.suppress(Close):
+    with contextlib.suppress(Close, MessageFillError):
         hook(client, message)
     server.sent(client)
 

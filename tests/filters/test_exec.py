@@ -20,6 +20,13 @@ from tests.support import Harness, build
 Serving = Callable[..., Harness]
 
 
+@pytest.fixture(autouse=True, scope="module")
+def sigchld() -> Iterator[None]:
+    """Afterwards the event loop leaves the children of other tests alone again."""
+    yield
+    gevent.get_hub().loop.reset_sigchld()
+
+
 @pytest.fixture
 def serving(tmp_path: Path) -> Iterator[Serving]:
     """`serving(options)` gives a server with `exec` and these options, and then `echo`. Its programs are ended."""
@@ -52,7 +59,7 @@ def shell(script: str, *options: str) -> str:
 
 def until(server: Harness, holds: Callable[[], bool]) -> None:
     """Let programs work until something holds."""
-    end = time.monotonic() + 10
+    end = time.monotonic() + 20
     while not holds():
         assert time.monotonic() < end, "it does not happen"
         gevent.sleep(0.005)
@@ -134,7 +141,10 @@ def test_a_table_without_branches_is_one_filter_in_all_events(serving: Serving) 
 def test_a_program_that_fails_ends_the_message_and_not_the_client(
     script: str, why: str, per: str, serving: Serving, caplog: pytest.LogCaptureFixture
 ) -> None:
-    server = serving(shell(script, f'per = "{per}"', 'timeout = "200ms"', 'on_failure = "reply"', 'grace = "100ms"'))
+    timeout = "200ms" if "answered" in why else "10s"
+    server = serving(
+        shell(script, f'per = "{per}"', f'timeout = "{timeout}"', 'on_failure = "reply"', 'grace = "100ms"')
+    )
     client = server.connect("/a")
     assert says(server, client, "hello") == ['{"error":"the program has failed"}']
     assert server.closed(client) is None
@@ -159,6 +169,17 @@ def test_waits_between_starts_grow_and_messages_fail_meanwhile_at_once(serving: 
     began = time.monotonic()
     until(server, lambda: len(says(server, client, "x")) == 1 and server.metrics["program_starts"] >= 3)
     assert server.metrics["program_starts"] <= 3 + (time.monotonic() - began) / 0.1
+
+
+def test_a_program_that_has_lived_for_a_while_is_started_again_at_once(
+    serving: Serving, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fws.programs.keeper.LIVED", 0.0)
+    server = serving(shell('read -r x; echo "$x"', 'per = "server"'))
+    client = server.connect("/a")
+    for number in range(1, 6):
+        assert says(server, client, str(number)) == [str(number)]
+        until(server, lambda number=number: server.metrics["program_restarts"] == number)  # type: ignore[misc]
 
 
 def test_a_line_that_nobody_asked_for_may_be_anybodys(serving: Serving, caplog: pytest.LogCaptureFixture) -> None:
@@ -296,6 +317,15 @@ def test_with_a_process_for_each_message_others_wait_for_their_turn(serving: Ser
     assert server.metrics["program_starts"] == 3
 
 
+def test_a_process_counts_until_it_has_ended(serving: Serving) -> None:
+    """Otherwise programs that ignore SIGTERM would be as many as clients like."""
+    options = ['per = "message"', "most = 1", 'timeout = "100ms"', 'grace = "1s"', 'on_failure = "reply"']
+    server = serving(shell("trap '' TERM; while :; do sleep 0.1; done", *options))
+    client = server.connect("/a")
+    assert says(server, client, "1", "2") == ['{"error":"the program has failed"}'] * 2
+    assert (server.metrics["program_starts"], server.metrics["programs_over_limit"]) == (1, 1)
+
+
 def test_a_program_that_cannot_be_started_refuses_on_connect(serving: Serving, tmp_path: Path) -> None:
     file = tmp_path / "tool"
     file.write_text("#!/no/such/interpreter\n")
@@ -346,6 +376,7 @@ def test_lines_carry_the_client_and_answers_its_fate(serving: Serving) -> None:
         ({"close": 4000}, [], (4000, "")),
         ({"mesage": 1}, ['{"error":"the program has failed"}'], None),
         ([], ['{"error":"the program has failed"}'], None),
+        (None, ['{"error":"the program has failed"}'], None),
         ({"identity": {}}, ['{"error":"the program has failed"}'], None),
     ],
 )

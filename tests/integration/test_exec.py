@@ -58,19 +58,33 @@ def test_a_drain_and_a_reload_end_programs_and_their_groups(serve: Serve, tmp_pa
     conf = """
         [endpoints."/stubborn"]
         message = ["exec \\"trap '' TERM; sleep 60 & echo $!; wait\\" shell=true grace=OPTION output=send"]
+        [endpoints."/kept"]
+        message = ["exec 'while read -r x; do echo $$; done' shell=true per=server", "echo"]
     """
     server = serve(conf.replace("OPTION", "300ms"))
-    with connect(server.url("/stubborn")) as client:
+    with connect(server.url("/stubborn")) as client, connect(server.url("/kept")) as other:
+        other.send("who?")
+        kept = other.recv(10)
         client.send("go")
         first = int(client.recv(10))
         (tmp_path / "conf" / "test.toml").write_text(conf.replace("OPTION", "200ms"))
         server.signal(signal.SIGHUP)
         until(lambda: not is_there(first))
+        other.send("who?")
+        assert other.recv(10) == kept
         client.send("go")
         second = int(client.recv(10))
         assert is_there(second)
         assert server.stop() == 0
         until(lambda: not is_there(second))
+
+
+def test_programs_end_with_a_server_that_is_killed(serve: Serve) -> None:
+    server = serve('[pipelines]\nmessage = ["exec cat per=server", "echo"]')
+    until(lambda: len(children(server.process.pid)) == 1)
+    [program] = children(server.process.pid)
+    server.end()
+    until(lambda: not is_there(int(program)))
 
 
 def is_there(pid: int) -> bool:

@@ -1,0 +1,1 @@
+"""Journals: what must outlive the process."""

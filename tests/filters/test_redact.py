@@ -1,0 +1,205 @@
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fws.base.errors import ConfigError
+from fws.filters._masking import is_card, mask_cards, mask_emails
+from fws.filters.redact import Redact
+from fws.pipeline.component import Setting
+from fws.pipeline.outcomes import DROP
+from fws.pipeline.publication import Publication
+from tests.support import build
+
+
+def redact(**options: Any) -> Redact:
+    made = Redact(**options)
+    made.prepare(Setting(Path(), {}))
+    return made
+
+
+def changed(value: Any, **options: Any) -> Any:
+    """What flows on. The value itself is never changed, because others may have it as well."""
+    before = json.dumps(value)
+    flowing = redact(**options).change(value)
+    assert json.dumps(value) == before
+    return value if flowing is None else flowing
+
+
+@pytest.mark.parametrize(
+    ("fields", "value", "flowing"),
+    [
+        (["password"], {"user": "ann", "password": "x"}, {"user": "ann", "password": "***"}),
+        (["card.number"], {"card": {"number": 5, "name": "a"}}, {"card": {"number": "***", "name": "a"}}),
+        (["card.number"], {"card": "4111"}, {"card": "***"}),
+        (["card.number"], {"card": None, "number": 1}, {"card": None, "number": 1}),
+        (["items.key"], {"items": [{"key": 1}, {"key": [2]}, {}]}, {"items": [{"key": "***"}, {"key": "***"}, {}]}),
+        (["key"], [{"key": 1}, 5], [{"key": "***"}, 5]),
+        (["a", "b"], {"a": {"x": 1}, "b": None}, {"a": "***", "b": "***"}),
+        (["a.b.c"], {"a": {"b": {"c": 1, "d": 2}}}, {"a": {"b": {"c": "***", "d": 2}}}),
+        (["a"], 5, 5),
+    ],
+)
+def test_fields_are_masked(fields: list[str], value: Any, flowing: Any) -> None:
+    assert changed(value, fields=fields) == flowing
+
+
+def test_what_is_not_changed_is_the_same_object() -> None:
+    value = {"a": [{"b": "x"}], "c": {"d": "ann@example.org"}}
+    assert redact(fields=["z"], find=["card"]).change(value) is None
+    flowing = redact(find=["email"]).change(value)
+    assert flowing == {"a": [{"b": "x"}], "c": {"d": "***"}}
+    assert flowing["a"] is value["a"]
+
+
+@pytest.mark.parametrize(
+    ("text", "masked"),
+    [
+        ("write to ann.b+c@mail.example.org, now", "write to *, now"),
+        ("<ann@example.org>;bob@example.co.uk", "<*>;*"),
+        ("é.ü@bücher.example", "*"),
+        ("a" * 100 + "@example.org", "*"),
+        ("a@b @x.y a@ @", "a@b @x.y a@ @"),
+        ("a@b.c@d.e", "*@d.e"),
+    ],
+)
+def test_addresses_are_found(text: str, masked: str) -> None:
+    assert mask_emails(text, "*") == masked
+
+
+@pytest.mark.parametrize(
+    ("text", "masked"),
+    [
+        ("4111111111111111", "*"),
+        ("pay 4111 1111 1111 1111 now", "pay * now"),
+        ("5500-0000-0000-0004,340000000000009", "*,*"),
+        ("no. 12 4111 1111 1111 1111 9", "no. 12 * 9"),
+        ("4111111111111112", "4111111111111112"),
+        ("tel. 0049 89 1234567890", "tel. 0049 89 1234567890"),
+        ("41111111111111110000000", "41111111111111110000000"),
+        ("4111 1111 1111 1111 4111 1111 1111 1111", "* *"),
+        ("1 2 3", "1 2 3"),
+    ],
+)
+def test_card_numbers_are_found(text: str, masked: str) -> None:
+    assert mask_cards(text, "*") == masked
+
+
+def test_a_card_number_may_be_a_number() -> None:
+    value = {"n": 4111111111111111, "m": 4111111111111112, "t": True, "big": 10**40}
+    assert changed(value, find=["card"]) == value | {"n": "***"}
+
+
+@given(st.text("0123456789", min_size=12, max_size=18))
+def test_a_wrong_digit_is_no_card_number(digits: str) -> None:
+    assert [is_card(digits + last) for last in "0123456789"].count(True) == 1
+
+
+def test_a_pattern_is_found_in_all_texts() -> None:
+    value = {"a": ["key-123", 5], "key-1": {"b": "x key-7 y"}, "c": "none"}
+    flowing = {"a": ["\\1", 5], "key-1": {"b": "x \\1 y"}, "c": "none"}
+    assert changed(value, pattern=r"key-\d++", mask="\\1") == flowing
+
+
+@pytest.mark.parametrize(
+    ("value", "options"), [(b"x", {"find": ["email"]}), ("text", {"fields": ["a"]}), (b"{}", {"fields": ["a"]})]
+)
+def test_what_cannot_be_redacted_is_dropped(value: Any, options: Any) -> None:
+    assert redact(**options).change(value) is DROP
+
+
+def test_a_text_without_json_is_searched() -> None:
+    assert changed("ann@example.org", find=["email"]) == "***"
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ("", "give fields, find or pattern"),
+        ("find=phone", "one of: email, card"),
+        ("pattern=(", "not a regular expression"),
+        ("pattern=a*", "matches an empty text"),
+        ("pattern=(a+)+b", r"write \++ instead of \+ at character 3"),
+        ("pattern=(a|aa)+b", r"write \++ instead of \+ at character 7"),
+        ("pattern=[a]{2,}", r"write \{2,}\+ instead of \{2,} at character 4"),
+        ("pattern=(?:a|aa){30}b", r"write \{30}\+ instead of \{30}"),
+        (r"pattern=\\*b", r"write \*\+ instead"),
+        ("pattern=a*?b", r"write \*\+ instead"),
+    ],
+)
+def test_a_stage_that_masks_nothing_or_takes_for_ever_is_a_mistake(tmp_path: Path, options: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        build(f"[pipelines]\nmessage = ['redact {options}']", tmp_path)
+
+
+@pytest.mark.parametrize(
+    "pattern", ["a++b*+c", "(ab)++", "[(+|)*]x", r"\(a\+\*", "[]a)+]b?", r"(?:\+ab){2}+", r"\d{2}", "(?#*)a{1,2}+"]
+)
+def test_other_patterns_are_fine(pattern: str) -> None:
+    redact(pattern=pattern)
+
+
+def test_a_publication_is_redacted_before_it_is_kept(tmp_path: Path) -> None:
+    toml = """
+    [channels.lobby]
+    history = 10
+    [pipelines]
+    connect = ["join lobby"]
+    message = ["json", "broadcast lobby"]
+    publication = ["redact password"]
+    """
+    server = build(toml, tmp_path)
+    client = server.connect()
+    server.client_says(client, '{"password":"secret"}')
+    assert "secret" not in str(server.sent(client))
+    server.client_says(late := server.connect(), "{}")
+    late.join("lobby", replay=5)
+    assert "secret" not in str(server.sent(late))
+
+
+def test_a_delivery_is_redacted_for_its_receiver_alone() -> None:
+    publication = Publication("lobby", {"password": "x"})
+    found = redact(fields=["password"]).deliver(None, publication)  # type: ignore[arg-type]
+    assert found.message == {"password": "***"}
+    assert publication.message == {"password": "x"}
+
+
+HOSTILE = [
+    "a" * 65_000,
+    "a@" * 32_000,
+    "a@" + "b" * 65_000,
+    "a@" + "b." * 32_000,
+    "1" * 65_000,
+    "1 " * 32_000,
+    "1-11 " * 13_000,
+    "@." * 32_000,
+    "4111111111111111 " * 3_800,
+]
+
+
+@pytest.mark.parametrize("number", range(len(HOSTILE)))
+def test_no_text_of_64_kib_takes_long(number: int) -> None:
+    made = redact(find=["email", "card"], pattern=r"\w++\s?\w++!")
+    before = time.process_time()
+    made.change({"a": HOSTILE[number]})
+    made.change(["a" * 4000, *[HOSTILE[number][:4000]] * 16])
+    redact(find=["email", "card"]).change([HOSTILE[number]])
+    assert time.process_time() - before < 0.5
+
+
+def test_what_a_pattern_does_not_search_is_masked() -> None:
+    assert changed(["abc", "abcdef", "x"], pattern="b", max_text=5, mask="*") == ["a*c", "*", "*"]
+
+
+def test_a_stage_names_fields_first(tmp_path: Path) -> None:
+    server = build('[pipelines]\nmessage = ["json", "redact a b.c find=email,card mask=…", "echo"]', tmp_path)
+    client = server.connect()
+    server.client_says(client, '{"a":1,"b":{"c":2},"d":"x@y.org","e":"4111 1111 1111 1111"}')
+    assert msgspec.json.decode(server.sent(client)[0]) == {"a": "…", "b": {"c": "…"}, "d": "…", "e": "…"}
