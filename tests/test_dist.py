@@ -51,6 +51,15 @@ def test_the_tests_of_the_source_distribution_run(built: Path, tmp_path: Path) -
     run(sys.executable, "-m", "pytest", "-q", "tests/pipeline", "tests/base", cwd=folder, PYTHONPATH=str(folder))
 
 
+def test_the_wheel_has_all_files_of_the_templates(built: Path) -> None:
+    with zipfile.ZipFile(next(built.glob("*.whl"))) as wheel:
+        names = set(wheel.namelist())
+    command = ["git", "ls-files", "fws/cli/templates"]
+    tracked = set(subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split())
+    assert {path.split("/")[3] for path in tracked} == {"_shared", "hello", "api", "dashboard", "exec", "rooms"}
+    assert tracked - names == set()
+
+
 def test_the_wheel_serves_in_an_empty_environment(built: Path, tmp_path: Path) -> None:
     environment = tmp_path / "environment"
     venv.create(environment, with_pip=True)
@@ -61,6 +70,8 @@ def test_the_wheel_serves_in_an_empty_environment(built: Path, tmp_path: Path) -
     run(fws, "new", "demo", cwd=tmp_path)
     assert "ok" in run(fws, "check", "conf/app.toml", cwd=tmp_path / "demo")
     assert "hello" in run(fws, "filters", cwd=tmp_path / "demo")
+    run(fws, "new", "live", "--template", "dashboard", cwd=tmp_path)
+    assert "2 ok" in run(fws, "test", "conf/app.toml", cwd=tmp_path / "live")
 
 
 def test_a_package_index_shows_no_link_that_leads_nowhere(built: Path) -> None:

@@ -71,7 +71,7 @@ class Import(NamedTuple):
 
 
 def modules() -> list[Path]:
-    return sorted(path for path in PACKAGE.rglob("*.py") if "template" not in path.parts)
+    return sorted(path for path in PACKAGE.rglob("*.py") if "templates" not in path.parts)
 
 
 def dotted(path: Path) -> str:
