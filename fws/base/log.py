@@ -20,11 +20,12 @@ import time
 import traceback
 import warnings
 from collections.abc import Callable
-from datetime import UTC, datetime
 from os.path import basename
 from typing import Any, TextIO
 
 import msgspec
+
+from fws.base.times import rfc3339
 
 MAX_LINE = 300
 # Seconds in which the repetitions of a line are folded.
@@ -75,7 +76,7 @@ class Json(logging.Formatter):
         self._worker = worker
 
     def format(self, record: logging.LogRecord) -> str:
-        when = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        when = rfc3339(record.created)
         line: dict[str, Any] = {"time": when, "level": record.levelname.lower(), "logger": record.name}
         if self._worker:
             line["worker"] = self._worker

@@ -303,7 +303,7 @@ class Channel:
             return
         format = client.format
         latest = self.slow == "latest"
-        if latest and len(entries) > 1 and client.outbox.waits:
+        if latest and len(entries) > 1 and client.outbox.lags:
             frame, entries = entries[-1].frame(format), entries[-1:]
         gap = partial(client.gap, self.name or "") if format.positions and entries[-1].publication.offset else None
         client.outbox.offer(frame, Offer(self, latest, len(entries), entries[-1].publication, gap))

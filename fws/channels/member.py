@@ -14,8 +14,8 @@ class Outbox(Protocol):
     """The queue of frames for a member."""
 
     @property
-    def waits(self) -> bool:
-        """Whether bytes wait until the member reads others."""
+    def lags(self) -> bool:
+        """Whether bytes wait because the member does not keep up, and not because its handshake is not over."""
 
     def write(self, frame: bytes, several: bool = False, /) -> bool:
         """Send or queue one frame, or `several` joined."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Container
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from fws.base.close_codes import SERVICE_RESTART, TOO_BIG
 from fws.base.errors import Close, Refusal, Reject
+from fws.base.times import rfc3339
 from fws.clients.caller import Caller
 from fws.clients.challenge import Challenge
 from fws.clients.connection import read_of
@@ -107,8 +107,7 @@ class Client(Caller):
 
     def time(self) -> str:
         """The present time as RFC 3339 in UTC with milliseconds, as the placeholder `{time}` gives it."""
-        now = datetime.fromtimestamp(self._context.wall(), UTC)
-        return now.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        return rfc3339(self._context.wall())
 
     # For filters.
 

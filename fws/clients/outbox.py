@@ -114,6 +114,11 @@ class Outbox:
         return self.size > 0 or (self._wire is not None and self._wire.waits)
 
     @property
+    def lags(self) -> bool:
+        """Whether bytes wait because the peer does not keep up, and not because its handshake is not over."""
+        return self._held is None and self._wire is not None and (self.size > 0 or self._wire.waits)
+
+    @property
     def direct(self) -> bool:
         """Whether the client gets the same frames as others, without a `deliver` pipeline."""
         return self._direct

@@ -369,7 +369,7 @@ class _Compiler:
         if isinstance(instance, Filter):
             own = hook(instance, event)
             return [Step(own, text, built.options, instance.waits, made, path, cls, instance, None, built.branches)]
-        there = {"client"} if BY_NAME[event].of_client else set()
+        there = {"client", "time"} if BY_NAME[event].of_client else {"time"}
         if missing := sorted(instance.sources - there - set(BY_NAME[event].names)):
             self.findings.problem(f"a placeholder needs a {missing[0]}, and {event} has none", path)
             return []

@@ -10,13 +10,14 @@ log {call.method}                   what the client wants in its protocol
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from fws.base.errors import FillError, MessageFillError
 from fws.base.problem import did_you_mean
+from fws.base.times import rfc3339
 from fws.base.variables import VARIABLE, VariableError, lookup
 from fws.pipeline.call import WORDS
 from fws.pipeline.interfaces import Client
@@ -39,11 +40,13 @@ class Flow(msgspec.Struct, frozen=True):
         client: None on events without a client.
         message: what flows, on events where a message does.
         channel: of the publication; None where there is none.
+        wall: Unix time, for events without a client.
     """
 
     client: Client | None = None
     message: Any = None
     channel: str | None = None
+    wall: Callable[[], float] | None = None
 
 
 class Placeholder(msgspec.Struct, frozen=True):
@@ -61,7 +64,9 @@ class Placeholder(msgspec.Struct, frozen=True):
 
     @property
     def source(self) -> str:
-        """What it is filled from: "message", "call", "channel" or "client"."""
+        """What it is filled from: "message", "call", "channel", "client" or "time"."""
+        if self.name == "time" and not self.attribute:
+            return "time"
         if self.name in ("message", "call") and self.attribute:
             return self.name
         return "channel" if self.name == "channel" and not self.attribute else "client"
@@ -76,6 +81,8 @@ class Placeholder(msgspec.Struct, frozen=True):
         if name == "message" and attribute is not None:
             return self._text(_field(flow.message, attribute))
         if client is None:
+            if name == "time" and attribute is None and flow.wall is not None:
+                return rfc3339(flow.wall())
             return flow.channel if name == "channel" else None
         if attribute is None:
             params = client.params
@@ -125,7 +132,7 @@ class Template(msgspec.Struct, frozen=True):
 
     @property
     def sources(self) -> set[str]:
-        """What its placeholders are filled from: "client", "message", "call" and "channel"."""
+        """What its placeholders are filled from: "client", "message", "call", "channel" and "time"."""
         return {part.source for part in self.parts if isinstance(part, Placeholder)}
 
     def fill(self, flow: Flow) -> str:

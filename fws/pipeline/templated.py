@@ -52,7 +52,7 @@ class Templated:
 
     @property
     def sources(self) -> set[str]:
-        """What its placeholders are filled from: "client", "message", "call" and "channel"."""
+        """What its placeholders are filled from: "client", "message", "call", "channel" and "time"."""
         return set().union(*(leaf.sources for leaf in self._leaves))
 
     def sources_of(self, option: str) -> set[str]:
@@ -76,9 +76,10 @@ class Templated:
         return made
 
     def _hook(self, event: str) -> Hook:
+        wall = self._services.wall
 
         def of_publication(publication: Any) -> Any:
-            instance = self.instance(Flow(None, publication.message, publication.channel))
+            instance = self.instance(Flow(None, publication.message, publication.channel, wall))
             return getattr(instance, event)(publication)
 
         def of_delivery(client: Any, publication: Any) -> Any:
@@ -92,7 +93,7 @@ class Templated:
             return getattr(self.instance(Flow(client, None, channel)), event)(client, channel)
 
         def of_tick(message: Any) -> Any:
-            return getattr(self.instance(Flow(None, message)), event)(message)
+            return getattr(self.instance(Flow(None, message, None, wall)), event)(message)
 
         others: dict[str, Hook] = {"publication": of_publication, "deliver": of_delivery, "tick": of_tick}
         templated = others.get(event, of_channel if BY_NAME[event].of_channel else of_client)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 import secrets
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
 
 from fws.base.errors import StorageError
+from fws.base.times import rfc3339
 from fws.config.schedules import Schedule
 from fws.pipeline.pipeline import Pipeline
 from fws.pipeline.storage import Storage
@@ -210,11 +210,7 @@ class Runner:
         try:
             self._missed(passed, "nobody has run them in time")
             self._context.metrics.count("ticks")
-            message = {"schedule": self.name, "time": _rfc3339(due), "missed": passed}
+            message = {"schedule": self.name, "time": rfc3339(due), "missed": passed}
             PipelineTicker(self._context).run(self._pipeline, message)
         finally:
             self.running -= 1
-
-
-def _rfc3339(wall: float) -> str:
-    return datetime.fromtimestamp(wall, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -8,13 +8,13 @@ from __future__ import annotations
 import re
 from base64 import b64encode
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any
 
 import msgspec
 from msgspec import UNSET
 
+from fws.base.times import rfc3339
 from fws.webhooks.queue import Entry
 
 # The types of events, by hook.
@@ -91,7 +91,7 @@ def event_json(id: str, hook: str, at: float, data: Data) -> bytes:
         id: identifies the event.
         at: Unix time.
     """
-    return _encode(_Event(id, TYPES[hook], timestamp(at), data))
+    return _encode(_Event(id, TYPES[hook], rfc3339(at), data))
 
 
 def request_of(entries: Sequence[Entry], *, batches: bool) -> tuple[str, bytes]:
@@ -108,12 +108,7 @@ def request_of(entries: Sequence[Entry], *, batches: bool) -> tuple[str, bytes]:
         return entry.id, entry.body
     id = sha256(" ".join(entry.id for entry in entries).encode()).hexdigest()[:32]
     events = _Events([msgspec.Raw(entry.body) for entry in entries])
-    return id, _encode(_Batch(BATCH, timestamp(max(entry.at for entry in entries)), events))
-
-
-def timestamp(at: float) -> str:
-    """A Unix time as RFC 3339 in UTC, with milliseconds."""
-    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return id, _encode(_Batch(BATCH, rfc3339(max(entry.at for entry in entries)), events))
 
 
 class _Named(msgspec.Struct):

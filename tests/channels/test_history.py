@@ -91,6 +91,24 @@ def test_with_positions_each_publication_has_its_offset(harness: Harness) -> Non
     assert harness.sent(client) == ["directly"]
 
 
+def test_a_client_whose_handshake_is_not_over_is_not_slow(tmp_path: Path) -> None:
+    """Fault: with slow = "latest", a message before `join` in `connect` cut a recovery to its newest publication."""
+    conf = """
+    [channels."lobby"]
+    history = 5
+    slow = "latest"
+    [endpoints."/"]
+    positions = true
+    connect = ["reply hello", "join lobby since=request.query.since"]
+    """
+    harness = build(conf, tmp_path)
+    publish(harness, *"123")
+    client = harness.connect("/?since=another:1")
+    hello, *rest = harness.sent(client)
+    assert hello == "hello"
+    assert [json.loads(one).get("message", "gap") for one in rest] == ["gap", "1", "2", "3"]
+
+
 def test_a_returning_client_gets_what_it_missed_and_goes_on(harness: Harness) -> None:
     publish(harness, *"1234")
     client = harness.connect(f"/positions?since={since(harness, 2)}")

@@ -172,3 +172,15 @@ def test_another_node_takes_over_from_one_that_is_gone(tmp_path: Path) -> None:
         run.nodes["a"].schedules.stop()
         run.advance(LEASE + 5)
         assert len(times(ann)) == 2
+
+
+def test_the_time_is_known_without_a_client(tmp_path: Path) -> None:
+    """Fault: `{time}` was refused on `tick` and `publication`, because it was taken for something of a client."""
+    schedule = '[schedules.beat]\nevery = "10s"\nrun = ["set at={time} missed=0", "publish ticks"]\n'
+    conf = document(tmp_path, f'publication = ["set seen={{time}}"]\n{schedule}')
+    with Simulation(conf, {}, wall=WALL + 3) as run:
+        ann = run.connect("ann")
+        run.advance(7)
+        (text,) = times(ann)
+        found = msgspec.json.decode(text)
+        assert found["at"] == found["seen"] == found["time"] == "2026-01-01T00:00:10.000Z"
