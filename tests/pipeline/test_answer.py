@@ -113,8 +113,9 @@ def test_keys_that_an_event_does_not_have_are_refused() -> None:
     st.dictionaries(
         st.sampled_from(["message", "drop", "reply", "close", "join", "leave", "publish", "identity", "reject", "x"]),
         st.recursive(
-            st.none() | st.booleans() | st.integers() | st.text(),
-            lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+            st.none() | st.booleans() | st.integers() | st.text(max_size=10),
+            lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=10), inner, max_size=3),
+            max_leaves=6,
         ),
     )
 )
