@@ -91,14 +91,10 @@ class PerMessage:
         if not self._places.acquire(timeout=terms.timeout):
             terms.journal.metrics.count("programs_over_limit")
             raise ProgramError(terms.journal.about(f"{terms.most} processes run already"))
-        once = None
         try:
-            once = Once(partial(terms.start, environment, Whole()), terms.journal)
-            self._running.add(once)
+            once = Once(partial(terms.start, environment, Whole()), terms.journal, self._running)
             output = once.run(data, terms.timeout)
         finally:
-            if once is not None:
-                self._running.discard(once)
             self._places.release()
         return terms.framing.decode(output, message)
 

@@ -11,15 +11,21 @@ from fws.programs.keeper import Launch
 
 
 class Once:
-    """One run of a program."""
+    """One run of a program.
 
-    __slots__ = ("_journal", "_process", "_result", "_why")
+    Args:
+        running: where it is until the program has ended, which may be after `run` has given up.
+    """
 
-    def __init__(self, launch: Launch, journal: Journal) -> None:
+    __slots__ = ("_journal", "_process", "_result", "_running", "_why")
+
+    def __init__(self, launch: Launch, journal: Journal, running: set[Once]) -> None:
         self._journal = journal
+        self._running = running
         self._result: AsyncResult = AsyncResult()
         self._why: ProgramError | None = None
         self._process = launch(self)
+        running.add(self)
 
     def run(self, data: bytes, timeout: float) -> bytes:
         """Write the input, and return the output. Blocks until the program has ended.
@@ -64,6 +70,7 @@ class Once:
         self._journal.failed(self._process.pid, str(error))
 
     def ended(self, status: int, rest: bytes) -> None:
+        self._running.discard(self)
         if self._why is None and status != 0:
             self._journal.metrics.count("program_exits")
             self._why = ProgramError(self._journal.about(f"it {status_text(status)}"))

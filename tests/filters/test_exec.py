@@ -276,6 +276,16 @@ def test_stop_ends_stubborn_programs(per: str, serving: Serving, tmp_path: Path)
     assert time.monotonic() - began < 5
 
 
+def test_stop_ends_a_stubborn_program_whose_message_has_failed(serving: Serving, tmp_path: Path) -> None:
+    options = 'per = "message"', 'timeout = "300ms"', 'grace = "20s"', 'on_failure = "reply"'
+    server = serving(shell(f"trap '' TERM; echo $$ > {tmp_path}/pid; while :; do sleep 0.1; done", *options))
+    assert says(server, server.connect("/a"), "x") == ['{"error":"the program has failed"}']
+    pid = int((tmp_path / "pid").read_text())
+    assert is_there(pid)
+    assert server.generation.stop() == []
+    until(server, lambda: not is_there(pid))
+
+
 def test_there_are_no_more_processes_than_most(serving: Serving) -> None:
     server = serving('command = "cat"\nmost = 1\non_failure = "reply"', connect="'program'")
     first = server.connect("/a")
