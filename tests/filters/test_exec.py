@@ -201,7 +201,9 @@ def test_nonsense_in_one_answer_does_not_concern_the_next(serving: Serving) -> N
     assert server.metrics["program_restarts"] == 0
 
 
-@pytest.mark.parametrize(("message", "shown"), [("two\nlines", "more than one line"), (b"x", "binary")])
+@pytest.mark.parametrize(
+    ("message", "shown"), [("two\nlines", "more than one line"), ("two\rlines", "more than one line"), (b"x", "binary")]
+)
 def test_what_a_program_cannot_read_is_not_its_failure(message: str | bytes, shown: str, serving: Serving) -> None:
     server = serving('command = "cat"\non_failure = "reply"')
     [answer] = says(server, server.connect("/a"), message)
@@ -361,6 +363,7 @@ def test_lines_carry_the_client_and_answers_its_fate(serving: Serving) -> None:
         ({"drop": True}, [], None),
         ({"join": "lobby", "publish": {"channel": "lobby", "message": "hi"}}, ["hi", "x"], None),
         ({"close": 4000}, [], (4000, "")),
+        ({"reject": 403}, [], None),
         ({"mesage": 1}, ['{"error":"the program has failed"}'], None),
         ([], ['{"error":"the program has failed"}'], None),
         (None, ['{"error":"the program has failed"}'], None),
