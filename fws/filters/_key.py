@@ -130,14 +130,14 @@ def _text(value: Any) -> str | None:
     if value is None or value == "":
         return None
     if isinstance(value, str):
-        return f"={value}" if len(value) <= LONGEST else f"={_hash(value.encode('utf-8', 'replace'))}"
+        return f"={value}" if len(value) <= LONGEST else f"#{_hash(value.encode('utf-8', 'replace'))}"
     if isinstance(value, bytes):
         return f"bytes={_hash(value)}"
     try:
         data = json_bytes(value)
     except TypeError:
         return None
-    return f"json={data.decode() if len(data) <= LONGEST else _hash(data)}"
+    return f"json={data.decode()}" if len(data) <= LONGEST else f"json#{_hash(data)}"
 
 
 def _hash(data: bytes) -> str:

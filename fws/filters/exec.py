@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta
 
-from fws import DROP, Client, Duration, Filter, Help, Setting, Size, Verbatim
+from fws import DROP, Client, Duration, Filter, Help, Reject, Setting, Size, Verbatim
 from fws.base.errors import ProgramError
 from fws.filters._refusal import OnFailure, refuse
 from fws.programs.command import Limits, find
@@ -194,6 +194,8 @@ class Exec(Filter):
             if self.on_failure == "pass":
                 return None
             return refuse(client, self.on_failure, 503, "the program has failed")
+        except Reject as refusal:  # the answer of the program
+            return refuse(client, "drop", refusal.status, refusal.reason)
 
     def tick(self, message: Any) -> Any:
         try:

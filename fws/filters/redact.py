@@ -89,7 +89,7 @@ class Redact(Change):
             return _mapped_values(value, partial(self._searched, left=left))
         if isinstance(value, list | tuple):
             return _mapped(value, partial(self._searched, left=left))
-        if type(value) is int and "card" in self.find and value.bit_length() < 64 and is_card(str(value)):
+        if type(value) is int and "card" in self.find and value.bit_length() < 64 and is_card(str(abs(value))):
             return self.mask
         return value
 

@@ -45,11 +45,15 @@ class Framing(Protocol):
 
 
 class Lines:
-    """Lines of text in UTF-8."""
+    """Lines of text in UTF-8.
+
+    A text with a carriage return is refused as well, because many languages take one for the end of a line. The second
+    answer would then go to another client.
+    """
 
     def encode(self, message: Any) -> bytes:
         data = _text_of(message)
-        if b"\n" in data:
+        if b"\n" in data or b"\r" in data:
             raise Unsuitable("This message has more than one line.")
         return data + b"\n"
 

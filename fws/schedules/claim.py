@@ -12,8 +12,6 @@ If the node that runs a tick dies, it expires, and the next tick is free for all
 
 from __future__ import annotations
 
-import math
-
 from fws.pipeline.storage import Storage
 
 # Seconds after which a run no longer holds the next tick back unless its node renews that, and between two renewals.
@@ -21,6 +19,8 @@ LEASE = 10.0
 RENEW = 3.0
 # Seconds for which the storage remembers the last tick: longer than a month, so that missed ones can be counted.
 KEPT = 32 * 24 * 3600.0
+# No clock is beyond it. What somebody else has written to the storage may be.
+_YEAR_10000 = 253402300800.0
 
 
 class Claims:
@@ -73,4 +73,4 @@ def _time(text: str | None) -> float | None:
         time = float(text or "")
     except ValueError:
         return None
-    return time if math.isfinite(time) else None
+    return time if 0 <= time < _YEAR_10000 else None  # also if it is no number

@@ -215,7 +215,9 @@ def test_nonsense_in_one_answer_does_not_concern_the_next(serving: Serving) -> N
     assert server.metrics["program_restarts"] == 0
 
 
-@pytest.mark.parametrize(("message", "shown"), [("two\nlines", "more than one line"), (b"x", "binary")])
+@pytest.mark.parametrize(
+    ("message", "shown"), [("two\nlines", "more than one line"), ("two\rlines", "more than one line"), (b"x", "binary")]
+)
 def test_what_a_program_cannot_read_is_not_its_failure(message: str | bytes, shown: str, serving: Serving) -> None:
     server = serving('command = "cat"\non_failure = "reply"')
     [answer] = says(server, server.connect("/a"), message)
@@ -288,6 +290,16 @@ def test_stop_ends_stubborn_programs(per: str, serving: Serving, tmp_path: Path)
     gevent.sleep(0.05)
     assert not is_there(pid)
     assert time.monotonic() - began < 5
+
+
+def test_stop_ends_a_stubborn_program_whose_message_has_failed(serving: Serving, tmp_path: Path) -> None:
+    options = 'per = "message"', 'timeout = "300ms"', 'grace = "20s"', 'on_failure = "reply"'
+    server = serving(shell(f"trap '' TERM; echo $$ > {tmp_path}/pid; while :; do sleep 0.1; done", *options))
+    assert says(server, server.connect("/a"), "x") == ['{"error":"the program has failed"}']
+    pid = int((tmp_path / "pid").read_text())
+    assert is_there(pid)
+    assert server.generation.stop() == []
+    until(server, lambda: not is_there(pid))
 
 
 def test_there_are_no_more_processes_than_most(serving: Serving) -> None:
@@ -374,6 +386,7 @@ def test_lines_carry_the_client_and_answers_its_fate(serving: Serving) -> None:
         ({"drop": True}, [], None),
         ({"join": "lobby", "publish": {"channel": "lobby", "message": "hi"}}, ["hi", "x"], None),
         ({"close": 4000}, [], (4000, "")),
+        ({"reject": 403}, [], None),
         ({"mesage": 1}, ['{"error":"the program has failed"}'], None),
         ([], ['{"error":"the program has failed"}'], None),
         (None, ['{"error":"the program has failed"}'], None),

@@ -31,6 +31,15 @@ def test_each_name_stands_for_what_it_says() -> None:
     assert Key.parse("message.room").of(ann, "no object") is None
 
 
+@pytest.mark.parametrize("long", ["long " * 50, ["long"] * 50, b"long"])
+def test_no_text_stands_for_a_longer_value(long: Any) -> None:
+    key = Key.parse("message.q")
+    made = key.of(None, {"q": long})
+    assert made is not None
+    for text in (made, made.rpartition("#")[2], made.rpartition("=")[2]):
+        assert key.of(None, {"q": text}) != made
+
+
 def test_several_names_make_one_key() -> None:
     key = Key.parse("client, message.room")
     assert key.of(client("c1"), {"room": "tea"}) != key.of(client("c2"), {"room": "tea"})

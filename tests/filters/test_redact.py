@@ -203,3 +203,9 @@ def test_a_stage_names_fields_first(tmp_path: Path) -> None:
     client = server.connect()
     server.client_says(client, '{"a":1,"b":{"c":2},"d":"x@y.org","e":"4111 1111 1111 1111"}')
     assert msgspec.json.decode(server.sent(client)[0]) == {"a": "…", "b": {"c": "…"}, "d": "…", "e": "…"}
+
+
+@pytest.mark.parametrize("number", [-4111111111111111, -1234567890123456, -123456789012])
+def test_a_negative_number_is_searched_without_its_sign(number: int) -> None:
+    left = "***" if is_card(str(-number)) else number
+    assert redact(find=["card"]).message(None, {"a": number}) == (None if left == number else {"a": left})  # type: ignore[arg-type]

@@ -45,6 +45,7 @@ def test_what_a_program_reads(framing: Framing, message: Any, written: bytes) ->
     [
         (Lines(), "two\nlines"),
         (Lines(), b"binary"),
+        (Lines(), "a\rb"),
         (Lines(), "half \ud83d"),
         (Json(), b"binary"),
         (Json(), object()),
@@ -83,7 +84,7 @@ def test_lines_are_cut_at_line_feeds_only(framing: Framing) -> None:
 
 @pytest.mark.parametrize("make", [Lines, Json, Lengths])
 @given(
-    sent=st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\n"), max_size=20)), cut=st.integers(1, 9)
+    sent=st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\r\n"), max_size=20)), cut=st.integers(1, 9)
 )
 def test_messages_survive_any_cut(make: Callable[[], Framing], sent: list[str], cut: int) -> None:
     framing = make()

@@ -55,7 +55,7 @@ def test_a_dead_node_holds_nothing_back_for_long() -> None:
     assert not at.nodes[2].take(40.0, overlap=False)[0], "and cannot release what another one has"
 
 
-@pytest.mark.parametrize("text", ["", "x", "nan", "inf", "é"])
+@pytest.mark.parametrize("text", ["", "x", "nan", "inf", "é", "-1e300", "1e300"])
 def test_a_foreign_value_is_replaced(text: str) -> None:
     at = Nodes()
     at.storage.set("schedule:beat", text)
