@@ -94,12 +94,6 @@ class PerMessage:
         try:
             once = Once(partial(terms.start, environment, Whole()), terms.log, self._over)
         except BaseException:  # also if the client's greenlet is to end
-            terms.journal.metrics.count("programs_over_limit")
-            raise ProgramError(terms.journal.about(f"{terms.most} processes run already"))
-        try:
-            once = Once(partial(terms.start, environment, Whole()), terms.journal, self._running)
-            output = once.run(data, terms.timeout)
-        finally:
             self._places.release()
             raise
         self._running.add(once)

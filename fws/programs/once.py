@@ -25,18 +25,9 @@ class Once:
     def __init__(self, launch: Launch, log: ProgramLog, over: Callable[[Once], object]) -> None:
         self._log = log
         self._over = over
-        running: where it is until the program has ended, which may be after `run` has given up.
-    """
-
-    __slots__ = ("_journal", "_process", "_result", "_running", "_why")
-
-    def __init__(self, launch: Launch, journal: Journal, running: set[Once]) -> None:
-        self._journal = journal
-        self._running = running
         self._result: AsyncResult = AsyncResult()
         self._why: ProgramError | None = None
         self._process = launch(self)
-        running.add(self)
 
     def run(self, data: bytes, timeout: float) -> bytes:
         """Write the input, and return the output. Blocks until the program has ended.
@@ -81,7 +72,6 @@ class Once:
         self._log.failed(self._process.pid, str(error))
 
     def ended(self, status: int, rest: bytes) -> None:
-        self._running.discard(self)
         if self._why is None and status != 0:
             self._log.metrics.count("program_exits")
             self._why = ProgramError(self._log.about(f"it {status_text(status)}"))
