@@ -9,7 +9,8 @@ from typing import Annotated, Any
 
 from msgspec import Meta
 
-from fws import DROP, Client, Duration, Filter, Help, Later
+from fws import DROP, Client, Duration, Filter, Help, Later, Size
+from fws.filters._kept import MEMORY_OF_CLIENT, size_of
 from fws.filters._refusal import Refusing, refuse
 from fws.pipeline.call import MESSAGE
 
@@ -18,30 +19,35 @@ SLACK = 0.001
 
 
 class Row:
-    """The messages of one client that wait, the oldest first: when each is due, what lets it flow on, and the message.
+    """The messages of one client that wait, the oldest first.
 
     Attributes:
+        waiting: when each is due, what lets it flow on, the message, and its size.
+        taken: the bytes of all of them.
         cancel: cancels the timer of the oldest.
     """
 
-    __slots__ = ("cancel", "waiting")
+    __slots__ = ("cancel", "taken", "waiting")
 
     def __init__(self) -> None:
-        self.waiting: deque[tuple[float, Callable[[Any], None], Any]] = deque()
+        self.waiting: deque[tuple[float, Callable[[Any], None], Any, int]] = deque()
+        self.taken = 0
         self.cancel: Callable[[], None] = lambda: None
 
     def forget(self) -> None:
         """The client has left."""
         self.cancel()
         self.waiting.clear()
+        self.taken = 0
 
 
 class Delay(Filter):
     """Let each message flow on after a time, in order. Meanwhile nobody waits: further messages are served.
 
-    On `message` and `tick`. At most `most` messages of a client wait, and as many of all schedules that use the stage.
-    Depending on `on_excess`, a further message is dropped, or dropped and answered with `{"error": "…"}`, or it closes
-    the connection with 1008. On `tick` it is dropped.
+    On `message` and `tick`. At most `most` messages of a client wait, with `memory` bytes together, and as many of all
+    schedules that use the stage. If none waits, one may be larger. Depending on `on_excess`, a further message is
+    dropped, or dropped and answered with `{"error": "…"}`, or it closes the connection with 1008. On `tick` it is
+    dropped.
 
     Messages of a client that has left do not flow on. In a protocol with calls, a call fails with 400, because it
     cannot wait for its answer. After a reload, messages that wait flow on in the old pipeline, at the time that was
@@ -55,6 +61,7 @@ class Delay(Filter):
 
     time: Annotated[Annotated[Duration, Meta(gt=0)], Help("Time after which a message flows on.")]
     most: Annotated[int, Meta(ge=1), Help("The most messages of a client that wait.")] = 100
+    memory: Annotated[Size, Meta(ge=1), Help("The most bytes of messages of a client that wait.")] = MEMORY_OF_CLIENT
     on_excess: Annotated[Refusing, Help("How to treat a message beyond them.")] = "drop"
 
     def __post_init__(self) -> None:
@@ -69,16 +76,14 @@ class Delay(Filter):
         if client.call is not MESSAGE:
             return refuse(client, "drop", 400, "messages are delayed here, and a call cannot wait")
         row = self._of(client)
-        if len(row.waiting) >= self.most:
-            self.services.metrics.count("delays_over_limit")
+        size = size_of(message, self.memory)
+        if not self._has_room(row, size):
             return refuse(client, self.on_excess, 429, "too many messages wait")
-        return Later(partial(self._add, row, message))
+        return Later(partial(self._add, row, message, size))
 
     def tick(self, message: Any) -> Any:
-        if len(self._row.waiting) >= self.most:
-            self.services.metrics.count("delays_over_limit")
-            return DROP
-        return Later(partial(self._add, self._row, message))
+        size = size_of(message, self.memory)
+        return Later(partial(self._add, self._row, message, size)) if self._has_room(self._row, size) else DROP
 
     def explain(self, client: Any, message: Any, channel: str | None) -> str:
         row = self._row if client is None else self._of(client)
@@ -92,11 +97,20 @@ class Delay(Filter):
             client.defer(row.forget)
         return row
 
-    def _add(self, row: Row, message: Any, flow: Callable[[Any], None]) -> None:
+    def _has_room(self, row: Row, size: int) -> bool:
+        """Whether a message may wait. Counts one that may not."""
+        waiting = len(row.waiting)
+        fits = not waiting or (waiting < self.most and row.taken + size <= self.memory)
+        if not fits:
+            self.services.metrics.count("delays_over_limit")
+        return fits
+
+    def _add(self, row: Row, message: Any, size: int, flow: Callable[[Any], None]) -> None:
         due = self.clock() + self.time
         if row.waiting:
             due = max(due, row.waiting[-1][0])
-        row.waiting.append((due, flow, message))
+        row.waiting.append((due, flow, message, size))
+        row.taken += size
         if len(row.waiting) == 1:
             self._wait(row)
 
@@ -107,7 +121,8 @@ class Delay(Filter):
     def _look(self, row: Row) -> None:
         due = self.clock() + SLACK
         while row.waiting and row.waiting[0][0] <= due:
-            _, flow, message = row.waiting.popleft()
+            _, flow, message, size = row.waiting.popleft()
+            row.taken -= size
             flow(message)
         if row.waiting:
             self._wait(row)

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from msgspec import Meta
 
 from fws import DROP, Client, Duration, Filter, Help, Later, Publication
-from fws.filters._kept import Held, Kept
+from fws.filters._kept import Held, Kept, Memory, memory_of
 from fws.filters._key import HELP, Key
 from fws.filters._refusal import refuse
 from fws.pipeline.call import MESSAGE
@@ -41,9 +41,10 @@ class Throttle(Filter):
     which the newest replaces the others, such as positions. Against clients that send too much there is `rate_limit`.
 
     At most 10,000 keys are remembered in each process, or 100 for each client if `by` has `client`. Beyond that, what
-    is held back for the oldest key flows on, and the key begins anew. A message of a client that has left does not flow
-    on. In a protocol with calls, a call within the time fails with 429. After a reload, messages that are held back
-    flow on in the old pipeline.
+    is held back for the oldest key flows on, and the key begins anew. All that is held back has at most `memory`; the
+    newest message is held back even if it is larger. Beyond that, what is held back for the oldest key flows on, and
+    its time begins anew. A message of a client that has left does not flow on. In a protocol with calls, a call within
+    the time fails with 429. After a reload, messages that are held back flow on in the old pipeline.
 
     Example:
         message = ["json", "throttle 200ms by=client,message.room", "broadcast"]
@@ -54,6 +55,7 @@ class Throttle(Filter):
     time: Annotated[Annotated[Duration, Meta(gt=0)], Help("Time in which one message flows on.")]
     by: Annotated[Key, Help(HELP)] = CLIENT
     last: Annotated[bool, Help("Whether the last message within the time flows on at its end.")] = True
+    memory: Memory = None
 
     @classmethod
     def check_event(cls, event: str, options: Mapping[str, Any]) -> None:
@@ -62,6 +64,7 @@ class Throttle(Filter):
         options.get("by", CLIENT).check_event(event)
 
     def __post_init__(self) -> None:
+        self._memory = memory_of(self.memory, self.by)
         self._kept = Kept[Slot](self.by, evicted=Held.release, left=Held.forget)
 
     def adopt(self, old: Throttle) -> None:
@@ -73,10 +76,10 @@ class Throttle(Filter):
         slot = self._early(client, self.by.of(client, message))
         if slot is not None and client.call is not MESSAGE:
             return refuse(client, "drop", 429, "too fast")
-        return self._later(slot, message)
+        return self._later(client, slot, message)
 
     def tick(self, message: Any) -> Any:
-        return self._later(self._early(None, self.by.of(None, message)), message)
+        return self._later(None, self._early(None, self.by.of(None, message)), message)
 
     def publication(self, publication: Publication) -> Any:
         return self.deliver(None, publication)
@@ -106,16 +109,16 @@ class Throttle(Filter):
         self._kept.tidy(client, lambda one: one.free_at <= now and not one.holds)
         return None
 
-    def _later(self, slot: Slot | None, message: Any) -> Any:
+    def _later(self, client: Client | None, slot: Slot | None, message: Any) -> Any:
         if slot is None:
             return None
-        return Later(partial(self._hold, slot, message)) if self.last else DROP
+        return Later(partial(self._hold, client, slot, message)) if self.last else DROP
 
-    def _hold(self, slot: Slot, message: Any, flow: Callable[[Any], None]) -> None:
-        first = not slot.holds
-        slot.hold(flow, message)
-        if first:
+    def _hold(self, client: Client | None, slot: Slot, message: Any, flow: Callable[[Any], None]) -> None:
+        if not slot.holds:
             slot.cancel = self.after(max(slot.free_at - self.clock(), 0.0), lambda: self._end(slot))
+        for other in slot.hold(flow, message, self._kept.room(client), self._memory):
+            self._end(other)
 
     def _end(self, slot: Slot) -> None:
         slot.free_at = self.clock() + self.time

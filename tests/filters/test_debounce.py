@@ -87,6 +87,48 @@ def test_the_message_of_the_oldest_of_too_many_keys_flows_on(tmp_path: Path) -> 
         assert got(ann) == ['{"k":0}']
 
 
+def test_what_is_held_back_is_bounded_in_bytes(tmp_path: Path) -> None:
+    """Fault: 100 messages of 1 MB, each for a key of its own, took 97 MB for one client."""
+    with simulation(tmp_path, conf("debounce 1h by=client,message", "echo")) as run:
+        ann = run.connect("ann")
+        say(run, ann, *(f"{number:0100000}" for number in range(4)))
+        assert [int(text[-1]) for text in taken(ann)] == [0, 1]
+        say(run, ann, "9" * 500_000)
+        assert [int(text[-1]) for text in taken(ann)] == [2, 3], "the newest is held back, however large it is"
+        run.advance(3601)
+        assert got(ann) == ["9" * 500_000]
+
+
+def test_an_object_has_the_size_of_its_json(tmp_path: Path) -> None:
+    """Fault: an object that is not encoded yet would count as 4 KiB, whatever is in it."""
+    with simulation(tmp_path, conf("json", "debounce 1h by=message.k memory=100KiB", "pick k", "echo")) as run:
+        ann, bob = run.connect("ann"), run.connect("bob")
+        say(run, ann, {"k": 1, "list": [0] * 30_000})
+        say(run, bob, {"k": 2, "list": [0] * 30_000})
+        assert (taken(ann), taken(bob)) == (['{"k":1}'], []), "the key is shared, and so is the room"
+        say(run, ann, *({"k": k} for k in range(3, 63)))
+        assert (got(ann), got(bob)) == ([], [])
+
+
+def test_what_has_flowed_on_or_was_replaced_takes_no_room(tmp_path: Path) -> None:
+    with simulation(tmp_path, conf("json", "debounce 1s by=client,message.k memory=1000B", "echo")) as run:
+        ann = run.connect("ann")
+        say(run, ann, *[{"k": 1, "text": "a" * 600}] * 5)
+        run.advance(1.01)
+        assert len(taken(ann)) == 1
+        say(run, ann, *({"k": k, "text": "b" * length} for k, length in ((2, 400), (3, 400), (3, 300), (4, 100))))
+        assert got(ann) == []
+
+
+def test_a_reload_changes_the_room(tmp_path: Path) -> None:
+    with simulation(tmp_path, conf("debounce 1h by=client,message", "echo")) as run:
+        ann = run.connect("ann")
+        say(run, ann, "a" * 600, "b" * 600)
+        run.reload(written(tmp_path, conf("debounce 1h by=client,message memory=1000B", "echo")))
+        say(run, ann, "c" * 300)
+        assert got(ann) == ["a" * 600]
+
+
 @pytest.mark.parametrize("edited", ["debounce 500ms", "debounce 1s by=all", "reply never"])
 def test_a_reload_loses_nothing_that_is_held_back(tmp_path: Path, edited: str) -> None:
     with simulation(tmp_path, conf("debounce 300ms", "echo")) as run:

@@ -105,6 +105,31 @@ def test_what_is_held_back_for_the_oldest_of_too_many_keys_flows_on(tmp_path: Pa
         assert taken(ann) == ['{"k":100}', '{"k":0,"n":2}']
 
 
+def test_what_is_held_back_is_bounded_in_bytes(tmp_path: Path) -> None:
+    """Fault: messages of 1 MB for 300 keys took 324 MB."""
+    with simulation(tmp_path, conf("json", "throttle 1m by=message.k memory=1000B", "pick k n", "echo")) as run:
+        ann = run.connect("ann")
+        say(run, ann, *({"k": k} for k in "abc"))
+        taken(ann)
+        say(run, ann, *({"k": k, "n": 2, "long": "x" * 400} for k in "abc"))
+        assert taken(ann) == ['{"k":"a","n":2}']
+        say(run, ann, {"k": "a", "n": 3})
+        assert taken(ann) == [], "its time has begun anew"
+        say(run, ann, {"k": "d"}, {"k": "d", "n": 2, "long": "x" * 5000})
+        assert taken(ann) == ['{"k":"d"}', '{"k":"b","n":2}', '{"k":"c","n":2}', '{"k":"a","n":3}']
+        run.advance(60)
+        assert taken(ann) == ['{"k":"d","n":2}'], "the newest is held back, however large it is"
+
+
+def test_large_messages_do_not_evade_it(tmp_path: Path) -> None:
+    with simulation(tmp_path, conf("throttle 1m memory=100B", "echo")) as run:
+        ann = run.connect("ann")
+        say(run, ann, *(str(number) * 1000 for number in range(5)))
+        assert got(ann) == ["0" * 1000]
+        run.advance(60)
+        assert got(ann) == ["0" * 1000, "4" * 1000]
+
+
 @pytest.mark.parametrize("edited", ["throttle 100ms", "throttle 10s", "throttle 200ms by=all", "echo"])
 def test_a_reload_loses_nothing_that_is_held_back(tmp_path: Path, edited: str) -> None:
     with simulation(tmp_path, conf("throttle 200ms", "echo")) as run:
