@@ -10,6 +10,7 @@ from typing import Annotated
 from msgspec import Meta
 
 from fws import Client, Duration, Filter, Help
+from fws.auth.credential import Denied, unavailable
 from fws.base.breaker import Breaker
 from fws.base.novelty import Novelty
 from fws.http.error import HttpError
@@ -68,6 +69,11 @@ class Asking(Filter, kw_only=True):
         """Log why a request has failed. A reason has one line in a minute."""
         if self._novelty.is_new(str(error)):
             logger.warning("the service at %s: %s", url.host, error)
+
+
+def undecided(error: HttpError) -> Denied:
+    """How a client is refused about whom the service has not decided. An invalid answer decides as little as none."""
+    return unavailable("unavailable" if error.cause == "invalid" else error.cause)
 
 
 def passed(names: Iterable[str]) -> tuple[str, ...]:

@@ -8,9 +8,9 @@ from typing import Annotated, Any
 from msgspec import Meta
 
 from fws import DROP, Client, Help, Reject, Secret, Size
-from fws.auth.credential import Denied, unavailable
+from fws.auth.credential import Denied
 from fws.auth.login import deny
-from fws.filters._asking import Asking, given, passed
+from fws.filters._asking import Asking, given, passed, undecided
 from fws.filters._question import question, read_response
 from fws.filters._refusal import OnFailure, refuse
 from fws.http.error import HttpError
@@ -38,7 +38,8 @@ class Http(Asking):
     Anything else is a failure: another status, a redirect, an invalid answer, or none in time. On `connect` and
     `subscribe` a failure refuses with 503. On `message` and `tick`, `on_failure` decides. Requests are not repeated.
     After `failures` requests in a row without an answer in time, or with a status of 500 or more, no requests are made
-    for the time of `pause`. Above `at_once` requests wait, within their `timeout`.
+    for the time of `pause`. An invalid answer does not count, because one client may be its cause. Above `at_once`
+    requests wait, within their `timeout`.
 
     The messages of a client are asked about one after the other, so they stay in order, and while one waits, nothing
     else is read from this client. [Asking a service](http.md) has examples.
@@ -68,7 +69,7 @@ class Http(Asking):
         try:
             answer = self._ask("connect", client, client.call.data)
         except HttpError as error:
-            deny(self, unavailable(error.cause))
+            deny(self, undecided(error))
         if answer.reject is not None:
             status, reason = answer.reject.status, answer.reject.reason or "You may not connect here."
             if status == 403:  # every 401 counts as a failed login

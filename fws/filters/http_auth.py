@@ -10,7 +10,7 @@ import msgspec
 from fws import Client, Help
 from fws.auth.credential import Denied, unavailable
 from fws.auth.login import deny
-from fws.filters._asking import Asking, given, passed
+from fws.filters._asking import Asking, given, passed, undecided
 from fws.http.error import HttpError
 from fws.http.url import Url
 from fws.pipeline.component import Setting
@@ -67,7 +67,7 @@ class HttpAuth(Asking):
             identity = _identity(answer.status, answer.body)
         except HttpError as error:
             self.complain(self.url, error)
-            raise unavailable(error.cause) from error
+            raise undecided(error) from error
         if identity is None:
             raise Denied("denied", "You may not connect here.", answer.status)
         return identity

@@ -102,7 +102,9 @@ class Connection:
         The body is as the server has sent it: no compression is accepted, and none is undone.
 
         Raises:
-            HttpError: the answer is too long, was cut short, or is compressed.
+            HttpError: the answer is too long, was cut short, or is compressed. Its cause is `invalid` if there is a
+                status of 200 to 499: the service has answered, in a way that cannot be used.
+            LATE: a step has taken too long.
             FAILURES: anything else is wrong.
         """
         # Besides the body there are the frames of its chunks, which are longer than the chunks of a strange server.
@@ -110,18 +112,14 @@ class Connection:
         self.request(method, target, body, headers, preload_content=False, decode_content=False)
         # Closed in any case, because a response whose end is the end of the connection owns the socket.
         with closing(self.getresponse()) as response:
-            read = bytearray()
-            while len(read) <= limit and (piece := response.read(limit + 1 - len(read))):
-                read += piece
-        if len(read) > limit:
-            raise HttpError(f"the answer has more than {limit} bytes")
-        if response.headers.get("content-encoding", "identity").lower() != "identity":
-            raise HttpError("the answer is compressed, which was not asked for")
-        # Python's client takes a head that ends early for a whole one. Such an answer must not pass for an empty 200.
-        framed = "content-length" in response.headers or "transfer-encoding" in response.headers
-        if response.status == 200 and not read and not framed:
-            raise HttpError("the answer was cut short")
-        return response, bytes(read)
+            try:
+                return response, _read(response, limit)
+            except LATE:
+                raise
+            except (HttpError, *FAILURES) as error:
+                if not 200 <= response.status < 500:
+                    raise
+                raise HttpError(str(error) if isinstance(error, HttpError) else reason(error), "invalid") from None
 
     # Of urllib3's classes.
     request: Callable[..., None]
@@ -129,6 +127,22 @@ class Connection:
     close: Callable[[], None]
     sock: Any
     is_connected: bool
+
+
+def _read(response: BaseHTTPResponse, limit: int) -> bytes:
+    """The body of a response. Raises what `Connection.exchange` raises."""
+    read = bytearray()
+    while len(read) <= limit and (piece := response.read(limit + 1 - len(read))):
+        read += piece
+    if len(read) > limit:
+        raise HttpError(f"the answer has more than {limit} bytes")
+    if response.headers.get("content-encoding", "identity").lower() != "identity":
+        raise HttpError("the answer is compressed, which was not asked for")
+    # Python's client takes a head that ends early for a whole one. Such an answer must not pass for an empty 200.
+    framed = "content-length" in response.headers or "transfer-encoding" in response.headers
+    if response.status == 200 and not read and not framed:
+        raise HttpError("the answer was cut short")
+    return bytes(read)
 
 
 class _Plain(Connection, HTTPConnection):  # type: ignore[misc]

@@ -9,9 +9,9 @@ class HttpError(FwsError):
     """The service was not asked, did not answer in time, or its answer is invalid. The message says why in a few words.
 
     Args:
-        cause: one word for counters: `unavailable`; `invalid` (what the answer says cannot be used); `busy` (as many
-            requests as permitted are under way); or `paused` (the service is not asked because it has failed several
-            times). In the last two cases nothing was sent.
+        cause: one word for counters: `unavailable`; `invalid` (the service has answered, but the body cannot be used);
+            `busy` (as many requests as permitted are under way); or `paused` (the service is not asked because it has
+            failed several times). In the last two cases nothing was sent.
     """
 
     def __init__(self, message: str, cause: str = "unavailable") -> None:

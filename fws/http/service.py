@@ -48,7 +48,8 @@ class Service:
         limit: the most bytes of an answer's body.
         at_once: the most requests, and so connections, at the same time. Further requests wait.
         trusted: the result of `fws.http.tls.trust`; required for https.
-        breaker: suspends requests while the service fails. No answer, and a status of 500 or more, is a failure.
+        breaker: suspends requests while the service fails. No answer in time, and a status of 500 or more, is a
+            failure. An answer with another status that cannot be used, such as one above `limit`, is not.
     """
 
     def __init__(
@@ -133,6 +134,10 @@ class Service:
             # A client can be the cause of an answer such as 400. This must not suspend the requests for others.
             heard = answer.status < 500
             return answer
+        except HttpError as error:
+            # Neither must an answer that is too large because the client's message was.
+            heard = error.cause == "invalid"
+            raise
         finally:
             # Also if something else ends the wait, such as the time limit of a handshake.
             if heard:

@@ -315,6 +315,26 @@ def test_a_client_is_refused_if_it_cannot_be_decided(tmp_path: Path, service: Se
     assert server.counted("logins_refused_") == {"unavailable": 1}
 
 
+def test_no_client_can_have_the_service_left_alone(tmp_path: Path, service: Service) -> None:
+    """Fault: where the service echoes what it gets, five messages of 70 kB suspended it for everybody."""
+    service.answer = lambda asked: response(msgspec.json.encode({"message": asked.json["message"]}))
+    server = serving(tmp_path, service, "message", "failures=2")
+    eve, ann = server.connect(), server.connect()
+    server.client_says(eve, *["x" * 70_000] * 5)
+    server.client_says(ann, "hi")
+    assert (server.sent(eve), server.sent(ann)) == ([], ["hi"])
+    assert server.counted("http_failures_") == {"invalid": 5}
+
+
+def test_an_invalid_answer_about_a_client_is_counted_like_none(tmp_path: Path, service: Service) -> None:
+    """Fault: it was counted as `logins_refused_invalid`, which reads like an invalid token."""
+    says(service, {"message": "on connect there is none"})
+    server = serving(tmp_path, service, "connect")
+    assert refused(server)[0] == 503
+    assert server.counted("logins_refused_") == {"unavailable": 1}
+    assert server.counted("http_failures_") == {"invalid": 1}
+
+
 def test_a_service_that_fails_is_left_alone_for_a_while(tmp_path: Path, service: Service) -> None:
     says(service, {}, "500 Oops")
     server = serving(tmp_path, service, "message", "failures=2 pause=10s")

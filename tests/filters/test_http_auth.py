@@ -161,6 +161,16 @@ def test_anything_else_refuses_with_503(tmp_path: Path, service: Service, fault:
     assert server.faults == 0
 
 
+def test_an_answer_that_is_too_large_suspends_nothing(tmp_path: Path, service: Service) -> None:
+    """Fault: a client to whom the service gave a large answer could suspend the logins of all others."""
+    service.body = b" " * 70_000
+    server = serving(tmp_path, service, "failures=1")
+    assert refused(server) == 503
+    service.body = b'{"user": "ann"}'
+    server.connect()
+    assert server.counted("logins_refused_") == {"unavailable": 1}
+
+
 @pytest.mark.parametrize("head", [b"", b"HTTP/1.1 200 OK\r\n\r\n"])
 def test_a_slow_answer_does_not_take_longer_than_the_timeout(tmp_path: Path, service: Service, head: bytes) -> None:
     """Fault: each line and even each byte of the response head had the whole time."""

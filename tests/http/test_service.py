@@ -210,6 +210,52 @@ def test_a_service_that_fails_is_not_asked(there: services.Service) -> None:
     service.close()
 
 
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+UNUSABLE = {
+    "too large": response(b"x" * 1001),
+    "too large, in chunks": CHUNKED + b"1\r\nx\r\n" * 1001 + b"0\r\n\r\n",
+    "compressed": response(b"x", "200 OK", "Content-Encoding: gzip"),
+    "no chunks": CHUNKED + b"hello\r\n",
+    "too large, with another status": response(b"x" * 1001, "400 No"),
+}
+
+
+@pytest.mark.parametrize("answer", UNUSABLE)
+def test_an_answer_that_cannot_be_used_is_not_a_service_that_fails(there: services.Service, answer: str) -> None:
+    """Fault: where a service echoes what it gets, large messages of one client suspended the requests for everybody."""
+    breaker = Breaker(2, 10, support.Clock())
+    service = asking(there, breaker=breaker)
+    there.answer = lambda asked: UNUSABLE[answer]
+    for _ in range(3):
+        with pytest.raises(HttpError) as error:
+            service.ask("POST")
+        assert error.value.cause == "invalid"
+    assert breaker.allows()
+    assert not service._idle, "such a connection is not used again"
+
+
+FAILING = {
+    "an error that is too large": (response(b"x" * 1001, "500 Oops"), "the answer has more than 1000 bytes"),
+    "a head that is too large": (response(b"", "200 OK", *[f"X-A: {'x' * 1000}"] * 70), "the answer is too long"),
+    "a body that never ends": (CHUNKED + b"1\r\nx\r\n", "no answer within 0.1 s"),
+    "no HTTP": (b"hello\r\n\r\n", "the answer is not valid HTTP"),
+    "nothing": (None, "the connection was closed without an answer"),
+}
+
+
+@pytest.mark.parametrize("failing", FAILING)
+def test_no_answer_in_time_is_a_service_that_fails(there: services.Service, failing: str) -> None:
+    breaker = Breaker(2, 10, support.Clock())
+    service = asking(there, breaker=breaker, timeout=0.1)
+    answer, reason = FAILING[failing]
+    there.answer = lambda asked: answer
+    for _ in range(2):
+        with pytest.raises(HttpError, match=reason) as error:
+            service.ask("POST")
+        assert error.value.cause == "unavailable"
+    assert not breaker.allows()
+
+
 def test_the_next_address_is_tried() -> None:
     """localhost is ::1 first on most machines, where nobody listens."""
     with services.Service().running() as there:
