@@ -93,10 +93,13 @@ class Http(Asking):
             if self.on_failure == "pass":
                 return None
             return refuse(client, self.on_failure, 503, "the service is not available")
-        if answer.reject is not None:
+        try:
+            if answer.reject is not None:
+                raise Reject(answer.reject.status, answer.reject.reason)
+            answer.act(client, self.hub)
+        except Reject as refusal:  # of the service, or of a channel that it names
             self.services.metrics.count("http_refused")
-            return refuse(client, "drop", answer.reject.status, answer.reject.reason or "You may not send this.")
-        answer.act(client, self.hub)
+            return refuse(client, "drop", refusal.status, refusal.reason or "You may not send this.")
         return answer.outcome()
 
     def tick(self, message: Any) -> Any:

@@ -14,6 +14,7 @@ import pytest
 
 from fws import DROP
 from fws.base.errors import ConfigError, Reject
+from fws.clients.client import Client
 from fws.filters.http import Http
 from tests.http.services import Asked, Service, response
 from tests.support import Harness, build
@@ -185,6 +186,33 @@ def test_a_refused_message_is_dropped(tmp_path: Path, service: Service, status: 
     server.client_says(client, "a", "b")
     assert (server.sent(client), server.closed(client)) == ([], None)
     assert server.counted("http_") == {"refused": 2}
+
+
+@pytest.mark.parametrize("event", ["message", "connect", "subscribe"])
+def test_a_channel_that_cannot_be_joined_is_a_refusal(
+    tmp_path: Path, service: Service, event: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fault: on `message` it was logged and counted as a fault of the filter."""
+
+    def full(*_: object) -> None:
+        raise Reject(429, "Too many channels.")
+
+    channels = '[channels."{name}"]\nsubscribe = "client.id != null"'
+    server = serving(tmp_path, service, event, more=channels)
+    says(service, {"join": "tea"})
+    monkeypatch.setattr(Client, "join", full)
+    if event == "connect":
+        assert refused(server) == (429, "Too many channels.")
+    else:
+        client = server.connect()
+        if event == "message":
+            server.client_says(client, "hi")
+            assert server.counted("http_") == {"refused": 1}
+            assert (server.sent(client), server.closed(client)) == ([], None)
+        else:
+            with pytest.raises(Reject, match="Too many channels"):
+                client.subscribe("news")
+    assert server.faults == 0
 
 
 def test_messages_of_a_client_stay_in_order_and_others_do_not_wait(tmp_path: Path, service: Service) -> None:
