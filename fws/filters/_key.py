@@ -94,7 +94,7 @@ def _user(client: Client | None, message: Any, channel: str | None) -> str | Non
 
 
 def _channel(client: Client | None, message: Any, channel: str | None) -> str | None:
-    return channel or (client.call.channel if client is not None else "") or None
+    return _text(channel or (client.call.channel if client is not None else ""))
 
 
 def _has_client(event: Event) -> bool:
@@ -122,7 +122,8 @@ def _value(term: Term) -> Part:
 def _text(value: Any) -> str | None:
     """A value as a short text. Different values, such as 1, true and "1", have different texts.
 
-    No text is an address, a client's id or a channel that may stand in its place.
+    Each begins with a mark, so that none is an address or an id that stands in its place. Whoever chooses a value, such
+    as the name of a channel, does not choose whose key it is.
 
     Returns:
         None for null and an empty text, and for a value that cannot be written as JSON.

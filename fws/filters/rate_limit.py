@@ -145,7 +145,9 @@ class RateLimit(Filter):
         return f"{left} left" if left else "none left"
 
     def _key(self, client: Client, message: Any, channel: str | None) -> str:
-        return self.by.of(client, message, channel) or site(client.address)
+        key = self.by.of(client, message, channel)
+        # No value begins like this. A channel with the name of an address must not take the tokens of that address.
+        return f"address={site(client.address)}" if key is None else key
 
     def _inherited(self, state: dict[Any, Any], now: float) -> float:
         """When the bucket will be full that a client has of a filter that was adopted; now if it has none."""

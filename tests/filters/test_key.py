@@ -22,8 +22,8 @@ def test_each_name_stands_for_what_it_says() -> None:
     assert Key.parse("address").of(ann, "x") == "2001:db8::"
     assert Key.parse("user").of(ann, "x") == "=ann"
     assert Key.parse("user").of(client(), "x") is None
-    assert Key.parse("channel").of(ann, "x", "lobby") == "lobby"
-    assert Key.parse("channel").of(client(call=Call("publish", "tea")), "x") == "tea"
+    assert Key.parse("channel").of(ann, "x", "lobby") == "=lobby"
+    assert Key.parse("channel").of(client(call=Call("publish", "tea")), "x") == "=tea"
     assert Key.parse("channel").of(ann, "x") is None
     assert Key.parse("all").of(None, "x") is not None
     assert Key.parse("message.room").of(ann, {"room": "tea"}) == "=tea"
@@ -69,7 +69,10 @@ def test_different_values_have_different_short_keys(value: Any) -> None:
 
 def test_no_value_is_like_an_address_or_like_two_values() -> None:
     eve = client(identity={"user": "2001:db8::"})
-    assert Key.parse("user").of(eve, "x") != Key.parse("address").of(eve, "x")
+    address = Key.parse("address").of(eve, "x")
+    assert Key.parse("user").of(eve, "x") != address
+    assert Key.parse("channel").of(eve, "x", "2001:db8::") != address
+    assert Key.parse("message").of(eve, "2001:db8::") != address
     key = Key.parse("message.a,message.b")
     assert key.of(None, {"a": "x', '=y", "b": "z"}) != key.of(None, {"a": "x", "b": "y', '=z"})
 

@@ -153,6 +153,27 @@ def test_by_a_field_of_the_message_or_of_the_identity(tmp_path: Path) -> None:
     assert (server.sent(ann), server.sent(bob)) == (["1"], [])
 
 
+CHANNELS = """
+[endpoints."/"]
+protocol = "centrifuge"
+message = ["rate_limit 1/min by=channel"]
+[channels."{name}"]
+publish = "client.id != null"
+"""
+
+
+def test_no_channel_has_the_bucket_of_an_address(tmp_path: Path) -> None:
+    """Fault: whoever published to the channel `192.0.2.1` took the token of that address."""
+    server = build(CHANNELS, tmp_path)
+    ann, eve = server.connect("/", address="192.0.2.1"), server.connect("/", address="192.0.2.2")
+    publish, rpc = '{"id":2,"publish":{"channel":"192.0.2.1","data":1}}', '{"id":2,"rpc":{"method":"m"}}'
+    for client, call in ((eve, publish), (ann, rpc)):
+        server.client_says(client, '{"id":1,"connect":{}}', call)
+        assert "too fast" not in str(server.sent(client)[-1])
+    server.client_says(ann, rpc)
+    assert "too fast" in str(server.sent(ann)[-1]), "the address has a bucket"
+
+
 @pytest.mark.parametrize(
     ("toml", "problem"),
     [
