@@ -42,7 +42,8 @@ class Http(Asking):
     requests wait, within their `timeout`.
 
     The messages of a client are asked about one after the other, so they stay in order, and while one waits, nothing
-    else is read from this client. [Asking a service](http.md) has examples.
+    else is read from this client. `fws test` and `fws try` ask the service, too. [Asking a service](http.md) has
+    examples.
 
     Example:
         message = ["rate_limit 5/s", "json", "http http://127.0.0.1:8000/message timeout=1s on_failure=reply", "echo"]

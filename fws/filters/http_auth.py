@@ -30,7 +30,7 @@ class HttpAuth(Asking):
     In all other cases the client is refused with 503: another status, a redirect, no answer in time, or more than 64
     KiB. Requests are not repeated. An answer that is late or has a status of 500 or more is a failure. After `failures`
     of them in a row, no requests are made for the time of `pause`. Then one client's request tries the service again.
-    While `at_once` clients wait for the service, further ones get 503.
+    While `at_once` clients wait for the service, further ones get 503. `fws test` and `fws try` ask the service, too.
 
     Example:
         connect = ["http_auth http://127.0.0.1:8000/who headers=authorization,cookie timeout=1s", "join lobby"]

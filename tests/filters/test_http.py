@@ -16,6 +16,7 @@ from fws import DROP
 from fws.base.errors import ConfigError, Reject
 from fws.clients.client import Client
 from fws.filters.http import Http
+from fws.testing.suite import Suite
 from tests.http.services import Asked, Service, response
 from tests.support import Harness, build
 
@@ -426,6 +427,30 @@ def test_what_cannot_work_is_a_problem_of_the_file(tmp_path: Path, stage: str, p
 def test_where_an_answer_is_of_no_use_it_is_not_asked(tmp_path: Path, event: str) -> None:
     with pytest.raises(ConfigError):
         build(f'[pipelines]\n{event} = ["http http://a/"]', tmp_path)
+
+
+# In tests of a configuration.
+
+
+def test_a_test_of_a_configuration_asks_the_service_that_its_environment_names(
+    tmp_path: Path, service: Service
+) -> None:
+    """docs/http.md and docs/testing.md say so: the service may have to be another one than that of `fws run`."""
+    script = f"""[pipelines]
+message = ["http ${{SERVICE_URL:-http://127.0.0.1:1/}}", "echo"]
+[[test]]
+name = "the service decides"
+env = {{ SERVICE_URL = "{service.url}" }}
+script = '''
+ann> connect /
+ann> hi
+ann< hello
+'''
+"""
+    says(service, {"message": "hello"})
+    (tmp_path / "app.toml").write_text(script)
+    assert [result.failure for result in Suite(tmp_path / "app.toml", {}).run()] == [None]
+    assert [asked.json["client"] for asked in service.asked] == ["ann"]
 
 
 # Without a client.
