@@ -48,7 +48,7 @@ def test_the_tests_of_the_source_distribution_run(built: Path, tmp_path: Path) -
         archive.extractall(tmp_path, filter="data")
     (folder,) = tmp_path.iterdir()
     run(sys.executable, "-m", "pytest", "--collect-only", "-q", cwd=folder, PYTHONPATH=str(folder))
-    run(sys.executable, "-m", "pytest", "-q", "tests/pipeline", "tests/base", cwd=folder, PYTHONPATH=str(folder))
+    run(sys.executable, "-m", "pytest", "-q", "tests/base", cwd=folder, PYTHONPATH=str(folder))
 
 
 def test_the_wheel_has_all_files_of_the_templates(built: Path) -> None:

@@ -21,6 +21,8 @@ logger = logging.getLogger("fws")
 LOOK = 60.0
 # Seconds by which nodes that did not run the last tick are late, so that a schedule stays on one node while that lives.
 GRACE = 0.5
+# Seconds by which the clocks of nodes may differ.
+AHEAD = 60.0
 # Missed ticks that are counted one by one. A machine that has slept for a year has missed more.
 MOST_MISSED = 1000
 
@@ -154,6 +156,8 @@ class Runner:
         self._mine = mine
         if not mine:
             self.running -= 1
+            if before is not None and before > self._context.wall() + AHEAD:
+                self._missed(passed + 1, f"one was claimed for {rfc3339(before)}, so the clock of a node is wrong")
             return
         if before is not None:
             passed = self._between(schedule, before, due)

@@ -184,3 +184,13 @@ def test_the_time_is_known_without_a_client(tmp_path: Path) -> None:
         (text,) = times(ann)
         found = msgspec.json.decode(text)
         assert found["at"] == found["seen"] == found["time"] == "2026-01-01T00:00:10.000Z"
+
+
+def test_a_claim_from_the_future_is_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Fault: a node whose clock was wrong silenced a schedule without a word."""
+    with Simulation(document(tmp_path, EVERY), {}) as run:
+        ann = run.connect("ann")
+        run._storage.set("schedule:beat", repr(WALL + 3600))
+        run.advance(10)
+        assert times(ann) == []
+    assert "has missed a tick: one was claimed for 2026-01-01T01:00:00.000Z" in caplog.text
