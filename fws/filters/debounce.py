@@ -41,10 +41,10 @@ class Debounce(Filter):
     A message that lacks a value that `by` names, such as the field, flows on unchanged.
 
     Messages of at most 10,000 keys are held back in each process, or of 100 for each client if `by` has `client`.
-    Together they have at most `memory`; the newest one is held back even if it is larger. Beyond that, the message of
-    the oldest key flows on. A message of a client that has left does not flow on. In a protocol with calls, a call
-    fails with 400, because it cannot wait for its answer. After a reload, messages that are held back flow on in the
-    old pipeline.
+    Together they take at most about `memory`; the newest one is held back even if it is larger. Beyond that, the
+    message of the oldest key flows on. A message of a client that has left does not flow on. In a protocol with calls,
+    a call fails with 400, because it cannot wait for its answer. After a reload, messages that are held back flow on in
+    the old pipeline.
 
     Example:
         message = ["json", "debounce 300ms by=client,message.field most=2s", "broadcast"]

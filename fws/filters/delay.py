@@ -44,10 +44,10 @@ class Row:
 class Delay(Filter):
     """Let each message flow on after a time, in order. Meanwhile nobody waits: further messages are served.
 
-    On `message` and `tick`. At most `most` messages of a client wait, with `memory` bytes together, and as many of all
-    schedules that use the stage. If none waits, one may be larger. Depending on `on_excess`, a further message is
-    dropped, or dropped and answered with `{"error": "…"}`, or it closes the connection with 1008. On `tick` it is
-    dropped.
+    On `message` and `tick`. At most `most` messages of a client wait, which together take at most about `memory`, and
+    as many of all schedules that use the stage. If none waits, one may be larger. Depending on `on_excess`, a further
+    message is dropped, or dropped and answered with `{"error": "…"}`, or it closes the connection with 1008. On `tick`
+    it is dropped.
 
     Messages of a client that has left do not flow on. In a protocol with calls, a call fails with 400, because it
     cannot wait for its answer. After a reload, messages that wait flow on in the old pipeline, at the time that was
@@ -61,7 +61,9 @@ class Delay(Filter):
 
     time: Annotated[Annotated[Duration, Meta(gt=0)], Help("Time after which a message flows on.")]
     most: Annotated[int, Meta(ge=1), Help("The most messages of a client that wait.")] = 100
-    memory: Annotated[Size, Meta(ge=1), Help("The most bytes of messages of a client that wait.")] = MEMORY_OF_CLIENT
+    memory: Annotated[Size, Meta(ge=1), Help("About the most bytes of messages of a client that wait.")] = (
+        MEMORY_OF_CLIENT
+    )
     on_excess: Annotated[Refusing, Help("How to treat a message beyond them.")] = "drop"
 
     def __post_init__(self) -> None:

@@ -41,10 +41,10 @@ class Throttle(Filter):
     which the newest replaces the others, such as positions. Against clients that send too much there is `rate_limit`.
 
     At most 10,000 keys are remembered in each process, or 100 for each client if `by` has `client`. Beyond that, what
-    is held back for the oldest key flows on, and the key begins anew. All that is held back has at most `memory`; the
-    newest message is held back even if it is larger. Beyond that, what is held back for the oldest key flows on, and
-    its time begins anew. A message of a client that has left does not flow on. In a protocol with calls, a call within
-    the time fails with 429. After a reload, messages that are held back flow on in the old pipeline.
+    is held back for the oldest key flows on, and the key begins anew. All that is held back takes at most about
+    `memory`; the newest message is held back even if it is larger. Beyond that, what is held back for the oldest key
+    flows on, and its time begins anew. A message of a client that has left does not flow on. In a protocol with calls,
+    a call within the time fails with 429. After a reload, messages that are held back flow on in the old pipeline.
 
     Example:
         message = ["json", "throttle 200ms by=client,message.room", "broadcast"]

@@ -91,27 +91,27 @@ def test_what_is_held_back_is_bounded_in_bytes(tmp_path: Path) -> None:
     """Fault: 100 messages of 1 MB, each for a key of its own, took 97 MB for one client."""
     with simulation(tmp_path, conf("debounce 1h by=client,message", "echo")) as run:
         ann = run.connect("ann")
-        say(run, ann, *(f"{number:0100000}" for number in range(4)))
+        say(run, ann, *(f"{number:0400000}" for number in range(4)))
         assert [int(text[-1]) for text in taken(ann)] == [0, 1]
-        say(run, ann, "9" * 500_000)
+        say(run, ann, "9" * 1_000_000)
         assert [int(text[-1]) for text in taken(ann)] == [2, 3], "the newest is held back, however large it is"
         run.advance(3601)
-        assert got(ann) == ["9" * 500_000]
+        assert got(ann) == ["9" * 1_000_000]
 
 
-def test_an_object_has_the_size_of_its_json(tmp_path: Path) -> None:
-    """Fault: an object that is not encoded yet would count as 4 KiB, whatever is in it."""
+def test_an_object_counts_with_what_is_in_it(tmp_path: Path) -> None:
+    """Fault: an object that is not encoded yet would count as 4 KiB, and its JSON is much smaller than it is itself."""
     with simulation(tmp_path, conf("json", "debounce 1h by=message.k memory=100KiB", "pick k", "echo")) as run:
         ann, bob = run.connect("ann"), run.connect("bob")
-        say(run, ann, {"k": 1, "list": [0] * 30_000})
-        say(run, bob, {"k": 2, "list": [0] * 30_000})
-        assert (taken(ann), taken(bob)) == (['{"k":1}'], []), "the key is shared, and so is the room"
-        say(run, ann, *({"k": k} for k in range(3, 63)))
+        say(run, ann, {"k": 1, "list": [{}] * 500})
+        say(run, bob, {"k": 2, "list": [{}] * 500})
+        assert (taken(ann), taken(bob)) == (['{"k":1}'], []), "others share the keys, and so the room"
+        say(run, ann, *({"k": k} for k in range(3, 103)))
         assert (got(ann), got(bob)) == ([], [])
 
 
 def test_what_has_flowed_on_or_was_replaced_takes_no_room(tmp_path: Path) -> None:
-    with simulation(tmp_path, conf("json", "debounce 1s by=client,message.k memory=1000B", "echo")) as run:
+    with simulation(tmp_path, conf("json", "debounce 1s by=client,message.k memory=2000B", "echo")) as run:
         ann = run.connect("ann")
         say(run, ann, *[{"k": 1, "text": "a" * 600}] * 5)
         run.advance(1.01)

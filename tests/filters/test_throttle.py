@@ -107,7 +107,7 @@ def test_what_is_held_back_for_the_oldest_of_too_many_keys_flows_on(tmp_path: Pa
 
 def test_what_is_held_back_is_bounded_in_bytes(tmp_path: Path) -> None:
     """Fault: messages of 1 MB for 300 keys took 324 MB."""
-    with simulation(tmp_path, conf("json", "throttle 1m by=message.k memory=1000B", "pick k n", "echo")) as run:
+    with simulation(tmp_path, conf("json", "throttle 1m by=message.k memory=2000B", "pick k n", "echo")) as run:
         ann = run.connect("ann")
         say(run, ann, *({"k": k} for k in "abc"))
         taken(ann)
