@@ -119,7 +119,8 @@ class Connection:
             except (HttpError, *FAILURES) as error:
                 if not 200 <= response.status < 500:
                     raise
-                raise HttpError(str(error) if isinstance(error, HttpError) else reason(error), "invalid") from None
+                why = str(error) if isinstance(error, HttpError) else reason(error)
+                raise HttpError(why, "invalid", response.status) from None
 
     # Of urllib3's classes.
     request: Callable[..., None]

@@ -12,8 +12,10 @@ class HttpError(FwsError):
         cause: one word for counters: `unavailable`; `invalid` (the service has answered, but the body cannot be used);
             `busy` (as many requests as permitted are under way); or `paused` (the service is not asked because it has
             failed several times). In the last two cases nothing was sent.
+        status: of an answer whose body cannot be used; 0 without one.
     """
 
-    def __init__(self, message: str, cause: str = "unavailable") -> None:
+    def __init__(self, message: str, cause: str = "unavailable", status: int = 0) -> None:
         super().__init__(message)
         self.cause = cause
+        self.status = status

@@ -243,15 +243,16 @@ class Courier:
             each = [signed(key, id, wall, body) for key in settings.keys]
             headers |= each[0] | {"webhook-signature": " ".join(one["webhook-signature"] for one in each)}
         try:
-            answer = settings.service.ask("POST", headers, body)
+            status, answered, _ = settings.service.ask("POST", headers, body)
         except HttpError as error:
-            self._failed(request, str(error), heard=False)
-            return
-        status = answer.status
+            if not error.status:
+                self._failed(request, str(error), heard=False)
+                return
+            status, answered = error.status, {}  # nobody needs the body
         if 200 <= status < 300:
             self._delivered(request)
         elif status in REPEATED or status >= 500:
-            rest = retry_after(answer.headers.get("retry-after", ""), wall)
+            rest = retry_after(answered.get("retry-after", ""), wall)
             if rest:
                 self._queue.pause(self._services.clock() + rest)
             self._failed(request, f"status {status}", heard=status < 500, at_least=rest)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import logging
 import ssl
 import threading
@@ -165,6 +166,24 @@ def test_what_the_service_refuses_is_given_up(tmp_path: Path, receiver: Receiver
     server.pass_time(LONGEST)
     assert receiver.messages == ["one", "two"]
     assert server.counted("webhooks_") == {"failed": 1, "delivered": 1}
+
+
+def test_what_the_service_says_besides_its_status_does_not_matter(tmp_path: Path, receiver: Receiver) -> None:
+    """Fault: events were sent again, and the service was left alone, if it answered with more than 64 KiB."""
+
+    def answers_much(answer: Any) -> None:
+        answer.send_response(200)
+        answer.send_header("Content-Length", "100000")
+        answer.end_headers()
+        with contextlib.suppress(OSError):
+            answer.wfile.write(bytes(100_000))
+
+    receiver.answers = [answers_much] * FAILURES
+    server = serving(tmp_path, receiver)
+    say(server, *"abcdef")
+    server.pass_time(LONGEST)
+    assert receiver.messages == list("abcdef")
+    assert server.counted("webhooks_") == {"delivered": 6}
 
 
 def test_no_answer_in_time_is_a_failure(tmp_path: Path, receiver: Receiver) -> None:
