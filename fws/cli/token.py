@@ -69,8 +69,11 @@ def make(
 @token.command()
 @conf_argument
 @path_option
-def check(conf: str, path: str | None) -> None:
+@click.argument("extra", nargs=-1, metavar="")
+def check(conf: str, path: str | None, extra: tuple[str, ...]) -> None:
     """Read a token from standard input and print its identity in CONF. Exit with 0 if it is accepted, else with 1."""
+    if extra:  # click would quote it in its error
+        _fail("the token is read from standard input: fws token check CONF < FILE")
     login = _login_of(_load(conf, os.environ), path)
     # Not as an argument, because all users of the machine can see arguments.
     given = click.prompt("token", hide_input=True, err=True) if sys.stdin.isatty() else sys.stdin.readline()

@@ -243,9 +243,11 @@ class Builder:
             message = f"{name}: {option.name} takes no placeholders, because a client could choose its own secret"
             self._findings.problem(message, given.path, given.offset, hidden=True)
         elif option.has_grammar:
-            # A path such as `" or true or "` would become a part of the condition.
-            message = f"{name}: {option.name} takes no placeholders, because a client could change the condition"
-            hint = f"use the name: {_named(template)}" if "condition" in option.kind else ""
+            # A path such as `" or true or "` would become a part of a condition.
+            condition = "condition" in option.kind
+            what = "a client could change the condition" if condition else "a client could choose it"
+            hint = f"use the name: {_named(template)}" if condition else ""
+            message = f"{name}: {option.name} takes no placeholders, because {what}"
             self._findings.problem(message, given.path, given.offset, hint)
 
 

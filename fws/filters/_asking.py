@@ -68,7 +68,8 @@ class Asking(Filter, kw_only=True):
     def complain(self, url: Url, error: HttpError) -> None:
         """Log why a request has failed. A reason has one line in a minute."""
         if self._novelty.is_new(str(error)):
-            logger.warning("the service at %s: %s", url.host, error)
+            # Without the query, which may contain secrets.
+            logger.warning("the service at %s: %s", str(url).partition("?")[0], error)
 
 
 def undecided(error: HttpError) -> Denied:
@@ -84,6 +85,8 @@ def passed(names: Iterable[str]) -> tuple[str, ...]:
     """
     lower = tuple(name.lower() for name in names)
     for name in lower:
+        if name.startswith("whsec_"):
+            raise ValueError("headers: a secret is written as secret=whsec_…")
         if not _NAME.fullmatch(name):
             raise ValueError(f"headers: {name!r} is not the name of a header")
         if name in _NOT_PASSED or name.startswith(("proxy-", "transfer-")):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 from msgspec import Meta
@@ -56,6 +57,11 @@ class Http(Asking):
     on_failure: Annotated[OnFailure, Help("How to treat a message when the service fails.")] = "drop"
     secret: Annotated[str, Help(SECRET), Secret()] = ""
     limit: Annotated[Size, Meta(ge=1), Help("The largest answer.")] = 64 * 1024
+
+    @classmethod
+    def check_event(cls, event: str, options: Mapping[str, Any]) -> None:
+        if event in ("connect", "subscribe") and options.get("on_failure") == "pass":
+            raise ValueError(f"on_failure: on {event} a failure always refuses: leave it out")
 
     def prepare(self, setting: Setting) -> None:
         self._headers = passed(self.headers)

@@ -68,7 +68,10 @@ class Webhook(Filter):
     wait: Annotated[Duration, Meta(ge=0), Help("With `batch`, the time that an event waits for others.")] = 1.0
     order: Annotated[
         Literal["client", "channel", "none"],
-        Help("Whose events stay in order. An event without a channel, or a client, counts to the other."),
+        Help(
+            "Whose events stay in order. With `channel`, events without a channel are ordered by client, and vice "
+            "versa."
+        ),
     ] = "client"
     tries: Annotated[int, Meta(ge=1), Help("The most attempts to send a request.")] = 20
     age: Annotated[Duration, Meta(gt=0), Help("Time after which an event is given up.")] = 86400.0

@@ -70,7 +70,10 @@ class Stream(Source):
     field: Annotated[
         str, Help("Field of the entry with the message. If empty, the message is an object of all fields.")
     ] = "message"
-    read: Annotated[Literal["json", "text"], Help("Whether values that are JSON are decoded.")] = "json"
+    read: Annotated[
+        Literal["json", "text"],
+        Help("json: a value that is JSON is decoded, and any other stays text. text: nothing is decoded."),
+    ] = "json"
     group: Annotated[str, Meta(min_length=1), Help("Name of the consumer group.")] = "fws"
     begin: Annotated[
         Literal["new", "first"],

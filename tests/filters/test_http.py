@@ -336,7 +336,7 @@ def test_a_failure_is_treated_as_the_file_says(
     assert (server.sent(client), server.closed(client)) == (sent, closed)
 
 
-@pytest.mark.parametrize("options", ["", "on_failure=pass"])
+@pytest.mark.parametrize("options", ["", "on_failure=close"])
 def test_a_client_is_refused_if_it_cannot_be_decided(tmp_path: Path, service: Service, options: str) -> None:
     says(service, {}, "500 Oops")
     server = serving(tmp_path, service, "connect", options)
@@ -394,7 +394,8 @@ def test_the_log_says_why_and_does_not_repeat_it(
     client = server.connect()
     server.client_says(client, "a", "b")
     lines = [record.getMessage() for record in caplog.records if "the service at" in record.getMessage()]
-    assert lines == ["the service at localhost: an answer has no 'massage' here: did you mean 'message'?"]
+    url = service.url.partition("?")[0]
+    assert lines == [f"the service at {url}: an answer has no 'massage' here: did you mean 'message'?"]
 
 
 # Problems of the file.
@@ -415,6 +416,7 @@ def test_the_log_says_why_and_does_not_repeat_it(
         ("http https://a/ key=a.pem", "key: there is no certificate"),
         ("http http://a/ timeout=0s", "timeout"),
         ("http http://a/ on_failure=maybe", "on_failure"),
+        ("http http://a/ whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "a secret is written as secret=whsec_"),
     ],
 )
 def test_what_cannot_work_is_a_problem_of_the_file(tmp_path: Path, stage: str, problem: str) -> None:
@@ -474,3 +476,9 @@ def test_a_schedule_can_ask(tmp_path: Path, service: Service) -> None:
     for answer, status in (({"reply": "there is no client"}, "200 OK"), ({}, "500 Oops"), ({}, "403 Forbidden")):
         says(service, answer, status)
         assert asking.tick({"n": 1}) is DROP
+
+
+def test_a_failure_cannot_be_passed_where_access_is_decided(tmp_path: Path) -> None:
+    """Fault: on_failure=pass was accepted on `connect`, where a failure refuses."""
+    with pytest.raises(ConfigError, match="on connect a failure always refuses"):
+        build('[pipelines]\nconnect = ["http http://127.0.0.1:1/ on_failure=pass"]', tmp_path)

@@ -47,7 +47,7 @@ def test_the_example_runs_as_its_page_says() -> None:
             service.kill()
             service.wait()
             assert asked(client, "hello") == '{"error":"the service is not available"}'
-        assert "the service at 127.0.0.1: Connection refused" in server.output
+        assert re.search(r"the service at http://127\.0\.0\.1:\d+/: Connection refused", server.output)
         assert server.stop() == 0
     finally:
         service.kill()

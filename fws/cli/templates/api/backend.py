@@ -11,5 +11,8 @@ request = urllib.request.Request(
     json.dumps({"channel": f"user:{user}", "data": {"text": text}}).encode(),
     {"X-API-Key": os.environ["FWS_API_KEY"]},
 )
-with urllib.request.urlopen(request, timeout=5) as answer:
-    print(answer.read().decode())  # {"result": …}, or {"error": …}
+try:
+    with urllib.request.urlopen(request, timeout=5) as answer:
+        print(answer.read().decode())  # {"result": …}, or {"error": …}
+except OSError as error:
+    sys.exit(f"the server does not answer: {error}")
