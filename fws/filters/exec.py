@@ -178,6 +178,7 @@ class Exec(Filter):
         self._mode.begin()
 
     def stop(self) -> None:
+        """End all processes. At a drain there is less time than `grace`: the server interrupts this."""
         self._mode.stop(self.grace)
 
     def connect(self, client: Client) -> None:

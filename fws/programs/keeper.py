@@ -73,6 +73,7 @@ class Keeper:
         self._settled = Event()
         self._begun = False
         self._stopped = False
+        self._killed = False
         self._over = Event()
         self._timer: Any = None
 
@@ -124,7 +125,8 @@ class Keeper:
         # Otherwise a start is under way, which will find that it is not wanted any more.
 
     def kill(self) -> None:
-        """End the program at once."""
+        """End the program at once, also one whose start is still under way."""
+        self._killed = True
         if self._process is not None:
             self._process.kill()
 
@@ -214,7 +216,9 @@ class Keeper:
         self._process = process
         self._since = time.monotonic()
         self._settled.set()
-        if self._stopped:
+        if self._killed:
+            process.kill()
+        elif self._stopped:
             process.end()
 
     def _down(self, why: str) -> None:

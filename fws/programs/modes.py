@@ -72,6 +72,7 @@ class PerMessage:
         self._terms = terms
         self._places = BoundedSemaphore(terms.most)
         self._running: set[Once] = set()
+        self._stopped = False
 
     def begin(self) -> None:
         pass
@@ -97,6 +98,8 @@ class PerMessage:
             self._places.release()
             raise
         self._running.add(once)
+        if self._stopped:  # while it was being started
+            once.kill()
         output = once.run(data, terms.timeout)
         return terms.framing.decode(output, message)
 
@@ -105,6 +108,7 @@ class PerMessage:
         self._places.release()
 
     def stop(self, patience: float) -> None:
+        self._stopped = True
         for once in self._running:
             once.kill()
 
@@ -175,7 +179,7 @@ class PerClient:
 
 
 def stop_all(keepers: list[Keeper], patience: float) -> None:
-    """End programs, and kill those that are left after `patience` seconds or when the caller is in a hurry."""
+    """End programs, and kill those that are left after `patience` seconds, or when the caller is interrupted."""
     until = time.monotonic() + patience
     for keeper in keepers:
         keeper.stop()
