@@ -192,6 +192,50 @@ def test_a_line_that_nobody_asked_for_may_be_anybodys(serving: Serving, caplog: 
     assert "it wrote what no message had asked for" in caplog.text
 
 
+def test_much_to_do_does_not_end_a_program(serving: Serving, caplog: pytest.LogCaptureFixture) -> None:
+    """Fault: the wait behind the messages of others counted as lateness, and mere load ended the program for all."""
+    options = ['per = "server"', 'timeout = "400ms"', 'on_failure = "reply"']
+    server = serving(shell('while read -r x; do sleep 0.04; echo "$x"; done', *options))
+    clients = [server.connect("/a") for _ in range(30)]
+    answers: dict[Client, list[Any]] = {client: [] for client in clients}
+    failed, end = ['{"error":"the program has failed"}'], time.monotonic() + 2.5
+    asked = dict.fromkeys(clients, 0)
+    while time.monotonic() < end:
+        for client in clients:
+            if not client.busy:
+                asked[client] += 1
+                server.peers[client].arrive(server.peers[client].frame(f"{client.id} {asked[client]}"))
+        gevent.sleep(0.02)
+        server.turn()
+    until(server, lambda: not any(client.busy for client in clients))
+    for client in clients:
+        answers[client] = [answer for answer in server.sent(client) if [answer] != failed]
+        # None of them is the answer to the message of another client, or to a former one.
+        numbers = [int(str(answer).removeprefix(f"{client.id} ")) for answer in answers[client]]
+        assert numbers == sorted(set(numbers))
+    assert (server.metrics["program_restarts"], server.metrics["program_failures"]) == (0, 0)
+    # Most of what the program can do in this time is of use for somebody.
+    assert sum(map(len, answers.values())) > 25
+    assert server.metrics["program_timeouts"] > 0
+    assert "more messages wait for it than it can answer within 0.4 s" in caplog.text
+
+
+def test_a_late_answer_is_discarded(serving: Serving) -> None:
+    """The next message gets its own answer, in the same process."""
+    script = 'read -r x; echo "$x"; while read -r x; do sleep 0.25; echo "$x"; done'
+    server = serving(shell(script, 'per = "server"', 'timeout = "400ms"', 'on_failure = "reply"'))
+    ann, bob = server.connect("/a"), server.connect("/a")
+    assert says(server, ann, "ready") == ["ready"]
+    for client, text in ((ann, "one"), (bob, "two")):
+        server.peers[client].arrive(server.peers[client].frame(text))
+    until(server, lambda: server.metrics["program_timeouts"] == 1)
+    assert server.sent(ann) == ["one"]
+    assert server.sent(bob) == ['{"error":"the program has failed"}']
+    gevent.sleep(0.2)
+    assert says(server, bob, "three") == ["three"]
+    assert server.metrics["program_starts"] == 1
+
+
 @pytest.mark.parametrize("output", ["flow", "send"])
 def test_a_flood_holds_up_nobody(output: str, serving: Serving) -> None:
     server = serving(shell("read -r x; yes", f'output = "{output}"'), tail="[endpoints.'/echo']\nmessage = ['echo']")

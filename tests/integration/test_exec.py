@@ -80,7 +80,7 @@ def test_a_drain_and_a_reload_end_programs_and_their_groups(serve: Serve, tmp_pa
 
 
 def test_a_drain_keeps_its_limit_with_stubborn_programs(serve: Serve, tmp_path: Path) -> None:
-    """Fault: filters were stopped one after the other, and the limit interrupted only the first: 76 s instead of 3 s."""
+    """Fault: filters were stopped one after the other, and the limit interrupted only the first: 76 s for 3 s."""
     conf = """
         [server]
         drain = "2s"
