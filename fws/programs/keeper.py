@@ -55,7 +55,8 @@ class Keeper:
         most: the longest wait before it is started again, in seconds.
         heard: called with each message of the program, in the event loop. It returns the answer to the oldest question,
             or None if the message is none. It raises ProgramError for an answer that is wrong.
-        ended: called with the exit status whenever the program has ended by itself.
+        ended: called with the exit status whenever the program has ended without `stop`. It may call `stop`, so that
+            the program is not started again.
         over: called once it has been stopped and has ended.
     """
 
@@ -197,11 +198,14 @@ class Keeper:
         self._log.ended(process.pid, status, expected=expected)
         if time.monotonic() - self._since >= LIVED:
             self._backoff.reset()
-        self._down(self._why or status_text(status))
-        if not self._stopped:
-            self._ended(status)
-        else:
+        self._why = self._why or status_text(status)
+        self._fail(self._why)
+        if self._stopped:
             self._finished()
+            return
+        self._ended(status)
+        if not self._stopped:
+            self._down(self._why)
 
     def _finished(self) -> None:
         self._settled.set()

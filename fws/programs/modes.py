@@ -157,7 +157,7 @@ class PerClient:
                 timeout=terms.timeout,
                 most=terms.restart,
                 heard=partial(self._send, client) if terms.sends else lambda message: message,
-                ended=partial(self._ended, client),
+                ended=lambda status: self._ended(client, keeper, status),
                 over=lambda: self._keepers.discard(keeper),
             )
             self._keepers.add(keeper)
@@ -170,8 +170,9 @@ class PerClient:
         except ProgramError as error:
             self._terms.log.wrong(str(error))
 
-    def _ended(self, client: Client, status: int) -> None:
+    def _ended(self, client: Client, keeper: Keeper, status: int) -> None:
         if self._terms.closes:
+            keeper.stop()  # nobody needs another one
             client.close(NORMAL if status == 0 else INTERNAL_ERROR, "the program has ended")
 
     def stop(self, patience: float) -> None:

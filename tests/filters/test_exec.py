@@ -406,6 +406,18 @@ def test_a_program_may_speak_first_and_end_the_connection(serving: Serving) -> N
     assert server.closed(client) == (1000, "the program has ended")
 
 
+def test_no_program_is_started_for_a_client_that_is_being_closed(serving: Serving) -> None:
+    """Fault: the program was started again before its client was closed, and ended at once."""
+    server = serving(shell("read -r x; kill -KILL $$", 'on_exit = "close"'))
+    client = server.connect("/a")
+    server.arrive_now(client, "x")
+    until(server, lambda: server.closed(client) is not None)
+    assert server.closed(client) == (1011, "the program has ended")
+    gevent.sleep(0.1)
+    assert (server.metrics["program_starts"], server.metrics["program_restarts"]) == (1, 0)
+    assert not is_running(server)
+
+
 def test_limits_hold_for_the_program(serving: Serving) -> None:
     server = serving(shell("read -r x; ulimit -n; cat", "limits = 'files=17'", "nice = 5"))
     assert says(server, server.connect("/a"), "x") == ["17"]
