@@ -151,15 +151,16 @@ class PerClient:
             if len(self._keepers) >= terms.most:
                 terms.log.metrics.count("programs_over_limit")
                 raise ProgramError(terms.log.about(f"{terms.most} processes run already"))
-            keeper = state[self] = Keeper(
+            made = Keeper(
                 partial(terms.start, terms.environment(client), terms.framing),
                 terms.log,
                 timeout=terms.timeout,
                 most=terms.restart,
                 heard=partial(self._send, client) if terms.sends else lambda message: message,
-                ended=lambda status: self._ended(client, keeper, status),
-                over=lambda: self._keepers.discard(keeper),
+                ended=lambda status: self._ended(client, made, status),
+                over=lambda: self._keepers.discard(made),
             )
+            keeper = state[self] = made
             self._keepers.add(keeper)
             client.defer(keeper.stop)
         return keeper
