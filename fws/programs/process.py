@@ -289,13 +289,9 @@ class Process:
         """End it because it has broken the rules."""
         if self.usable:
             self.usable = False
-            # It has ended, and only the messages that wait for their turn have kept `ended` back.
-            waited = self._over and self._again is not None
             self._close_stdout()
             self._listener.failed(error)
             self.end()
-            if waited:
-                self._finish()
 
     def end(self) -> None:
         """End its process group: SIGTERM, and after the grace SIGKILL. Does nothing if that has begun."""
