@@ -196,8 +196,8 @@ class Exec(Filter):
             if self.on_failure == "pass":
                 return None
             return refuse(client, self.on_failure, 503, "the program has failed")
-        except Reject as refusal:  # the answer of the program
-            return refuse(client, "drop", refusal.status, refusal.reason)
+        except Reject as refusal:  # of the program, or of a channel that it names
+            return refuse(client, "drop", refusal.status, refusal.reason or "You may not send this.")
 
     def tick(self, message: Any) -> Any:
         try:

@@ -458,6 +458,24 @@ def test_what_an_answer_says_is_checked_and_done(answer: Any, got: list[str], cl
     assert server.metrics["program_restarts"] == 0
 
 
+def test_a_channel_that_cannot_be_joined_is_a_refusal(
+    serving: Serving, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Fault: it was logged as a fault of the filter, and later not at all."""
+
+    def full(*_: object) -> None:
+        raise Reject(429, "Too many channels.")
+
+    monkeypatch.setattr(Client, "join", full)
+    answer = json.dumps(json.dumps({"join": "tea", "reply": 1}))
+    server = serving(shell(f"while read -r x; do echo {answer}; done", *SHARED))
+    client = server.connect("/a")
+    assert says(server, client, "x") == []
+    assert (server.faults, server.closed(client)) == (0, None)
+    assert server.metrics["program_answers_refused"] == 1
+    assert "wrote something wrong: Too many channels." in caplog.text
+
+
 @pytest.mark.parametrize(
     ("answer", "status"), [({"reject": 403}, 403), ({"identity": {"user": "ann"}}, None), ({"message": 1}, 503)]
 )
