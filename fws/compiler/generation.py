@@ -160,19 +160,21 @@ class Generation:
             if begin is not None:
                 begin()
 
-    def stop(self, without: Collection[Component] = ()) -> list[BaseException]:
+    def stop(self, without: Collection[Component] = ()) -> list[Exception]:
         """Call `stop` of each filter and source that defines it, also after one has failed. Returns what they raised.
+
+        The server stops them at the same time instead (`fws.live.retirement.stop`), because each may take long.
 
         Args:
             without: those that are still in use.
         """
-        failures: list[BaseException] = []
+        failures: list[Exception] = []
         for instance in self._all_but(without):
             end = getattr(instance, "stop", None)
             if end is not None:
                 try:
                     end()
-                except BaseException as error:  # a user's filter may raise anything
+                except Exception as error:  # not a time limit of the caller
                     failures.append(error)
         return failures
 

@@ -36,9 +36,10 @@ class Exec(Filter):
     written as JSON. With `json` each is a JSON value on a line of its own. With `length` each is preceded by its length
     in four bytes, the most significant first, and may be binary.
 
-    A process that serves several messages answers them in order, each with exactly one line. A late line, and one that
-    no message has asked for, may belong to anybody, so that the program is ended and started again. With output=send a
-    program speaks whenever it likes: each line is sent to its client, and messages end here.
+    A process that serves several messages answers them in order, each with exactly one line. A line that no message has
+    asked for may belong to anybody, so that the program is ended and started again, as it is when messages wait and it
+    answers none for `timeout`. A late answer is discarded. With output=send a program speaks whenever it likes: each
+    line is sent to its client, and messages end here.
 
     With per=server and frame=json, lines are objects. The program reads `{"event": "message", "client": ID, "identity":
     {…}, "channel": null, "message": …}`, and on `connect` and `disconnect`, if the filter is there, objects with these
@@ -77,7 +78,7 @@ class Exec(Filter):
         Literal["flow", "send"],
         Help("flow: what the program writes flows on. send: it is sent to clients, whenever the program writes it."),
     ] = "flow"
-    timeout: Annotated[Duration, Meta(gt=0), Help("For an answer; the program is ended after it.")] = 5.0
+    timeout: Annotated[Duration, Meta(gt=0), Help("For an answer, after which the message fails.")] = 5.0
     on_failure: Annotated[OnFailure, Help("How to treat a message when the program fails.")] = "drop"
     on_exit: Annotated[
         Literal["keep", "close"],
@@ -178,6 +179,7 @@ class Exec(Filter):
         self._mode.begin()
 
     def stop(self) -> None:
+        """End all processes. At a drain there is less time than `grace`: the server interrupts this."""
         self._mode.stop(self.grace)
 
     def connect(self, client: Client) -> None:
@@ -194,8 +196,8 @@ class Exec(Filter):
             if self.on_failure == "pass":
                 return None
             return refuse(client, self.on_failure, 503, "the program has failed")
-        except Reject as refusal:  # the answer of the program
-            return refuse(client, "drop", refusal.status, refusal.reason)
+        except Reject as refusal:  # of the program, or of a channel that it names
+            return refuse(client, "drop", refusal.status, refusal.reason or "You may not send this.")
 
     def tick(self, message: Any) -> Any:
         try:

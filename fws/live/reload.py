@@ -13,6 +13,7 @@ from typing import Protocol
 
 import gevent
 import msgspec
+from gevent import Greenlet
 from gevent.event import AsyncResult
 from gevent.lock import BoundedSemaphore
 
@@ -179,29 +180,36 @@ class Reloader:
         """Drop the prepared generation: another process could not prepare its own."""
         prepared, self._prepared = self._prepared, None
         if prepared is not None:
-            self._stop(prepared.generation, self._site.generation)
+            self._retire(prepared.generation, self._site.generation)
 
     def look(self, now: float, failed: Callable[[BaseException], object]) -> None:
         """Stop the filters that have become unused. Call it regularly."""
         self.retiring = [one for one in self.retiring if not one.look(now, failed)]
 
-    def end(self, failed: Callable[[BaseException], object]) -> None:
-        """The server ends: stop the former filters that are still in use."""
+    def end(self, failed: Callable[[BaseException], object]) -> list[Greenlet]:
+        """The server ends: stop the former filters that are still in use.
+
+        Returns:
+            A greenlet for each filter and source that is still being stopped.
+        """
         self.discard()
         self.look(math.inf, failed)
+        return [greenlet for one in self.retiring for greenlet in one.stopping]
 
     def _start(self, new: Generation, old: Generation) -> None:
         try:
             new.start(without=old.components)
         except BaseException as error:  # a user's filter may raise anything
-            self._stop(new, old)
+            self._retire(new, old)
             where = culprit(error.__traceback__) or "a filter"
             raise ReloadError([f"{where} failed to start: {type(error).__name__}: {error}"]) from error
 
-    @staticmethod
-    def _stop(new: Generation, old: Generation) -> None:
-        new.stop(without=old.components)
-        new.registry.forget(old.registry)
+    def _retire(self, new: Generation, old: Generation) -> None:
+        """A generation is given up that was never in force: no event can use it."""
+        retirement = Retirement(new, old, -math.inf)
+        # What has not been started may fail to stop.
+        retirement.look(self._site.clock(), lambda error: None)
+        self.retiring.append(retirement)
 
     def _succeeded(self) -> None:
         self.refused = ""

@@ -1,12 +1,16 @@
-"""Filters and sources that a reload has replaced. Filters are stopped when the last event that uses them is over."""
+"""The end of filters and sources: of those that a reload has replaced, when the last event that uses them is over."""
 
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+import gevent
+from gevent import Greenlet, GreenletExit
+
 from fws.compiler.generation import Generation
+from fws.pipeline.component import Component
 from fws.pipeline.pipeline import Pipeline
 
 
@@ -21,12 +25,17 @@ class Retirement:
         old: the generation that was replaced. It is not kept.
         new: the generation in force.
         deadline: when the filters are stopped in any case, on the clock of the server.
+
+    Attributes:
+        stopping: a greenlet for each filter and source that is being stopped, or has been.
     """
 
     def __init__(self, old: Generation, new: Generation, deadline: float) -> None:
         kept = set(map(id, new.components))
-        self._filters: list[Any] = [one for one in old.filters if id(one) not in kept and hasattr(one, "stop")]
-        self._sources: list[Any] = [one for one in old.sources if id(one) not in kept]
+        self.stopping: list[Greenlet] = []
+        # Others are not kept: a filter such as `switch` keeps its branches, which are among the pipelines.
+        self._filters: list[Component] = [one for one in old.filters if id(one) not in kept and hasattr(one, "stop")]
+        self._sources: list[Component] = [one for one in old.sources if id(one) not in kept]
         current = set(map(id, _with_branches(new)))
         self._pipelines = [weakref.ref(pipeline) for pipeline in _with_branches(old) if id(pipeline) not in current]
         self._deadline = deadline
@@ -34,17 +43,22 @@ class Retirement:
         self._modules = None if mine is None or mine.same_as(theirs) else mine
 
     def look(self, now: float, failed: Callable[[BaseException], object]) -> bool:
-        """Stop the sources, and the filters if nothing runs in the old pipelines any more.
+        """Stop the sources, and the filters if nothing runs in the old pipelines any more. Does not wait for that.
+
+        Args:
+            failed: called with what a `stop` raises.
 
         Returns:
             Whether all are stopped.
         """
         sources, self._sources = self._sources, []
-        _stop(sources, failed)
+        self.stopping += stop(sources, failed)
         if now < self._deadline and any(pipeline() is not None for pipeline in self._pipelines):
             return False
         filters, self._filters = self._filters, []
-        _stop(filters, failed)
+        self.stopping += stop(filters, failed)
+        if not all(one.ready() for one in self.stopping):
+            return False
         if self._modules is not None:
             self._modules.forget()
             self._modules = None
@@ -59,9 +73,22 @@ def _with_branches(generation: Generation) -> Iterator[Pipeline]:
             yield from (branch for _, branch in step.branches)
 
 
-def _stop(components: list[Any], failed: Callable[[BaseException], object]) -> None:
-    for one in components:
-        try:
-            one.stop()
-        except BaseException as error:  # a user's filter may raise anything
-            failed(error)
+def stop(components: Iterable[Component], failed: Callable[[BaseException], object]) -> list[Greenlet]:
+    """Begin to call `stop` of each component that defines it.
+
+    Each is called in a greenlet of its own: one that hangs takes no time from the others, and whoever waits for the
+    greenlets may end them when time is up.
+
+    Args:
+        failed: called with what a `stop` raises, but not when its greenlet is ended.
+    """
+    return [gevent.spawn(_stop, one, failed) for one in components if hasattr(one, "stop")]
+
+
+def _stop(component: Any, failed: Callable[[BaseException], object]) -> None:
+    try:
+        component.stop()
+    except GreenletExit:
+        raise
+    except BaseException as error:  # a user's filter may raise anything
+        failed(error)

@@ -19,6 +19,14 @@ from fws.programs.process import Listener, Process
 FIRST = 0.1
 # A program that has lived for so many seconds has not failed at its start: the next wait is the first one again.
 LIVED = 10.0
+# It is known that a program is silent for too long only after whoever asked last has been told: seconds after that.
+AFTER = 0.01
+# The most questions that wait for answers, those included whose askers have given up.
+MOST_WAITING = 10_000
+# A question is not asked if the program seems to need more than this part of the time limit for those before it.
+HOPE = 0.8
+# The part of each answer in the mean time that an answer takes.
+WEIGHT = 0.125
 
 Launch = Callable[[Listener], Process]
 
@@ -32,16 +40,23 @@ class Keeper:
 
     Answers come in the order of the questions. Nothing in a line says which question it answers, so that after a
     missing or an additional line every answer would go to the wrong question, and perhaps to another client. Whenever
-    this may have happened, the program is ended and started again: when an answer is late, and when a line comes that
-    no question has asked for. Whoever waits then gets a ProgramError.
+    this may have happened, the program is ended and started again: when questions wait and nothing at all has been
+    answered for the time limit, and when a line comes that no question has asked for. Whoever waits then gets a
+    ProgramError.
+
+    A program that answers is not ended because it has much to do. Whoever has waited for too long gets a ProgramError,
+    but the question keeps its place, and nobody reads its answer. Work that nobody waits for would leave less and less
+    time for the rest, so that questions fail at once while the program is too far behind.
 
     Args:
         launch: starts the program. It may block, and raises ProgramError.
-        timeout: seconds for an answer, including the wait for the start and for room in the queue.
+        timeout: seconds for an answer, including the wait for the start, for room in the queue, and for the answers to
+            earlier questions.
         most: the longest wait before it is started again, in seconds.
         heard: called with each message of the program, in the event loop. It returns the answer to the oldest question,
             or None if the message is none. It raises ProgramError for an answer that is wrong.
-        ended: called with the exit status whenever the program has ended by itself.
+        ended: called with the exit status whenever the program has ended without `stop`. It may call `stop`, so that
+            the program is not started again.
         over: called once it has been stopped and has ended.
     """
 
@@ -60,12 +75,18 @@ class Keeper:
         self._log = log
         self._timeout = timeout
         self._late = log.about(f"it has not answered within {timeout:g} s")
+        self._behind = log.about(f"more messages wait for it than it can answer within {timeout:g} s")
         self._unread = log.about(f"it has neither started nor read anything for {timeout:g} s")
         self._heard = heard
         self._ended = ended
         self._when_over = over
         self._backoff = Backoff(FIRST, most)
-        self._waiters: deque[AsyncResult] = deque()
+        # Each with the time at which it was asked.
+        self._waiters: deque[tuple[float, AsyncResult]] = deque()
+        # Since when it has answered nothing although it should, and the mean time that an answer takes, in seconds.
+        self._answered = 0.0
+        self._pace = 0.0
+        self._patience: Any = None
         self._process: Process | None = None
         self._since = 0.0
         self._why = ""
@@ -73,6 +94,7 @@ class Keeper:
         self._settled = Event()
         self._begun = False
         self._stopped = False
+        self._killed = False
         self._over = Event()
         self._timer: Any = None
 
@@ -89,19 +111,20 @@ class Keeper:
 
     def ask(self, question: bytes) -> Any:
         """Write a question and wait for its answer, as `heard` has read it. Raises ProgramError."""
-        process = None
+        waiter = None
         try:
             with gevent.Timeout(self._timeout, Late(self._late)):
-                running = self._with_room()
+                process = self._with_room()
+                waiting = len(self._waiters)
+                if waiting >= MOST_WAITING or waiting * self._pace > self._timeout * HOPE:
+                    raise ProgramError(self._behind)
                 # Between these two lines nobody else can write.
-                self._waiters.append(waiter := AsyncResult())
-                running.write(question)
-                process = running
+                waiter = self._expect()
+                process.write(question)
                 return waiter.get()
         except Late:
-            if process is not None:
+            if waiter is not None:
                 self._log.metrics.count("program_timeouts")
-                process.fail(ProgramError(f"it has not answered within {self._timeout:g} s"))
             raise
 
     def tell(self, message: bytes) -> None:
@@ -115,6 +138,8 @@ class Keeper:
             return
         self._stopped = True
         self._fail("it is not running any more")
+        if self._patience is not None:
+            self._patience.kill(block=False)
         if self._process is not None:
             self._process.end()
         elif not self._begun or self._settled.is_set():
@@ -124,7 +149,8 @@ class Keeper:
         # Otherwise a start is under way, which will find that it is not wanted any more.
 
     def kill(self) -> None:
-        """End the program at once."""
+        """End the program at once, also one whose start is still under way."""
+        self._killed = True
         if self._process is not None:
             self._process.kill()
 
@@ -146,10 +172,15 @@ class Keeper:
         if not self._waiters:
             if self._process is not None:
                 self._process.fail(ProgramError("it wrote what no message had asked for"))
-        elif error is not None:
-            self._waiters.popleft().set_exception(error)
+            return
+        asked, waiter = self._waiters.popleft()
+        now = time.monotonic()
+        self._pace += (now - max(asked, self._answered) - self._pace) * WEIGHT
+        self._answered = now
+        if error is not None:
+            waiter.set_exception(error)
         else:
-            self._waiters.popleft().set(answer)
+            waiter.set(answer)
 
     def said(self, line: str) -> None:
         self._log.said(self._process.pid if self._process is not None else 0, line)
@@ -167,16 +198,42 @@ class Keeper:
         self._log.ended(process.pid, status, expected=expected)
         if time.monotonic() - self._since >= LIVED:
             self._backoff.reset()
-        self._down(self._why or status_text(status))
-        if not self._stopped:
-            self._ended(status)
-        else:
+        self._why = self._why or status_text(status)
+        self._fail(self._why)
+        if self._stopped:
             self._finished()
+            return
+        self._ended(status)
+        if not self._stopped:
+            self._down(self._why)
 
     def _finished(self) -> None:
         self._settled.set()
         self._over.set()
         self._when_over()
+
+    # Its answers.
+
+    def _expect(self) -> AsyncResult:
+        """A place for the answer to a question that is written now."""
+        now = time.monotonic()
+        if not self._waiters:
+            self._answered = now
+        self._waiters.append((now, waiter := AsyncResult()))
+        if self._patience is None:
+            self._patience = gevent.spawn_later(self._timeout + AFTER, self._is_silent)
+        return waiter
+
+    def _is_silent(self) -> None:
+        """End the program if it has answered nothing for too long. One timer serves any number of questions."""
+        self._patience = None
+        if not self._waiters or self._process is None:
+            return
+        left = self._answered + self._timeout - time.monotonic()
+        if left > 0:
+            self._patience = gevent.spawn_later(left + AFTER, self._is_silent)
+        else:
+            self._process.fail(ProgramError(f"it has not answered anything for {self._timeout:g} s"))
 
     # Starts.
 
@@ -203,6 +260,7 @@ class Keeper:
             self._finished()
             return
         self._why = ""
+        self._pace = 0.0
         try:
             process = self._launch(self)
         except ProgramError as error:
@@ -214,7 +272,9 @@ class Keeper:
         self._process = process
         self._since = time.monotonic()
         self._settled.set()
-        if self._stopped:
+        if self._killed:
+            process.kill()
+        elif self._stopped:
             process.end()
 
     def _down(self, why: str) -> None:
@@ -238,7 +298,7 @@ class Keeper:
     def _fail(self, why: str) -> None:
         error = self._error(why)
         while self._waiters:
-            self._waiters.popleft().set_exception(error)
+            self._waiters.popleft()[1].set_exception(error)
 
     def _error(self, why: str) -> ProgramError:
         return ProgramError(self._log.about(why))

@@ -72,6 +72,7 @@ class PerMessage:
         self._terms = terms
         self._places = BoundedSemaphore(terms.most)
         self._running: set[Once] = set()
+        self._stopped = False
 
     def begin(self) -> None:
         pass
@@ -97,6 +98,8 @@ class PerMessage:
             self._places.release()
             raise
         self._running.add(once)
+        if self._stopped:  # while it was being started
+            once.kill()
         output = once.run(data, terms.timeout)
         return terms.framing.decode(output, message)
 
@@ -105,6 +108,7 @@ class PerMessage:
         self._places.release()
 
     def stop(self, patience: float) -> None:
+        self._stopped = True
         for once in self._running:
             once.kill()
 
@@ -147,15 +151,16 @@ class PerClient:
             if len(self._keepers) >= terms.most:
                 terms.log.metrics.count("programs_over_limit")
                 raise ProgramError(terms.log.about(f"{terms.most} processes run already"))
-            keeper = state[self] = Keeper(
+            made = Keeper(
                 partial(terms.start, terms.environment(client), terms.framing),
                 terms.log,
                 timeout=terms.timeout,
                 most=terms.restart,
                 heard=partial(self._send, client) if terms.sends else lambda message: message,
-                ended=partial(self._ended, client),
-                over=lambda: self._keepers.discard(keeper),
+                ended=lambda status: self._ended(client, made, status),
+                over=lambda: self._keepers.discard(made),
             )
+            keeper = state[self] = made
             self._keepers.add(keeper)
             client.defer(keeper.stop)
         return keeper
@@ -166,8 +171,9 @@ class PerClient:
         except ProgramError as error:
             self._terms.log.wrong(str(error))
 
-    def _ended(self, client: Client, status: int) -> None:
+    def _ended(self, client: Client, keeper: Keeper, status: int) -> None:
         if self._terms.closes:
+            keeper.stop()  # nobody needs another one
             client.close(NORMAL if status == 0 else INTERNAL_ERROR, "the program has ended")
 
     def stop(self, patience: float) -> None:
@@ -175,7 +181,7 @@ class PerClient:
 
 
 def stop_all(keepers: list[Keeper], patience: float) -> None:
-    """End programs, and kill those that are left after `patience` seconds or when the caller is in a hurry."""
+    """End programs, and kill those that are left after `patience` seconds, or when the caller is interrupted."""
     until = time.monotonic() + patience
     for keeper in keepers:
         keeper.stop()

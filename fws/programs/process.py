@@ -23,6 +23,10 @@ from fws.runtime.scheduler import end_of_turn
 CHUNK = 64 * 1024
 # Pieces that are read after the end, so that what escapes from its group cannot keep us busy.
 LAST_CHUNKS = 16
+# After so many bytes of stderr it is not read for `DEAF` seconds: reading all that a program can write would take most
+# of a processor. What it writes meanwhile waits in the pipe, which holds as much again, and then the program waits.
+MOST_STDERR = 64 * 1024
+DEAF = 1.0
 # Bytes of a line on stderr that are logged.
 MAX_SAID = 1000
 
@@ -85,6 +89,9 @@ class Process:
         self._room = Event()
         self._room.set()
         self._said = bytearray()
+        # Bytes of stderr that may be read before the next pause, and the timer of the pause.
+        self._hears = MOST_STDERR
+        self._deaf: Any = None
         self._stdin, self._stdout, self._stderr = child.stdin, child.stdout, child.stderr
         loop = get_hub().loop
         self._writer = loop.io(self._stdin, 2)
@@ -237,8 +244,23 @@ class Process:
             data = b""
         self._said += data
         self._tell(end=not data)
+        self._hears -= len(data)
         if not data:
             self._close_stderr()
+        elif self._hears <= 0 and self._deaf is None:
+            self._errors.stop()
+            self._deaf = get_hub().loop.timer(DEAF)
+            self._deaf.start(self._listen_again)
+
+    def _listen_again(self) -> None:
+        self._stop_deafness()
+        self._hears = MOST_STDERR
+        self._errors.start(self._complains)
+
+    def _stop_deafness(self) -> None:
+        if self._deaf is not None:
+            self._deaf.close()
+            self._deaf = None
 
     def _tell(self, *, end: bool) -> None:
         """Hand over the lines of stderr. At the end, and if it is long, also the last one without a line feed."""
@@ -251,6 +273,7 @@ class Process:
         self._said = bytearray() if cut else rest
 
     def _close_stderr(self) -> None:
+        self._stop_deafness()
         if self._stderr >= 0:
             self._errors.stop()
             self._errors.close()
@@ -266,13 +289,9 @@ class Process:
         """End it because it has broken the rules."""
         if self.usable:
             self.usable = False
-            # It has ended, and only the messages that wait for their turn have kept `ended` back.
-            waited = self._over and self._again is not None
             self._close_stdout()
             self._listener.failed(error)
             self.end()
-            if waited:
-                self._finish()
 
     def end(self) -> None:
         """End its process group: SIGTERM, and after the grace SIGKILL. Does nothing if that has begun."""

@@ -104,7 +104,11 @@ class Addressed(PerServer):
         if answer is None:
             return DROP
         if client is not None:
-            answer.act(client, self._hub())
+            try:
+                answer.act(client, self._hub())
+            except Reject as refusal:  # such as a channel too many
+                self._terms.log.wrong(refusal.reason)
+                raise
         else:
             answer.publish_all(self._hub())
         return answer.outcome()

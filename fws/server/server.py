@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import gevent
+from gevent import Greenlet
 from gevent.event import Event
 
 from fws.base.close_codes import GOING_AWAY
@@ -24,6 +25,7 @@ from fws.config import Config, Tcp, Tls, Unix
 from fws.live.observation import Observation
 from fws.live.origin import Origin
 from fws.live.reload import Reloader, ReloadError, Requests
+from fws.live.retirement import stop
 from fws.pipeline.traceback import culprit
 from fws.runtime.watchdog import Watchdog
 from fws.server.admin import AdminListener, open_admin
@@ -54,6 +56,8 @@ SPREAD = 0.5
 # At the end of a drain, the `disconnect` pipelines of clients that were cut off have this many seconds, and then the
 # `stop` hooks of filters. Each has a quarter of a short drain.
 LAST_WORDS = 1.0
+# Seconds that `stop` hooks have for cleaning up when they are interrupted.
+CLEAN_UP = 0.1
 # Seconds for sending the publications of `disconnect` pipelines to other nodes.
 LAST_PUBLICATIONS = 2.0
 # When a worker drains and others stay, connections that it has accepted have this many seconds to become clients, or a
@@ -161,7 +165,7 @@ class Server:
             listener.close()
             if admin is not None:
                 admin.close()
-            self.generation.stop()
+            self._await_stops(stop(self.generation.components, lambda error: None), LAST_WORDS)
             self.node.broker.stop(0)
             where = culprit(error.__traceback__) or "a filter"
             raise StartError(f"{where} failed to start: {type(error).__name__}: {error}") from error
@@ -216,7 +220,7 @@ class Server:
         2. Close every client with 1001, spread over time if there are many.
         3. Wait for their closing handshakes and `disconnect` pipelines, and for schedules that are running.
         4. Cut off the clients that are left.
-        5. Stop the filters.
+        5. Stop the filters, all at the same time, and interrupt those that are not ready in time.
         6. Send the remaining publications to other nodes.
         """
         limit = self.generation.config.server.drain
@@ -253,10 +257,8 @@ class Server:
                 client.kill()
             while self._hub.busy and clock() < end - last_words:
                 gevent.sleep(0.02)
-        with gevent.Timeout(last_words, False):
-            self.reloader.end(lambda error: self._context.faults.report("stop", error))
-            for failure in self.generation.stop():
-                self._context.faults.report("stop", failure)
+        former = self.reloader.end(self._stop_failed)
+        self._await_stops([*former, *stop(self.generation.components, self._stop_failed)], last_words)
         # After filters that hang there is little time left, but enough for a Redis that answers.
         self.node.broker.stop(min(LAST_PUBLICATIONS, max(end - clock(), 0.1)))
         gevent.killall(self._greenlets, block=False)
@@ -267,6 +269,18 @@ class Server:
         logger.info("stopped")
         if self._log is not None:
             self._log.flush()
+
+    @staticmethod
+    def _await_stops(stopping: Sequence[Greenlet], seconds: float) -> None:
+        """Wait for `stop` hooks, and interrupt those that take longer than so many seconds."""
+        done = gevent.joinall(stopping, timeout=seconds)
+        if len(done) < len(stopping):
+            logger.warning("%d filters did not stop in time and are interrupted", len(stopping) - len(done))
+            gevent.killall(stopping, block=False)
+            gevent.joinall(stopping, timeout=CLEAN_UP)
+
+    def _stop_failed(self, error: BaseException) -> None:
+        self._context.faults.report("stop", error)
 
     def _close_admin(self) -> None:
         if self._admin is not None:
@@ -358,7 +372,7 @@ class Server:
         while True:
             gevent.sleep(RETIRE)
             if self.reloader.retiring:
-                self.reloader.look(self.clock(), lambda error: self._context.faults.report("stop", error))
+                self.reloader.look(self.clock(), self._stop_failed)
 
     def _asked_to_renew(self) -> None:
         logger.warning("SIGUSR2: a single worker has no supervisor that could renew it: restart the server")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import string
 from pathlib import Path
 
+import gevent
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -433,6 +434,25 @@ def test_a_problem_of_an_inherited_setting_is_reported_once(tmp_path: Path) -> N
     assert ":2:17: 'example.org' is not an origin" in found
     (warning,) = compiled(f"[server]\norigins = ['*']\n{endpoints}", tmp_path).warnings
     assert ":2:11: every web page may connect" in str(warning)
+
+
+def test_a_time_limit_of_whoever_stops_the_filters_is_none_of_theirs(tmp_path: Path) -> None:
+    """Fault: the limit of a drain became the failure of one filter, and those after it had no limit any more."""
+    stuck = """
+import gevent
+from fws import Filter
+
+
+class Stuck(Filter):
+    def stop(self):
+        gevent.sleep(5)
+
+    def message(self, client, message):
+        return message
+"""
+    harness = build('[pipelines]\nmessage = ["stuck"]\n', tmp_path, pipelines={"stuck": stuck})
+    with pytest.raises(gevent.Timeout), gevent.Timeout(0.01):
+        harness.generation.stop()
 
 
 def test_filters_start_and_stop_with_the_server(tmp_path: Path) -> None:

@@ -192,6 +192,50 @@ def test_a_line_that_nobody_asked_for_may_be_anybodys(serving: Serving, caplog: 
     assert "it wrote what no message had asked for" in caplog.text
 
 
+def test_much_to_do_does_not_end_a_program(serving: Serving, caplog: pytest.LogCaptureFixture) -> None:
+    """Fault: the wait behind the messages of others counted as lateness, and mere load ended the program for all."""
+    options = ['per = "server"', 'timeout = "400ms"', 'on_failure = "reply"']
+    server = serving(shell('while read -r x; do sleep 0.04; echo "$x"; done', *options))
+    clients = [server.connect("/a") for _ in range(30)]
+    answers: dict[Client, list[Any]] = {client: [] for client in clients}
+    failed, end = ['{"error":"the program has failed"}'], time.monotonic() + 2.5
+    asked = dict.fromkeys(clients, 0)
+    while time.monotonic() < end:
+        for client in clients:
+            if not client.busy:
+                asked[client] += 1
+                server.peers[client].arrive(server.peers[client].frame(f"{client.id} {asked[client]}"))
+        gevent.sleep(0.02)
+        server.turn()
+    until(server, lambda: not any(client.busy for client in clients))
+    for client in clients:
+        answers[client] = [answer for answer in server.sent(client) if [answer] != failed]
+        # None of them is the answer to the message of another client, or to a former one.
+        numbers = [int(str(answer).removeprefix(f"{client.id} ")) for answer in answers[client]]
+        assert numbers == sorted(set(numbers))
+    assert (server.metrics["program_restarts"], server.metrics["program_failures"]) == (0, 0)
+    # Most of what the program can do in this time is of use for somebody.
+    assert sum(map(len, answers.values())) > 25
+    assert server.metrics["program_timeouts"] > 0
+    assert "more messages wait for it than it can answer within 0.4 s" in caplog.text
+
+
+def test_a_late_answer_is_discarded(serving: Serving) -> None:
+    """The next message gets its own answer, in the same process."""
+    script = 'read -r x; echo "$x"; while read -r x; do sleep 0.25; echo "$x"; done'
+    server = serving(shell(script, 'per = "server"', 'timeout = "400ms"', 'on_failure = "reply"'))
+    ann, bob = server.connect("/a"), server.connect("/a")
+    assert says(server, ann, "ready") == ["ready"]
+    for client, text in ((ann, "one"), (bob, "two")):
+        server.peers[client].arrive(server.peers[client].frame(text))
+    until(server, lambda: server.metrics["program_timeouts"] == 1)
+    assert server.sent(ann) == ["one"]
+    assert server.sent(bob) == ['{"error":"the program has failed"}']
+    gevent.sleep(0.2)
+    assert says(server, bob, "three") == ["three"]
+    assert server.metrics["program_starts"] == 1
+
+
 @pytest.mark.parametrize("output", ["flow", "send"])
 def test_a_flood_holds_up_nobody(output: str, serving: Serving) -> None:
     server = serving(shell("read -r x; yes", f'output = "{output}"'), tail="[endpoints.'/echo']\nmessage = ['echo']")
@@ -362,6 +406,18 @@ def test_a_program_may_speak_first_and_end_the_connection(serving: Serving) -> N
     assert server.closed(client) == (1000, "the program has ended")
 
 
+def test_no_program_is_started_for_a_client_that_is_being_closed(serving: Serving) -> None:
+    """Fault: the program was started again before its client was closed, and ended at once."""
+    server = serving(shell("read -r x; kill -KILL $$", 'on_exit = "close"'))
+    client = server.connect("/a")
+    server.arrive_now(client, "x")
+    until(server, lambda: server.closed(client) is not None)
+    assert server.closed(client) == (1011, "the program has ended")
+    gevent.sleep(0.1)
+    assert (server.metrics["program_starts"], server.metrics["program_restarts"]) == (1, 0)
+    assert not is_running(server)
+
+
 def test_limits_hold_for_the_program(serving: Serving) -> None:
     server = serving(shell("read -r x; ulimit -n; cat", "limits = 'files=17'", "nice = 5"))
     assert says(server, server.connect("/a"), "x") == ["17"]
@@ -400,6 +456,24 @@ def test_what_an_answer_says_is_checked_and_done(answer: Any, got: list[str], cl
     assert sorted(says(server, client, "x")) == sorted(got)
     assert server.closed(client) == closed
     assert server.metrics["program_restarts"] == 0
+
+
+def test_a_channel_that_cannot_be_joined_is_a_refusal(
+    serving: Serving, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Fault: it was logged as a fault of the filter, and later not at all."""
+
+    def full(*_: object) -> None:
+        raise Reject(429, "Too many channels.")
+
+    monkeypatch.setattr(Client, "join", full)
+    answer = json.dumps(json.dumps({"join": "tea", "reply": 1}))
+    server = serving(shell(f"while read -r x; do echo {answer}; done", *SHARED))
+    client = server.connect("/a")
+    assert says(server, client, "x") == []
+    assert (server.faults, server.closed(client)) == (0, None)
+    assert server.metrics["program_answers_refused"] == 1
+    assert "wrote something wrong: Too many channels." in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -355,17 +355,13 @@ def test_what_waits_survives_a_reload_that_changes(tmp_path: Path, receiver: Rec
         assert site.edit(toml.format(url, "tries=7")).status == "done"
         server.client_says(client, "three")
         server.settle()
-        site.reloader.look(server.clock(), raise_)
+        site.look()
         server.settle()
         if change == "the options":
             assert receiver.messages == ["one", "three", "one", "two"], "the former filter is stopped a little later"
         else:
             assert (receiver.messages, other.messages) == (["one"], ["three", "one", "two"])
     assert server.counted("webhooks_") == {"retried": 1, "delivered": 3}
-
-
-def raise_(error: BaseException) -> None:
-    raise error
 
 
 def test_a_reload_of_one_of_two_stages_leaves_the_other_alone(tmp_path: Path, receiver: Receiver) -> None:
@@ -376,7 +372,7 @@ def test_a_reload_of_one_of_two_stages_leaves_the_other_alone(tmp_path: Path, re
         server = site.harness
         client = server.connect()
         assert site.edit(toml.format(other.url, receiver.url)).status == "done"
-        site.reloader.look(server.clock(), raise_)
+        site.look()
         server.client_says(client, "hello")
         server.connect()
         server.settle()

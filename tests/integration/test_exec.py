@@ -79,6 +79,35 @@ def test_a_drain_and_a_reload_end_programs_and_their_groups(serve: Serve, tmp_pa
         until(lambda: not is_there(second))
 
 
+def test_a_drain_keeps_its_limit_with_stubborn_programs(serve: Serve, tmp_path: Path) -> None:
+    """Fault: filters were stopped one after the other, and the limit interrupted only the first: 76 s for 3 s."""
+    conf = """
+        [server]
+        drain = "2s"
+        [endpoints."/a"]
+        message = ["exec ./stub.sh per=server grace=25s"]
+        [endpoints."/b"]
+        message = ["exec ./stub.sh per=server grace=GRACE"]
+    """
+    stub = tmp_path / "conf" / "stub.sh"
+    stub.parent.mkdir(exist_ok=True)
+    stub.write_text('#!/bin/sh\ntrap "" TERM\nwhile :; do sleep 0.1; done\n')
+    stub.chmod(0o755)
+    server = serve(conf.replace("GRACE", "20s"))
+    for number, grace in enumerate(("21s", "22s"), 3):
+        (tmp_path / "conf" / "test.toml").write_text(conf.replace("GRACE", grace))
+        server.signal(signal.SIGHUP)
+        until(lambda number=number: len(children(server.process.pid)) == number)  # type: ignore[misc]
+    programs = [int(pid) for pid in children(server.process.pid)]
+    time.sleep(0.5)  # the former ones are being ended
+    began = time.monotonic()
+    assert server.stop() == 0
+    # With a little for the interpreter to end.
+    assert time.monotonic() - began < 2.7
+    until(lambda: not any(is_there(pid) for pid in programs))
+    assert "stop failed" not in server.output
+
+
 def test_programs_end_with_a_server_that_is_killed(serve: Serve) -> None:
     server = serve('[pipelines]\nmessage = ["exec cat per=server", "echo"]')
     until(lambda: len(children(server.process.pid)) == 1)

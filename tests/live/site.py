@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+import gevent
+
 from fws.clients.client import Client
 from fws.compiler.compile import generation_of
 from fws.compiler.generation import Generation
@@ -37,6 +39,14 @@ class LiveSite:
         """Change the file and modules, and reload."""
         self.write(toml, pipelines or {})
         return self.reloader.reload(test=test)
+
+    def look(self, later: float = 0.0) -> None:
+        """Let former filters be stopped, so many seconds from now, and wait for that."""
+        failures: list[BaseException] = []
+        self.reloader.look(self.clock() + later, failures.append)
+        gevent.joinall([one for retired in self.reloader.retiring for one in retired.stopping], timeout=10)
+        self.reloader.look(self.clock() + later, failures.append)
+        assert failures == []
 
     def write(self, toml: str, pipelines: Mapping[str, str]) -> None:
         for name, source in pipelines.items():

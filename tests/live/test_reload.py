@@ -52,6 +52,14 @@ class Noted(Filter):
     def message(self, client, message): return f"{message} {self.word}"
     def disconnect(self, client): NOTES.append(f"disconnect {self.word}")
 """
+STUCK = """
+import gevent
+from fws import Filter
+class Stuck(Filter):
+    word: str = ""
+    def stop(self): gevent.sleep(60)
+    def message(self, client, message): return message
+"""
 LATER = """
 from fws import Filter, Later
 FLOWS = []
@@ -352,6 +360,7 @@ def test_a_filter_that_fails_to_start_refuses_the_file_and_the_others_are_stoppe
     report = site.edit(message("noted one", "broken", "echo"))
     assert report.status == "refused"
     assert "failed to start: ZeroDivisionError" in report.lines[0]
+    site.look()
     assert module_of(site, "noted").NOTES == ["start one", "stop one"]
 
 
@@ -392,13 +401,13 @@ def test_filters_start_before_the_swap_and_stop_when_the_last_event_is_over(star
         site.harness.turn()
         gevent.sleep(0)
     site.edit(message("slow", "noted two"))
-    site.reloader.look(site.clock(), unexpected)
+    site.look()
     assert noted.NOTES == ["start one", "start two"]
     slow.GO.set()
     gevent.sleep(0)
     site.harness.settle()
     gc.collect()
-    site.reloader.look(site.clock(), unexpected)
+    site.look()
     assert noted.NOTES == ["start one", "start two", "stop one"]
     assert site.reloader.retiring == []
 
@@ -412,13 +421,13 @@ def test_filters_are_not_stopped_before_what_is_held_back_has_flowed_through_the
     site.harness.client_says(client, "hello")
     site.edit(toml.replace("one", "two"))
     gc.collect()
-    site.reloader.look(site.clock(), unexpected)
+    site.look()
     assert noted.NOTES == ["start one", "start two"]
     later.FLOWS.pop()("later")
     site.harness.settle()
     assert site.harness.sent(client) == ["later one"]
     gc.collect()
-    site.reloader.look(site.clock(), unexpected)
+    site.look()
     assert noted.NOTES == ["start one", "start two", "stop one"]
 
 
@@ -431,21 +440,36 @@ def test_filters_are_stopped_at_the_end_of_drain_in_any_case(start: Start) -> No
         site.harness.turn()
         gevent.sleep(0)
     site.edit(message("slow", "noted two"))
-    site.reloader.look(site.clock() + 24, unexpected)
+    site.look(24)
     assert "stop one" not in noted.NOTES
-    site.reloader.look(site.clock() + 26, unexpected)
+    site.look(26)
     assert "stop one" in noted.NOTES
     slow.GO.set()
     gevent.sleep(0)
     site.harness.settle()
 
 
+def test_a_filter_whose_stop_hangs_holds_up_no_other(start: Start) -> None:
+    """Fault: former filters were stopped one after the other, and a stubborn program held up all that came later."""
+    site = start(message("stuck", "noted one"), noted=NOTED, stuck=STUCK)
+    noted = module_of(site, "noted")
+    for word in ("two", "three"):
+        site.edit(message(f"stuck {word}", f"noted {word}"))
+        gc.collect()
+        site.reloader.look(site.clock(), unexpected)
+        gevent.sleep(0)
+    assert [note for note in noted.NOTES if "stop" in note] == ["stop one", "stop two"]
+    stopping = site.reloader.end(unexpected)
+    assert sorted(one.ready() for one in stopping) == [False, False, True, True]
+    gevent.killall(stopping)
+
+
 def test_at_the_end_of_the_server_former_filters_are_stopped_too(start: Start) -> None:
     site = start(message("noted one"), noted=NOTED)
     kept = site.generation  # as a client of a removed endpoint keeps it
     site.edit(message("noted two"))
-    site.reloader.look(site.clock(), unexpected)
-    site.reloader.end(unexpected)
+    site.look()
+    gevent.joinall(site.reloader.end(unexpected))
     assert "stop one" in module_of(site, "noted").NOTES
     assert kept.number == 1
 
@@ -460,7 +484,7 @@ def test_old_generations_and_their_classes_are_freed(start: Start) -> None:
         classes.append(weakref.ref(step.cls))
         pipelines.append(weakref.ref(site.generation.default.message))
         site.edit(message("counter"), pipelines={"counter": f"{COUNTER}\n# {number}\n"})
-        site.reloader.look(site.clock(), unexpected)
+        site.look()
     del step
     gc.collect()
     assert [one() is None for one in pipelines] == [True] * 10

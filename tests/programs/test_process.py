@@ -1,4 +1,4 @@
-"""A process whose messages take longer than it lives."""
+"""A process whose messages take longer than it lives, and one that floods its stderr."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ class Slow:
 
     def __init__(self) -> None:
         self.heard = 0
+        self.lines = 0
         self.statuses: list[int] = []
 
     def received(self, message: bytes) -> None:
@@ -36,7 +37,7 @@ class Slow:
             pass
 
     def said(self, line: str) -> None:
-        pass
+        self.lines += 1
 
     def failed(self, error: ProgramError) -> None:
         pass
@@ -58,3 +59,16 @@ def test_it_is_over_when_it_fails_after_its_end_with_messages_left(tmp_path: Pat
     process.fail(ProgramError("it is late"))
     gevent.sleep(0.01)
     assert slow.statuses == [3]
+
+
+def test_a_flood_on_stderr_is_read_in_portions(tmp_path: Path) -> None:
+    """Fault: a program that wrote to stderr without end took most of the processor time of the server."""
+    slow = Slow()
+    command = Command(("/bin/sh", "-c", "echo first >&2; exec yes >&2"), str(tmp_path), "yes")
+    process: Process = launch(command, {"PATH": "/usr/bin:/bin"}, Lines(), Bounds(1000, 1000, 5.0), slow)
+    gevent.sleep(0.4)
+    process.kill()
+    while not slow.statuses:
+        gevent.sleep(0.01)
+    # Of each read, 20 lines are looked at, and a portion takes a dozen reads.
+    assert 0 < slow.lines < 1000
