@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fws.base.errors import ConfigError
-from fws.filters._masking import is_card, mask_cards, mask_emails
+from fws.filters._masking import Left, is_card, mask_cards, mask_emails
 from fws.filters.redact import Redact
 from fws.pipeline.component import Setting
 from fws.pipeline.outcomes import DROP
@@ -71,7 +71,7 @@ def test_what_is_not_changed_is_the_same_object() -> None:
     ],
 )
 def test_addresses_are_found(text: str, masked: str) -> None:
-    assert mask_emails(text, "*") == masked
+    assert mask_emails(text, "*", Left(0)) == masked
 
 
 @pytest.mark.parametrize(
@@ -89,12 +89,14 @@ def test_addresses_are_found(text: str, masked: str) -> None:
     ],
 )
 def test_card_numbers_are_found(text: str, masked: str) -> None:
-    assert mask_cards(text, "*") == masked
+    assert mask_cards(text, "*", Left(0)) == masked
 
 
 def test_a_card_number_may_be_a_number() -> None:
     value = {"n": 4111111111111111, "m": 4111111111111112, "t": True, "big": 10**40}
     assert changed(value, find=["card"]) == value | {"n": "***"}
+    assert is_card("9999999999999999998")
+    assert changed([9999999999999999998], find=["card"]) == ["***"], "it has more than 63 bits"
 
 
 @given(st.text("0123456789", min_size=12, max_size=18))
@@ -192,6 +194,43 @@ def test_no_text_of_64_kib_takes_long(number: int) -> None:
     made.change(["a" * 4000, *[HOSTILE[number][:4000]] * 16])
     redact(find=["email", "card"]).change([HOSTILE[number]])
     assert time.process_time() - before < 0.5
+
+
+UNITS = ["1 ", "1-", "12 ", "411 ", "4111-", "1234567890123 123 123 ", "4111111111111111 ", "123 456 789 123 4\n"]
+UNITS += ["7 123 1234 12345 ", "1234567890123456789 ", "a@", "a.", "@", "a@b.c ", "a@b.", "é@é."]
+
+
+@pytest.mark.parametrize("unit", UNITS)
+def test_no_text_of_a_megabyte_holds_up_the_loop(unit: str) -> None:
+    """Fault: each group of digits was the begin of a number to be examined, and groups of three took 1.8 s."""
+    made = redact(find=["email", "card"])
+    before = time.process_time()
+    made.change({"a": unit * (1_000_000 // len(unit))})
+    made.change([unit] * (300_000 // len(unit)))
+    assert time.process_time() - before < 0.35
+
+
+@pytest.mark.parametrize("item", ["", "1", "a@b", 1, 1.5, 4111111111111112])
+def test_no_list_of_a_megabyte_holds_up_the_loop(item: Any) -> None:
+    made = redact(find=["email", "card"])
+    before = time.process_time()
+    made.change([item] * (1_000_000 // (len(json.dumps(item)) + 1)))
+    assert time.process_time() - before < 0.25
+
+
+def test_groups_that_are_not_examined_are_masked() -> None:
+    """A card number behind many other numbers must not pass."""
+    many, card = "4111 1111 1111 1112\n" * 2500, "4111 1111 1111 1111"
+    value = [many, "x", card, "1234 5678 9012 3456", 4111111111111112, 5]
+    assert changed(value, find=["card"]) == [many, "x", "***", "***", "***", 5]
+    assert changed([many + card, "no number"], find=["card"]) == ["***", "no number"]
+
+
+def test_a_card_number_among_other_groups_is_found() -> None:
+    for before in ("", "123 ", "123 4567 ", "99999999999999999999 "):
+        for after in ("", " 123", "-12345678901234567890"):
+            text = f"{before}4111 1111-1111 1111{after}"
+            assert mask_cards(text, "*", Left(0)) == f"{before}*{after}"
 
 
 def test_what_a_pattern_does_not_search_is_masked() -> None:
