@@ -27,7 +27,7 @@ class Redact(Change):
     In `fields`, a.b is the field b of the object in a. In a list, it is that field of every item. If there is a text or
     a number where an object should be, it is masked. `find` and `pattern` search all texts in the message, but no names
     of fields. `card` finds numbers of 13 to 19 digits with a right checksum, also with blanks or hyphens between
-    groups of three digits or more, and as a JSON number.
+    groups of three digits or more, and as a JSON number or its whole part.
 
     A binary message is dropped, and with `fields` also a text: put `json` before this filter.
 
@@ -90,7 +90,7 @@ class Redact(Change):
             return _mapped_values(value, partial(self._searched, left=left))
         if isinstance(value, list | tuple):
             return self._searched_list(value, left)
-        if type(value) is int and mask_cards in self._finders and is_card_number(value, left):
+        if type(value) in (int, float) and mask_cards in self._finders and is_card_number(value, left):
             return self.mask
         return value
 

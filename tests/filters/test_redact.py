@@ -248,3 +248,20 @@ def test_a_stage_names_fields_first(tmp_path: Path) -> None:
 def test_a_negative_number_is_searched_without_its_sign(number: int) -> None:
     left = "***" if is_card(str(-number)) else number
     assert redact(find=["card"]).message(None, {"a": number}) == (None if left == number else {"a": left})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("number", [4111111111111111.0, -4111111111111111.0, 4111111111111111.5, 4.111111111111111e15])
+def test_a_card_number_may_have_a_fraction(number: float) -> None:
+    """Fault: `4111111111111111.0` passed, because only integers were examined."""
+    assert changed([number, 1.5, 4111111111111112.0], find=["card"]) == ["***", 1.5, 4111111111111112.0]
+
+
+def test_a_large_float_has_the_digits_that_json_shows() -> None:
+    assert is_card("6011000990139428000")
+    assert int(float("6011000990139428000")) != int("6011000990139428000")
+    assert changed([float("6011000990139428000")], find=["card"]) == ["***"]
+
+
+def test_other_numbers_with_a_fraction_flow_on() -> None:
+    value = [float("inf"), float("nan"), 1e300, -1e-300, 0.4111111111111111]
+    assert redact(find=["card"]).change(value) is None
