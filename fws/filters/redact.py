@@ -32,7 +32,8 @@ class Redact(Change):
     A binary message is dropped, and with `fields` also a text: put `json` before this filter.
 
     Clients choose the texts that are searched. So the repeats of a `pattern` must be possessive, as in `key-[a-z]++`:
-    what such a repeat has taken, it does not give back, and the search cannot take for ever. `pattern` searches the
+    what such a repeat has taken, it does not give back, and the search cannot take for ever. `fws check` refuses other
+    patterns, and those whose alternatives would have the same effect, and the flag `(?x)`. `pattern` searches the
     first `max_text` characters of all texts together. A text beyond them is masked as a whole. `card` examines the
     first 10,000 groups of digits in a message that may belong to a card number, and masks texts and numbers with more.
 

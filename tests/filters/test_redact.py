@@ -128,12 +128,27 @@ def test_a_text_without_json_is_searched() -> None:
         ("find=phone", "one of: email, card"),
         ("pattern=(", "not a regular expression"),
         ("pattern=a*", "matches an empty text"),
-        ("pattern=(a+)+b", r"write \++ instead of \+ at character 3"),
-        ("pattern=(a|aa)+b", r"write \++ instead of \+ at character 7"),
-        ("pattern=[a]{2,}", r"write \{2,}\+ instead of \{2,} at character 4"),
+        ("pattern=(a+)+b", r"write \++ instead of \+"),
+        ("pattern=(a|aa)+b", r"write \++ instead of \+"),
+        ("pattern=[a]{2,}", r"write \{2,}\+ instead of \{2,}"),
         ("pattern=(?:a|aa){30}b", r"write \{30}\+ instead of \{30}"),
         (r"pattern=\\*b", r"write \*\+ instead"),
-        ("pattern=a*?b", r"write \*\+ instead"),
+        ("pattern=a*?b", r"write \*\+ instead of \*\?"),
+        ('pattern="(?x)(?:a|a) {25}b"', "the flag x is not for this option"),
+        ('pattern="(?xi)a b"', "the flag x is not for this option"),
+        ('pattern="a(?x: b)"', "the flag x is not for this option"),
+        ("pattern=(?=(?:a|ab){25}c)a", r"write \{25}\+ instead of \{25}"),
+        ("pattern=(a)(?(1)(?:b|bc){25}|d)", r"write \{25}\+ instead"),
+        ("pattern=" + "a?" * 30 + "a" * 30, "too many ways"),
+        ("pattern=" + "(?:a|ab)" * 30 + "c", "too many ways"),
+        ("pattern=" + "a?" * 5 + "[^b]++c", "too many ways"),
+        ("pattern=(?:a++b|a)++c", "a repeat contains alternatives"),
+        ("pattern=(?:(?:a++b)?+a)++c", "a repeat contains alternatives"),
+        ("pattern=(?:a(?!.*+b))++c", "a repeat contains alternatives"),
+        ("pattern=(?:(?:a++b)*+a)++c", "a repeat contains alternatives"),
+        (r"pattern=(a++)(?:\1|a)++c", "a repeat contains alternatives"),
+        ("pattern=(?:a?a++b|a)++c", "a repeat contains alternatives"),
+        ("pattern=(?=a)", "matches an empty text"),
     ],
 )
 def test_a_stage_that_masks_nothing_or_takes_for_ever_is_a_mistake(tmp_path: Path, options: str, said: str) -> None:
@@ -142,7 +157,22 @@ def test_a_stage_that_masks_nothing_or_takes_for_ever_is_a_mistake(tmp_path: Pat
 
 
 @pytest.mark.parametrize(
-    "pattern", ["a++b*+c", "(ab)++", "[(+|)*]x", r"\(a\+\*", "[]a)+]b?", r"(?:\+ab){2}+", r"\d{2}", "(?#*)a{1,2}+"]
+    "pattern",
+    [
+        *(
+            "a++b*+c",
+            "(ab)++",
+            "[(+|)*]x",
+            r"\(a\+\*",
+            "[]a)+]b?",
+            r"(?:\+ab){2}+",
+            r"\d{2}",
+            "(?#*)a{1,2}+",
+            "(?:ab){3}",
+        ),
+        *(r"\w++@\w++(?:\.\w++)++", "(?i)(?:red|green|blue) (?:car|bike)s?", r"(?s:(['\"])[^'\"]++\1)"),
+        *(r"(?:\w++\s?)++!", r"(?<!\w)(?:sk|pk)_(?:live|test)_[0-9a-zA-Z]{24,}+", r"eyJ[\w-]++(?:\.[\w-]++){2}+"),
+    ],
 )
 def test_other_patterns_are_fine(pattern: str) -> None:
     redact(pattern=pattern)
@@ -250,7 +280,7 @@ def test_a_negative_number_is_searched_without_its_sign(number: int) -> None:
     assert redact(find=["card"]).message(None, {"a": number}) == (None if left == number else {"a": left})  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("number", [4111111111111111.0, -4111111111111111.0, 4111111111111111.5, 4.111111111111111e15])
+@pytest.mark.parametrize("number", [4111111111111111.0, -4111111111111111.0, 4111111111111111.5])
 def test_a_card_number_may_have_a_fraction(number: float) -> None:
     """Fault: `4111111111111111.0` passed, because only integers were examined."""
     assert changed([number, 1.5, 4111111111111112.0], find=["card"]) == ["***", 1.5, 4111111111111112.0]
