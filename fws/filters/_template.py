@@ -310,7 +310,7 @@ def _environment(*, html: bool) -> _Environment:
     filters: dict[str, Callable[..., Any]] = {name: FILTERS[name] for name in _FILTERS} | own
     environment.filters = {name: _counting(name, call) for name, call in filters.items()}
     environment.filters |= {_ROUNDS: _rounds, _CONCAT: _concat}
-    tests: Mapping[str, Callable[..., Any]] = TESTS
+    tests: dict[str, Any] = {**TESTS}
     environment.tests = {name: _counting(name, call) for name, call in tests.items()}
     return environment
 
