@@ -24,8 +24,11 @@ from fws.programs.process import Bounds, Process, launch
 # It knows nothing of fws, and gets none of the variables of this process, which have its secrets.
 _COMMAND = Command((sys.executable, "-I", str(Path(__file__).with_name("_jq_process.py"))), "/", "jq")
 _FRAMING = Lengths()
+# Bytes of all results of a message as JSON. Nobody else is served while they are decoded, which takes 2 to 15 ms, or a
+# second if all of them are floats that msgspec reads slowly, such as 1e300.
+MAX_ANSWER = 1024 * 1024
 # The largest answer, the bytes that wait until the process reads them, and the seconds until it is killed.
-_BOUNDS = Bounds(16 * 1024 * 1024, 16 * 1024 * 1024, 1.0)
+_BOUNDS = Bounds(MAX_ANSWER, MAX_ANSWER, 1.0)
 # The most messages that wait for the process.
 MAX_WAITING = 100
 # Seconds that a new process has to begin.
@@ -68,11 +71,12 @@ class JqProcess:
 
     Args:
         most: the results that are wanted of a message.
-        timeout: seconds that a message may take. Then the process is ended, and the next message has a new one.
+        timeout: seconds that a message may wait for its turn, and then take. If it takes longer, the process is ended,
+            and the next message has a new one.
     """
 
     def __init__(self, program: str, most: int, timeout: float) -> None:
-        self._begin = [program.encode(), str(most).encode()]
+        self._begin = [program.encode(), str(most).encode(), str(MAX_ANSWER).encode()]
         self._timeout = timeout
         self._turns = BoundedSemaphore()
         self._waiting = 0
@@ -92,8 +96,12 @@ class JqProcess:
             raise JqError("too many messages wait")
         self._waiting += 1
         try:
-            with self._turns:
+            if not self._turns.acquire(timeout=self._timeout):
+                raise JqError("this takes too long")
+            try:
                 answer = self._ask(text)
+            finally:
+                self._turns.release()
         finally:
             self._waiting -= 1
         try:

@@ -1,8 +1,8 @@
 """The process in which a program of jq runs. It is started as a script, knows nothing of fws, and inherits nothing.
 
-Each packet on its standard input and output is its length in four bytes, and the data. The first two are the program
-and the number of results that are wanted, and an empty packet answers them. Each further one is a message as JSON, and
-is answered with `{"results": […]}` or `{"error": "…"}`.
+Each packet on its standard input and output is its length in four bytes, and the data. The first three are the program,
+the number of results that are wanted and the most bytes of an answer, and an empty packet answers them. Each further
+one is a message as JSON, and is answered with `{"results": […]}` or `{"error": "…"}`.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def answer(program: Any, text: str, most: int) -> dict[str, Any]:
 
 def serve() -> None:
     program = jq.compile(read().decode())
-    most = int(read())
+    most, size = int(read()), int(read())
     write(b"")
     while True:
         found = answer(program, read().decode(), most)
@@ -52,7 +52,7 @@ def serve() -> None:
             data = msgspec.json.encode(found)
         except (ValueError, RecursionError):
             data = b'{"error":"the result is nested too deep"}'
-        write(data)
+        write(data if len(data) <= size else b'{"error":"the result is too large"}')
 
 
 if __name__ == "__main__":

@@ -26,14 +26,15 @@ class Jq(Filter):
     message is dropped. Of a `publication` there may be one result.
 
     The message is refused if the program fails, takes longer than `timeout`, gets a message of more than `max_size`, or
-    has more than `max_results`. Depending on `on_error`, a refused message is dropped, or dropped and answered with
-    `{"error": "…"}`, or it closes the connection with 1007. The client is told the text of jq's `error("…")`. In a
-    protocol with calls, the call fails.
+    has more than `max_results`, or more than 1 MiB of them together. Depending on `on_error`, a refused message is
+    dropped, or dropped and answered with `{"error": "…"}`, or it closes the connection with 1007. The client is told
+    the text of jq's `error("…")`. In a protocol with calls, the call fails.
 
     The program runs in a process of its own, which takes one message after the other, so its clients wait for each
-    other. The process has no variables of the environment and 512 MiB of memory. It is ended, and replaced, when a
-    message takes too long. The time of some programs grows with the square of the message's size (`gsub`, `-` and
-    `inside` for lists, nested iterations), so keep `max_size` small where clients write the messages.
+    other. A message that waits longer than `timeout` for its turn is refused as well. The process has no variables of
+    the environment and 512 MiB of memory. It is ended, and replaced, when a message takes too long. The time of some
+    programs grows with the square of the message's size (`gsub`, `-` and `inside` for lists, nested iterations), so
+    keep `max_size` small where clients write the messages.
 
     Integers above 2^53 lose their last digits, as in JavaScript. Braces in the program are those of jq, and no
     placeholders.
@@ -44,7 +45,7 @@ class Jq(Filter):
 
     program: Annotated[str, Help("The program, as in `jq PROGRAM`."), Takes("rest"), Verbatim()]
     on_error: Annotated[Refusing, Help("How to treat a message for which the program fails.")] = "drop"
-    timeout: Annotated[Duration, Meta(gt=0, le=60), Help("The most time for one message.")] = 1.0
+    timeout: Annotated[Duration, Meta(gt=0, le=60), Help("The most time for one message, and to wait before.")] = 1.0
     max_size: Annotated[Size, Meta(ge=1), Help("The largest message, as JSON.")] = 64 * 1024
     max_results: Annotated[int, Meta(ge=1, le=MAX_PARTS), Help("The most results of one message.")] = 100
 

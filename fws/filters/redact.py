@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from functools import partial
+from operator import is_not
 from typing import Annotated, Any, Literal
 
 from msgspec import Meta
 
 from fws import DROP, Help, Verbatim
 from fws.filters._change import Change
-from fws.filters._masking import Mask, compile_pattern, is_card, mask_cards, mask_emails
+from fws.filters._masking import LEAST_CARD, Left, Mask, compile_pattern, is_card_number, mask_cards, mask_emails
 from fws.pipeline.component import Setting
 
 _FINDERS: dict[str, Mask] = {"email": mask_emails, "card": mask_cards}
+# The characters of the shortest text in which each finds something.
+_SHORTEST = {"email": len("a@b.c"), "card": 13}
 
 
 class Redact(Change):
@@ -24,13 +27,15 @@ class Redact(Change):
     In `fields`, a.b is the field b of the object in a. In a list, it is that field of every item. If there is a text or
     a number where an object should be, it is masked. `find` and `pattern` search all texts in the message, but no names
     of fields. `card` finds numbers of 13 to 19 digits with a right checksum, also with blanks or hyphens between
-    groups of three digits or more, and as a JSON number.
+    groups of three digits or more, and as a JSON number or its whole part.
 
     A binary message is dropped, and with `fields` also a text: put `json` before this filter.
 
     Clients choose the texts that are searched. So the repeats of a `pattern` must be possessive, as in `key-[a-z]++`:
-    what such a repeat has taken, it does not give back, and the search cannot take for ever. `pattern` searches the
-    first `max_text` characters of all texts together. A text beyond them is masked as a whole.
+    what such a repeat has taken, it does not give back, and the search cannot take for ever. `fws check` refuses other
+    patterns, and those whose alternatives would have the same effect, and the flag `(?x)`. `pattern` searches the
+    first `max_text` characters of all texts together. A text beyond them is masked as a whole. `card` examines the
+    first 10,000 groups of digits in a message that may belong to a card number, and masks texts and numbers with more.
 
     Example:
         message = ["json", "redact password card.number find=email,card", "broadcast"]
@@ -47,6 +52,7 @@ class Redact(Change):
             raise ValueError("give fields, find or pattern, or nothing is masked")
         self._paths = [name.split(".") for name in self.fields]
         self._finders = [_FINDERS[name] for name in self.find]
+        self._shortest = 1 if self.pattern else min((_SHORTEST[name] for name in self.find), default=1)
         try:
             self._pattern = compile_pattern(self.pattern) if self.pattern else None
         except ValueError as error:
@@ -60,7 +66,7 @@ class Redact(Change):
             for path in self._paths:
                 changed = self._without(changed, path, 0)
             if self._finders or self._pattern is not None:
-                changed = self._searched(changed, [self.max_text])
+                changed = self._searched(changed, Left(self.max_text))
         except RecursionError:
             return DROP
         return None if changed is value else changed
@@ -77,36 +83,44 @@ class Redact(Change):
         inner = self.mask if done + 1 == len(path) else self._without(value[name], path, done + 1)
         return value if inner is value[name] else {**value, name: inner}
 
-    def _searched(self, value: Any, left: list[int]) -> Any:
-        """The value with the mask in place of what is found.
-
-        Args:
-            left: the number of characters that may still be searched with the pattern.
-        """
+    def _searched(self, value: Any, left: Left) -> Any:
+        """The value with the mask in place of what is found."""
         if isinstance(value, str):
             return self._found(value, left)
         if isinstance(value, dict):
             return _mapped_values(value, partial(self._searched, left=left))
         if isinstance(value, list | tuple):
-            return _mapped(value, partial(self._searched, left=left))
-        if type(value) is int and "card" in self.find and value.bit_length() < 64 and is_card(str(abs(value))):
+            return self._searched_list(value, left)
+        if type(value) in (int, float) and mask_cards in self._finders and is_card_number(value, left):
             return self.mask
         return value
 
-    def _found(self, text: str, left: list[int]) -> str:
+    def _searched_list(self, items: Any, left: Left) -> Any:
+        """The same for a list. Of a list with 500,000 short items, only a comparison may be done for each."""
+        shortest, least = self._shortest, LEAST_CARD
+        changed = [
+            item
+            if ((kind := type(item)) is str and len(item) < shortest)
+            or ((kind is int or kind is float) and -least < item < least)
+            else self._searched(item, left)
+            for item in items
+        ]
+        return changed if any(map(is_not, changed, items)) else items
+
+    def _found(self, text: str, left: Left) -> str:
         masked = text
         if self._pattern is not None:
-            left[0] -= len(text)
-            masked = self._pattern.sub(lambda _: self.mask, text) if left[0] >= 0 else self.mask
+            left.characters -= len(text)
+            masked = self._pattern.sub(lambda _: self.mask, text) if left.characters >= 0 else self.mask
         for finder in self._finders:
-            masked = finder(masked, self.mask)
+            masked = finder(masked, self.mask, left)
         return text if masked == text else masked
 
 
 def _mapped(items: Any, change: Any) -> Any:
     """The list with each item changed; the same list if no item has changed."""
     changed = [change(item) for item in items]
-    return items if all(new is old for new, old in zip(changed, items, strict=True)) else changed
+    return changed if any(map(is_not, changed, items)) else items
 
 
 def _mapped_values(items: dict[str, Any], change: Any) -> dict[str, Any]:

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Annotated, Any
+from weakref import WeakKeyDictionary
 
 from msgspec import Meta
 
 from fws import DROP, Client, Filter, Help, Publication, Reject
-from fws.base.errors import MessageFillError
+from fws.base.errors import MessageFillError, StorageError
+from fws.base.novelty import Novelty
 from fws.filters._stored import Lasting, text_of
 from fws.pipeline.commands import Command
 from fws.pipeline.placeholder import Template
+from fws.pipeline.services import Services
+
+logger = logging.getLogger(__name__)
+
+# What was logged lately, for all filters of a process: one with placeholders has an instance for each of their values.
+_NEWS: WeakKeyDictionary[Services, Novelty] = WeakKeyDictionary()
 
 
 class Redis(Filter):
@@ -30,9 +39,10 @@ class Redis(Filter):
     other applications publish gives none.
 
     A message is dropped if a field that a placeholder names is missing, or not a number where the command needs one. If
-    the key is longer than 512 bytes or the value larger than 1 MiB, the message is dropped. If Redis cannot be reached,
-    it is dropped and counted. `connect` refuses with 403, 400 or 503 then. `fws test` and `fws try` have no Redis, and
-    give no command.
+    the key is longer than 512 bytes or the value larger than 1 MiB, the message is dropped. It is also dropped if the
+    key holds another kind of value, or a number would overflow. `messages_unfilled` counts that, and the log has it
+    once a minute at most. If Redis cannot be reached, the message is dropped, and `storage_faults` counts it. `connect`
+    refuses with 403, 400 or 503 then. `fws test` and `fws try` have no Redis, and give no command.
 
     Example:
         message = ["json", "redis HINCRBY scores {message.player} {message.points}", "redis LPUSH jobs limit=1000"]
@@ -97,7 +107,12 @@ class Redis(Filter):
         return {**message, self.into: result} if self.into and isinstance(message, dict) else None
 
     def _give(self, message: Any) -> Any:
-        """The command's result; `DROP` if the key or the value is too long."""
+        """The command's result; `DROP` if the key or the value is too long.
+
+        Raises:
+            StorageError: Redis cannot be asked.
+            MessageFillError: what is at the key, or what a placeholder has filled in, does not suit the command.
+        """
         arguments: list[str | bytes] = list(self.arguments)
         try:
             self.command.check(arguments)
@@ -110,3 +125,11 @@ class Redis(Filter):
             return self.storage.command(self.command, self.key, arguments, self.limit, self.expire)
         except ValueError:
             return DROP
+        except StorageError as error:
+            if error.logged:
+                raise
+            # It concerns this key alone. A client may cause it as often as it likes, and may choose the key.
+            news = _NEWS.setdefault(self.services, Novelty(self.services.clock))
+            if news.is_new(self.command.name):
+                logger.warning("redis %s: %s; more of these are not logged for a minute", self.command.name, error)
+            raise MessageFillError(str(error)) from None

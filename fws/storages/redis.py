@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from threading import Lock
@@ -347,6 +348,11 @@ def _batches(items: tuple[str, ...]) -> Iterator[list[str]]:
         yield list(items[start : start + BATCH])
 
 
+_OF_SCRIPT = re.compile(
+    r" script: [0-9a-f]{40}, on .*|^(ERR )?Error running script \(call to \w+\): @\w+:[0-9]+: ", re.S
+)
+
+
 def _about_the_data(error: redis.ResponseError) -> str | None:
     """What an error of Redis says about the key; None if it concerns Redis as a whole and not this command."""
     text = str(error)
@@ -356,7 +362,9 @@ def _about_the_data(error: redis.ResponseError) -> str | None:
     # `ERR`.
     if type(error) is not redis.ResponseError or text.partition(" ")[0].isupper():
         return None
-    return f"cannot be changed like this:  {text[:200]}"
+    # A script's error ends with the script, or begins with it in Redis 6.
+    plain = _OF_SCRIPT.sub("", text).removeprefix("ERR ")
+    return f"cannot be changed like this: {plain[:200]}"
 
 
 def _check_size(key: str, items: int, client: Any, name: str) -> None:

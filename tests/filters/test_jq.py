@@ -12,6 +12,7 @@ import msgspec
 import pytest
 
 from fws.base.errors import ConfigError
+from fws.filters._jq import JqProcess
 from fws.filters.jq import Jq
 from fws.pipeline.outcomes import DROP, Several
 from tests.support import Harness, build
@@ -181,6 +182,33 @@ def test_what_takes_too_long_is_ended_and_the_next_message_is_served(project: Pr
     assert time.monotonic() - begin < 5
     server.client_says(client, "1")
     assert server.sent(client) == ["1", '{"error":"this takes too long"}', "1"]
+
+
+def test_results_have_a_limit_of_size_together(project: Project) -> None:
+    """Fault: a program could make a message of 16 MiB, and everybody waited while it was decoded."""
+    program = 'jq on_error=reply if . < 9 then [range(400000) | 1] else "xxxxxxxx" * . end'
+    server = project.build(program)
+    client = server.connect()
+    server.client_says(client, "100000", "1", "200000")
+    sent = [str(one) for one in server.sent(client)]
+    assert [len(one) for one in sent[:2]] == [800_000, 800_001]
+    assert sent[2] == '{"error":"the result is too large"}'
+    (instance,) = [one for one in server.generation.filters if isinstance(one, Jq)]
+    assert instance._process._process is not None, "the process is not to blame"
+
+
+def test_a_message_does_not_wait_for_its_turn_for_ever() -> None:
+    """Fault: of many messages that take long, the last one waited for a hundred times `timeout`."""
+    process = JqProcess("last(range(.))", 1, 0.3)
+    try:
+        process.results(b"1")
+        begin = time.monotonic()
+        asked = [gevent.spawn(process.results, b"1000000000") for _ in range(8)]
+        gevent.joinall(asked)
+        assert time.monotonic() - begin < 1.8, "eight turns would take 2.4 s"
+        assert {str(one.exception) for one in asked} == {"this takes too long"}
+    finally:
+        process.end()
 
 
 def test_a_program_that_needs_all_memory_is_ended(project: Project) -> None:

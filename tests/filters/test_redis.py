@@ -174,8 +174,34 @@ def test_a_key_of_another_kind_ends_the_event_and_stays(start: Start, redis: Red
     client = server.connect()
     server.client_says(client, "1")
     assert server.sent(client) == []
-    assert server.metrics["storage_faults"] == 1
+    assert (server.metrics["storage_faults"], server.metrics["messages_unfilled"], server.faults) == (0, 1, 0)
     assert (redis.say("GET", "jobs"), redis.say("TTL", "jobs")) == (b"somebody's", -1)
+
+
+@pytest.mark.parametrize(
+    ("stage", "before", "said"),
+    [
+        ("redis HINCRBY n:{message.k} a {message.by}", "", "overflow"),
+        ("redis INCRBY n:{message.k} {message.by}", "", "overflow"),
+        ("redis HINCRBY n:{message.k} a {message.by}", "SET n:0 x", "holds another kind of value"),
+        ("redis INCR n:{message.k}", "SET n:0 x", "not an integer"),
+    ],
+)
+def test_data_that_does_not_suit_is_no_fault_of_the_storage(
+    start: Start, redis: RedisServer, caplog: pytest.LogCaptureFixture, stage: str, before: str, said: str
+) -> None:
+    """Fault: a client's overflow counted as a fault of the storage, and each was logged with the SHA of our script."""
+    if before:
+        redis.say(*before.split())
+    server = start(message(stage))
+    client = server.connect()
+    server.client_says(client, *[f'{{"k":{key},"by":9223372036854775807}}' for key in (0, 0, 0, 1, 1, 2, 2)])
+    assert (server.metrics["storage_faults"], server.faults) == (0, 0)
+    assert server.metrics["messages_unfilled"] == 7 - len(server.sent(client)) > 0
+    (record,) = caplog.records
+    assert "'n:0'" in record.message
+    assert said in record.message
+    assert "script" not in record.message
 
 
 @pytest.mark.parametrize(

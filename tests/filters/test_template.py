@@ -63,6 +63,8 @@ def test_a_stage_is_the_template_itself(tmp_path: Path) -> None:
         ("{{ message.a|round(2) }} {{ message.a|round }}", {"a": 1.256}, "1.26 1"),
         ("{{ message|map(attribute='a.b')|join(', ') }}", [{"a": {"b": 1}}, {"a": {"b": 2}}], "1, 2"),
         ("{{ message.text }}", {"text": "<b>{{ 7*7 }}"}, "<b>{{ 7*7 }}"),
+        ("{{ message|sort(attribute='a')|map(attribute='a')|select('in', [1, 2])|sum }}", [{"a": 2}, {"a": 1}], "3"),
+        ("{{ message[1:] ~ 1 ~ none }} {{ 1 < 2 in [2] }} {{ message|trim('a') }}", "abc", "bc1None true bc"),
         ("{% set x = message.a %}{% with y = 2 %}{{ x + y }}{% endwith %}", {"a": 1}, "3"),
     ],
 )
@@ -117,6 +119,12 @@ def test_what_is_not_there_ends_the_event(tmp_path: Path, template: str) -> None
         ("{% block a %}{% endblock %}", "cannot contain block"),
         ("{{ message|attr('x') }}", "No filter named 'attr'"),
         ("{{ message|center(1000000000) }}", "No filter named 'center'"),
+        ("{{ message|sum(start=[]) }}", "sum takes no start"),
+        ("{{ message|sum('a', []) }}", "sum takes no start"),
+        ("{{ message|sort(attribute=message.x) }}", "write out what sort is to use"),
+        ("{{ message|map(message.x) }}", "write out what map is to use"),
+        ("{{ message.a|trim(message.b) }}", "write out what trim is to use"),
+        ("{{ message|join(',', attribute=message.b) }}", "write out what join is to use"),
         ("{{ self }}", "there is no 'self'"),
         ("{{ _rounds }}", "there is no '_rounds'"),
     ],
@@ -163,6 +171,18 @@ HOSTILE = [
     ("{{ message }}", {"text": "é" * 40_000}),
     ("{{ message.text|int }}", {"text": "9" * 60_000}),
     ("{{ message|tojson|upper|truncate(message.n) }}", {"n": 10**12, "text": "x" * 60_000}),
+    # Faults: each of these took seconds, or all memory.
+    ("{{ message.l|sum|length }}", {"l": [[1]] * 30_000}),
+    ("{{ ((message.n ** 64) ** 64) ** 64 % 7 }}", {"n": 12345678901234}),
+    ("{% set a = message.n %}" + "{% set a = a * a %}" * 24 + "{{ a % 7 }}", {"n": 12345678901234}),
+    ("{% set a = message.text %}" + "{% set a = a ~ a %}" * 30 + "{{ a|length }}", {"text": "x" * 30_000}),
+    ("{{ message.l|map('replace', 'a', message.text)|list|length }}", {"l": ["a"] * 10_000, "text": "x" * 20_000}),
+    ("{{ message.l|select('in', message.l)|list|length }}", {"l": list(range(10_000))}),
+    ("{% for x in message.l %}{% if x + 0.5 in message.l %}1{% endif %}{% endfor %}", {"l": list(range(9_000))}),
+    ("{% for x in message.l %}{% if message|tojson %}{% endif %}{% endfor %}", {"l": [1] * 9_000, "t": "x" * 40_000}),
+    ("{% for x in message.l %}{% if message.l[1:] %}{% endif %}{% endfor %}", {"l": [1] * 9_000}),
+    ("{{ message.l|map('map', 'upper')|map('list')|list|length }}", {"l": [["a"] * 10] * 1500}),
+    ("{{ message.text|truncate(1, true, message.text) }}", {"text": "x" * 60_000}),
 ]
 
 
