@@ -36,7 +36,7 @@ class Debounce(Filter):
 
     On `message` and `tick`. Each message is held back, takes the place of the one before, and begins the time anew.
     Without `most`, a client that never pauses can hold its messages back forever. Other messages of the client overtake
-    one that is held back.
+    one that is held back, and messages of different keys flow on in the order in which their times are over.
 
     A message that lacks a value that `by` names, such as the field, flows on unchanged.
 

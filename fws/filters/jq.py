@@ -36,8 +36,8 @@ class Jq(Filter):
     programs grows with the square of the message's size (`gsub`, `-` and `inside` for lists, nested iterations), so
     keep `max_size` small where clients write the messages.
 
-    Integers above 2^53 lose their last digits, as in JavaScript. Braces in the program are those of jq, and no
-    placeholders.
+    Options come before the program, which takes the rest of the stage. Integers above 2^53 lose their last digits, as
+    in JavaScript. Braces in the program are those of jq, and no placeholders.
 
     Example:
         message = ["json", "jq on_error=reply {type, text: .text[:200]} | select(.type == \\"chat\\")", "broadcast"]

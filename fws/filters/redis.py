@@ -32,8 +32,9 @@ class Redis(Filter):
 
     The key is used as it is written, without the `prefix` of [redis]. A key with placeholders must begin with a name
     and a colon of your own, so that no client can choose another key. A value that a placeholder fills in has at most
-    200 bytes. A list or stream keeps its newest `limit` entries, so that nothing grows without end; sets, maps and
-    sorted sets need an `expire` if clients choose what is in them.
+    200 bytes: with a longer one the message is dropped and counted, so leave the last value out where it may be long. A
+    list or stream keeps its newest `limit` entries, so that nothing grows without end; sets, maps and sorted sets need
+    an `expire` if clients choose what is in them.
 
     On `publication`, only the node on which something was published gives the command, so that it is given once. What
     other applications publish gives none.

@@ -18,10 +18,10 @@ class Schema(Filter):
     """Let messages through that match a JSON Schema, and refuse the others.
 
     On `message`, `publication`, `deliver` and `tick`. What is checked is the value that flows, so put `json` before
-    this filter. Depending on `on_error`, a client whose message is refused is told nothing, or gets
-    `{"error": "…", "at": "/items/0/name"}`, or the connection is closed with 1007. `error` is the first mistake that is
-    found, and `at` is its JSON pointer, which is missing where the whole message is wrong. In a protocol with calls,
-    the call fails. On the other events a message that does not match is dropped.
+    this filter. Depending on `on_error`, a client whose message is refused is told nothing, or gets `{"error": "…",
+    "at": "/items/0/name"}`, or the connection is closed with 1007. `error` is the first mistake that is found, and `at`
+    is its JSON pointer, which is missing where the whole message is wrong. In a protocol with calls, the call fails. On
+    the other events a message that does not match is dropped.
 
     The dialect is 2020-12, unless `$schema` names an older one, from draft 4 on. `format` is checked, and an unknown
     format is a mistake in the file. A `$ref` is a relative path to a file in the folder of the TOML file or below it.
@@ -30,8 +30,8 @@ class Schema(Filter):
     The time that a check takes grows with the size of the message and with nothing else. Patterns have no lookarounds
     and no backreferences for that reason.
 
-    The files are read again within a second after they have changed. If the new version is wrong, the log says so, and
-    the former one stays.
+    The files are read again with the first message a second after they have changed. If the new version is wrong, the
+    log says so, and the former one stays.
 
     Example:
         message = ["json on_error=reply", "schema shapes/order.json on_error=reply", "broadcast"]

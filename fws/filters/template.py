@@ -59,8 +59,8 @@ class Template(Filter):
     urlencode and wordcount. It calls no functions and no methods, and cannot include other files.
 
     With `html`, the characters `<`, `>`, `&` and quotes in values are escaped. A dollar sign before a brace begins a
-    variable, also here: write `{{ "$" }}{{ message.price }}`. A file has no variables. It is read again within a second
-    after it has changed. If the new version is wrong, the log says so, and the former one stays.
+    variable, also here: write `{{ "$" }}{{ message.price }}`. A file has no variables. It is read again with the first
+    message a second after it has changed. If the new version is wrong, the log says so, and the former one stays.
 
     Example:
         message = ["json", "template {{ identity.user|default('guest') }}: {{ message.text }}", "broadcast"]

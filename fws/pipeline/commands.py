@@ -60,11 +60,14 @@ class Command:
 
     @property
     def usage(self) -> str:
-        """How it is written: `HSET KEY FIELD [VALUE] …`."""
+        """How it is written: `HSET KEY FIELD [VALUE]`, and `HSET KEY FIELD VALUE [FIELD VALUE …]`."""
         names = [name.upper() for name, _ in self.takes]
+        shown = " ".join([self.name, "KEY", *names])
+        if self.repeats:
+            shown += f" [{' '.join(names)} …]"
         if self.of_message:
-            names[-1] = f"[{names[-1]}]"
-        return " ".join([self.name, "KEY", *names, *(["…"] if self.repeats else [])])
+            shown = f"{' '.join([self.name, 'KEY', *names[:-1]])}, or {shown}"
+        return shown
 
     def lacks_value(self, arguments: Sequence[Any]) -> bool:
         """Whether the message is the last argument."""

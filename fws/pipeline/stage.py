@@ -156,7 +156,10 @@ def bind(stage: Stage, options: Sequence[Option]) -> Bound:
             if key in known and known[key].takes != "named":
                 name = known[key].name
                 if name in bound:
-                    raise StageError(f"{name!r} is given twice", argument.start)
+                    before = bound[name]
+                    by_place = isinstance(before, Argument) and before.key is None
+                    hint = "put a value that contains spaces in quotes" if by_place else ""
+                    raise StageError(f"{name!r} is given twice", argument.start, hint)
                 bound[name] = argument
                 queue = [option for option in queue if option.name != name]
             elif named_taker is not None:

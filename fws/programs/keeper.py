@@ -171,7 +171,7 @@ class Keeper:
             return
         if not self._waiters:
             if self._process is not None:
-                self._process.fail(ProgramError("it wrote what no message had asked for"))
+                self._process.fail(ProgramError("it wrote what no message had asked for: does it read its input?"))
             return
         asked, waiter = self._waiters.popleft()
         now = time.monotonic()
