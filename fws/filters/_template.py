@@ -25,7 +25,7 @@ from fws.wire.encoding import json_bytes
 MAX_WORK = 1024 * 1024
 # What a call of a filter or a test counts for, and how much more a character or an item counts in slow filters.
 CALL = 8
-SLOW = 4
+SLOW = 8
 # Rounds of all loops together. They take a few milliseconds.
 MAX_ROUNDS = 10_000
 MAX_BITS = 1024

@@ -48,7 +48,7 @@ class Template(Filter):
     Otherwise the event ends, as with a placeholder without a value, and `messages_unfilled` counts it. The same happens
     if the text gets longer than `limit`, if loops have more than 10,000 rounds together, if a number gets more than
     1,024 bits, or if filters, tests and operators handle more than about a million characters and items together. In
-    `map`, `sort`, `title`, `unique` and `urlencode`, each of them counts four times.
+    `map`, `sort`, `title`, `unique` and `urlencode`, each of them counts eight times.
 
     What `map`, `sort`, `sum`, `trim`, `unique` and others are to use is written out in the template, so that no message
     chooses it. `sum` adds numbers only.
