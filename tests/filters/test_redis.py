@@ -233,7 +233,7 @@ def test_a_stage_that_cannot_be_is_a_problem_of_the_file(tmp_path: Path, stage: 
         ('message = ["redis INCR n"]', "there is no Redis"),
         ('message = ["echo"]\n[schedules.a]\nevery = "1h"\nrun = ["redis INCR n"]', "there is no Redis"),
         ('publication = ["redis INCR n"]', "there is no Redis"),
-        ('connect = ["redis SADD online"]', "nothing flows on connect: write SADD KEY [MEMBER]"),
+        ('connect = ["redis SADD online"]', "nothing flows on connect: write SADD KEY, or SADD KEY MEMBER"),
         ('connect = ["redis INCR n into=a"]', "into is for message"),
     ],
 )

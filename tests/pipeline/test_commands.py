@@ -38,9 +38,9 @@ def test_what_a_command_takes(text: str, message: bool | None) -> None:
     ("text", "problem"),
     [
         ("HINCRBY field", r"write HINCRBY KEY FIELD BY, not 1 argument after"),
-        ("HSET a 1 b", r"write HSET KEY FIELD \[VALUE\] …, not 3 arguments after"),
+        ("HSET a 1 b", r"write HSET KEY FIELD, or HSET KEY FIELD VALUE \[FIELD VALUE …\], not 3 arguments after"),
         ("HSET", "HSET KEY FIELD"),
-        ("LPUSH a b", r"write LPUSH KEY \[VALUE\], not 2"),
+        ("LPUSH a b", r"write LPUSH KEY, or LPUSH KEY VALUE, not 2"),
         ("INCR 5", "write INCR KEY, not 1"),
         ("HINCRBY field many", "by of HINCRBY must be a whole number, not 'many'"),
         ("HINCRBY field 9223372036854775808", "whole number"),
