@@ -155,7 +155,7 @@ class Mark(WebSocketMessageFilter):
     with script.client() as client:
         client.send("x")
         assert client.recv(5) == "xba"
-    script.wait_for("(?s)--RAWDATA--\nb'.*--MESSAGE--\nxba")
+    script.wait_for("(?s)--RAWDATA--\nb['\"].*--MESSAGE--\nxba")
     assert script.end() == 0
 
 
