@@ -22,7 +22,7 @@ _ALLOWED: Final = {
 
 
 def question(event: str, client: Client | None, message: Any, channel: str | None) -> dict[str, Any]:
-    """An event as a JSON object. What comes from the client in it is hostile to whoever reads it.
+    """An event as a JSON object. The service that reads it must not trust what comes from the client.
 
     Args:
         client, channel: None on events that have none.

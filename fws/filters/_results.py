@@ -15,7 +15,7 @@ OVERHEAD = 500
 
 
 def frozen(result: Any) -> bytes | None:
-    """What is left of a pipeline, as bytes; None if it consists of more than plain values.
+    """The result of a pipeline as bytes; None if it has other than plain values in it.
 
     The bytes are only read by this process. They keep the types that JSON does not have, and no filter that changes a
     message in place changes what others get.

@@ -31,7 +31,8 @@ MAX_ROUNDS = 10_000
 MAX_BITS = 1024
 MAX_DIGITS = 15
 
-# What is left of jinja2. Others could make much of little (`center`, `indent`, `format`), or are of no use here.
+# The filters of jinja2 that templates may use. The others could make a long text of a short one (`center`, `indent`,
+# `format`), or are of no use here.
 _FILTERS: Final = (
     *("abs", "capitalize", "count", "d", "default", "dictsort", "e", "escape", "first", "float", "forceescape", "int"),
     *("items", "last", "length", "list", "lower", "map", "max", "min", "reject", "rejectattr", "reverse", "select"),

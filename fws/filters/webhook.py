@@ -44,9 +44,9 @@ class Webhook(Filter):
     `most_bytes` wait, new events are dropped and counted.
 
     **The guarantee.** With Redis, an event is delivered at least once from the moment that it is in Redis, about a
-    millisecond after it happened, unless it is given up: if the server ends, another one, or the same when it is
-    started again, delivers what is left. Without Redis, events that wait when the server ends are lost, after a last
-    attempt of a fraction of a second.
+    millisecond after it happened, unless it is given up. If the server ends, the events that wait are delivered by
+    another server, or by the same one when it is started again. Without Redis, the server tries once more to deliver
+    them when it ends, for a fraction of a second. Then they are lost.
 
     On `publication`, only the node on which something was published sends the event, so that it is sent once. What
     other applications publish through Redis is not sent. `fws test` and `fws try` send nothing.
