@@ -40,8 +40,11 @@ setup(
         "jq>=1.8",
         "jinja2>=3.1",  # the sandbox of the filter template
         "cronsim>=2.5",  # times of schedules
+        "prometheus-client>=0.20",  # the text format of /metrics
     ],
     extras_require={
+        # Traces: pip install fws[otel].
+        "otel": ["opentelemetry-sdk>=1.25", "opentelemetry-exporter-otlp-proto-http>=1.25"],
         "test": [
             "pytest>=8",
             "pytest-xdist>=3.5",
@@ -58,9 +61,12 @@ setup(
             "flask>=3",  # the examples of docs/api.md
             "django>=5",
             "centrifuge-python>=0.7",  # one of its SDKs
+            "opentelemetry-sdk>=1.25",
+            "opentelemetry-exporter-otlp-proto-http>=1.25",
+            "pyyaml>=6",  # the files in ops/
         ],
         "fuzz": ["atheris>=3"],  # wheels for Linux on x86-64
-        "lint": ["ruff>=0.6", "mypy>=1.11", "types-toml"],
+        "lint": ["ruff>=0.6", "mypy>=1.11", "types-toml", "types-pyyaml"],
     },
     entry_points={
         "console_scripts": ["fws=fws.__main__:main"],
