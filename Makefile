@@ -36,7 +36,7 @@ debian:
 .PHONY: programs
 programs:
 	@PATH=$$PATH:/usr/sbin; for one in chromium:chromium,fonts-noto-color-emoji redis-server redis-sentinel nginx haproxy \
-	  openssl curl jq ip:iproute2 node:nodejs npm; do \
+	  openssl curl jq ip:iproute2 node:nodejs npm promtool:prometheus; do \
 	  command -v $${one%%:*} >/dev/null || echo $${one#*:} | tr , ' '; \
 	done | xargs -r sh -c '$(MAKE) -s debian PACKAGES="$$*"' -
 
@@ -94,7 +94,7 @@ dist: $(VENV)/test.stamp  ## build the source distribution and the wheel in dist
 docs: $(VENV)/run.stamp  ## generate the reference pages from the code
 	$(BIN)/fws filters --format markdown --built-in > docs/filters.md
 	$(BIN)/fws filters --settings > docs/settings.md
-	$(BIN)/fws filters --counters > docs/counters.md
+	$(BIN)/fws filters --metrics > docs/metrics.md
 	$(BIN)/fws api --openapi > docs/openapi.json
 
 .PHONY: bench

@@ -31,8 +31,9 @@ from fws.live.watch import EVERY
 from fws.runtime.scheduler import takes_a_line
 from fws.server.admin import open_admin
 from fws.server.certificates import CertificateStore, TlsError
+from fws.server.descriptors import raise_file_limit
 from fws.server.operations import Operations
-from fws.server.server import Server, raise_file_limit
+from fws.server.server import Server
 from fws.server.sockets import address_of, bound, given_listener, remove_socket_file
 from fws.server.sockets import listen as open_listener
 from fws.workers.heartbeat import heartbeat_of

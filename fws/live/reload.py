@@ -138,7 +138,7 @@ class Reloader:
         found = changes(old, new, self._site.clients_at)
         lines = [str(change) for change in found]
         if not found:
-            self._succeeded()
+            self._succeeded("unchanged")
             return Report("unchanged", old.number, ["nothing has changed"])
         if needs_restart(found):
             return self._refuse(Report("restart", old.number, lines), dry_run)
@@ -169,7 +169,7 @@ class Reloader:
         self._site.apply(new)
         self.since = self._site.clock()
         self.retiring.append(retirement)
-        self._succeeded()
+        self._succeeded("done")
         lines = [str(change) for change in prepared.changes]
         logger.info("generation %d is in force, with %s", new.number, _number(lines, "change"))
         for line in lines:
@@ -211,8 +211,9 @@ class Reloader:
         retirement.look(self._site.clock(), lambda error: None)
         self.retiring.append(retirement)
 
-    def _succeeded(self) -> None:
+    def _succeeded(self, outcome: str) -> None:
         self.refused = ""
+        self._site.generation.services.metrics.count("reloads", label=outcome)
 
     def _refuse(self, report: Report, dry_run: bool) -> Report:
         if not dry_run:
@@ -220,6 +221,7 @@ class Reloader:
             if report.status == "restart":
                 first = next(" ".join(line.split()) for line in report.lines if line.startswith("!"))
             self.refused = first
+            self._site.generation.services.metrics.count("reloads", label=report.status)
             what = "it needs a restart" if report.status == "restart" else _number(report.lines, "problem")
             logger.error("the reload was refused, generation %d stays in force: %s", report.generation, what)
             for line in report.lines:

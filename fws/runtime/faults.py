@@ -75,8 +75,8 @@ class Faults:
         if isinstance(error, FillError):
             return Reject(403, "The request lacks something that this endpoint needs.")
         if isinstance(error, StorageError):
-            return Reject(503, "Access cannot be decided now.")
-        return Reject(500, "A filter failed.")
+            return Reject(503, "Access cannot be decided now.", cause="unavailable")
+        return Reject(500, "A filter failed.", cause="fault")
 
     def report(self, event: str, error: BaseException, client: str = "") -> None:
         """Log and count one exception.

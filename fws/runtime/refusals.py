@@ -8,6 +8,7 @@ from collections.abc import Callable
 from fws.base.errors import Refusal
 from fws.base.metrics import Metrics
 from fws.base.novelty import Novelty
+from fws.base.reasons import reason_of
 
 logger = logging.getLogger("fws.http")
 
@@ -41,7 +42,7 @@ class Refusals:
             address: the client's; empty at a UNIX socket.
             request: what was refused, such as `GET /chat HTTP/1.1`; empty if that is not known.
         """
-        self._metrics.count("refused", label=refusal.status)
+        self._metrics.count("refused", label=refusal.status, reason=reason_of(refusal))
         self.log(refusal.status, refusal.advice or refusal.reason, address, request, warns=bool(refusal.advice))
 
     def log(self, status: int, reason: str, address: str, request: str = "", *, warns: bool = False) -> None:

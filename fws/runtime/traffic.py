@@ -6,7 +6,7 @@ from fws.base.histogram import Histogram
 
 
 class Traffic:
-    """Counts messages and bytes. The code that moves them adds to the attributes itself, because a call would cost more.
+    """Counts messages and bytes. The code that moves them adds to the attributes itself: a call would cost more.
 
     Attributes:
         messages_in, bytes_in: messages of clients, and bytes read from their sockets after the handshake.

@@ -30,7 +30,8 @@ class Apis:
         context, metrics = node.context, node.context.metrics
         runner = Runner(commands, metrics, context.clock, context.faults.report, _at_once)
         self.public, self.admin = (
-            Api(runner, node.admission, lambda status: metrics.count("refused", label=status)) for _ in range(2)
+            Api(runner, node.admission, lambda status: metrics.count("refused", label=status, reason="api"))
+            for _ in range(2)
         )
         self.configure(node.generation.config)
 

@@ -346,7 +346,7 @@ class Handler(WebSocketHandler):
         except Deadline:
             node.context.metrics.count("handshake_timeouts")
             advice = f"the connect pipeline took longer than handshake_timeout at {client.path[:100]}"
-            raise Refusal(503, "The server took too long to decide.", advice=advice) from None
+            raise Refusal(503, "The server took too long to decide.", advice=advice, cause="timeout") from None
         if self.server.draining:
             client.disconnect()
             raise _going_away()
@@ -455,7 +455,7 @@ class Handler(WebSocketHandler):
 
 
 def _going_away() -> Refusal:
-    return Refusal(503, "The server is shutting down.", [("Retry-After", "5")])
+    return Refusal(503, "The server is shutting down.", [("Retry-After", "5")], cause="draining")
 
 
 def _sentence(refusal: Refusal) -> bytes:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import gc
 import logging
 import os
-import resource
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -26,13 +25,18 @@ from fws.live.observation import Observation
 from fws.live.origin import Origin
 from fws.live.reload import Reloader, ReloadError, Requests
 from fws.live.retirement import stop
+from fws.pipeline.pipeline import StepId
+from fws.pipeline.tally import StageCounts
 from fws.pipeline.traceback import culprit
 from fws.runtime.watchdog import Watchdog
 from fws.server.admin import AdminListener, open_admin
 from fws.server.apis import Apis
 from fws.server.certificates import CertificateStore, TlsError, make_context
+from fws.server.descriptors import capacity_of, raise_file_limit
 from fws.server.listener import Listener
+from fws.server.monitor import Monitor
 from fws.server.node import Node
+from fws.server.probes import Probes
 from fws.server.sockets import address_of, bound, listen, remove_socket_file
 from fws.server.streams import Streams
 from fws.server.web import Web
@@ -44,10 +48,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("fws")
 
-# With fewer descriptors than this, a public server runs out of them before anything else.
-LOW_FILE_LIMIT = 4096
-# Descriptors that connections do not get. 16 of them are for rejecting connections over the limit.
-RESERVE = 128
 # Close frames that are sent at once. Closed clients reconnect elsewhere immediately, and one node accepts about a
 # thousand of them per second.
 DRAIN_SLICE = 100
@@ -124,7 +124,9 @@ class Server:
             api=self._apis.public,
             streams=Streams(self.node),
         )
-        self._admin_web = Web(static=None, health=self.health, is_endpoint=lambda path: False, api=self._apis.admin)
+        admin_web = Web(static=None, health=self.health, is_endpoint=lambda path: False, api=self._apis.admin)
+        self._monitor = Monitor(self, heartbeat) if generation.config.admin.listen else None
+        self._probes = Probes(admin_web, self._monitor) if self._monitor is not None else None
 
     @property
     def generation(self) -> Generation:
@@ -152,19 +154,21 @@ class Server:
             listener, admin = heartbeat.listener(), heartbeat.admin()
             self._greenlets.append(gevent.spawn(self._beat, heartbeat))
         row = heartbeat.row if heartbeat is not None else None
-        capacity = capacity_of(config.limits.clients)
-        self._listener = Listener(listener, self._web, self.node, capacity, row, self._tls)
+        self._listener = Listener(listener, self._web, self.node, self.capacity, row, self._tls)
         self.address = bound(self.address, listener)
-        if admin is not None:
-            self._admin = AdminListener(admin, self._admin_web, self.node)
-            self.admin_address = address_of(admin)
         self.node.start()
+        if admin is not None and self._probes is not None and self._monitor is not None:
+            self._admin = AdminListener(admin, self._probes, self.node)
+            self.admin_address = address_of(admin)
+            self._monitor.start()
+            # An operator learns that the server is starting. When workers are renewed, those that serve answer.
+            if not self._monitor.others_serve:
+                self._admin.start()
         try:
             self.generation.start()
         except BaseException as error:  # a user's filter may raise anything
             listener.close()
-            if admin is not None:
-                admin.close()
+            self._close_admin()
             self._await_stops(stop(self.generation.components, lambda error: None), LAST_WORDS)
             self.node.broker.stop(0)
             where = culprit(error.__traceback__) or "a filter"
@@ -185,10 +189,32 @@ class Server:
         self._watchdog = Watchdog(config.limits.max_block, self._context.metrics, self._log_block)
         self._watchdog.start()
         self._listener.start()
-        if self._admin is not None:
-            self._admin.start()
         if heartbeat is not None:
             heartbeat.row.beat(0)
+        if self._admin is not None and self._probes is not None:
+            self._probes.started = True
+            self._admin.start()
+
+    @property
+    def capacity(self) -> int:
+        """The most connections."""
+        return capacity_of(self.generation.config.limits.clients)
+
+    def stages(self) -> Mapping[StepId, StageCounts]:
+        """What the stages of pipelines have done since the process started."""
+        return {}
+
+    @property
+    def draining(self) -> bool:
+        """Whether no new clients are accepted any more."""
+        return self._stop.is_set() or (self._listener is not None and self._listener.draining)
+
+    @property
+    def connections(self) -> int | None:
+        """The number of open connections; None while none are accepted."""
+        listener = self._listener
+        serves = listener is not None and listener.started and not self._stop.is_set()
+        return listener.connections if serves and listener is not None else None
 
     def serve_until_signal(self) -> None:
         """Serve until SIGTERM or SIGINT, then drain. A second signal ends the process at once."""
@@ -205,7 +231,7 @@ class Server:
 
     def health(self) -> dict[str, Any]:
         """The answer of `/healthz`."""
-        draining = self._listener is not None and self._listener.draining
+        draining = self.draining
         clients = len(self._hub.clients)
         if draining:
             return {"status": "draining", "clients": clients}
@@ -264,6 +290,8 @@ class Server:
         gevent.killall(self._greenlets, block=False)
         if self._watchdog is not None:
             self._watchdog.stop()
+        if self._monitor is not None:
+            self._monitor.stop()
         self._close_admin()  # until now `/healthz` has answered there that the server drains
         self._log_counters()
         logger.info("stopped")
@@ -349,7 +377,7 @@ class Server:
         self._web.static = static_of(generation)
         self._apis.configure(config)
         if self._listener is not None:
-            self._listener.configure(config.server, capacity_of(config.limits.clients))
+            self._listener.configure(config.server, self.capacity)
         if self._watchdog is not None:
             self._watchdog.max_block = config.limits.max_block
         tls = self._tls_of(config)
@@ -379,9 +407,7 @@ class Server:
 
     def _beat(self, heartbeat: Heartbeat) -> None:
         while True:
-            listener = self._listener
-            serves = listener is not None and listener.started and not self._stop.is_set()
-            heartbeat.row.beat(listener.connections if serves and listener is not None else None)
+            heartbeat.row.beat(self.connections)
             gevent.sleep(BEAT)
 
     def _look_at_certificates(self, tls: CertificateStore) -> None:
@@ -413,25 +439,3 @@ def static_of(generation: Generation) -> Path | None:
     """The folder of static files; None for none."""
     static = generation.config.server.static
     return generation.config.folder / static if static else None
-
-
-def capacity_of(clients: int) -> int:
-    """The most connections: `clients`, or fewer if the limit on open files leaves too few for Redis, files and the log.
-
-    The reserve is `RESERVE` descriptors, or a quarter of a low limit.
-    """
-    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return clients if limit == resource.RLIM_INFINITY else max(1, min(clients, limit - min(RESERVE, limit // 4)))
-
-
-def raise_file_limit() -> None:
-    """Raise the soft limit on open files to the hard one, because each client needs a file. Log a low limit."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
-        try:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-            soft = hard
-        except (OSError, ValueError):
-            pass
-    if soft != resource.RLIM_INFINITY and soft < LOW_FILE_LIMIT:
-        logger.warning("the limit on open files, %d, bounds the number of clients: raise it with `ulimit -n`", soft)
