@@ -24,15 +24,18 @@ $(VENV)/fuzz.stamp: setup.py | $(VENV)/test.stamp
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test,fuzz]'
 	@touch $@
 
-# Install Debian packages that are missing. This needs root.
+# Install Debian packages that are missing. This needs root. Tests need programs and not their services, which are
+# therefore not started: a `policy-rc.d` that exits with 101 says so.
+POLICY = /usr/sbin/policy-rc.d
 .PHONY: debian
 debian:
 	@test "$$(id -u)" = 0 || { echo "missing: $(PACKAGES); install it, or run this as root"; exit 1; }
-	@export DEBIAN_FRONTEND=noninteractive; apt-get update -qq && apt-get install -y -qq --no-install-recommends $(PACKAGES) >/dev/null
+	@test -e $(POLICY) || { trap 'rm -f $(POLICY)' EXIT; printf '#!/bin/sh\nexit 101\n' > $(POLICY); chmod +x $(POLICY); }; \
+	  export DEBIAN_FRONTEND=noninteractive; apt-get update -qq && apt-get install -y -qq --no-install-recommends $(PACKAGES) >/dev/null
 
 # Programs that the tests need: a browser, Redis and its Sentinel, the proxies of docs/deploy.md, a TLS client, `ip` for a
-# network of their own, `jq` for the examples of `exec`, and node with npm for the SDK for JavaScript. After a colon, the
-# packages of a program.
+# network of their own, `jq` for the examples of `exec`, node with npm for the SDK for JavaScript, and promtool for the
+# files in ops/. After a colon, the packages of a program.
 .PHONY: programs
 programs:
 	@PATH=$$PATH:/usr/sbin; for one in chromium:chromium,fonts-noto-color-emoji redis-server redis-sentinel nginx haproxy \

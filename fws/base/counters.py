@@ -15,6 +15,7 @@ class Counter(msgspec.Struct, frozen=True):
         help: what it counts, as a part of a sentence.
         label: what distinguishes counts of the same name, such as `status`. The log shows `refused_403`.
         detail: a second label, which only `/metrics` shows.
+        values: labels that `/metrics` has from the beginning, so that an alert sees the first count.
         traffic: whether it counts normal traffic, which the log's summary leaves out.
     """
 
@@ -23,6 +24,7 @@ class Counter(msgspec.Struct, frozen=True):
     label: str = ""
     traffic: bool = False
     detail: str = ""
+    values: tuple[str, ...] = ()
 
     @property
     def shown(self) -> str:
@@ -137,7 +139,15 @@ CATALOGUE: Final[dict[str, tuple[Counter, ...]]] = {
         Counter("program_answers_refused", "objects of a program of `exec` that cannot be carried out"),
         Counter("programs_over_limit", "clients and messages for which `exec` ran as many processes as `most` says"),
     ),
-    "Reload": (Counter("reloads", "reloads by outcome: done, unchanged, refused, restart", "outcome", traffic=True),),
+    "Reload": (
+        Counter(
+            "reloads",
+            "reloads by outcome: done, unchanged, refused, restart",
+            "outcome",
+            traffic=True,
+            values=("done", "unchanged", "refused", "restart"),
+        ),
+    ),
     "HTTP API": (
         Counter("api_calls", "commands that the API has carried out, or tried to", traffic=True),
         Counter("api_errors", "commands of the API that failed, by [code](api.md#errors)", "code"),

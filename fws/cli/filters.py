@@ -15,11 +15,11 @@ from fws.pipeline.filter import hooks_of
 from fws.pipeline.source import Source
 from fws.reference.pages import (
     ORIGIN_TITLES,
-    metrics_markdown,
     doc_of,
     filter_json,
     filter_markdown,
     filter_text,
+    metrics_markdown,
     named,
     reference_markdown,
     settings_markdown,

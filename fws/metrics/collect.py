@@ -12,6 +12,7 @@ from fws.base.histogram import Histogram
 from fws.base.metrics import Metrics
 from fws.brokers.base import Broker
 from fws.channels.hub import Hub
+from fws.compiler.generation import Generation
 from fws.histories.base import History
 from fws.histories.memory import MemoryHistory
 from fws.metrics.catalogue import OTHER
@@ -42,7 +43,7 @@ class Sources(NamedTuple):
 
     Attributes:
         stages: what the stages have done since the process started, those of former generations included.
-        generation: the number of the generation in force.
+        generation: the one in force.
         since: the Unix time at which it was put in force.
         capacity: the most connections.
     """
@@ -52,7 +53,7 @@ class Sources(NamedTuple):
     broker: Broker
     history: History
     stages: Callable[[], Mapping[StepId, StageCounts]]
-    generation: Callable[[], int]
+    generation: Callable[[], Generation]
     since: Callable[[], float]
     capacity: Callable[[], int]
 
@@ -62,7 +63,10 @@ def collect(sources: Sources, walk: Walk, lag: Lag) -> Snapshot:
     snapshot = Snapshot()
     snapshot.merge(walk.result())
     snapshot.add("fws_build_info", 1, __version__, platform.python_version())
-    snapshot.add("fws_generation", sources.generation())
+    generation = sources.generation()
+    snapshot.add("fws_generation", generation.number)
+    for endpoint in generation.all_endpoints():
+        snapshot.add("fws_clients", 0, endpoint.path or "*")
     snapshot.add("fws_generation_start_time_seconds", round(sources.since(), 2))
     snapshot.observe("fws_loop_lag_seconds", lag.seconds)
     snapshot.add("fws_loop_lag_max_seconds", lag.worst)
@@ -76,7 +80,7 @@ def collect(sources: Sources, walk: Walk, lag: Lag) -> Snapshot:
     if isinstance(sources.history, MemoryHistory):
         snapshot.add("fws_history_bytes", sources.history.size)
     if isinstance(sources.broker, Remote):
-        snapshot.add("fws_redis_up", sources.broker.health() is None)
+        snapshot.add("fws_redis_up", int(sources.broker.health() is None))
         snapshot.add("fws_redis_buffer_bytes", sources.broker.waiting)
         snapshot.observe("fws_redis_round_trip_seconds", sources.broker.round_trips)
     return snapshot
@@ -94,8 +98,10 @@ def add_traffic(snapshot: Snapshot, traffic: Traffic) -> None:
 
 
 def add_counters(snapshot: Snapshot, metrics: Metrics) -> None:
-    """Add all counters. Those without labels are there from the beginning, so that a rate sees their first count."""
+    """Add all counters. Most are there from the beginning, so that a rate sees their first count."""
     for counter in COUNTERS.values():
+        for value in counter.values:
+            snapshot.add(f"fws_{counter.name}_total", 0, value)
         if not counter.label:
             snapshot.add(f"fws_{counter.name}_total", 0)
     for name, label, reason, number in metrics:

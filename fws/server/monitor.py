@@ -2,25 +2,60 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import gevent
 from gevent.lock import RLock
 
+from fws.compiler.generation import Generation
+from fws.live.reload import Reloader
 from fws.metrics.collect import Sources, collect
 from fws.metrics.files import Files
 from fws.metrics.lag import Lag
 from fws.metrics.snapshot import Snapshot
 from fws.metrics.walk import Walk
+from fws.pipeline.pipeline import StepId
+from fws.pipeline.tally import StageCounts
 from fws.runtime.scheduler import Budget
+from fws.server.node import Node
 from fws.workers.heartbeat import Heartbeat
-
-if TYPE_CHECKING:
-    from fws.server.server import Server
 
 # Seconds between two files of a worker. This much of what it has counted is lost if it is killed.
 WRITTEN = 1.0
+
+
+class Site(Protocol):
+    """The server, as it is monitored."""
+
+    node: Node
+    reloader: Reloader
+
+    @property
+    def generation(self) -> Generation:
+        """The generation in force."""
+
+    @property
+    def connections(self) -> int | None:
+        """The number of open connections; None while none are accepted."""
+
+    @property
+    def capacity(self) -> int:
+        """The most connections."""
+
+    @property
+    def draining(self) -> bool:
+        """Whether no new clients are accepted any more."""
+
+    def stages(self) -> Mapping[StepId, StageCounts]:
+        """What the stages of pipelines have done since the process started."""
+
+    def clock(self) -> float:
+        """Monotonic seconds."""
+
+    def wall(self) -> float:
+        """Unix time."""
 
 
 class Monitor:
@@ -30,7 +65,7 @@ class Monitor:
         heartbeat: the connection to the supervisor; None for a process that is not a worker.
     """
 
-    def __init__(self, server: Server, heartbeat: Heartbeat | None) -> None:
+    def __init__(self, server: Site, heartbeat: Heartbeat | None) -> None:
         # The library takes a while to load, which a server without `[admin] listen` does not pay.
         from fws.metrics.exposition import exposition
 
@@ -43,7 +78,7 @@ class Monitor:
             node.broker,
             node.history,
             stages=lambda: server.stages(),
-            generation=lambda: server.generation.number,
+            generation=lambda: server.generation,
             since=lambda: server.wall() - clock() + server.reloader.since,
             capacity=lambda: server.capacity,
         )
