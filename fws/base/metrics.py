@@ -29,12 +29,14 @@ class Counted(NamedTuple):
 class Metrics:
     """Counts by name. `fws.base.counters` lists the names that fws uses; a filter may count under names of its own."""
 
-    __slots__ = ("_counts", "_keys", "_reported", "_sizes")
+    __slots__ = ("_asked", "_counts", "_reported", "_sizes")
 
     def __init__(self) -> None:
-        self._counts: Counter[tuple[str, str, str]] = Counter()
-        # By what was asked for: under which key it is counted. The number of keys by name, and of unknown names as "".
-        self._keys: dict[tuple[str, object, str], tuple[str, str, str]] = {}
+        # A number is in a list, so that one look-up is enough to add to it.
+        self._counts: dict[tuple[str, str, str], list[int]] = {}
+        # The same lists, by what was asked for.
+        self._asked: dict[tuple[str, object, str], list[int]] = {}
+        # The number of counters by name, and of those with unknown names as "".
         self._sizes: Counter[str] = Counter()
         self._reported: Counter[str] = Counter()
 
@@ -45,13 +47,16 @@ class Metrics:
             reason: a second label, which `/metrics` shows and the log does not.
         """
         asked = name, label, reason
-        self._counts[self._keys.get(asked) or self._key_of(asked)] += number
+        counter = self._asked.get(asked)
+        if counter is None:
+            counter = self._counter_of(asked)
+        counter[0] += number
 
-    def _key_of(self, asked: tuple[str, object, str]) -> tuple[str, str, str]:
-        """The key of a counter that is not known yet. There are only so many."""
+    def _counter_of(self, asked: tuple[str, object, str]) -> list[int]:
+        """The counter for what was not asked for before. There are only so many."""
         name, label, reason = asked[0], str(asked[1] or "")[:LONGEST], asked[2][:LONGEST]
-        counter = COUNTERS.get(name)
-        if counter is None or bool(counter.label) != bool(label):
+        known = COUNTERS.get(name)
+        if known is None or bool(known.label) != bool(label):
             key = f"{name}_{label}"[:LONGEST] if label else str(name)[:LONGEST], "", ""
             kind, most, other = "", MOST_NAMES, (OTHER, "", "")
         else:
@@ -59,18 +64,20 @@ class Metrics:
             kind, most, other = name, MOST_LABELS, (name, OTHER if label else "", OTHER if reason else "")
         if key not in self._counts:
             if self._sizes[kind] >= most:
-                return other  # and what was asked for is not remembered, because there may be any number of it
+                # What was asked for is not remembered, because there may be any number of it.
+                return self._counts.setdefault(other, [0])
             self._sizes[kind] += 1
-        if len(self._keys) < 2 * (MOST_NAMES + MOST_LABELS):
-            self._keys[asked] = key
-        return key
+            self._counts[key] = [0]
+        if len(self._asked) < 2 * (MOST_NAMES + MOST_LABELS):
+            self._asked[asked] = self._counts[key]
+        return self._counts[key]
 
     def __getitem__(self, name: str) -> int:
         return self.all().get(name, 0)
 
     def __iter__(self) -> Iterator[Counted]:
         """Every counter that is not zero, with its labels apart."""
-        return (Counted(*key, number) for key, number in self._counts.items() if number)
+        return (Counted(*key, number) for key, [number] in self._counts.items() if number)
 
     def all(self) -> dict[str, int]:
         """Every counter that is not zero, by its name in the log."""

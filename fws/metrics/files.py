@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from fws.metrics.snapshot import LARGEST, Snapshot
@@ -55,10 +56,15 @@ class Files:
                 logger.warning("the metrics of this worker cannot be written: %s: %s", path, error.strerror)
             self._failed = True
 
-    def others(self) -> Snapshot:
-        """What all other rows have. Only those of workers that live have gauges."""
+    def others(self, pause: Callable[[], object]) -> Snapshot:
+        """What all other rows have. Only those of workers that live have gauges.
+
+        Args:
+            pause: called between two files; it may give others their turns.
+        """
         merged = Snapshot()
         for row, lives in self._row.others:
+            pause()
             found = self._read(row)
             if found is not None:
                 merged.merge(found, gauges=lives)

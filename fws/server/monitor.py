@@ -112,12 +112,11 @@ class Monitor:
         Args:
             accept: the header `Accept` of the request.
         """
-        snapshot = self._mine()
-        if self._files is not None:
-            snapshot.merge(self._files.others())
-        snapshot.add("fws_workers", len(self._serving()))
-        budget = Budget()
+        snapshot, budget = self._mine(), Budget()
         budget.start()
+        if self._files is not None:
+            snapshot.merge(self._files.others(budget.spend))
+        snapshot.add("fws_workers", len(self._serving()))
         return self._exposition(snapshot, accept, budget.spend)
 
     @property

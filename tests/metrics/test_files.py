@@ -42,7 +42,7 @@ def seen(files: Files, bans: int, clients: int) -> tuple[float, float]:
     """What a worker shows that has counted so much: bans and clients of all workers."""
     snapshot = files.continued(snapshot_of(bans, clients))
     files.write(snapshot)
-    snapshot.merge(files.others())
+    snapshot.merge(files.others(lambda: None))
     return snapshot.numbers["fws_bans_total"][()], snapshot.numbers["fws_clients"][("/",)]
 
 
