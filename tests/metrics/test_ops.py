@@ -50,6 +50,13 @@ def labels(expression: str) -> set[str]:
     )
 
 
+def settings_of_the_documentation() -> str:
+    """The scrape configuration of docs/operations.md."""
+    page = (OPS.parent / "docs" / "operations.md").read_text()
+    [block] = re.findall(r"^```yaml\n(scrape_configs:.*?)^```", page, re.MULTILINE | re.DOTALL)
+    return str(block)
+
+
 def promtool(*arguments: str | Path, stdin: str = "") -> str:
     done = subprocess.run(["promtool", *map(str, arguments)], input=stdin, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -113,3 +120,10 @@ def test_promtool_parses_every_expression_of_the_dashboard(tmp_path: Path) -> No
     file = tmp_path / "rules.yml"
     file.write_text(json.dumps({"groups": [{"name": "dashboard", "rules": rules}]}))
     assert f"{len(SHOWN)} rules found" in promtool("check", "rules", file)
+
+
+@pytest.mark.process
+def test_the_scrape_configuration_of_the_documentation_is_valid(tmp_path: Path) -> None:
+    (tmp_path / "prometheus.yml").write_text(settings_of_the_documentation())
+    (tmp_path / "alerts.yml").write_text((OPS / "alerts.yml").read_text())
+    assert f"{len(RULES)} rules found" in promtool("check", "config", tmp_path / "prometheus.yml")
