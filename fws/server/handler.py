@@ -116,8 +116,10 @@ class Handler(WebSocketHandler):
                     self._timeout.close()
                     self._linger()
             except Deadline:
+                if self.headers_sent:
+                    return None  # a connection that was kept, on which no further request has come
                 node.context.metrics.count("handshake_timeouts")
-                if not self.headers_sent and self._arrived:
+                if self._arrived:
                     self._answer(Refusal(408, "The request took too long."))
                 return None
             except Refusal as refusal:

@@ -51,6 +51,8 @@ class Probes:
             return self._application(environ, start_response)
         else:
             response = Response("The server is starting.\n", 503, {"Retry-After": "1"}, mimetype="text/plain")
+        # A connection that is kept would stay with one worker, also when that one is frozen.
+        response.headers["Connection"] = "close"
         response.headers["X-Content-Type-Options"] = "nosniff"
         response.headers["Cache-Control"] = "no-store"
         return response(environ, start_response)

@@ -112,6 +112,7 @@ def test_workers_are_one_and_no_total_decreases(serve: Serve, redis: RedisServer
         refuse(server, 10)
         wait_until(lambda: scraped.numbers().get("fws_clients") == 2)
         assert scraped.numbers()["fws_workers"] == 2
+        wait_until(lambda: scraped.numbers()["fws_redis_round_trip_seconds_count"] > 0)
         # Each worker may have up to a second of refusals that only it knows.
         wait_until(lambda: scraped.numbers().get("fws_refused_total") == 10)
         first = scraped.totals()

@@ -104,7 +104,7 @@ def test_metrics_have_the_type_that_was_asked_for_and_are_not_kept(site: Site) -
     client = asking(site)
     response = client.get("/metrics", headers={"Accept": "application/openmetrics-text"})
     assert response.headers["Content-Type"].startswith("application/openmetrics-text; version=1.0.0")
-    assert response.headers["Cache-Control"] == "no-store"
+    assert (response.headers["Cache-Control"], response.headers["Connection"]) == ("no-store", "close")
     assert response.text.endswith("# EOF\n")
     head = client.head("/metrics")
     assert head.status_code == 200
