@@ -88,10 +88,10 @@ _OWN: Final[dict[str, tuple[Metric, ...]]] = {
         Metric("fws_clients", "gauge", "connected clients, by endpoint; `*` is for all other paths", ("endpoint",)),
         Metric("fws_clients_limit", "gauge", "the most connections that are accepted"),
         Metric("fws_connects_total", "counter", "clients whose `connect` has passed"),
-        Metric("fws_messages_received_total", "counter", "messages of clients"),
-        Metric("fws_messages_sent_total", "counter", "frames for clients"),
-        Metric("fws_received_bytes_total", "counter", "bytes read from clients after the handshake"),
-        Metric("fws_sent_bytes_total", "counter", "bytes of the frames for clients"),
+        Metric("fws_messages_received_total", "counter", "messages of clients, by endpoint", ("endpoint",)),
+        Metric("fws_messages_sent_total", "counter", "messages to clients: replies and deliveries"),
+        Metric("fws_received_bytes_total", "counter", "bytes that were read from sockets of clients"),
+        Metric("fws_sent_bytes_total", "counter", "bytes that were given to sockets of clients"),
         Metric("fws_outbox_bytes", "gauge", "bytes that wait to be written to clients"),
     ),
     "Pipelines": (
@@ -118,7 +118,9 @@ _OWN: Final[dict[str, tuple[Metric, ...]]] = {
     "Publications": (
         Metric("fws_deliveries_total", "counter", "publications given to members of channels"),
         Metric(
-            "fws_fanout_seconds", "histogram", "how long the fan-out of a channel took, from its beginning to its end"
+            "fws_fanout_seconds",
+            "histogram",
+            "how long a fan-out took, from its beginning to its end; small ones are sampled",
         ),
         Metric("fws_pending_bytes", "gauge", "bytes of publications on their way to members"),
         Metric("fws_channels", "gauge", "channels with members, in each worker"),

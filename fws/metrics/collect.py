@@ -43,6 +43,7 @@ class Sources(NamedTuple):
 
     Attributes:
         stages: what the stages have done since the process started, those of former generations included.
+        messages: the messages of clients, by the path of their endpoint.
         generation: the one in force.
         since: the Unix time at which it was put in force.
         capacity: the most connections.
@@ -53,6 +54,7 @@ class Sources(NamedTuple):
     broker: Broker
     history: History
     stages: Callable[[], Mapping[StepId, StageCounts]]
+    messages: Callable[[], Mapping[str, int]]
     generation: Callable[[], Generation]
     since: Callable[[], float]
     capacity: Callable[[], int]
@@ -72,6 +74,8 @@ def collect(sources: Sources, walk: Walk, lag: Lag) -> Snapshot:
     snapshot.add("fws_loop_lag_max_seconds", lag.worst)
     add_process(snapshot)
     add_traffic(snapshot, sources.context.traffic)
+    for path, number in sources.messages().items():
+        snapshot.add("fws_messages_received_total", number, path)
     add_counters(snapshot, sources.context.metrics)
     add_stages(snapshot, sources.stages())
     snapshot.add("fws_clients_limit", sources.capacity())
@@ -89,8 +93,7 @@ def collect(sources: Sources, walk: Walk, lag: Lag) -> Snapshot:
 def add_traffic(snapshot: Snapshot, traffic: Traffic) -> None:
     """Add what went through the sockets."""
     snapshot.add("fws_connects_total", traffic.connects)
-    snapshot.add("fws_messages_received_total", traffic.messages_in)
-    snapshot.add("fws_messages_sent_total", traffic.messages_out)
+    snapshot.add("fws_messages_sent_total", traffic.sent)
     snapshot.add("fws_received_bytes_total", traffic.bytes_in)
     snapshot.add("fws_sent_bytes_total", traffic.bytes_out)
     snapshot.add("fws_deliveries_total", traffic.deliveries)

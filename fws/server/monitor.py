@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -11,13 +10,12 @@ from gevent.lock import RLock
 
 from fws.compiler.generation import Generation
 from fws.live.reload import Reloader
+from fws.live.tallies import Tallies
 from fws.metrics.collect import Sources, collect
 from fws.metrics.files import Files
 from fws.metrics.lag import Lag
 from fws.metrics.snapshot import Snapshot
 from fws.metrics.walk import Walk
-from fws.pipeline.pipeline import StepId
-from fws.pipeline.tally import StageCounts
 from fws.runtime.scheduler import Budget
 from fws.server.node import Node
 from fws.workers.heartbeat import Heartbeat
@@ -31,6 +29,7 @@ class Site(Protocol):
 
     node: Node
     reloader: Reloader
+    tallies: Tallies
 
     @property
     def generation(self) -> Generation:
@@ -47,9 +46,6 @@ class Site(Protocol):
     @property
     def draining(self) -> bool:
         """Whether no new clients are accepted any more."""
-
-    def stages(self) -> Mapping[StepId, StageCounts]:
-        """What the stages of pipelines have done since the process started."""
 
     def clock(self) -> float:
         """Monotonic seconds."""
@@ -77,7 +73,8 @@ class Monitor:
             node.hub,
             node.broker,
             node.history,
-            stages=lambda: server.stages(),
+            stages=server.tallies.all,
+            messages=server.tallies.messages,
             generation=lambda: server.generation,
             since=lambda: server.wall() - clock() + server.reloader.since,
             capacity=lambda: server.capacity,

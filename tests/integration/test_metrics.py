@@ -191,7 +191,18 @@ def test_a_scrape_follows_the_conventions_and_the_public_port_has_none(serve: Se
     assert status == 200
     done = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, text=True, timeout=30)
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
-    assert 'fws_refused_total{reason="filter",status="403"} 1.0' in text
+    for line in (
+        'fws_refused_total{reason="filter",status="403"} 1.0',
+        'fws_stage_runs_total{endpoint="/",event="message",stage="broadcast"} 1.0',
+        'fws_stage_refusals_total{endpoint="/closed",event="connect",stage="reject"} 1.0',
+        'fws_stage_seconds_count{endpoint="/",event="message",stage="broadcast"} 1.0',
+        'fws_messages_received_total{endpoint="/"} 1.0',
+        "fws_messages_sent_total 1.0",
+        "fws_deliveries_total 1.0",
+        "fws_connects_total 1.0",
+        'fws_closes_total{code="1000"} 1.0',
+    ):
+        assert line in text.splitlines()
     assert asked(scraped.address, b"POST /metrics HTTP/1.1\r\nHost: a\r\n\r\n").startswith(b"HTTP/1.1 405 ")
     for path in (b"metrics", b"readyz"):
         get = b"GET /" + path + b" HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"

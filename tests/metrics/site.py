@@ -21,6 +21,7 @@ def sources_of(node: Node, stages: Mapping[StepId, StageCounts]) -> Sources:
         node.broker,
         node.history,
         stages=lambda: stages,
+        messages=lambda: {"*": 3},
         generation=lambda: node.generation,
         since=lambda: 1e9,
         capacity=lambda: 100,

@@ -10,8 +10,7 @@ import pytest
 from werkzeug.test import Client
 
 from fws.live.reload import Reloader
-from fws.pipeline.pipeline import StepId
-from fws.pipeline.tally import StageCounts
+from fws.live.tallies import Tallies
 from fws.server.monitor import Monitor
 from fws.server.probes import Probes
 from fws.server.web import Web
@@ -32,9 +31,7 @@ class Site:
         self.wall = self.node.context.wall
         site: Any = self
         self.reloader = Reloader(site)
-
-    def stages(self) -> dict[StepId, StageCounts]:
-        return {}
+        self.tallies = Tallies(self.clock)
 
 
 class Beating:
