@@ -33,7 +33,7 @@ from fws.server.apis import Apis
 from fws.server.certificates import CertificateStore, TlsError, make_context
 from fws.server.listener import Listener
 from fws.server.node import Node
-from fws.server.sockets import address_of, bound, listen, remove_socket_file
+from fws.server.sockets import address_of, bound, copy, listen, remove_socket_file
 from fws.server.streams import Streams
 from fws.server.web import Web
 from fws.workers.heartbeat import ORPHAN_DRAIN, Heartbeat
@@ -110,6 +110,9 @@ class Server:
         self._origin = origin
         self._tls_of = tls_of
         self._stop = Event()
+        self._renewal = Event()
+        # Whether other processes go on serving at the same sockets when this one drains.
+        self._shares = heartbeat is not None
         self._listener: Listener | None = None
         self._admin: AdminListener | None = None
         self.admin_address: Tcp | Unix | None = None
@@ -192,12 +195,34 @@ class Server:
 
     def serve_until_signal(self) -> None:
         """Serve until SIGTERM or SIGINT, then drain. A second signal ends the process at once."""
-        self._stop.wait()
+        while self.wait():
+            logger.warning("SIGUSR2: a successor can only be started by `fws run`: restart the server")
+        self.finish()
+
+    def finish(self) -> None:
+        """Drain, and ignore signals afterwards."""
         self.drain()
         for number, handler in self._handlers.items():
             handler.cancel()
             # A second signal that arrives now must not change the exit status.
             signal.signal(number, signal.SIG_IGN)
+
+    def wait(self) -> bool:
+        """Serve until a signal. Returns whether it is SIGUSR2, which asks for a successor, and not one to end."""
+        gevent.wait([self._stop, self._renewal], count=1)
+        self._renewal.clear()
+        return not self._stop.is_set()
+
+    def sockets(self) -> tuple[Any, Any]:
+        """Copies of the listening socket and of that of [admin], which is None without one. Raises OSError."""
+        assert self._listener is not None
+        return copy(self._listener.socket), None if self._admin is None else copy(self._admin.socket)
+
+    def share(self) -> None:
+        """Other processes may serve at the same sockets from now on, and others handle the signals of this one."""
+        self._shares = True
+        for handler in self._handlers.values():
+            handler.cancel()
 
     def stop(self) -> None:
         """Make `serve_until_signal` drain and return. From any greenlet."""
@@ -235,16 +260,17 @@ class Server:
         if listener is not None:
             # Only the socket: `stop` would wait for the handlers of all clients.
             listener.close()
-            if self._heartbeat is not None:
+            if self._shares:
                 self._close_admin()
-                self._heartbeat.row.beat(None)
+                if self._heartbeat is not None:
+                    self._heartbeat.row.beat(None)
                 # Other workers go on serving, so that nobody is refused. Accepted connections become clients first.
                 while listener.arriving and clock() < end - limit + min(ARRIVE, limit / 4):
                     gevent.sleep(0.02)
             listener.draining = True
         clients = self._hub.everybody()
         logger.info("draining: %d clients, at most %g s", len(clients), limit)
-        if self._heartbeat is None and self._given is None:
+        if not self._shares and self._given is None:
             remove_socket_file(self.address)
         self._close(clients, limit, "the server is shutting down")
         while (self._hub.busy or self.node.schedules.running) and clock() < end - 2 * last_words:
@@ -266,7 +292,8 @@ class Server:
             self._watchdog.stop()
         self._close_admin()  # until now `/healthz` has answered there that the server drains
         self._log_counters()
-        logger.info("stopped")
+        if self._heartbeat is not None or not self._shares:  # otherwise the process stays, and its supervisor says more
+            logger.info("stopped")
         if self._log is not None:
             self._log.flush()
 
@@ -285,7 +312,7 @@ class Server:
     def _close_admin(self) -> None:
         if self._admin is not None:
             self._admin.close()
-            if self._heartbeat is None and self.admin_address is not None:
+            if not self._shares and self.admin_address is not None:
                 remove_socket_file(self.admin_address)
             self._admin = None
 
@@ -375,7 +402,7 @@ class Server:
                 self.reloader.look(self.clock(), self._stop_failed)
 
     def _asked_to_renew(self) -> None:
-        logger.warning("SIGUSR2: a single worker has no supervisor that could renew it: restart the server")
+        self._renewal.set()
 
     def _beat(self, heartbeat: Heartbeat) -> None:
         while True:
