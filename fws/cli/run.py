@@ -33,8 +33,9 @@ from fws.runtime.scheduler import takes_a_line
 from fws.server.admin import open_admin
 from fws.server.certificates import CertificateStore, TlsError
 from fws.server.handover import Handover
+from fws.server.open_files import raise_file_limit
 from fws.server.operations import Operations
-from fws.server.server import Server, raise_file_limit
+from fws.server.server import Server
 from fws.server.sockets import address_of, bound, given_listener, remove_socket_file
 from fws.server.sockets import listen as open_listener
 from fws.workers.heartbeat import heartbeat_of

@@ -343,13 +343,17 @@ class Client(Caller):
         return self._admitted
 
     @property
+    def _goes_on(self) -> bool:
+        return self.session is None and self._admitted
+
+    @property
     def is_open(self) -> bool:
         """Whether the 101 has been sent."""
         return self._transport is not None
 
     def filter_data(self, data: bytes) -> bytes:
         """Run the `data` pipeline. It does not run after a Close, because nothing is served then."""
-        if self.closing:
+        if self.closing and self._life is not State.LEAVING:
             return data
         try:
             flowed = self._endpoint.data.run(self, data)
@@ -367,8 +371,8 @@ class Client(Caller):
         """Serve one event: a message, a control frame, a violation, or a publication for the `deliver` pipeline."""
         kind = type(event)
         if kind is str or kind is bytes:
-            # After our Close, messages of the peer are read and ignored (RFC 6455 1.4).
-            if not self.closing:
+            # After our Close, messages of the peer are read and ignored (RFC 6455 1.4), unless it is only dismissed.
+            if not self.closing or self._life is State.LEAVING:
                 if self.session is not None:
                     self._serve_line(event)
                     return
@@ -394,9 +398,11 @@ class Client(Caller):
             self._tell_missed(event)
         elif kind is Resumed:
             self._resume_message(event)
+        elif kind is Close:
+            self._dismissed(event)
 
     def _resume_message(self, resumed: Resumed) -> None:
-        if self.closing:
+        if self.closing and self._life is not State.LEAVING:
             return
         self._parts = 0
         self.call = resumed.call

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import logging
 import os
-import resource
 import signal
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -33,6 +32,7 @@ from fws.server.apis import Apis
 from fws.server.certificates import CertificateStore, TlsError, make_context
 from fws.server.listener import Listener
 from fws.server.node import Node
+from fws.server.open_files import capacity_of, raise_file_limit
 from fws.server.sockets import address_of, bound, copy, listen, remove_socket_file
 from fws.server.streams import Streams
 from fws.server.web import Web
@@ -44,15 +44,13 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("fws")
 
-# With fewer descriptors than this, a public server runs out of them before anything else.
-LOW_FILE_LIMIT = 4096
-# Descriptors that connections do not get. 16 of them are for rejecting connections over the limit.
-RESERVE = 128
 # Close frames that are sent at once. Closed clients reconnect elsewhere immediately, and one node accepts about a
 # thousand of them per second.
 DRAIN_SLICE = 100
 # Close frames are spread over this part of the drain time. The rest is for closing handshakes and `disconnect`.
 SPREAD = 0.5
+# Clients whose filters are still at work get a Close when this part of the time for all of them is left.
+HURRY = 0.25
 # At the end of a drain, the `disconnect` pipelines of clients that were cut off have this many seconds, and then the
 # `stop` hooks of filters. Each has a quarter of a short drain.
 LAST_WORDS = 1.0
@@ -242,8 +240,9 @@ class Server:
         """End in steps within `drain` seconds. Each step has a limit of its own.
 
         1. Stop accepting connections, and let no schedule be due any more.
-        2. Close every client with 1001, spread over time if there are many.
-        3. Wait for their closing handshakes and `disconnect` pipelines, and for schedules that are running.
+        2. Close every client with 1001 when what it has sent is served, spread over time if there are many.
+        3. Wait for that, for their closing handshakes and `disconnect` pipelines, and for schedules that are running.
+           Clients whose filters are still at work when most of the time is over are closed without waiting.
         4. Cut off the clients that are left.
         5. Stop the filters, all at the same time, and interrupt those that are not ready in time.
         6. Send the remaining publications to other nodes.
@@ -272,9 +271,13 @@ class Server:
         logger.info("draining: %d clients, at most %g s", len(clients), limit)
         if not self._shares and self._given is None:
             remove_socket_file(self.address)
-        self._close(clients, limit, "the server is shutting down")
-        while (self._hub.busy or self.node.schedules.running) and clock() < end - 2 * last_words:
-            gevent.sleep(0.02)
+        reason = "the server is shutting down"
+        self._close(clients, limit, reason)
+        cut = end - 2 * last_words
+        self._await_end(cut - (cut - end + limit) * HURRY)
+        for client in self._hub.everybody():
+            client.close(GOING_AWAY, reason)
+        self._await_end(cut)
         if self.node.schedules.running:
             logger.warning("a schedule is still running and is cut off")
         if self._hub.busy:
@@ -296,6 +299,11 @@ class Server:
             logger.info("stopped")
         if self._log is not None:
             self._log.flush()
+
+    def _await_end(self, until: float) -> None:
+        """Wait until no client is left and no schedule runs, but not longer than until a time of the clock."""
+        while (self._hub.busy or self.node.schedules.running) and self._context.clock() < until:
+            gevent.sleep(0.02)
 
     @staticmethod
     def _await_stops(stopping: Sequence[Greenlet], seconds: float) -> None:
@@ -391,7 +399,7 @@ class Server:
         spread = min(len(clients) / DRAIN_RATE, limit * SPREAD)
         for start in range(0, len(clients), DRAIN_SLICE):
             for client in clients[start : start + DRAIN_SLICE]:
-                client.close(GOING_AWAY, reason)
+                client.dismiss(GOING_AWAY, reason)
             if start + DRAIN_SLICE < len(clients):
                 gevent.sleep(spread * DRAIN_SLICE / len(clients))
 
@@ -440,25 +448,3 @@ def static_of(generation: Generation) -> Path | None:
     """The folder of static files; None for none."""
     static = generation.config.server.static
     return generation.config.folder / static if static else None
-
-
-def capacity_of(clients: int) -> int:
-    """The most connections: `clients`, or fewer if the limit on open files leaves too few for Redis, files and the log.
-
-    The reserve is `RESERVE` descriptors, or a quarter of a low limit.
-    """
-    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return clients if limit == resource.RLIM_INFINITY else max(1, min(clients, limit - min(RESERVE, limit // 4)))
-
-
-def raise_file_limit() -> None:
-    """Raise the soft limit on open files to the hard one, because each client needs a file. Log a low limit."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
-        try:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-            soft = hard
-        except (OSError, ValueError):
-            pass
-    if soft != resource.RLIM_INFINITY and soft < LOW_FILE_LIMIT:
-        logger.warning("the limit on open files, %d, bounds the number of clients: raise it with `ulimit -n`", soft)
