@@ -14,6 +14,7 @@ import heapq
 import itertools
 import json
 import random
+import resource
 import selectors
 import socket
 import struct
@@ -181,6 +182,8 @@ class Client:
 
 def main() -> None:
     port, path, count, pace = sys.argv[1:]
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     print(json.dumps(Crowd(int(port), path, int(count), float(pace)).run()), flush=True)
 
 
