@@ -211,7 +211,7 @@ class _Node:
                 sockets = self._workers_folder()
                 handover = Handover(server, self._origin.conf, control, sockets, self._fixed, self._reload_with)
             except OSError as error:
-                logger.error("SIGUSR2: no successor can be started: %s", error.strerror)
+                logger.error("no successor can be started: %s", error.strerror)
             else:
                 return partial(self._keep, handover.run, control, sockets, addresses)
         server.finish()

@@ -343,10 +343,6 @@ class Client(Caller):
         return self._admitted
 
     @property
-    def _goes_on(self) -> bool:
-        return self.session is None and self._admitted
-
-    @property
     def is_open(self) -> bool:
         """Whether the 101 has been sent."""
         return self._transport is not None

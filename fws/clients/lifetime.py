@@ -95,12 +95,8 @@ class Lifetime(Connection):
     def _dismissed(self, end: Close) -> None:
         if not self.closing:
             self._settle()
-            self._end(end.code, end.reason, state=State.LEAVING if self._goes_on else State.CLOSING)
-
-    @property
-    def _goes_on(self) -> bool:
-        """Whether messages that arrive after the Close can be served."""
-        raise NotImplementedError
+            listens = self.session is None and self._life is State.OPEN
+            self._end(end.code, end.reason, state=State.LEAVING if listens else State.CLOSING)
 
     def _end(self, code: int, reason: str, *, only: bool = False, state: State = State.CLOSING) -> None:
         """Send the last frame; with `only`, instead of what waits."""

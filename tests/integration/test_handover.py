@@ -137,7 +137,7 @@ def redis(tmp_path: Path) -> Iterator[RedisServer]:
 def test_a_crowd_is_handed_over_twice_and_nothing_is_lost(tmp_path: Path, redis: RedisServer) -> None:
     """Clients of the SDK get every publication once and in order. Of 2,000 raw clients nobody is refused, and what
     they have sent is served once."""
-    conf = CONF + '\n[endpoints."/raw"]\nmessage = ["served", "echo"]\n'
+    conf = '[server]\ndrain = "6s"\n' + CONF + '\n[endpoints."/raw"]\nmessage = ["served", "echo"]\n'
     pipelines = PIPELINES | {"served": SERVED}
     with launcher(tmp_path, None) as serve:
         publishing = serve(CONF, pipelines=pipelines, KEY=KEY, REDIS_URL=redis.url)
