@@ -75,9 +75,9 @@ class Launcher:
         self._life, self._alive = os.pipe()
 
     def launch(self, number: int) -> Running:
-        """Start the worker with this number."""
-        row = self._rows.pop()
+        """Start the worker with this number. Raises OSError."""
         report, writer = os.pipe()
+        row = self._rows[-1]
         os.set_blocking(report, False)
         handed = (self._listener.fileno(), self._memory, writer, self._life)
         admin = None if self._admin is None else self._admin.fileno()
@@ -95,10 +95,14 @@ class Launcher:
                 # A process group of its own, so that Ctrl-C reaches the supervisor only, which then drains the workers.
                 setpgroup=0,
             )
+        except OSError:
+            os.close(report)
+            raise
         finally:
             for descriptor in descriptors:
                 os.set_inheritable(descriptor, False)
             os.close(writer)
+        self._rows.pop()
         return Running(pid, report, self._scoreboard, row, self._rows.append)
 
     def unlisten(self) -> None:
