@@ -37,6 +37,7 @@ NOT_PURE = (
 ALONE = (
     "hostile",
     "soak",
+    "integration/test_handover.py",
     "integration/test_memory.py",
     "integration/test_redis_load.py",
     "integration/test_watchdog.py",
