@@ -8,7 +8,7 @@ RUN apt-get update && apt-get install -y --no-install-recommends gcc libc6-dev &
 WORKDIR /build
 COPY setup.py pyproject.toml MANIFEST.in README.md LICENSE ./
 COPY fws fws
-RUN python -m venv /opt/fws && /opt/fws/bin/pip install --no-cache-dir . && rm -rf build
+RUN python -m venv /opt/fws && /opt/fws/bin/pip install --no-cache-dir .
 # Without a compiler the installation succeeds all the same, and is slower. Here that is an error.
 RUN /opt/fws/bin/fws --version | grep compiled
 
