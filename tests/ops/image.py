@@ -72,7 +72,7 @@ class Stage:
 
     def at(self, path: str) -> Path:
         """Where a path of the stage is on this machine."""
-        return self.root / os.path.normpath(f"{self.settings.get('WORKDIR', '/')}/{path}" if path[0] != "/" else path)[1:]
+        return self.root / os.path.normpath(os.path.join(self.settings.get("WORKDIR", "/"), path))[1:]
 
 
 class Image:
@@ -88,7 +88,9 @@ class Image:
         self._folder = folder
         self._stages: dict[str, Stage] = {}
         # Mounts live in the namespace of this process, and go with it.
-        self._holder = subprocess.Popen(["unshare", "--mount", "sh", "-c", "echo; exec sleep 600"], stdout=subprocess.PIPE)
+        self._holder = subprocess.Popen(
+            ["unshare", "--mount", "sh", "-c", "echo; exec sleep 600"], stdout=subprocess.PIPE
+        )
         assert self._holder.stdout is not None
         self._holder.stdout.readline()
         self._inside = ["nsenter", "--mount", "--target", str(self._holder.pid)]
@@ -178,7 +180,7 @@ class Image:
 
     def _copy(self, text: str) -> None:
         stage = self.stages[-1]
-        *options, = (word for word in text.split() if word.startswith("--"))
+        (*options,) = (word for word in text.split() if word.startswith("--"))
         *sources, target = (word for word in text.split() if not word.startswith("--"))
         place = stage.at(target)
         if options:
@@ -263,7 +265,9 @@ class Container:
 
     def zombies(self) -> list[str]:
         """What has ended and was not reaped."""
-        return [line for line in self.run(["ps", "-eo", "stat,comm", "--no-headers"]).stdout.splitlines() if line[0] == "Z"]
+        return [
+            line for line in self.run(["ps", "-eo", "stat,comm", "--no-headers"]).stdout.splitlines() if line[0] == "Z"
+        ]
 
     def end(self) -> None:
         """End it at once."""

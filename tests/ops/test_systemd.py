@@ -20,7 +20,7 @@ import pytest
 from fws.config import Server
 from tests.cli.command import environment
 from tests.integration.conftest import ROOT, Running
-from tests.integration.redis_server import RedisServer
+from tests.integration.redis_server import RedisServer, free_port
 from tests.ops.login import JWT_KEY, client_of, token_of
 
 pytestmark = pytest.mark.process
@@ -58,7 +58,14 @@ def test_systemd_finds_no_fault(tmp_path: Path) -> None:
 
 def test_the_sandbox_is_tight() -> None:
     """systemd's own measure goes from 0 to 10. A service without a sandbox has 9.6."""
-    offline = ["systemd-analyze", "security", "--no-pager", "--offline=true", "--threshold=20", str(UNITS / "fws.service")]
+    offline = [
+        "systemd-analyze",
+        "security",
+        "--no-pager",
+        "--offline=true",
+        "--threshold=20",
+        str(UNITS / "fws.service"),
+    ]
     done = subprocess.run(offline, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
 
@@ -85,7 +92,7 @@ class Service:
         self.environ = {
             "REDIS_URL": redis.url,
             "JWT_KEY": JWT_KEY,
-            "FWS_ADMIN": "127.0.0.1:0",
+            "FWS_ADMIN": f"127.0.0.1:{free_port()}",
             "RUNTIME_DIRECTORY": str(self._run),
         }
 
@@ -171,7 +178,7 @@ def test_a_connection_starts_the_service(service: Service) -> None:
         port = free.getsockname()[1]
     words = service.command("ExecStart")
     words[words.index("auto")] = "1"
-    passed = [f"-E{name}={value}" for name, value in service.environ.items()] + [f"-EPYTHONPATH={ROOT}", "-EPYTHONUNBUFFERED=1"]
+    passed = [f"-E{name}={value}" for name, value in {**service.environ, "PYTHONPATH": str(ROOT)}.items()]
     process = subprocess.Popen(
         ["systemd-socket-activate", "-l", f"127.0.0.1:{port}", *passed, sys.executable, *words],
         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
