@@ -158,7 +158,6 @@ def topology(tmp_path: Path) -> Iterator[Topology]:
         programs.end()
 
 
-@pytest.mark.process
 def test_two_nodes_behind_nginx_are_one_chat_and_one_may_stop(topology: Topology) -> None:
     ann = client_of(topology.port, token_of("ann"))
     bob = client_of(topology.port, token_of("bob"))
@@ -182,7 +181,6 @@ def test_two_nodes_behind_nginx_are_one_chat_and_one_may_stop(topology: Topology
             assert stayed.recv(timeout=10) == "hello all"
 
 
-@pytest.mark.process
 def test_the_health_of_nginx_is_its_own(tmp_path: Path) -> None:
     programs = Programs()
     with socket.create_server(("127.0.0.1", 0)) as nobody:

@@ -9,7 +9,6 @@ from typing import Any
 from urllib.error import HTTPError
 from urllib.request import urlopen
 
-import pytest
 import yaml
 
 from tests.integration.conftest import ROOT, Running
@@ -173,7 +172,6 @@ class Node:
                 return error.code
 
 
-@pytest.mark.process
 def test_a_pod_answers_its_probes_and_prometheus(tmp_path: Path) -> None:
     node = Node(tmp_path, watches=False)
     try:
@@ -184,7 +182,6 @@ def test_a_pod_answers_its_probes_and_prometheus(tmp_path: Path) -> None:
         node.running.end()
 
 
-@pytest.mark.process
 def test_a_pod_takes_a_new_version_of_the_configmap(tmp_path: Path) -> None:
     node = Node(tmp_path, watches=True)
     try:
@@ -200,7 +197,6 @@ def test_a_pod_takes_a_new_version_of_the_configmap(tmp_path: Path) -> None:
         node.running.end()
 
 
-@pytest.mark.process
 def test_without_watching_a_signal_takes_the_new_version(tmp_path: Path) -> None:
     node = Node(tmp_path, watches=False)
     try:
