@@ -13,6 +13,7 @@ import re
 import select
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -263,16 +264,15 @@ class Container:
         """Send a signal to process 1, as `docker kill` does."""
         os.kill(self.first, number)
 
-    def zombies(self) -> list[str]:
-        """What has ended and was not reaped."""
-        return [
-            line for line in self.run(["ps", "-eo", "stat,comm", "--no-headers"]).stdout.splitlines() if line[0] == "Z"
-        ]
+    def orphans(self) -> list[str]:
+        """The children of process 1 but the server: state and name. One in state Z has ended and was not reaped."""
+        lines = self.run(["ps", "-o", "stat=,comm=", "--ppid", "1"]).stdout.splitlines()
+        return [line for line in lines if line.split()[1] != "fws"]
 
     def end(self) -> None:
-        """End it at once."""
+        """End it at once, with all its processes."""
         if self.process.poll() is None:
-            self.process.kill()
+            self.signal(signal.SIGKILL)
         self.process.wait(10)
         if self.process.stdout is not None:
             self.process.stdout.close()
