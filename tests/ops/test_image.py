@@ -87,8 +87,6 @@ def test_a_read_only_container_serves_is_healthy_reloads_and_drains(image: Image
             image.run(["sed", "-i", "s/max_message 4KiB/max_message 5KiB/", "/srv/fws/conf/chat.toml"])
             container.signal(signal.SIGHUP)
             container.wait_for("generation 2")
-            container.signal(signal.SIGUSR2)
-            container.wait_for("SIGUSR2")
             container.signal(signal.SIGTERM)
             container.wait_for("draining: 1 clients")
             for _ in client:
@@ -126,6 +124,21 @@ def orphans_of(container: Container) -> list[str]:
     while (left := container.orphans()) and time.monotonic() < until:
         time.sleep(0.05)
     return left
+
+
+SIGNALS = ("HUP", "USR2", "INT", "TERM")
+
+
+def test_process_1_passes_every_signal_on_that_fws_knows(image: Image) -> None:
+    traps = "; ".join(f"trap 'echo got {name}' {name}" for name in SIGNALS)
+    container = image.start(["sh", "-c", f"{traps}; echo begun; while :; do sleep 0.05; done"], {})
+    try:
+        container.wait_for("begun")
+        for name in SIGNALS:
+            container.signal(signal.Signals[f"SIG{name}"])
+            container.wait_for(f"got {name}")
+    finally:
+        container.end()
 
 
 def test_without_a_server_the_container_is_not_healthy(image: Image) -> None:
