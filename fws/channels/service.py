@@ -12,6 +12,7 @@ from typing import Any
 from gevent import get_hub, getcurrent
 
 from fws.base.errors import Reject, StorageError
+from fws.base.trace import traceparent
 from fws.brokers.base import Broker
 from fws.channels.channel import Slow
 from fws.channels.filtering import Outgoing, PublicationFilters, Told
@@ -375,14 +376,18 @@ class ChannelService:
         check_channel(pattern.replace("*", "x"))
         self._publish(Publication(pattern, message, sender))
 
-    def publish_for(self, client: Any, channel: str, message: Any) -> None:
-        """Publish as a client that says so itself, and show who it is. Guarantees and errors as for `publish`."""
+    def publish_for(self, client: Any, channel: str, message: Any, trace: str = "") -> None:
+        """Publish as a client that says so itself, and show who it is. Guarantees and errors as for `publish`.
+
+        Args:
+            trace: as in `Publication`.
+        """
         if channel not in self._named:
             check_channel(channel)
         present = self._present.shown(client, channel, self._settings(channel) or NO_SETTINGS)
         info = {"user": present.user, "info": present.info, "profile": present.profile}
         shown = {name: value for name, value in info.items() if value}
-        self._publish(Publication(channel, message, client.id, info=shown or None))
+        self._publish(Publication(channel, message, client.id, info=shown or None, trace=trace))
 
     def broadcast(self, message: Any, *, sender: str | None = None, exclude: str | None = None) -> None:
         """Send a message to every client on every node. Guarantees and errors as for `publish`."""
@@ -390,6 +395,8 @@ class ChannelService:
 
     def _publish(self, publication: Publication, *, keep: bool = True, told: Told | None = None) -> None:
         lineage = self._lineage
+        if self._hub.deliveries is not None:
+            publication = self._with_trace(publication)
         if lineage:
             handling = lineage.current
             if handling is not None:
@@ -422,6 +429,13 @@ class ChannelService:
                 told(None, "")
         if self._hub.crowded and not publication.hops:
             self._wait_while_crowded()
+
+    def _with_trace(self, publication: Publication) -> Publication:
+        """A publication with the trace of the present event, or of the publication that is being delivered."""
+        trace = traceparent()
+        if not trace and (handling := self._lineage.current) is not None:
+            trace = handling[1].trace
+        return publication.replace(trace=trace) if trace else publication
 
     def _wait_while_crowded(self) -> None:
         if getcurrent() is not get_hub():

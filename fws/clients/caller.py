@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from fws.base.close_codes import REFUSED, TOO_BIG
 from fws.base.errors import Close, MessageFillError, Refusal, Reject
+from fws.base.trace import TraceContext
 from fws.clients.outbox import Outbox
 from fws.clients.state import State
 from fws.clients.subscriber import Subscriber
@@ -31,13 +32,17 @@ class Caller(Subscriber):
 
     Attributes:
         identity: who the client is, as authentication established; None for nobody in particular.
+        trace: of its handshake; None if that is not traced.
+        asked: the `traceparent` of its present call; empty if that is not traced.
     """
 
-    __slots__ = ("_admitted", "_connect", "_message", "_parts", "identity")
+    __slots__ = ("_admitted", "_connect", "_message", "_parts", "asked", "identity", "trace")
 
     def __init__(self, endpoint: Endpoint, host: Host, outbox: Outbox) -> None:
         super().__init__(endpoint, host, outbox)
         self.identity: dict[str, Any] | None = None
+        self.trace: TraceContext | None = None
+        self.asked = ""
         self._message = endpoint.message
         # Parts of the present message so far.
         self._parts = 0
@@ -131,6 +136,7 @@ class Caller(Subscriber):
     def ask(self, call: Call, message: Any) -> Any:
         self._said = True
         self._parts = 0
+        self.asked = ""
         self.call = call
         try:
             return self._message.run(self, message)
@@ -154,7 +160,7 @@ class Caller(Subscriber):
         self._host.channels.check_publication(self, channel, message)
 
     def publish(self, channel: str, message: Any) -> None:
-        self._host.channels.publish_for(self, channel, message)
+        self._host.channels.publish_for(self, channel, message, self.asked)
 
     def ask_for(self, channel: str, since: str, call: Call) -> None:
         self.subscribe(channel, since=since, call=call)

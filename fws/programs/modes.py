@@ -14,6 +14,7 @@ from fws.base.close_codes import INTERNAL_ERROR, NORMAL
 from fws.base.errors import ProgramError, Reject
 from fws.pipeline.interfaces import Client
 from fws.pipeline.outcomes import DROP
+from fws.programs.environment import of_event
 from fws.programs.framing import Framing, Whole
 from fws.programs.keeper import Keeper
 from fws.programs.log import ProgramLog
@@ -86,7 +87,7 @@ class PerMessage:
     def message(self, client: Client | None, message: Any) -> Any:
         terms = self._terms
         data = terms.framing.encode(message)
-        environment = {"FWS_EVENT": "tick" if client is None else "message"}
+        environment = of_event("tick" if client is None else "message")
         if client is not None:
             environment |= terms.environment(client)
         if not self._places.acquire(timeout=terms.timeout):

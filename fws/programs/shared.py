@@ -10,6 +10,7 @@ import msgspec
 
 from fws.base.close_codes import SERVICE_RESTART
 from fws.base.errors import ProgramError, Reject
+from fws.base.trace import headers as trace_headers
 from fws.pipeline.answer import KEYS, Answer, AnswerError, read_answer
 from fws.pipeline.interfaces import Client, Hub
 from fws.pipeline.outcomes import DROP
@@ -115,7 +116,7 @@ class Addressed(PerServer):
 
     def _tell(self, event: str, client: Client | None, about: dict[str, Any]) -> Answer | None:
         """Tell the program about an event. Returns its answer; None if it gives none."""
-        line: dict[str, Any] = {"event": event}
+        line: dict[str, Any] = {"event": event, **trace_headers()}
         if client is not None:
             if client.id not in self._clients:
                 self._clients[client.id] = client

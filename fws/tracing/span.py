@@ -1,0 +1,119 @@
+"""The span of one event: its context, and what is noted about its stages."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry.trace import Span, Status, StatusCode
+
+from fws.base.errors import Close, Refusal
+from fws.base.trace import TraceContext
+from fws.pipeline.pipeline import Pipeline, Step
+from fws.tracing import names
+
+if TYPE_CHECKING:
+    from fws.tracing.pipelines import TracedPipeline
+
+# The most characters of a text that a client has a say in, and of a traceback.
+MAX_TEXT = 200
+MAX_STACK = 4000
+
+
+def text_of(value: Any, most: int = MAX_TEXT) -> str:
+    """A text as an attribute. A half of a surrogate pair would make a whole batch of spans impossible to encode."""
+    return str(value)[:most].encode("utf-8", "replace").decode()
+
+
+class EventSpan:
+    """The span of an event that is handled. Implements `fws.base.trace.Traced`.
+
+    Args:
+        span: OpenTelemetry's, which has begun.
+        pipeline: the one that the event runs through.
+        resume: makes the rest of the pipeline, for messages that flow on later.
+
+    Attributes:
+        context: identifies the span.
+    """
+
+    __slots__ = ("_pipeline", "_resume", "_span", "context")
+
+    def __init__(
+        self,
+        span: Span,
+        pipeline: TracedPipeline,
+        resume: Callable[[Pipeline, EventSpan, TracedPipeline], Pipeline],
+    ) -> None:
+        found = span.get_span_context()
+        self.context = TraceContext(f"{found.trace_id:032x}", f"{found.span_id:016x}")
+        self._span = span
+        self._pipeline = pipeline
+        self._resume = resume
+
+    @property
+    def pipeline(self) -> TracedPipeline:
+        """The one that the event runs through."""
+        return self._pipeline
+
+    @property
+    def name(self) -> str:
+        """The name of the span."""
+        return str(getattr(self._span, "name", ""))
+
+    def resumption(self, rest: Pipeline) -> Pipeline:
+        """The rest of the pipeline, for a message that flows on later."""
+        return self._resume(rest, self, self._pipeline)
+
+    def set(self, name: str, value: str | int) -> None:
+        """Add an attribute."""
+        self._span.set_attribute(name, value)
+
+    def stage(self, step: Step, outcome: str, seconds: float, error: BaseException | None) -> None:
+        """A stage is over.
+
+        Args:
+            outcome: `pass`, `drop`, `later`, `close`, `refuse`, or `error`.
+            error: what its filter has raised.
+        """
+        noted: dict[str, str | int] = {
+            names.STAGE: text_of(step.id),
+            names.OUTCOME: outcome,
+            names.DURATION: round(seconds * 1e6),
+        }
+        self._span.add_event(names.EVENT_STAGE, noted)
+        if outcome == "error" and error is not None:
+            self.fault(error)
+
+    def fault(self, error: BaseException) -> None:
+        """A filter has raised what is no outcome."""
+        name = type(error).__name__
+        stack = "".join(traceback.format_exception(error))
+        noted = {
+            names.EXCEPTION: name,
+            names.EXCEPTION_MESSAGE: text_of(error),
+            names.STACK: text_of(stack[-MAX_STACK:], MAX_STACK),
+        }
+        self._span.add_event(names.EVENT_EXCEPTION, noted)
+        self._failed(name, text_of(f"{name}: {error}"))
+
+    def _failed(self, kind: str, why: str) -> None:
+        self._span.set_attribute(names.ERROR, kind)
+        self._span.set_status(Status(StatusCode.ERROR, why))
+
+    def end(self, error: BaseException | None = None) -> None:
+        """The event is over.
+
+        Args:
+            error: what has ended it; an outcome, or what `stage` has been told already.
+        """
+        if isinstance(error, Close):
+            self._span.set_attribute(names.CLOSE_CODE, error.code)
+            self._span.set_attribute(names.CLOSE_REASON, text_of(error.reason))
+        elif isinstance(error, Refusal):
+            self._span.set_attribute(names.STATUS, error.status)
+            self._span.set_attribute(names.REASON, text_of(error.reason))
+            if error.status >= 500:
+                self._failed(str(error.status), text_of(error.reason))
+        self._span.end()
