@@ -12,7 +12,6 @@ from typing import Any
 from gevent import get_hub, getcurrent
 
 from fws.base.errors import Reject, StorageError
-from fws.base.trace import traceparent
 from fws.brokers.base import Broker
 from fws.channels.channel import Slow
 from fws.channels.filtering import Outgoing, PublicationFilters, Told
@@ -377,10 +376,9 @@ class ChannelService:
         self._publish(Publication(pattern, message, sender))
 
     def publish_for(self, client: Any, channel: str, message: Any, trace: str = "") -> None:
-        """Publish as a client that says so itself, and show who it is. Guarantees and errors as for `publish`.
+        """Publish as a client that says so itself, and show who it is. `trace` is as in `Publication`.
 
-        Args:
-            trace: as in `Publication`.
+        Guarantees and errors are those of `publish`.
         """
         if channel not in self._named:
             check_channel(channel)
@@ -396,7 +394,7 @@ class ChannelService:
     def _publish(self, publication: Publication, *, keep: bool = True, told: Told | None = None) -> None:
         lineage = self._lineage
         if self._hub.deliveries is not None:
-            publication = self._with_trace(publication)
+            publication = lineage.traced(publication)
         if lineage:
             handling = lineage.current
             if handling is not None:
@@ -429,13 +427,6 @@ class ChannelService:
                 told(None, "")
         if self._hub.crowded and not publication.hops:
             self._wait_while_crowded()
-
-    def _with_trace(self, publication: Publication) -> Publication:
-        """A publication with the trace of the present event, or of the publication that is being delivered."""
-        trace = traceparent()
-        if not trace and (handling := self._lineage.current) is not None:
-            trace = handling[1].trace
-        return publication.replace(trace=trace) if trace else publication
 
     def _wait_while_crowded(self) -> None:
         if getcurrent() is not get_hub():

@@ -21,7 +21,7 @@ from fws.pipeline.observation import Observer, observed
 from fws.pipeline.outcomes import DROP, Later
 from fws.pipeline.pipeline import Pipeline, Step
 from fws.pipeline.publication import Publication
-from fws.tracing.span import EventSpan
+from fws.tracing.span import EventSpan, Recorder
 
 
 class Tracing(Protocol):
@@ -33,7 +33,7 @@ class Tracing(Protocol):
 
     ratio: float
 
-    def request(self, pipeline: Pipeline, client: Any, channel: str, first: int) -> EventSpan | None:
+    def request(self, pipeline: Recorder, client: Any, channel: str, first: int) -> EventSpan | None:
         """A client connects, or requests a channel.
 
         Args:
@@ -41,13 +41,13 @@ class Tracing(Protocol):
             first: the number of the filter that is next; not 0 if a filter has asked the client.
         """
 
-    def message(self, pipeline: Pipeline, client: Any, message: Any) -> EventSpan | None:
+    def message(self, pipeline: Recorder, client: Any, message: Any) -> EventSpan | None:
         """A message has arrived, and is among those that are traced."""
 
-    def tick(self, pipeline: Pipeline, message: Any) -> EventSpan | None:
+    def tick(self, pipeline: Recorder, message: Any) -> EventSpan | None:
         """A schedule is due, and is among those that are traced."""
 
-    def publication(self, pipeline: Pipeline, publication: Publication) -> EventSpan | None:
+    def publication(self, pipeline: Recorder, publication: Publication) -> EventSpan | None:
         """A publication has reached this process."""
 
     def resumed(self, span: EventSpan) -> EventSpan | None:
@@ -149,7 +149,7 @@ class TracedPipeline(Pipeline):
             return super().publish(publication)
         return self.record(span, self._recorded.publish, publication)
 
-    def record(self, span: EventSpan, run: Callable[..., Any], *arguments: Any) -> Any:
+    def record(self, span: EventSpan, run: Callable[..., Any], /, *arguments: Any) -> Any:
         """Run hooks that tell `span` about their stages, and end it."""
         token = current.set(span)
         self._recording += 1
@@ -174,19 +174,16 @@ class Resumption(Pipeline):
     """The rest of a traced pipeline, for messages that flow on later.
 
     Args:
-        span: of the event that the messages come from.
-        whole: the pipeline, of which this is the rest.
+        span: of the event that the messages come from. While its pipeline lives, a reload does not stop its filters.
     """
 
-    __slots__ = ("_rest_of", "_span", "_tracing", "_whole_pipeline")
+    __slots__ = ("_rest_of", "_span", "_tracing")
 
-    def __init__(self, rest: Pipeline, span: EventSpan, whole: TracedPipeline, tracing: Tracing) -> None:
+    def __init__(self, rest: Pipeline, span: EventSpan, tracing: Tracing) -> None:
         super().__init__(rest.event, rest.steps, inner=rest.inner)
         self._rest_of = rest
         self._span = span
         self._tracing = tracing
-        # While that lives, a reload does not stop its filters.
-        self._whole_pipeline = whole
 
     def run(self, client: Any, value: Any) -> Any:
         return self._resume(self._rest_of.run, client, value)
@@ -198,4 +195,4 @@ class Resumption(Pipeline):
         span = self._tracing.resumed(self._span)
         if span is None:
             return run(*arguments)
-        return self._whole_pipeline.record(span, run, *arguments)
+        return self._span.pipeline.record(span, run, *arguments)

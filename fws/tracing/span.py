@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from opentelemetry.trace import Span, Status, StatusCode
 
@@ -13,12 +13,22 @@ from fws.base.trace import TraceContext
 from fws.pipeline.pipeline import Pipeline, Step
 from fws.tracing import names
 
-if TYPE_CHECKING:
-    from fws.tracing.pipelines import TracedPipeline
-
 # The most characters of a text that a client has a say in, and of a traceback.
 MAX_TEXT = 200
 MAX_STACK = 4000
+
+
+class Recorder(Protocol):
+    """The pipeline that an event runs through.
+
+    Attributes:
+        event: its name.
+    """
+
+    event: str
+
+    def record(self, span: EventSpan, run: Callable[..., Any], /, *arguments: Any) -> Any:
+        """Run hooks that tell `span` about their stages, and end it."""
 
 
 def text_of(value: Any, most: int = MAX_TEXT) -> str:
@@ -36,26 +46,22 @@ class EventSpan:
 
     Attributes:
         context: identifies the span.
+        pipeline: the one that the event runs through.
     """
 
-    __slots__ = ("_pipeline", "_resume", "_span", "context")
+    __slots__ = ("_resume", "_span", "context", "pipeline")
 
     def __init__(
         self,
         span: Span,
-        pipeline: TracedPipeline,
-        resume: Callable[[Pipeline, EventSpan, TracedPipeline], Pipeline],
+        pipeline: Recorder,
+        resume: Callable[[Pipeline, EventSpan], Pipeline],
     ) -> None:
         found = span.get_span_context()
         self.context = TraceContext(f"{found.trace_id:032x}", f"{found.span_id:016x}")
         self._span = span
-        self._pipeline = pipeline
+        self.pipeline = pipeline
         self._resume = resume
-
-    @property
-    def pipeline(self) -> TracedPipeline:
-        """The one that the event runs through."""
-        return self._pipeline
 
     @property
     def name(self) -> str:
@@ -64,11 +70,7 @@ class EventSpan:
 
     def resumption(self, rest: Pipeline) -> Pipeline:
         """The rest of the pipeline, for a message that flows on later."""
-        return self._resume(rest, self, self._pipeline)
-
-    def set(self, name: str, value: str | int) -> None:
-        """Add an attribute."""
-        self._span.set_attribute(name, value)
+        return self._resume(rest, self)
 
     def stage(self, step: Step, outcome: str, seconds: float, error: BaseException | None) -> None:
         """A stage is over.

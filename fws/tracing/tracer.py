@@ -23,7 +23,7 @@ from fws.pipeline.publication import Publication
 from fws.tracing import names
 from fws.tracing.deliveries import Deliveries
 from fws.tracing.pipelines import Resumption, TracedPipeline
-from fws.tracing.span import EventSpan, text_of
+from fws.tracing.span import EventSpan, Recorder, text_of
 
 SYSTEM = "fws"
 # The events of a client whose pipelines are traced.
@@ -74,8 +74,7 @@ class Tracer:
 
     # Which events are traced.
 
-    def request(self, pipeline: Pipeline, client: Any, channel: str, first: int) -> EventSpan | None:
-        assert isinstance(pipeline, TracedPipeline)
+    def request(self, pipeline: Recorder, client: Any, channel: str, first: int) -> EventSpan | None:
         if channel:
             return self._subscribe(pipeline, client, channel)
         parent: TraceContext | None
@@ -98,15 +97,14 @@ class Tracer:
         client.trace = span.context
         return span
 
-    def _subscribe(self, pipeline: TracedPipeline, client: Any, channel: str) -> EventSpan | None:
+    def _subscribe(self, pipeline: Recorder, client: Any, channel: str) -> EventSpan | None:
         if random() >= self.ratio or not self._passes():
             return None
         noted = _about(client) | {names.EVENT: names.SUBSCRIBE, names.CHANNEL: text_of(channel)}
         name = _named(names.SUBSCRIBE, client.endpoint.path)
         return self._event(pipeline, name, SpanKind.SERVER, noted, links=_links(client))
 
-    def message(self, pipeline: Pipeline, client: Any, message: Any) -> EventSpan | None:
-        assert isinstance(pipeline, TracedPipeline)
+    def message(self, pipeline: Recorder, client: Any, message: Any) -> EventSpan | None:
         if not self._passes():
             return None
         route = client.endpoint.path
@@ -132,15 +130,13 @@ class Tracer:
         client.asked = str(span.context)
         return span
 
-    def tick(self, pipeline: Pipeline, message: Any) -> EventSpan | None:
-        assert isinstance(pipeline, TracedPipeline)
+    def tick(self, pipeline: Recorder, message: Any) -> EventSpan | None:
         if not self._passes():
             return None
         name = str(message.get("schedule", "")) if isinstance(message, dict) else ""
         return self._event(pipeline, _named(names.TICK, name), SpanKind.INTERNAL, {names.EVENT: names.TICK})
 
-    def publication(self, pipeline: Pipeline, publication: Publication) -> EventSpan | None:
-        assert isinstance(pipeline, TracedPipeline)
+    def publication(self, pipeline: Recorder, publication: Publication) -> EventSpan | None:
         parent = parse_traceparent(publication.trace)
         if parent is None or not parent.sampled or not self._passes():
             return None
@@ -180,7 +176,7 @@ class Tracer:
 
     def _event(
         self,
-        pipeline: TracedPipeline,
+        pipeline: Recorder,
         name: str,
         kind: SpanKind,
         noted: Mapping[str, Any],
@@ -202,8 +198,8 @@ class Tracer:
             context = set_span_in_context(NonRecordingSpan(_remote(parent)), context)
         return self._tracer.start_span(name, context, kind, noted, links)
 
-    def _resumption(self, rest: Pipeline, span: EventSpan, whole: TracedPipeline) -> Pipeline:
-        return Resumption(rest, span, whole, self)
+    def _resumption(self, rest: Pipeline, span: EventSpan) -> Pipeline:
+        return Resumption(rest, span, self)
 
 
 class _Gate:
