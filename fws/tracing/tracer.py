@@ -11,7 +11,6 @@ from opentelemetry.context import Context
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.trace import Link, NonRecordingSpan, Span, SpanContext, SpanKind, TraceFlags, set_span_in_context
 
-from fws.base.buckets import TokenBucket
 from fws.base.metrics import Metrics
 from fws.base.trace import TraceContext, parse_traceparent
 from fws.channels.channel import ENTRY, Channel, Entry
@@ -203,18 +202,20 @@ class Tracer:
 
 
 class _Gate:
-    """Lets so many things per second pass."""
+    """Lets so many things pass in each second. A token bucket would take twice the time for those that it stops."""
+
+    __slots__ = ("_left", "_until", "rate")
 
     def __init__(self, rate: int) -> None:
         self.rate = rate
-        self._bucket = TokenBucket(float(max(rate, 1)), float(max(rate, 1)))
-        self._full_at = 0.0
+        self._left = 0
+        self._until = -1.0
 
     def passes(self, now: float) -> bool:
-        if self._bucket.wait(self._full_at, now):
-            return False
-        self._full_at = self._bucket.take(self._full_at, now)
-        return True
+        if now >= self._until:
+            self._left, self._until = self.rate, now + 1.0
+        self._left -= 1
+        return self._left >= 0
 
 
 def _named(what: str, where: str | None) -> str:
