@@ -20,7 +20,7 @@ from fws import __version__
 from fws.config import Traces
 
 # Spans that are encoded in one go, which takes about 2 ms, and seconds between two looks.
-BATCH = 64
+BATCH = 32
 DELAY = 1.0
 # The path of OTLP over HTTP where a URL has none.
 PATH = "/v1/traces"

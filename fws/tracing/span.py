@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, Protocol
 
 from opentelemetry.trace import Span, Status, StatusCode
 
 from fws.base.errors import Close, Refusal
 from fws.base.trace import TraceContext
-from fws.pipeline.pipeline import Pipeline, Step
+from fws.pipeline.pipeline import Pipeline, Step, StepId
 from fws.tracing import names
 
 # The most characters of a text that a client has a say in, and of a traceback.
@@ -34,6 +35,11 @@ class Recorder(Protocol):
 def text_of(value: Any, most: int = MAX_TEXT) -> str:
     """A text as an attribute. A half of a surrogate pair would make a whole batch of spans impossible to encode."""
     return str(value)[:most].encode("utf-8", "replace").decode()
+
+
+@lru_cache(10_000)
+def _name_of(id: StepId) -> str:
+    return text_of(id)
 
 
 class EventSpan:
@@ -80,7 +86,7 @@ class EventSpan:
             error: what its filter has raised.
         """
         noted: dict[str, str | int] = {
-            names.STAGE: text_of(step.id),
+            names.STAGE: _name_of(step.id),
             names.OUTCOME: outcome,
             names.DURATION: round(seconds * 1e6),
         }
