@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from fws.base.close_codes import REFUSED, TOO_BIG
 from fws.base.errors import Close, MessageFillError, Refusal, Reject
+from fws.base.fields import about
 from fws.base.trace import TraceContext
 from fws.clients.outbox import Outbox
 from fws.clients.state import State
@@ -18,6 +20,8 @@ from fws.pipeline.publication import Position, check_channel
 from fws.presence.base import Present
 from fws.protocols.base import Renew
 from fws.wire.lines import MAX_LINES, lines_of
+
+logger = logging.getLogger("fws")
 
 # Of clients that gave nothing.
 CONNECT = Call("connect")
@@ -115,6 +119,8 @@ class Caller(Subscriber):
     def _enter(self) -> None:
         """The `connect` pipeline has passed."""
         self._admitted = True
+        if logger.isEnabledFor(logging.DEBUG):
+            logger.debug("client %s at %s connected to %s", self.id, self.address, self.path, extra=about(self))
         if not self.closing:
             self._become(State.OPEN)
         self._hub.admit(self._member)
@@ -184,12 +190,12 @@ class Caller(Subscriber):
 
     def note(self, code: int, reason: str, what: str) -> None:
         asked = f"{what}, connected to {self.path}" if what else f"connected to {self.path}"
-        self._context.refusals.log(code, reason, self.address, asked)
+        self._context.refusals.log(code, reason, self.address, asked, self.id)
 
     def fail(self, code: int, reason: str) -> None:
         if not self.closing:
             self._context.metrics.count("protocol_errors", label=code)
-            self._context.refusals.log(400, reason, self.address, f"connected to {self.path}")
+            self._context.refusals.log(400, reason, self.address, f"connected to {self.path}", self.id)
             self.close(code, reason)
 
     def hear(self, text: str) -> None:
@@ -221,7 +227,7 @@ class Caller(Subscriber):
         The refusal is counted and its reason is logged. Never blocks.
         """
         if not self.closing:
-            self._context.refusals.record(refusal, self.address, f"connected to {self.path}")
+            self._context.refusals.record(refusal, self.address, f"connected to {self.path}", self.id)
             session = self.session
             self.close(*((REFUSED + refusal.status, refusal.reason) if session is None else session.refused(refusal)))
 

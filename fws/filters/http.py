@@ -134,6 +134,6 @@ class Http(Asking):
             return read_response(event, status, answer)
         except HttpError as error:
             self.services.metrics.count("http_failures", label=error.cause)
-            self.complain(self.url, error)
+            self.complain(self.url, error, event, client)
             self._said = str(error)
             raise

@@ -67,7 +67,7 @@ class HttpAuth(Asking):
             answer = self._service.ask("GET", headers)
             identity = _identity(answer.status, answer.body)
         except HttpError as error:
-            self.complain(self.url, error)
+            self.complain(self.url, error, "connect", client)
             raise undecided(error) from error
         if identity is None:
             raise Denied("denied", "You may not connect here.", answer.status)

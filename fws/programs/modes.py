@@ -94,7 +94,7 @@ class PerMessage:
             terms.log.metrics.count("programs_over_limit")
             raise ProgramError(terms.log.about(f"{terms.most} processes run already"))
         try:
-            once = Once(partial(terms.start, environment, Whole()), terms.log, self._over)
+            once = Once(partial(terms.start, environment, Whole()), terms.log.of(client), self._over)
         except BaseException:  # also if the client's greenlet is to end
             self._places.release()
             raise
@@ -128,7 +128,7 @@ class PerClient:
         try:
             self._keeper(client).ready()
         except ProgramError as error:
-            self._terms.log.fault(str(error))
+            self._terms.log.of(client).fault(str(error))
             raise Reject(503, "This service is not available now.") from None
 
     def disconnect(self, client: Client) -> None:
@@ -154,7 +154,7 @@ class PerClient:
                 raise ProgramError(terms.log.about(f"{terms.most} processes run already"))
             made = Keeper(
                 partial(terms.start, terms.environment(client), terms.framing),
-                terms.log,
+                terms.log.of(client),
                 timeout=terms.timeout,
                 most=terms.restart,
                 heard=partial(self._send, client) if terms.sends else lambda message: message,
@@ -170,7 +170,7 @@ class PerClient:
         try:
             client.send(self._terms.framing.decode(data, None))
         except ProgramError as error:
-            self._terms.log.wrong(str(error))
+            self._terms.log.of(client).wrong(str(error))
 
     def _ended(self, client: Client, keeper: Keeper, status: int) -> None:
         if self._terms.closes:

@@ -85,7 +85,7 @@ class Addressed(PerServer):
         try:
             answer = self._tell("connect", client, about)
         except ProgramError as error:
-            self._terms.log.fault(str(error))
+            self._terms.log.of(client).fault(str(error))
             raise Reject(503, "This service is not available now.") from None
         if answer is not None:
             answer.act(client, self._hub())
@@ -108,7 +108,7 @@ class Addressed(PerServer):
             try:
                 answer.act(client, self._hub())
             except Reject as refusal:  # such as a channel too many
-                self._terms.log.wrong(refusal.reason)
+                self._terms.log.of(client).wrong(refusal.reason)
                 raise
         else:
             answer.publish_all(self._hub())
@@ -163,7 +163,7 @@ class Addressed(PerServer):
             try:
                 answer.act(client, self._hub())
             except Reject as error:
-                self._terms.log.wrong(error.reason)
+                self._terms.log.of(client).wrong(error.reason)
             if answer.close is not None:
                 client.close(answer.close.code, answer.close.reason)
 
