@@ -172,9 +172,17 @@ class FoldingHandler(logging.Handler):
             if error is not None and logging.getLogger("fws").isEnabledFor(logging.DEBUG):
                 for line in traceback.format_exception(error):
                     for part in line.rstrip("\n").split("\n"):
-                        self._write(shorten("    " + escape(part)))
+                        self._write(self._detail(record, part))
         except Exception:  # an error of the log must not reach its caller
             pass
+
+    def _detail(self, record: logging.LogRecord, text: str) -> str:
+        """A line of the traceback that follows a line. In a log of JSON it is an object as well."""
+        if not isinstance(self.formatter, Json):
+            return shorten("    " + escape(text))
+        detail = logging.makeLogRecord(record.__dict__)
+        detail.msg, detail.levelno, detail.levelname = f"    {text[:MAX_LINE]}", logging.DEBUG, "DEBUG"
+        return self.format(detail)
 
     def _is_too_many(self, record: logging.LogRecord, now: float) -> bool:
         cause = (record.pathname, record.lineno, str(getattr(record, "cause", ""))[:MAX_LINE])
