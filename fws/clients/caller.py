@@ -95,6 +95,7 @@ class Caller(Subscriber):
             self.outbox.allow(len(frame))
         if self._hub.pending:
             self._hub.settle(self._member)
+        self._hub.traffic.replies += 1
         return self.outbox.write(frame)
 
     def admit(self, call: Call) -> None:

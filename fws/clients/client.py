@@ -59,7 +59,7 @@ class Client(Caller):
         subprotocol: str = "",
         transport: Transport = "websocket",
     ) -> None:
-        outbox = Outbox(endpoint.bounds.max_outbox, self)
+        outbox = Outbox(endpoint.bounds.max_outbox, self, host.context.traffic)
         super().__init__(endpoint, host, outbox)
         self.id = secrets.token_urlsafe(9)
         self.request = request
@@ -126,6 +126,7 @@ class Client(Caller):
             TypeError: the value cannot be written as JSON.
         """
         hub = self._hub
+        hub.traffic.replies += 1
         if hub.listener is not None:
             hub.listener.told(self, message)
         if hub.pending:

@@ -190,6 +190,7 @@ class Connection:
         data = transport.receive(read)
         if data:
             self._bytes_left -= len(data)
+            self._hub.traffic.bytes_in += len(data)
             if len(data) > SMALL_READ and (self._context.scheduler.crowded or overdue()):
                 # Clients that send much share one turn per round of the loop. Each of them may take milliseconds.
                 self._backlog = deque((memoryview(data),))

@@ -26,6 +26,7 @@ from fws.live.observation import Observation
 from fws.live.origin import Origin
 from fws.live.reload import Reloader, ReloadError, Requests
 from fws.live.retirement import stop
+from fws.live.tallies import Tallies
 from fws.pipeline.traceback import culprit
 from fws.runtime.watchdog import Watchdog
 from fws.server.admin import AdminListener, open_admin
@@ -103,6 +104,8 @@ class Server:
         self._hub = self.node.hub
         self.observation = Observation(lambda: self.generation, self._hub)
         self._context = self.node.context
+        self.tallies = Tallies(self._context.clock)
+        self.tallies.renew(generation)
         self.reloader = Reloader(self)
         self.reloads = Requests(lambda dry_run, test: self.reloader.reload(dry_run=dry_run, test=test))
         self._log = log
@@ -349,6 +352,7 @@ class Server:
         """Put a generation in force, between two events."""
         lost = self.node.swap(generation)
         self.observation.renew()
+        self.tallies.renew(generation)
         config = generation.config
         self._web.static = static_of(generation)
         self._apis.configure(config)

@@ -103,10 +103,10 @@ class TracedPipeline(Pipeline):
     __slots__ = ("_branches", "_observer", "_recorded", "_recording", "_tracing")
 
     def __init__(self, plain: Pipeline, tracing: Tracing) -> None:
-        super().__init__(plain.event, plain.steps, inner=plain.inner)
+        super().__init__(plain.event, plain.steps, inner=plain.inner, tally=plain.tally)
         self._tracing = tracing
         steps = [replace(step, hook=observed(step, step.hook, STAGES)) for step in plain.steps]
-        self._recorded = Pipeline(plain.event, steps, inner=plain.inner)
+        self._recorded = Pipeline(plain.event, steps, inner=plain.inner, tally=plain.tally)
         self._branches = [branch for step in plain.steps for _, branch in step.branches]
         # The number of traced events that run at the moment, and whoever else observes.
         self._recording = 0
@@ -180,7 +180,7 @@ class Resumption(Pipeline):
     __slots__ = ("_rest_of", "_span", "_tracing")
 
     def __init__(self, rest: Pipeline, span: EventSpan, tracing: Tracing) -> None:
-        super().__init__(rest.event, rest.steps, inner=rest.inner)
+        super().__init__(rest.event, rest.steps, inner=rest.inner, tally=rest.tally)
         self._rest_of = rest
         self._span = span
         self._tracing = tracing

@@ -15,6 +15,7 @@ from fws.channels.formats import PLAIN
 from fws.clients.outbox import Outbox
 from fws.clients.transport import Transport
 from fws.pipeline.publication import Publication
+from fws.runtime.traffic import Traffic
 from fws.wire.frames import TEXT, encode
 
 
@@ -28,7 +29,7 @@ class Member:
         self.fd = -1
         self.theirs = theirs
         self.transport = Transport(ours)
-        self.outbox = Outbox(1 << 20, self)
+        self.outbox = Outbox(1 << 20, self, Traffic())
         self.outbox.open(self.transport, b"", direct=True)
 
     def overflow(self) -> None:

@@ -9,7 +9,7 @@ import gevent
 import pytest
 from opentelemetry.trace import SpanKind, StatusCode
 
-from fws.live.observation import Statistics
+from fws.live.observation import Observation, Tap
 from tests.filters.timing import got, say
 from tests.tracing.traced import (
     NOT_SAMPLED,
@@ -276,20 +276,28 @@ def test_while_a_traced_message_waits_others_are_not_taken_for_it(tmp_path: Path
 
 
 def test_taps_see_traced_events(tmp_path: Path) -> None:
-    from fws.live.observation import Observation
-
     with TracedSimulation(tmp_path, CHAT) as run:
         node = run.nodes[""]
-        observation, counts = Observation(lambda: node.generation, node.hub), Statistics()
-        observation.add(counts)
+        observation, tap = Observation(lambda: node.generation, node.hub), Tap(lambda: 0.0)
+        observation.add(tap)
         say(run, run.connect("ann", "/chat/lobby"), {"type": "say"})
         assert len(stages(run.one("message"))) == 4
-        seen = {str(id): stage["count"] for id, stage in counts.take().items()}
-        assert seen == dict.fromkeys([name for span in run.spans() for name, _ in stages(span)], 1)
-        observation.remove(counts)
+        seen = sorted(f"{line['path']} {line['stage'].replace('/', ' ', 1)}" for line in tap.take(0))
+        assert seen == sorted(name for span in run.spans() for name, _ in stages(span))
+        observation.remove(tap)
         say(run, run.connect("bob", "/chat/lobby"), {"type": "say"})
-        assert counts.take() == {}
+        assert tap.take(0) == []
         assert len(stages(run.spans("message")[1])) == 4
+
+
+@pytest.mark.parametrize("ratio", [0.0, 1.0])
+def test_stages_of_traced_events_are_counted_like_others(tmp_path: Path, ratio: float) -> None:
+    """Fault to guard against: the second tuple of hooks would have counts of its own."""
+    with TracedSimulation(tmp_path, CHAT, ratio=ratio) as run:
+        say(run, run.connect("ann", "/chat/lobby"), {"type": "say"}, {"type": "hm"}, "no JSON")
+        endpoint = run.nodes[""].generation.endpoints[0]
+        counted = {str(id): (counts.runs, counts.drops) for id, counts in endpoint.message.counts()}
+        assert counted == {"/chat/{room} message json": (3, 1), "/chat/{room} message by_type": (2, 1)}
 
 
 def test_a_reload_traces_the_new_pipelines_and_stops_former_filters(tmp_path: Path) -> None:
