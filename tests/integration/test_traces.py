@@ -106,7 +106,8 @@ def test_a_collector_that_hangs_delays_nobody(serve: Serve) -> None:
                 began = time.monotonic()
                 assert asked(ann, "hi") == "hi"
                 slowest = max(slowest, time.monotonic() - began)
-        assert slowest < 0.2
+        # The exporter waits for ten seconds.
+        assert slowest < 1
         began = time.monotonic()
         assert server.stop() == 0
         assert time.monotonic() - began < 4
