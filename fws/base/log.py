@@ -28,7 +28,7 @@ import msgspec
 
 from fws.base.fields import LONGEST, NUMBERS, found
 from fws.base.times import rfc3339
-from fws.base.trace import current
+from fws.base.trace import current, fields
 
 MAX_LINE = 300
 # Bytes that are left for the message of a line with many fields.
@@ -96,15 +96,15 @@ class Json(logging.Formatter):
             line["worker"] = self._worker
         line["message"] = ""
         room = MAX_LINE - len(msgspec.json.encode(line))
-        fields: dict[str, Any] = {}
+        more: dict[str, Any] = {}
         for name, value in found(record).items():
             field = _field(name, value)
             room -= len(msgspec.json.encode({name: field})) - 1
             if room < LEAST_MESSAGE and name != "client":
                 break
-            fields[name] = field
+            more[name] = field
         line["message"] = shorten(escape(record.getMessage()), MAX_LINE)
-        while len(encoded := msgspec.json.encode(line | fields)) > MAX_LINE and line["message"]:
+        while len(encoded := msgspec.json.encode(line | more)) > MAX_LINE and line["message"]:
             # A quote or a backslash takes two bytes.
             most = len(line["message"].encode()) - max((len(encoded) - MAX_LINE) // 2, 4)
             line["message"] = shorten(line["message"], most) if most > 4 else ""
@@ -156,7 +156,7 @@ class FoldingHandler(logging.Handler):
             text = _text_of(record)
             record.msg, record.args = text, ()
             if (traced := current.get()) is not None:
-                record.trace_id, record.span_id, _ = traced.context
+                record.__dict__.update(fields(traced.context))
             key = (record.name, record.levelno, text, str(found(record).get("client", ""))[:MAX_LINE])
             seen = self._seen.get(key)
             if seen is not None:

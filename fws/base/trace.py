@@ -43,6 +43,22 @@ def parse_traceparent(text: Any) -> TraceContext | None:
     return TraceContext(match[2], match[3], bool(int(match[4], 16) & 1))
 
 
+def fields(context: TraceContext | None) -> dict[str, str]:
+    """What a line of the log has about an event that was traced."""
+    return {} if context is None else {"trace_id": context.trace_id, "span_id": context.span_id}
+
+
+def mark(error: BaseException, context: TraceContext) -> None:
+    """Note in which event something was raised. Whoever logs it does that after the event."""
+    error.fws_trace = context  # type: ignore[attr-defined]
+
+
+def mark_of(error: BaseException) -> TraceContext | None:
+    """The event in which something was raised; None if it was not traced."""
+    context = getattr(error, "fws_trace", None)
+    return context if isinstance(context, TraceContext) else None
+
+
 class Traced(Protocol):
     """The span of an event that is handled."""
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from fws.base.close_codes import REFUSED, TOO_BIG
 from fws.base.errors import Close, MessageFillError, Refusal, Reject
 from fws.base.fields import about
-from fws.base.trace import TraceContext
+from fws.base.trace import TraceContext, fields
 from fws.clients.outbox import Outbox
 from fws.clients.state import State
 from fws.clients.subscriber import Subscriber
@@ -121,7 +121,8 @@ class Caller(Subscriber):
         """The `connect` pipeline has passed."""
         self._admitted = True
         if logger.isEnabledFor(logging.DEBUG):
-            logger.debug("client %s at %s connected to %s", self.id, self.address, self.path, extra=about(self))
+            extra = about(self, **fields(self.trace))
+            logger.debug("client %s at %s connected to %s", self.id, self.address, self.path, extra=extra)
         if not self.closing:
             self._become(State.OPEN)
         self._hub.admit(self._member)

@@ -13,6 +13,7 @@ from gevent.exceptions import BlockingSwitchOutError
 from fws.base.errors import Close, FillError, MessageFillError, Refusal, Reject, StorageError
 from fws.base.metrics import Metrics
 from fws.base.novelty import Novelty
+from fws.base.trace import fields, mark_of
 from fws.pipeline.results import HookResultError
 from fws.pipeline.traceback import culprit
 from fws.runtime.scheduler import Deadline
@@ -85,7 +86,7 @@ class Faults:
             event: the pipeline that was running, or `defer`, `start`, `stop`.
             client: the client's id; empty if no client is concerned.
         """
-        extra: dict[str, Any] = {"client": client, "event": event}
+        extra: dict[str, Any] = {"client": client, "event": event, **fields(mark_of(error))}
         if isinstance(error, StorageError):
             self._metrics.count("storage_faults")
             quiet = error.logged or not self._news.is_new(f"{event} {error}")

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from fws.base.errors import Refusal
 from fws.base.metrics import Metrics
 from fws.base.novelty import Novelty
+from fws.base.trace import TraceContext, fields, mark_of
 
 logger = logging.getLogger("fws.http")
 
@@ -44,15 +45,24 @@ class Refusals:
         """
         self._metrics.count("refused", label=refusal.status)
         reason = refusal.advice or refusal.reason
-        self.log(refusal.status, reason, address, request, client, warns=bool(refusal.advice))
+        self.log(refusal.status, reason, address, request, client, warns=bool(refusal.advice), trace=mark_of(refusal))
 
     def log(
-        self, status: int, reason: str, address: str, request: str = "", client: str = "", *, warns: bool = False
+        self,
+        status: int,
+        reason: str,
+        address: str,
+        request: str = "",
+        client: str = "",
+        *,
+        warns: bool = False,
+        trace: TraceContext | None = None,
     ) -> None:
         """Log why something was refused, without counting it.
 
         Args:
             warns: whether an operator can do something about it.
+            trace: the event in which it was refused, if that was traced.
         """
         level = logging.WARNING if warns else logging.INFO
         kind = status, warns
@@ -61,7 +71,7 @@ class Refusals:
         if not self._novelty[kind].is_new(reason):
             level = logging.DEBUG
         asked = f" ({request[:MAX_REQUEST]})" if request else ""
-        extra = {"client": client, "address": address, "status": status}
+        extra = {"client": client, "address": address, "status": status, **fields(trace)}
         if level == logging.DEBUG:
             extra["cause"] = client
         logger.log(level, "refused %s: %d %s%s", address or "a client", status, reason, asked, extra=extra)

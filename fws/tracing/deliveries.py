@@ -31,9 +31,11 @@ class Deliveries:
             self._spans.setdefault(channel, []).append((entry, span))
 
     def written(self, channel: Channel) -> None:
+        spans = self._spans.pop(channel, ())
+        waiting = set(map(id, channel.waiting)) if spans else ()
         left = []
-        for entry, span in self._spans.pop(channel, ()):
-            if any(entry is one for one in channel.waiting):
+        for entry, span in spans:
+            if id(entry) in waiting:
                 left.append((entry, span))
             else:
                 span.end()

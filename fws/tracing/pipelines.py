@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from msgspec.structs import replace
 
 from fws.base.errors import Close, Refusal
-from fws.base.trace import current
+from fws.base.trace import current, mark
 from fws.pipeline.observation import Observer, observed
 from fws.pipeline.outcomes import DROP, Later
 from fws.pipeline.pipeline import Pipeline, Step
@@ -159,6 +159,7 @@ class TracedPipeline(Pipeline):
             result = run(*arguments)
         except BaseException as error:
             span.end(error)
+            mark(error, span.context)
             raise
         else:
             span.end()

@@ -49,25 +49,28 @@ class EventSpan:
         span: OpenTelemetry's, which has begun.
         pipeline: the one that the event runs through.
         resume: makes the rest of the pipeline, for messages that flow on later.
+        status: the HTTP status of the answer to a handshake, if that passes; 0 for other events.
 
     Attributes:
         context: identifies the span.
         pipeline: the one that the event runs through.
     """
 
-    __slots__ = ("_resume", "_span", "context", "pipeline")
+    __slots__ = ("_resume", "_span", "_status", "context", "pipeline")
 
     def __init__(
         self,
         span: Span,
         pipeline: Recorder,
         resume: Callable[[Pipeline, EventSpan], Pipeline],
+        status: int = 0,
     ) -> None:
         found = span.get_span_context()
         self.context = TraceContext(f"{found.trace_id:032x}", f"{found.span_id:016x}")
         self._span = span
         self.pipeline = pipeline
         self._resume = resume
+        self._status = status
 
     @property
     def name(self) -> str:
@@ -116,7 +119,9 @@ class EventSpan:
         Args:
             error: what has ended it; an outcome, or what `stage` has been told already.
         """
-        if isinstance(error, Close):
+        if error is None and self._status:
+            self._span.set_attribute(names.STATUS, self._status)
+        elif isinstance(error, Close):
             self._span.set_attribute(names.CLOSE_CODE, error.code)
             self._span.set_attribute(names.CLOSE_REASON, text_of(error.reason))
         elif isinstance(error, Refusal):

@@ -92,7 +92,8 @@ class Tracer:
         if not self._passes():
             return None
         name = _named(names.CONNECT, client.endpoint.path)
-        span = self._event(pipeline, name, SpanKind.SERVER, _handshake(client), parent)
+        status = 200 if _streams(client) else 101
+        span = self._event(pipeline, name, SpanKind.SERVER, _handshake(client), parent, status=status)
         client.trace = span.context
         return span
 
@@ -181,8 +182,9 @@ class Tracer:
         noted: Mapping[str, Any],
         parent: TraceContext | None = None,
         links: Sequence[Link] = (),
+        status: int = 0,
     ) -> EventSpan:
-        return EventSpan(self._begin(name, kind, noted, parent, links), pipeline, self._resumption)
+        return EventSpan(self._begin(name, kind, noted, parent, links), pipeline, self._resumption, status)
 
     def _begin(
         self,
@@ -241,16 +243,19 @@ def _channel(publication: Publication) -> dict[str, Any]:
     return {} if name is None else {names.DESTINATION: text_of(name)}
 
 
+def _streams(client: Any) -> bool:
+    """Whether a client came over plain HTTP."""
+    return client.session is not None and bool(client.session.framing.streams)
+
+
 def _handshake(client: Any) -> dict[str, Any]:
     """The attributes of a handshake. The query is left out, because it may contain a token."""
-    request, session = client.request, client.session
-    streams = session is not None and session.framing.streams
+    request, streams = client.request, _streams(client)
     noted: dict[str, Any] = _about(client) | {
         names.EVENT: names.CONNECT,
         names.PROTOCOL: client.protocol,
         names.TRANSPORT: "http" if streams else "websocket",
-        names.METHOD: "GET",
-        names.STATUS: 200 if streams else 101,
+        names.METHOD: request.method,
         names.PATH: text_of(request.path),
     }
     if client.endpoint.path is not None:

@@ -148,6 +148,7 @@ def test_a_refusal_is_no_error(tmp_path: Path, event: str, stage: str, expected:
             say(run, ann, "hi")
         span = run.one(event)
         assert span.status.status_code is StatusCode.UNSET
+        assert of(span, "http.response.status_code") == expected.get("http.response.status_code")
         assert expected.items() <= dict(span.attributes or {}).items()
 
 
@@ -329,3 +330,19 @@ def test_a_reload_traces_the_new_pipelines_and_stops_former_filters(tmp_path: Pa
         retirement.look(0.0, lambda error: None)
         gevent.sleep(0)
         assert retirement.look(0.0, lambda error: None)
+
+
+def test_the_log_has_the_trace_of_a_fault(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "pipelines").mkdir()
+    (tmp_path / "pipelines" / "broken.py").write_text(BROKEN.format("raise LookupError('no such thing')"))
+    with (
+        TracedSimulation(tmp_path, '[pipelines]\nmessage = ["broken"]\n') as run,
+        caplog.at_level("DEBUG", logger="fws"),
+    ):
+        ann = run.connect("ann")
+        say(run, ann, "hi")
+        [fault] = [record for record in caplog.records if record.name == "fws.filters"]
+        assert (vars(fault)["client"], vars(fault)["event"]) == ("ann", "message")
+        assert (vars(fault)["trace_id"], vars(fault)["span_id"]) == ids(run.one("message"))
+        [connected] = [record for record in caplog.records if "connected to /" in record.message]
+        assert vars(connected)["trace_id"] == trace_of(run.spans("connect")[0])
