@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from fws.base.close_codes import SERVICE_RESTART, TOO_BIG, label_of
 from fws.base.errors import Close, Refusal, Reject
 from fws.base.times import rfc3339
+from fws.base.trace import resumption
 from fws.clients.caller import Caller
 from fws.clients.challenge import Challenge
 from fws.clients.connection import read_of
@@ -198,7 +199,7 @@ class Client(Caller):
             A function that lets a message flow through `rest` in its turn, as a part of the present call. It never
             blocks. Nothing happens if the client is gone.
         """
-        call = self.call
+        call, rest = self.call, resumption(rest)
         return lambda message: self.take([Resumed(rest, message, call)])
 
     def _settle(self) -> None:

@@ -34,7 +34,7 @@ from fws.server.certificates import CertificateStore, TlsError, make_context
 from fws.server.descriptors import capacity_of, raise_file_limit
 from fws.server.listener import Listener
 from fws.server.monitor import Monitor
-from fws.server.node import Node
+from fws.server.node import Node, tracer_of
 from fws.server.probes import Probes
 from fws.server.sockets import address_of, bound, copy, listen, remove_socket_file
 from fws.server.streams import Streams
@@ -99,6 +99,8 @@ class Server:
     ) -> None:
         self.address = address
         self.node = Node(generation)
+        if (tracer := tracer_of(generation, self.node.context)) is not None:
+            self.node.begin_tracing(tracer)
         self._hub = self.node.hub
         self.observation = Observation(lambda: self.generation, self._hub)
         self._context = self.node.context
@@ -272,7 +274,7 @@ class Server:
            Clients whose filters are still at work when most of the time is over are closed without waiting.
         4. Cut off the clients that are left.
         5. Stop the filters, all at the same time, and interrupt those that are not ready in time.
-        6. Send the remaining publications to other nodes.
+        6. Send the remaining publications to other nodes, and the remaining spans to the collector.
         """
         limit = self.generation.config.server.drain
         if self._heartbeat is not None and self._heartbeat.orphaned:
@@ -317,6 +319,8 @@ class Server:
         self._await_stops([*former, *stop(self.generation.components, self._stop_failed)], last_words)
         # After filters that hang there is little time left, but enough for a Redis that answers.
         self.node.broker.stop(min(LAST_PUBLICATIONS, max(end - clock(), 0.1)))
+        if self.node.tracer is not None:
+            self.node.tracer.stop(min(LAST_PUBLICATIONS, max(end - clock(), 0.1)))
         gevent.killall(self._greenlets, block=False)
         if self._watchdog is not None:
             self._watchdog.stop()
