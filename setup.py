@@ -23,7 +23,7 @@ setup(
     # Without a compiler fws is installed without it, and is slower.
     ext_modules=[Extension("fws._native", ["fws/_native.c"], extra_compile_args=["-O3"], optional=True)],
     packages=find_packages(include=["fws", "fws.*"]),
-    package_data={"fws": ["py.typed"], "fws.cli": ["templates/*/*", "templates/*/*/*"]},
+    package_data={"fws": ["py.typed"], "fws.cli": ["templates/*/*", "templates/*/*/*"], "fws.server": ["page/*"]},
     install_requires=[
         "gevent>=24.2",
         "gevent-websocket>=0.10.1,<0.11",  # the handler that fws's own replaces step by step

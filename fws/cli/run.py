@@ -23,7 +23,7 @@ from fws.cli.show import pipelines_of, problems_of
 from fws.compiler.compile import DefaultLogin
 from fws.compiler.generation import Generation
 from fws.config import Config, Tcp, Tls, Unix, effective_listen, effective_workers
-from fws.live.control import SUFFIX, ControlError, ControlServer, Reply, runtime_folder, socket_of
+from fws.live.control import NODE, SUFFIX, ControlError, ControlServer, Reply, runtime_folder, socket_of
 from fws.live.fleet import Fleet
 from fws.live.origin import Origin
 from fws.live.reload import watch as watch_files
@@ -210,12 +210,14 @@ class _Node:
             admin=admin,
         )
         control = _listen(self._socket, fleet)
+        inner = _listen(sockets / NODE, fleet)
         if watches:
             gevent.spawn(watch_files, self._origin.watch().look, fleet.reloads)
         try:
             return supervision.run()
         finally:
             control.stop()
+            inner.stop()
             shutil.rmtree(sockets, ignore_errors=True)
             if given is None:
                 remove_socket_file(address)

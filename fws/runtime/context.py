@@ -42,5 +42,5 @@ class Context:
         self.scheduler = Scheduler() if scheduler is None else scheduler
         self.timers = Timers() if timers is None else timers
         self.metrics = Metrics() if metrics is None else metrics
-        self.faults = Faults(self.metrics, clock)
+        self.faults = Faults(self.metrics, clock, wall)
         self.refusals = Refusals(self.metrics, clock)

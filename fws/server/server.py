@@ -33,6 +33,7 @@ from fws.server.apis import Apis
 from fws.server.certificates import CertificateStore, TlsError, make_context
 from fws.server.listener import Listener
 from fws.server.node import Node
+from fws.server.operator import Operator, whole_node
 from fws.server.sockets import address_of, bound, listen, remove_socket_file
 from fws.server.streams import Streams
 from fws.server.web import Web
@@ -116,7 +117,8 @@ class Server:
         self._watchdog: Watchdog | None = None
         self._greenlets: list[Any] = []
         self._handlers: dict[int, Any] = {}
-        self._apis = Apis(self.node, self.node.commands)
+        answers = whole_node(self, heartbeat.control if heartbeat is not None else None)
+        self._apis = Apis(self.node, self.node.commands, Operator(self.node, answers, self.wall))
         self._web = Web(
             static=static_of(generation),
             health=self.health,
@@ -124,7 +126,13 @@ class Server:
             api=self._apis.public,
             streams=Streams(self.node),
         )
-        self._admin_web = Web(static=None, health=self.health, is_endpoint=lambda path: False, api=self._apis.admin)
+        self._admin_web = Web(
+            static=None,
+            health=self.health,
+            is_endpoint=lambda path: False,
+            api=self._apis.admin,
+            page=self._apis.page,
+        )
 
     @property
     def generation(self) -> Generation:
