@@ -32,6 +32,7 @@ from fws.runtime.scheduler import takes_a_line
 from fws.server.admin import open_admin
 from fws.server.certificates import CertificateStore, TlsError
 from fws.server.operations import Operations
+from fws.server.operator import Supervised
 from fws.server.server import Server, raise_file_limit
 from fws.server.sockets import address_of, bound, given_listener, remove_socket_file
 from fws.server.sockets import listen as open_listener
@@ -117,6 +118,7 @@ def run(
         if heartbeat is not None:
             server = Server(generation, address, log, heartbeat, tls, origin=origin, tls_of=tls_of)
             del generation  # a reload replaces it, and nothing else may keep it
+            server.operator.answers = Supervised(heartbeat.control)
             server.start()
             control = _listen(Path(heartbeat.control) / f"{os.getpid()}{SUFFIX}", Operations(server, heartbeat.number))
             server.serve_until_signal()
@@ -181,8 +183,9 @@ class _Node:
 
     def serve(self, server: Server, *, watches: bool) -> None:
         """Serve in this process until a signal."""
+        operations = server.operator.answers = Operations(server)
         server.start()
-        control = _listen(self._socket, Operations(server))
+        control = _listen(self._socket, operations)
         self._announce(server.generation, server.address, server.admin_address)
         if watches:
             gevent.spawn(watch_files, self._origin.watch().look, server.reloads)

@@ -20,11 +20,9 @@ from fws.live import table
 from fws.live.control import NODE, ControlError, Reply, asking
 from fws.live.picture import picture
 from fws.pipeline.pipeline import Step
-from fws.server.operations import Operations
 
 if TYPE_CHECKING:
     from fws.server.node import Node
-    from fws.server.server import Server
 
 # Seconds that an answer may take: one of a tap, which has a sign of life every 5 s, and one of anything else. A reload
 # runs the tests of the file.
@@ -58,13 +56,11 @@ class Supervised:
                 reply(answer)
 
 
-def whole_node(server: Server, control: str | None) -> Answers:
-    """What answers for the node of a process.
+class Nobody:
+    """Stands for the whole node before anything answers for it."""
 
-    Args:
-        control: the folder with the control sockets of workers; None for a single process.
-    """
-    return Operations(server) if control is None else Supervised(control)
+    def answer(self, request: Mapping[str, Any], reply: Reply) -> None:
+        raise ControlError("nothing answers for this server")
 
 
 class Operator:
@@ -72,21 +68,21 @@ class Operator:
 
     Args:
         node: the process that is asked.
-        answers: those of the whole node.
-        wall: Unix time.
+
+    Attributes:
+        answers: what answers for the whole node. Whoever starts the server sets it.
     """
 
-    def __init__(self, node: Node, answers: Answers, wall: Callable[[], float]) -> None:
+    def __init__(self, node: Node) -> None:
         self._node = node
-        self._answers = answers
-        self._wall = wall
+        self.answers: Answers = Nobody()
         self._taps = 0
 
     def _ask(self, do: str, **more: Any) -> list[dict[str, Any]]:
         """All answers to a request. Raises CommandError."""
         found: list[dict[str, Any]] = []
         try:
-            self._answers.answer({"do": do, **more}, found.append)
+            self.answers.answer({"do": do, **more}, found.append)
         except ControlError as error:
             raise CommandError(INTERNAL, str(error)) from None
         return found
@@ -138,7 +134,7 @@ class Operator:
 
         def run() -> None:
             try:
-                self._answers.answer({"do": "tap", "pattern": request["stage"], **request}, arriving.put)
+                self.answers.answer({"do": "tap", "pattern": request["stage"], **request}, arriving.put)
                 arriving.put(CommandError(INTERNAL, "the tap has ended"))
             except ControlError as error:
                 arriving.put(CommandError(INTERNAL, str(error)))
@@ -168,7 +164,7 @@ class Operator:
         keys = {str(one.key) for one in instances if getattr(one, "reads_bans", False)}
         if not keys:
             raise CommandError(NOT_AVAILABLE, 'no pipeline refuses banned clients: add "ban" to connect')
-        return [Bans(self._node.storage, key, self._wall) for key in sorted(keys)]
+        return [Bans(self._node.storage, key, self._node.context.wall) for key in sorted(keys)]
 
     def ban(self, kind: str, name: str, seconds: float | None) -> None:
         field = _field(kind, name)

@@ -33,7 +33,7 @@ from fws.server.apis import Apis
 from fws.server.certificates import CertificateStore, TlsError, make_context
 from fws.server.listener import Listener
 from fws.server.node import Node
-from fws.server.operator import Operator, whole_node
+from fws.server.operator import Operator
 from fws.server.sockets import address_of, bound, listen, remove_socket_file
 from fws.server.streams import Streams
 from fws.server.web import Web
@@ -117,8 +117,8 @@ class Server:
         self._watchdog: Watchdog | None = None
         self._greenlets: list[Any] = []
         self._handlers: dict[int, Any] = {}
-        answers = whole_node(self, heartbeat.control if heartbeat is not None else None)
-        self._apis = Apis(self.node, self.node.commands, Operator(self.node, answers, self.wall))
+        self.operator = Operator(self.node)
+        self._apis = Apis(self.node, self.node.commands, self.operator)
         self._web = Web(
             static=static_of(generation),
             health=self.health,
