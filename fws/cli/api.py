@@ -226,6 +226,8 @@ def _follow(target: Target, name: str, request: dict[str, Any]) -> None:
         for line in response:
             if line.startswith(b"data: "):
                 click.echo(line.removeprefix(b"data: ").decode("utf-8", "replace").rstrip())
+    except BrokenPipeError:
+        pass  # whoever read the lines has gone
     except (OSError, http.client.HTTPException) as error:
         _unreachable(target, error)
     except KeyboardInterrupt:

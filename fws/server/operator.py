@@ -149,7 +149,7 @@ class Operator:
                 yield answer
         finally:
             self._taps -= 1
-            gevent.kill(running, block=False)
+            running.kill(block=False)
 
     # Bans.
 
