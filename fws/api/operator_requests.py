@@ -94,10 +94,14 @@ class Branch(msgspec.Struct, frozen=True):
 
 
 class StageView(msgspec.Struct, frozen=True):
-    """One stage. Rates are per second, and times in microseconds. `place` is the file and the line."""
+    """One stage. Rates are per second, and times in microseconds. `place` is the file and the line.
+
+    `stage` is its address behind the path, as `tap` takes it. `chain` is the chain that it belongs to, or empty.
+    """
 
     stage: str
     text: str
+    chain: str
     place: str
     rate: float
     drop: float

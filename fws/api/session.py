@@ -94,17 +94,20 @@ class Sessions:
                 found = key
         return found
 
+    def key_in(self, asked: Asked, keys: Keys) -> Key | None:
+        """The key of the cookie in a request; None without one that is valid."""
+        return self.read(asked.cookie(cookie_name(asked)), keys)
+
     def key_of(self, asked: Asked, keys: Keys) -> Key | None:
         """The key of a request with a cookie; None if it has no cookie.
 
         Raises:
             Refusal: 401, the session has ended; 403, another page has sent the request.
         """
-        cookie = asked.cookie(cookie_name(asked))
-        if not cookie:
+        if not asked.cookie(cookie_name(asked)):
             return None
         check_same_origin(asked)
-        key = self.read(cookie, keys)
+        key = self.key_in(asked, keys)
         if key is None:
             raise Refusal(401, "The session has ended: log in again.", [("WWW-Authenticate", "apikey")])
         return key

@@ -25,36 +25,43 @@ def picture(
     """
     measured = {(row["path"], row["stage"]): row for row in rows}
 
-    def stages(pipeline: Pipeline) -> list[dict[str, Any]]:
-        return [stage(step) for step in pipeline.steps]
+    def stages(pipeline: Pipeline, within: str) -> list[dict[str, Any]]:
+        return [stage(step, within) for step in pipeline.steps]
 
-    def stage(step: Step) -> dict[str, Any]:
+    def stage(step: Step, within: str) -> dict[str, Any]:
         way = "/".join((step.id.event, *step.id.stage))
         row = measured.get((step.id.endpoint or "*", way), _NOTHING)
         return {
             "stage": way,
             "text": step.text,
+            "chain": "/".join(_inside(step.id.stage[:-1], within)),
             "place": place(step),
             **{name: float(row[name]) for name in _NUMBERS},
-            "branches": [{"label": branch_name(label), "stages": stages(one)} for label, one in step.branches],
+            "branches": [{"label": branch_name(label), "stages": stages(one, label)} for label, one in step.branches],
         }
 
     return [
-        {"title": title, "path": path, "event": pipeline.event, "stages": stages(pipeline)}
-        for title, path, pipeline in _titled(generation)
+        {"title": title, "path": path, "event": pipeline.event, "stages": stages(pipeline, within)}
+        for title, path, pipeline, within in _titled(generation)
     ]
 
 
-def _titled(generation: Generation) -> Iterator[tuple[str, str, Pipeline]]:
+def _inside(way: tuple[str, ...], within: str) -> tuple[str, ...]:
+    """The end of a way, after the name of the branch or schedule that it leads through; all of it without one."""
+    return way[len(way) - way[::-1].index(within) :] if within in way else way
+
+
+def _titled(generation: Generation) -> Iterator[tuple[str, str, Pipeline, str]]:
+    """Each pipeline with what it is called, the path of its addresses, and its schedule or nothing."""
     for endpoint in generation.endpoints:
         for pipeline in endpoint.pipelines():
-            yield endpoint.path or "", endpoint.path or "*", pipeline
+            yield endpoint.path or "", endpoint.path or "*", pipeline, ""
     if generation.default is not None:
         title = "every other path" if generation.endpoints else "every path"
         for pipeline in generation.default.pipelines():
-            yield title, "*", pipeline
+            yield title, "*", pipeline, ""
     for event in SERVER_EVENTS:
         if pipeline := getattr(generation, event):
-            yield "all channels", "*", pipeline
+            yield "all channels", "*", pipeline, ""
     for name, pipeline in generation.schedules.items():
-        yield f"schedule {name}", "*", pipeline
+        yield f"schedule {name}", "*", pipeline, name

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 _FOLDER = Path(__file__).parent / "page"
 _TYPES = {"index.html": "text/html", "page.css": "text/css", "page.js": "text/javascript"}
-_LOGIN, _LOGOUT = "/login", "/logout"
+# Paths for POST: `/session` only says whether there is one, which is no failed login.
+_LOGIN, _LOGOUT, _SESSION = _PATHS = "/login", "/logout", "/session"
 # The most bytes of a login.
 MAX_LOGIN = 4096
 # Nothing is loaded from elsewhere, nothing in the page itself runs, and no other page may frame it.
@@ -65,7 +66,7 @@ class AdminPage:
 
     def takes(self, path: str) -> Takes | None:
         """As `Application.takes`."""
-        if not self._api.path or path not in (_LOGIN, _LOGOUT):
+        if not self._api.path or path not in _PATHS:
             return None
         return Takes(body=MAX_LOGIN, check=self._check)
 
@@ -82,13 +83,16 @@ class AdminPage:
             if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
                 return None
             return self._file(name)
-        if path not in (_LOGIN, _LOGOUT):
+        if path not in _PATHS:
             return None
         try:
             if environ["REQUEST_METHOD"] != "POST":
                 raise Refusal(405, "This path is for POST only.", [("Allow", "POST")])
             asked = Asked.by_environ(environ)
             check_same_origin(asked)
+            if path == _SESSION:
+                present = self._sessions.key_in(asked, self._api.keys) is not None
+                return Response(msgspec.json.encode(present), 200, [*HEADERS.items()], mimetype="application/json")
             cookie = self._login(environ) if path == _LOGIN else ""
         except Refusal as refusal:
             self._refused(refusal.status)

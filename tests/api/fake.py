@@ -121,7 +121,7 @@ class FakeOperator:
 
     def stages(self, seconds: float) -> dict[str, Any]:
         numbers = dict.fromkeys(("rate", "drop", "error", "close", "refuse", "p50", "p99"), 0.0)
-        stage = {"stage": "message/echo", "text": "echo", "place": "a.toml:3", **numbers}
+        stage = {"stage": "message/echo", "text": "echo", "chain": "", "place": "a.toml:3", **numbers}
         outer = {**stage, "stage": "message/by", "branches": [{"label": "chat", "stages": [stage]}]}
         return {
             "file": "a.toml",

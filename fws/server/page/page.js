@@ -239,10 +239,10 @@ function empty(text) {
   return h("p", { class: "muted empty" }, text);
 }
 
-function table(names, label) {
+function table(names, label, kind = "") {
   const body = h("tbody");
   const head = h("tr", {}, ...names.map(([name, kind]) => h("th", { scope: "col", class: kind ?? "" }, name)));
-  return [h("table", { ariaLabel: label }, h("thead", {}, head), body), body];
+  return [h("table", { class: kind, ariaLabel: label }, h("thead", {}, head), body), body];
 }
 
 function cell(name, kind, ...children) {
@@ -278,7 +278,7 @@ const pipelines = {
       ["clients", number(answer.clients)],
       ["messages in", `${rate(answer.in)}/s`],
       ["messages out", `${rate(answer.out)}/s`],
-      ["loop lag", `${answer.lag} ms`],
+      ["loop lag", `${answer.lag.toFixed(1)} ms`],
       ["generation", `${answer.generation} (${duration(answer.generation_age)})`],
       ["workers", number(answer.workers)],
     ];
@@ -289,7 +289,7 @@ const pipelines = {
       ([name]) => h("div", {}, h("dt", {}, name), h("dd")),
       (element, one) => put(element.lastChild, one[1]),
     );
-    this.totals.children[3].dataset.level = answer.lag > 100 ? "bad" : answer.lag > 20 ? "warn" : "";
+    this.totals.children[3].dataset.level = answer.lag > 200 ? "bad" : answer.lag > 50 ? "warn" : "";
     const shape = JSON.stringify(answer.pipelines.map((one) => [one.title, one.event, skeleton(one.stages)]));
     if (shape !== this.shape) this.draw(answer.pipelines);
     this.shape = shape;
@@ -347,11 +347,10 @@ const pipelines = {
   box(stage, path) {
     const tapping = may("tap");
     const [name, ...more] = stage.text.split(" ");
-    const chain = stage.stage.split("/").slice(1, -1).filter((part) => !part.includes("."));
     const title = h(
       "span",
       { class: "name" },
-      chain.length && !stage.stage.includes("/case.") ? h("i", {}, `${chain.join("/")} `) : null,
+      stage.chain ? h("i", {}, `${stage.chain}/`) : null,
       h("b", {}, name),
       more.length ? h("span", { class: "arguments" }, ` ${more.join(" ")}`) : null,
     );
@@ -366,8 +365,9 @@ const pipelines = {
     return [
       box,
       (found) => {
-        const lost = found.drop + found.refuse + found.close;
-        box.dataset.level = found.error > 0 ? "bad" : lost > 0 ? "warn" : found.p99 > 100_000 ? "slow" : "";
+        // To drop is what many filters are for. To refuse or to close concerns a client.
+        const level = found.error > 0 ? "bad" : found.refuse + found.close > 0 ? "warn" : found.drop > 0 ? "drop" : "";
+        box.dataset.level = level || (found.p99 > 100_000 ? "slow" : "");
         box.classList.toggle("idle", found.rate === 0);
         box.parentElement.classList.toggle("flows", found.rate > 0);
         put(speed, `${rate(found.rate)}/s`);
@@ -421,6 +421,7 @@ const clients = {
     const [list, body] = table(
       [["User"], ["Client"], ["Address"], ["Path"], ["Channels", "right"], ["Waiting", "right"], ["Worker", "right"]],
       "Clients",
+      "compact",
     );
     this.body = body;
     this.none = empty("No client.");
@@ -497,6 +498,7 @@ const details = {
       ["Address", client.address || "–"],
       ["Path", client.path],
       ["Token", client.token || "–"],
+      ["Waiting", bytes(client.waiting)],
       ["Worker", String(client.worker || "–")],
     ];
     const list = h("dl", { class: "facts" }, ...facts.flatMap(([name, text]) => [h("dt", {}, name), h("dd", {}, text)]));
@@ -577,7 +579,7 @@ const channels = {
     this.count = h("span", { class: "muted count", role: "status" });
     const form = h("form", { class: "filter", role: "search", onsubmit: (event) => (event.preventDefault(), search()) });
     form.append(text, this.count);
-    const [list, body] = table([["Channel"], ["Members", "right"]], "Channels");
+    const [list, body] = table([["Channel"], ["Members", "right"]], "Channels", "compact");
     this.body = body;
     this.none = empty("No channel has members.");
     this.title_ = h("h2", {});
@@ -585,7 +587,7 @@ const channels = {
     this.members = h("ul", { class: "names" });
     this.memberstitle = h("h3", {}, "Members");
     this.historytitle = h("h3", {}, "History");
-    this.history = h("ol", { class: "history" });
+    this.history = h("ol", { class: "history", tabIndex: 0, ariaLabel: "History" });
     this.panel = h("section", { class: "card", ariaLabel: "Channel" });
     this.panel.append(this.title_, this.memberstitle, this.members, this.historytitle, this.history);
     main.append(h("div", { class: "two" }, card(null, form, list, this.none), this.panel));
@@ -790,7 +792,7 @@ const generation = {
 
 /** The lines of a report, each in the colour of its mark. */
 function diff(lines) {
-  return h("pre", { class: "diff", tabIndex: 0 }, ...lines.map((line) => h("span", { data: { mark: line.slice(0, 1) } }, `${line}\n`)));
+  return h("pre", { class: "diff", tabIndex: 0 }, ...lines.map((line) => h("span", { data: { mark: line.slice(0, 1) } }, `${line.replace(/ {2,}/g, "  ")}\n`)));
 }
 
 // Nodes.
@@ -1008,8 +1010,8 @@ function show() {
 
 async function enter() {
   try {
-    const key = await call("key");
-    me = key;
+    if (!(await (await post("session", {})).json())) return leave("");
+    me = await call("key");
   } catch (error) {
     if (error instanceof LoggedOut) return leave("");
     problem(error.message);
