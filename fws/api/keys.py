@@ -39,7 +39,7 @@ class Key:
 
     def permits(self, method: Method) -> bool:
         """Whether it may call a method at all. Channels and the commands of a batch are checked further."""
-        return method.permits(publish=True, read=self.read, admin=self.admin)
+        return method.permits(publish=bool(self._patterns), read=self.read, admin=self.admin)
 
     def sign(self, data: bytes) -> bytes:
         """A signature that only this key gives. The key does not follow from it."""

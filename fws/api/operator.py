@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from typing import Any, Protocol
 
 from fws.auth.bans import Banned
@@ -29,7 +29,7 @@ class Operator(Protocol):
     def nodes(self) -> Mapping[str, Any]:
         """All nodes, the processes of this one, and its connection to Redis, as `NodesResult` has it."""
 
-    def tap(self, request: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    def tap(self, request: Mapping[str, Any]) -> Generator[Mapping[str, Any]]:
         """What passes through stages, until the iterator is closed. An empty mapping says that nothing has passed."""
 
     def ban(self, kind: str, name: str, seconds: float | None) -> object:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Final
+from contextlib import closing
+from typing import Final
 
 import msgspec
 
@@ -54,8 +55,10 @@ def _nodes(operator: Operator, request: requests.AboutNodes) -> requests.NodesRe
     return msgspec.convert(operator.nodes(), requests.NodesResult)
 
 
-def _tap(operator: Operator, request: requests.Tap) -> Iterator[Any]:
-    return operator.tap(msgspec.to_builtins(request))
+def _tap(operator: Operator, request: requests.Tap) -> Iterator[requests.Tapped | None]:
+    with closing(operator.tap(msgspec.to_builtins(request))) as lines:
+        for line in lines:
+            yield msgspec.convert(line, requests.Tapped) if line else None
 
 
 OPERATOR_METHODS: Final = (

@@ -266,6 +266,6 @@ class Tapped(msgspec.Struct, frozen=True, omit_defaults=True):
     channel: str = ""
     place: str = ""
     worker: int = 0
-    tapping: int = 0
+    tapping: int | None = None
     generation: int = 0
     skipped: int = 0

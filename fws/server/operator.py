@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -127,7 +127,7 @@ class Operator:
         nodes = self._node.commands.info()
         return {"nodes": nodes, "workers": workers, "redis": (self._node.broker.health() or "ok") if redis else "none"}
 
-    def tap(self, request: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    def tap(self, request: Mapping[str, Any]) -> Generator[dict[str, Any]]:
         if self._taps >= MAX_TAPS:
             raise CommandError(NOT_AVAILABLE, f"there are {MAX_TAPS} taps already")
         arriving: Queue = Queue(MAX_WAITING)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -158,7 +158,7 @@ class FakeOperator:
         worker = {"worker": 0, "pid": 7, "uid": "n1", "clients": 1, "status": "ok", "reason": ""}
         return {"nodes": [{"uid": "n1", "name": "host"}], "workers": [worker], "redis": "none"}
 
-    def tap(self, request: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    def tap(self, request: Mapping[str, Any]) -> Generator[dict[str, Any]]:
         if request["stage"] == "broken":
             raise CommandError(NOT_AVAILABLE, "there are 10 taps already")
         self.tapped = True

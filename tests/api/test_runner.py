@@ -228,6 +228,67 @@ def test_a_body_that_is_not_json_or_too_much_of_it(bench: Bench, body: bytes) ->
         bench.caller.call(EVERYTHING, "publish", body)
 
 
+class TestOperators:
+    def test_every_stage_with_its_branches(self, bench: Bench) -> None:
+        result = bench.call("stages", {"seconds": 0.5})["result"]
+        (pipeline,) = result["pipelines"]
+        (stage,) = pipeline["stages"]
+        assert (result["in"], pipeline["event"], stage["stage"]) == (1.5, "message", "message/by")
+        assert stage["branches"][0]["stages"][0]["stage"] == "message/echo"
+        for seconds in (0, 11, []):
+            assert bench.error("stages", {"seconds": seconds})[0] == 107
+
+    def test_clients_by_page(self, bench: Bench) -> None:
+        result = bench.call("clients", {"user": "ann", "limit": 2, "offset": 4})["result"]
+        assert (result["total"], [one["client"] for one in result["clients"]]) == (7, ["c4", "c5"])
+        assert bench.operator.asked == [("clients", 6, {"user": "ann"})]
+        for wrong in ({"limit": 501}, {"offset": 9501}, {"limit": -1}, {"address": 7}):
+            assert bench.error("clients", wrong)[0] == 107
+
+    def test_bans(self, bench: Bench) -> None:
+        bench.call("ban", {"kind": "user", "name": "ann", "seconds": 60})
+        bench.call("ban", {"kind": "address", "name": "192.0.2.1"})
+        assert bench.call("unban", {"kind": "user", "name": "ann"}) == {"result": {"found": True}}
+        assert bench.call("bans", {}) == {"result": {"bans": [{"kind": "user", "name": "ann", "until": 0.0}]}}
+        assert bench.operator.asked == [
+            ("ban", "user", "ann", 60.0),
+            ("ban", "address", "192.0.2.1", None),
+            ("unban", "user", "ann"),
+        ]
+        for wrong in ({"kind": "room", "name": "a"}, {"kind": "user", "name": ""}, {"kind": "user"}):
+            assert bench.error("ban", wrong)[0] == 107
+
+    def test_reloads_and_what_is_in_force(self, bench: Bench) -> None:
+        assert bench.call("reload", {"dry_run": True, "skip_tests": True})["result"]["status"] == "unchanged"
+        assert bench.operator.asked == [("reload", True, False)]
+        assert bench.call("generation", {})["result"]["last"]["lines"] == ["~ message json"]
+        assert bench.call("nodes", {})["result"]["workers"][0]["pid"] == 7
+        (fault,) = bench.call("faults", {})["result"]["faults"]
+        assert (fault["count"], "cause" in fault) == (2, False)
+
+    def test_a_tap_streams(self, bench: Bench) -> None:
+        """A comment stands for nothing, so that whoever has gone is noticed. Text of clients is JSON on one line."""
+        assert bench.call("tap", {})["events"] == [
+            b'data: {"tapping":1,"generation":1}\n\n',
+            b": nothing has passed\n\n",
+            b'data: {"at":1.0,"stage":"message/echo","outcome":"pass","in":"<b>"}\n\n',
+        ]
+        assert not bench.operator.tapped
+        assert bench.error("tap", {"stage": "broken"}) == (108, "there are 10 taps already")
+        reply = bench.call("batch", {"commands": [{"tap": {}}]})["replies"][0]
+        assert (reply["error"]["code"], bench.operator.tapped) == (107, False)
+
+    def test_the_log_says_who_did_something(self, bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+        caplog.set_level(logging.INFO)
+        bench.call("reload", {})
+        bench.call("nodes", {})
+        assert caplog.messages == ["reload with the key [api]"]
+
+    def test_a_key_says_what_it_permits(self, bench: Bench) -> None:
+        result = bench.call("key", {}, Key("viewer", "v", read=True))["result"]
+        assert (result["name"], "stages" in result["methods"], "ban" in result["methods"]) == ("viewer", True, False)
+
+
 class TestBatch:
     def test_replies_are_in_the_order_of_the_commands(self, bench: Bench) -> None:
         commands = [
