@@ -58,6 +58,8 @@ def test_the_wheel_has_all_files_of_the_templates(built: Path) -> None:
     tracked = set(subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split())
     assert {path.split("/")[3] for path in tracked} == {"_shared", "hello", "api", "dashboard", "exec", "rooms"}
     assert tracked - names == set()
+    page = {f"fws/server/page/{name}" for name in ("index.html", "page.css", "page.js")}
+    assert page - names == set()
 
 
 def test_the_wheel_serves_in_an_empty_environment(built: Path, tmp_path: Path) -> None:

@@ -82,9 +82,9 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
         Help('Channels that it may publish to, as patterns of [channels]: ["chat:*"]. `*` alone is every channel.'),
         Check(_check_patterns),
     ] = []
-    read: Annotated[bool, Help("Whether it may ask for presence, histories, channels and nodes, of every channel.")] = (
-        False
-    )
+    read: Annotated[
+        bool, Help("Whether it may ask for presence, histories, channels, nodes, pipelines and the generation.")
+    ] = False
     admin: Annotated[bool, Help("Whether it may do everything.")] = False
 
 

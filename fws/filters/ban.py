@@ -33,7 +33,8 @@ class Ban(Filter):
     The map has the fields `user:USER`, `address:ADDRESS` and `token:NAME`. An IPv6 address is a single one or a network
     such as `2001:db8::`, since the first 64 bits belong to one customer; on `message` it is the network. NAME is the
     token's `jti`. Without one it is 32 hexadecimal digits of the token's SHA-256, for a JWT without its signature. The
-    value is the Unix time at which the ban ends; an empty value makes the ban permanent.
+    value is the Unix time at which the ban ends; an empty value makes the ban permanent. `ban` and `unban` of the HTTP
+    API, and the page for operators, write to the map that this filter reads on `connect` or `subscribe`.
 
     Example:
         connect = ["ban", "token", "ban", "join lobby"]

@@ -5,6 +5,9 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -16,7 +19,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
-from tests.cli.command import fws
+from tests.cli.command import environment, fws
 from tests.integration.conftest import Running, Serve, launcher
 from tests.integration.redis_server import RedisServer, free_port
 from tests.integration.test_page import ARGUMENTS, CHROMIUM
@@ -454,24 +457,29 @@ def test_it_asks_one_at_a_time_and_only_while_it_is_seen(tab: Open, site: Site) 
         nonlocal running
         running -= 1
 
-    page = one.login()
+    page = one.page
+    page.clock.install()
+    one.login()
     one.view("generation")
-    page.wait_for_timeout(300)
+    expect(page.locator("#main .facts")).to_contain_text("test.toml")
     page.on("request", began)
     page.on("requestfinished", ended)
     page.on("requestfailed", ended)
-    page.wait_for_timeout(2600)
-    assert (most, asked >= 1) == (1, True)
+    for _ in range(3):
+        with page.expect_response(f"{site.url}/api/generation"):
+            page.clock.run_for(2500)
+    page.wait_for_timeout(100)
+    assert (most, asked) == (1, 3)
     page.evaluate(
         "Object.defineProperty(document, 'hidden', {value: true, configurable: true});"
         "document.dispatchEvent(new Event('visibilitychange'))"
     )
-    before = asked
-    page.wait_for_timeout(2600)
-    assert asked == before
+    page.clock.run_for(60_000)
+    page.wait_for_timeout(200)
+    assert asked == 3
     page.evaluate("delete document.hidden; document.dispatchEvent(new Event('visibilitychange'))")
-    page.wait_for_timeout(500)
-    assert asked > before
+    page.wait_for_timeout(200)
+    assert asked == 4
 
 
 def test_it_says_when_the_server_is_away(serve: Serve, browser: Browser) -> None:
@@ -490,12 +498,21 @@ def test_it_says_when_the_server_is_away(serve: Serve, browser: Browser) -> None
     assert server.stop() == 0
 
 
-def test_fws_top_has_the_same_stages(site: Site) -> None:
+def test_the_command_line_has_the_same(site: Site) -> None:
     client = site.client()
     control = site.server.wait_for(r"control +(\S+)")[1]
     for _ in range(3):
         client.send('{"type":"other"}')
     shown = site.call("stages", seconds=0.1)["pipelines"]
     drawn = {(one["path"], stage) for one in shown for stage in boxes(one["stages"])}
+    tap = [sys.executable, "-m", "fws", "api", "tap", "message/guard/json"]
+    environ = environment() | {"FWS_API_URL": f"{site.url}/api", "FWS_API_KEY": KEY}
+    with subprocess.Popen(tap, env=environ, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert json.loads(process.stdout.readline()) == {"tapping": 1, "generation": 1}
+        client.send('{"type":"other"}')
+        assert json.loads(process.stdout.readline())["in"] == '{"type":"other"}'
+        process.send_signal(signal.SIGINT)
+    assert process.returncode == 0
     table = json.loads(fws("top", "--socket", control, "--json", "--every", "200ms").stdout)
     assert {(row["path"], row["stage"]) for row in table["stages"]} <= drawn
