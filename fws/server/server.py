@@ -35,6 +35,7 @@ from fws.server.descriptors import capacity_of, raise_file_limit
 from fws.server.listener import Listener
 from fws.server.monitor import Monitor
 from fws.server.node import Node, tracer_of
+from fws.server.operator import Operator
 from fws.server.probes import Probes
 from fws.server.sockets import address_of, bound, copy, listen, remove_socket_file
 from fws.server.streams import Streams
@@ -124,7 +125,8 @@ class Server:
         self._watchdog: Watchdog | None = None
         self._greenlets: list[Any] = []
         self._handlers: dict[int, Any] = {}
-        self._apis = Apis(self.node, self.node.commands)
+        self.operator = Operator(self.node)
+        self._apis = Apis(self.node, self.node.commands, self.operator)
         self._web = Web(
             static=static_of(generation),
             health=self.health,
@@ -132,7 +134,13 @@ class Server:
             api=self._apis.public,
             streams=Streams(self.node),
         )
-        admin_web = Web(static=None, health=self.health, is_endpoint=lambda path: False, api=self._apis.admin)
+        admin_web = Web(
+            static=None,
+            health=self.health,
+            is_endpoint=lambda path: False,
+            api=self._apis.admin,
+            page=self._apis.page,
+        )
         self._monitor = Monitor(self, heartbeat) if generation.config.admin.listen else None
         self._probes = Probes(admin_web, self._monitor) if self._monitor is not None else None
 
