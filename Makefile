@@ -35,11 +35,11 @@ debian:
 
 # Programs that the tests need: a browser, Redis and its Sentinel, the proxies of docs/deploy.md, a TLS client, `ip` for a
 # network of their own, `jq` for the examples of `exec`, and node with npm for the SDK for JavaScript. For the files in
-# ops/: systemd's check of units, tini, and promtool. After a colon, the packages of a program.
+# ops/: systemd's check of units, tini, promtool, and `ps`. After a colon, the packages of a program.
 .PHONY: programs
 programs:
 	@PATH=$$PATH:/usr/sbin; for one in chromium:chromium,fonts-noto-color-emoji redis-server redis-sentinel nginx haproxy \
-	  openssl curl jq ip:iproute2 node:nodejs npm systemd-analyze:systemd tini promtool:prometheus; do \
+	  openssl curl jq ip:iproute2 node:nodejs npm systemd-analyze:systemd tini promtool:prometheus ps:procps; do \
 	  command -v $${one%%:*} >/dev/null || echo $${one#*:} | tr , ' '; \
 	done | xargs -r sh -c '$(MAKE) -s debian PACKAGES="$$*"' -
 

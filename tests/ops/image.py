@@ -243,7 +243,7 @@ class Container:
         (pid,) = children_of(self.process.pid)
         return pid
 
-    def wait_for(self, pattern: str, timeout: float = 15) -> re.Match[str]:
+    def wait_for(self, pattern: str, timeout: float = 30) -> re.Match[str]:
         """Wait for a match in what it has written since the last one."""
         assert self.process.stdout is not None
         until = time.monotonic() + timeout

@@ -6,9 +6,9 @@ Docker and the base image are not tried: see `tests.ops.image` for what stands i
 from __future__ import annotations
 
 import json
-import os
 import re
 import signal
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +20,10 @@ from fws.config import Server
 from tests.integration.conftest import ROOT
 from tests.ops.image import Container, Image, steps_of
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a root of its own for the image needs root")
+NAMESPACES = (
+    subprocess.run(["unshare", "--mount", "--pid", "--fork", "true"], stderr=subprocess.DEVNULL).returncode == 0
+)
+pytestmark = pytest.mark.skipif(not NAMESPACES, reason="only root can give the image a root folder of its own")
 
 # Each message starts a program that ends at once, and leaves a child that ends a moment later.
 ORPHANS = """

@@ -33,7 +33,7 @@ def test_every_file_and_name_is_there() -> None:
     named |= {f"ops/kubernetes/{name}" for name in re.findall(r"`(optional/\S+)`", TEXT)}
     assert [name for name in sorted(named) if not (ROOT / name).exists()] == []
     assert {"ops/compose.yml", "ops/haproxy.cfg", "ops/nginx.conf", "ops/systemd/fws.service"} <= named
-    assert set(re.findall(r"compose\.yml exec (\w+)", TEXT)) <= set(SERVICES)
+    assert set(re.findall(r"compose\.yml exec (?:-T )?(\w+)", TEXT)) <= set(SERVICES)
     assert set(re.findall(r"--from-literal=(\w+)=", TEXT)) == set(SECRET)
     kinds = {"deployment": "Deployment", "service": "Service"}
     for kind, name in re.findall(r"\b(deployment|service)/(\w+)", TEXT):
