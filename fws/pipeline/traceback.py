@@ -13,6 +13,8 @@ from fws.pipeline.pipeline import Pipeline
 LONGEST_TRAIL = 6
 # The calls that are shown if no filter is running.
 TRAIL = 5
+# What stands before the id of the client, at the end.
+CLIENT = ", client "
 
 
 def culprit(traceback: TracebackType | None) -> str:
@@ -52,7 +54,7 @@ def whereabouts(frame: FrameType | None) -> str:
             break
     places.reverse()
     where = _culprit(places) or " > ".join(_place(*place) for place in places[-TRAIL:])
-    return f"{event}{where}" + (f", client {client}" if client else "")
+    return f"{event}{where}" + (f"{CLIENT}{client}" if client else "")
 
 
 def _culprit(places: Iterable[tuple[FrameType, int]]) -> str:
