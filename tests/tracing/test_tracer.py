@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import gevent
+import msgspec
 import pytest
 from opentelemetry.trace import SpanKind, StatusCode
 
@@ -346,3 +347,24 @@ def test_the_log_has_the_trace_of_a_fault(tmp_path: Path, caplog: pytest.LogCapt
         assert (vars(fault)["trace_id"], vars(fault)["span_id"]) == ids(run.one("message"))
         [connected] = [record for record in caplog.records if "connected to /" in record.message]
         assert vars(connected)["trace_id"] == trace_of(run.spans("connect")[0])
+
+
+@pytest.mark.process
+def test_programs_get_the_context_of_the_event(tmp_path: Path) -> None:
+    script = 'while read -r line; do echo "{\\"message\\": $line}"; done'
+    (tmp_path / "program.sh").write_text(script)
+    conf = """
+[endpoints."/shared"]
+message = ["json", "exec 'sh program.sh' per=server frame=json", "echo"]
+[endpoints."/own"]
+message = ["exec 'while read -r line; do echo $TRACEPARENT; done' shell=true per=client", "echo"]
+"""
+    for ratio in (1.0, 0.0):
+        with TracedSimulation(tmp_path, conf, ratio=ratio) as run:
+            ann, bob = run.connect("ann", "/shared"), run.connect("bob", "/own")
+            say(run, ann, {"a": 1})
+            say(run, bob, "hi")
+            [line], [variable] = got(ann), got(bob)
+            of_ann, of_bob = ([header_of(span) for span in run.spans("message")] + ["", ""])[:2]
+            assert msgspec.json.decode(line).get("traceparent", "") == of_ann
+            assert variable == of_bob
