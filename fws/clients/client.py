@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Callable, Container
 from typing import TYPE_CHECKING, Any
 
-from fws.base.close_codes import SERVICE_RESTART, TOO_BIG
+from fws.base.close_codes import SERVICE_RESTART, TOO_BIG, label_of
 from fws.base.errors import Close, Refusal, Reject
 from fws.base.times import rfc3339
 from fws.base.trace import resumption
@@ -351,7 +351,7 @@ class Client(Caller):
 
     def filter_data(self, data: bytes) -> bytes:
         """Run the `data` pipeline. It does not run after a Close, because nothing is served then."""
-        if self.closing:
+        if self.closing and self._life is not State.LEAVING:
             return data
         try:
             flowed = self._endpoint.data.run(self, data)
@@ -369,8 +369,8 @@ class Client(Caller):
         """Serve one event: a message, a control frame, a violation, or a publication for the `deliver` pipeline."""
         kind = type(event)
         if kind is str or kind is bytes:
-            # After our Close, messages of the peer are read and ignored (RFC 6455 1.4).
-            if not self.closing:
+            # After our Close, messages of the peer are read and ignored (RFC 6455 1.4), unless it is only dismissed.
+            if not self.closing or self._life is State.LEAVING:
                 if self.session is not None:
                     self._serve_line(event)
                     return
@@ -396,9 +396,11 @@ class Client(Caller):
             self._tell_missed(event)
         elif kind is Resumed:
             self._resume_message(event)
+        elif kind is Close:
+            self._dismissed(event)
 
     def _resume_message(self, resumed: Resumed) -> None:
-        if self.closing:
+        if self.closing and self._life is not State.LEAVING:
             return
         self._parts = 0
         self.call = resumed.call
@@ -463,6 +465,8 @@ class Client(Caller):
             self.session.end()
             self._host.forget(self)
         self.log_end(self.request.address, self.close_code, self.close_reason)
+        if self.is_open:
+            self._context.metrics.count("closes", label=label_of(self.close_code))
         self._end_subscriptions()
         self._host.channels.remove(self)
         self._call_deferred()

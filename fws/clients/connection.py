@@ -189,15 +189,15 @@ class Connection:
             read = min(left, MAX_READ)
         data = transport.receive(read)
         if data:
-            self._bytes_left -= len(data)
-            self._hub.traffic.bytes_in += len(data)
-            if len(data) > SMALL_READ and (self._context.scheduler.crowded or overdue()):
+            size, hub = len(data), self._hub
+            self._bytes_left -= size
+            hub.traffic.bytes_in += size
+            if size > SMALL_READ and (self._context.scheduler.crowded or overdue()):
                 # Clients that send much share one turn per round of the loop. Each of them may take milliseconds.
                 self._backlog = deque((memoryview(data),))
                 self._context.scheduler.later(self._wake if self._waits else self._continue)
             else:
                 # The same as `_guard`. Calling it would cost an echo 2 %.
-                hub = self._hub
                 weight = hub.weight
                 try:
                     self._received(data)

@@ -382,7 +382,7 @@ SECTIONS: Final = (
     ),
     Section(
         "admin",
-        "A second address, for operators and back ends: the HTTP API and `/healthz`. Without it there is none.",
+        "A second address, for operators and back ends: the HTTP API, its page, `/metrics`, `/healthz` and `/readyz`.",
         '[admin]\nlisten = "127.0.0.1:9100"',
         options=Admin,
     ),

@@ -115,6 +115,10 @@ class MemoryHistory:
     def start(self, follower: Follower) -> None:
         self._follower = follower
 
+    def kept(self) -> list[int]:
+        """The number of publications that each channel keeps."""
+        return [len(log.items) for log in self._logs.values()]
+
     def publish(
         self,
         publication: Publication,

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from fws.base.errors import Refusal
 from fws.base.metrics import Metrics
 from fws.base.novelty import Novelty
+from fws.base.reasons import reason_of
 from fws.base.trace import TraceContext, fields, mark_of
 
 logger = logging.getLogger("fws.http")
@@ -43,7 +44,7 @@ class Refusals:
             request: what was refused, such as `GET /chat HTTP/1.1`; empty if that is not known.
             client: the id of the client; empty if the request has not become one.
         """
-        self._metrics.count("refused", label=refusal.status)
+        self._metrics.count("refused", label=refusal.status, reason=reason_of(refusal))
         reason = refusal.advice or refusal.reason
         self.log(refusal.status, reason, address, request, client, warns=bool(refusal.advice), trace=mark_of(refusal))
 

@@ -118,8 +118,10 @@ class Handler(WebSocketHandler):
                     self._timeout.close()
                     self._linger()
             except Deadline:
+                if self.headers_sent:
+                    return None  # a connection that was kept, on which no further request has come
                 node.context.metrics.count("handshake_timeouts")
-                if not self.headers_sent and self._arrived:
+                if self._arrived:
                     self._answer(Refusal(408, "The request took too long."))
                 return None
             except Refusal as refusal:
@@ -350,7 +352,7 @@ class Handler(WebSocketHandler):
         except Deadline:
             node.context.metrics.count("handshake_timeouts")
             advice = f"the connect pipeline took longer than handshake_timeout at {client.path[:100]}"
-            raise Refusal(503, "The server took too long to decide.", advice=advice) from None
+            raise Refusal(503, "The server took too long to decide.", advice=advice, cause="timeout") from None
         if self.server.draining:
             client.disconnect()
             raise _going_away()
@@ -465,7 +467,7 @@ class Handler(WebSocketHandler):
 
 
 def _going_away() -> Refusal:
-    return Refusal(503, "The server is shutting down.", [("Retry-After", "5")])
+    return Refusal(503, "The server is shutting down.", [("Retry-After", "5")], cause="draining")
 
 
 def _sentence(refusal: Refusal) -> bytes:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
 import gevent
 import msgspec
 import pytest
+from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.trace import SpanKind, StatusCode
 
 from fws.live.observation import Observation, Tap
@@ -122,14 +124,14 @@ def test_what_a_history_keeps_keeps_its_trace(tmp_path: Path) -> None:
 
 def test_a_fault_is_an_error_with_its_exception_and_the_client_stays(tmp_path: Path) -> None:
     (tmp_path / "pipelines").mkdir()
-    (tmp_path / "pipelines" / "broken.py").write_text(BROKEN.format("raise LookupError('\\ud800 no such thing')"))
+    (tmp_path / "pipelines" / "broken.py").write_text(BROKEN.format("raise LookupError('no such thing')"))
     with TracedSimulation(tmp_path, '[pipelines]\nmessage = ["echo", "broken"]\n') as run:
         ann = run.connect("ann")
         say(run, ann, "hi")
         assert got(ann) == ["hi"]
         span = run.one("message")
         assert (span.name, span.status.status_code) == ("message", StatusCode.ERROR)
-        assert (span.status.description, of(span, "error.type")) == ("LookupError: ? no such thing", "LookupError")
+        assert (span.status.description, of(span, "error.type")) == ("LookupError: no such thing", "LookupError")
         [exception] = [event.attributes or {} for event in span.events if event.name == "exception"]
         assert "broken.py" in str(exception["exception.stacktrace"])
         assert stages(span) == [("* message echo", "pass"), ("* message broken", "error")]
@@ -331,6 +333,20 @@ def test_a_reload_traces_the_new_pipelines_and_stops_former_filters(tmp_path: Pa
         retirement.look(0.0, lambda error: None)
         gevent.sleep(0)
         assert retirement.look(0.0, lambda error: None)
+
+
+def test_half_a_character_loses_no_batch_of_spans(tmp_path: Path) -> None:
+    """Fault to guard against: it cannot be encoded, and the spans of other clients would be lost with it."""
+    (tmp_path / "pipelines").mkdir()
+    (tmp_path / "pipelines" / "broken.py").write_text(BROKEN.format("raise LookupError('\\ud800 no such thing')"))
+    logging.disable()  # pytest's workers cannot send such a line
+    try:
+        with TracedSimulation(tmp_path, '[pipelines]\nmessage = ["broken"]\n') as run:
+            say(run, run.connect("ann"), "hi")
+            assert run.one("message").status.description == "LookupError: ? no such thing"
+            assert encode_spans(run.spans()).SerializeToString()
+    finally:
+        logging.disable(logging.NOTSET)
 
 
 def test_the_log_has_the_trace_of_a_fault(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
