@@ -221,9 +221,15 @@ class FoldingHandler(logging.Handler):
         """Print all remaining counts."""
         self.settle(float("inf"))
 
-    def write_past(self, level: int, name: str, text: str) -> None:
-        """Write one line from a native thread, which must not acquire locks that greenlets hold."""
-        self._write(self.format(logging.LogRecord(name, level, "", 0, text[:MAX_LINE], (), None)))
+    def write_past(self, level: int, name: str, text: str, client: str = "") -> None:
+        """Write one line from a native thread, which must not acquire locks that greenlets hold.
+
+        Args:
+            client: the id of the client that the line is about.
+        """
+        record = logging.LogRecord(name, level, "", 0, text[:MAX_LINE], (), None)
+        record.client = client
+        self._write(self.format(record))
 
     def _write(self, line: str) -> None:
         try:

@@ -7,6 +7,7 @@ pass to greenlets that these start. Without `[traces]` there is never one.
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from contextvars import ContextVar
 from typing import Any, NamedTuple, Protocol
 
@@ -50,7 +51,9 @@ def fields(context: TraceContext | None) -> dict[str, str]:
 
 def mark(error: BaseException, context: TraceContext) -> None:
     """Note in which event something was raised. Whoever logs it does that after the event."""
-    error.fws_trace = context  # type: ignore[attr-defined]
+    # Not as an assignment, which an exception's class may forbid.
+    with suppress(AttributeError):
+        object.__setattr__(error, "fws_trace", context)
 
 
 def mark_of(error: BaseException) -> TraceContext | None:

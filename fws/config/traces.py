@@ -58,7 +58,7 @@ class Traces(msgspec.Struct, frozen=True, kw_only=True):
         int,
         Meta(ge=1),
         Help("Spans per second in each process. Above it, events are handled without a trace, and counted."),
-    ] = 1000
+    ] = 500
     queue: Annotated[
         int,
         Meta(ge=64),

@@ -14,6 +14,8 @@ from fws.pipeline.pipeline import Pipeline, Step
 LONGEST_TRAIL = 6
 # The calls that are shown if no filter is running.
 TRAIL = 5
+# What stands before the id of the client, at the end.
+CLIENT = ", client "
 # The most calls of a whole stack.
 WHOLE = 40
 
@@ -80,7 +82,7 @@ def whereabouts(frame: FrameType | None) -> str:
             break
     places.reverse()
     where = _culprit(places) or " > ".join(_place(*place) for place in places[-TRAIL:])
-    return f"{event}{where}" + (f", client {client}" if client else "")
+    return f"{event}{where}" + (f"{CLIENT}{client}" if client else "")
 
 
 def _culprit(places: Iterable[tuple[FrameType, int]]) -> str:

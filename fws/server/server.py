@@ -26,7 +26,7 @@ from fws.live.origin import Origin
 from fws.live.reload import Reloader, ReloadError, Requests
 from fws.live.retirement import stop
 from fws.live.tallies import Tallies
-from fws.pipeline.traceback import culprit
+from fws.pipeline.traceback import CLIENT, culprit
 from fws.runtime.watchdog import Watchdog
 from fws.server.admin import AdminPort, open_admin
 from fws.server.apis import Apis
@@ -456,7 +456,7 @@ class Server:
 
     def _log_block(self, line: str) -> None:
         if self._log is not None:
-            self._log.write_past(logging.WARNING, logger.name, line)
+            self._log.write_past(logging.WARNING, logger.name, line, line.partition(CLIENT)[2])
 
     def _settle_log(self) -> None:
         while self._log is not None:

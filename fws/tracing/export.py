@@ -19,8 +19,8 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 from fws import __version__
 from fws.config import Traces
 
-# Spans that are encoded in one go, which takes about 2 ms, and seconds between two looks.
-BATCH = 32
+# Spans that are encoded in one go, which takes less than a turn of the event loop, and seconds between two looks.
+BATCH = 64
 DELAY = 1.0
 # The path of OTLP over HTTP where a URL has none.
 PATH = "/v1/traces"

@@ -235,7 +235,7 @@ def _links(client: Any) -> Sequence[Link]:
 
 
 def _about(client: Any) -> dict[str, Any]:
-    return {names.CLIENT: client.id, names.ADDRESS: text_of(client.address)}
+    return {names.CLIENT: client.id}
 
 
 def _channel(publication: Publication) -> dict[str, Any]:
@@ -257,6 +257,7 @@ def _handshake(client: Any) -> dict[str, Any]:
         names.TRANSPORT: "http" if streams else "websocket",
         names.METHOD: request.method,
         names.PATH: text_of(request.path),
+        names.ADDRESS: text_of(client.address),
     }
     if client.endpoint.path is not None:
         noted[names.ROUTE] = client.endpoint.path

@@ -241,6 +241,13 @@ def test_a_line_of_a_traced_event_has_its_trace(log: Log) -> None:
     assert "trace_id" not in second
 
 
+def test_a_line_of_a_native_thread_has_its_client(log: Log) -> None:
+    _, stream, _, handler = log
+    handler.setFormatter(Json())
+    handler.write_past(logging.WARNING, "fws", "the event loop is blocked by message: x, client q3Vx", "q3Vx")
+    assert json.loads(stream.getvalue())["client"] == "q3Vx"
+
+
 def test_the_page_of_the_log_has_each_field() -> None:
     page = (Path(__file__).parents[2] / "docs" / "logs.md").read_text()
     rows = re.findall(r"^\| `(\w+)` \| (.+) \|$", page, re.MULTILINE)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fws.base.trace import TraceContext, headers, parse_traceparent, traceparent
+from fws.base.trace import TraceContext, fields, headers, mark, mark_of, parse_traceparent, traceparent
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 
@@ -66,3 +66,16 @@ def test_what_is_read_says_the_same_again(text: str) -> None:
 
 def test_without_a_trace_nothing_is_passed_on() -> None:
     assert (traceparent(), headers()) == ("", {})
+
+
+def test_an_exception_says_in_which_event_it_was_raised() -> None:
+    class Frozen(Exception):
+        def __setattr__(self, name: str, value: object) -> None:
+            raise TypeError("frozen")
+
+    context = TraceContext(TRACE, SPAN)
+    for error in (ValueError(), Frozen(), KeyboardInterrupt()):
+        mark(error, context)
+        assert mark_of(error) == context
+    assert mark_of(ValueError()) is None
+    assert fields(None) == {}
