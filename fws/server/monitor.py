@@ -22,6 +22,9 @@ from fws.workers.heartbeat import Heartbeat
 
 # Seconds between two files of a worker. This much of what it has counted is lost if it is killed.
 WRITTEN = 1.0
+# With very many stages or clients it is this many times the seconds that it takes to write one, at most `LONGEST`.
+REST = 50
+LONGEST = 10.0
 
 
 class Site(Protocol):
@@ -146,6 +149,9 @@ class Monitor:
             return snapshot
 
     def _write_regularly(self) -> None:
+        pause = WRITTEN
         while True:
-            gevent.sleep(WRITTEN)
+            gevent.sleep(pause)
+            began = self._server.clock()
             self._mine()
+            pause = min(max(WRITTEN, REST * (self._server.clock() - began)), LONGEST)
