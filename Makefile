@@ -34,12 +34,12 @@ debian:
 	  export DEBIAN_FRONTEND=noninteractive; apt-get update -qq && apt-get install -y -qq --no-install-recommends $(PACKAGES) >/dev/null
 
 # Programs that the tests need: a browser, Redis and its Sentinel, the proxies of docs/deploy.md, a TLS client, `ip` for a
-# network of their own, `jq` for the examples of `exec`, node with npm for the SDK for JavaScript, and promtool for the
-# files in ops/. After a colon, the packages of a program.
+# network of their own, `jq` for the examples of `exec`, and node with npm for the SDK for JavaScript. For the files in
+# ops/: systemd's check of units, tini, and promtool. After a colon, the packages of a program.
 .PHONY: programs
 programs:
 	@PATH=$$PATH:/usr/sbin; for one in chromium:chromium,fonts-noto-color-emoji redis-server redis-sentinel nginx haproxy \
-	  openssl curl jq ip:iproute2 node:nodejs npm promtool:prometheus; do \
+	  openssl curl jq ip:iproute2 node:nodejs npm systemd-analyze:systemd tini promtool:prometheus; do \
 	  command -v $${one%%:*} >/dev/null || echo $${one#*:} | tr , ' '; \
 	done | xargs -r sh -c '$(MAKE) -s debian PACKAGES="$$*"' -
 
@@ -89,8 +89,9 @@ format: $(VENV)/test.stamp  ## format the code with ruff
 	$(BIN)/ruff format .
 
 .PHONY: dist
-dist: $(VENV)/test.stamp  ## build the source distribution and the wheel in dist/, and try both
+dist: $(VENV)/test.stamp  ## build the source distribution and the wheels in dist/, and try them
 	$(BIN)/python -m build --outdir dist .
+	FWS_PURE_WHEEL=1 $(BIN)/python -m build --wheel --outdir dist .
 	$(BIN)/python -m pytest tests/test_dist.py
 
 .PHONY: docs

@@ -350,7 +350,7 @@ class Client(Caller):
 
     def filter_data(self, data: bytes) -> bytes:
         """Run the `data` pipeline. It does not run after a Close, because nothing is served then."""
-        if self.closing:
+        if self.closing and self._life is not State.LEAVING:
             return data
         try:
             flowed = self._endpoint.data.run(self, data)
@@ -368,8 +368,8 @@ class Client(Caller):
         """Serve one event: a message, a control frame, a violation, or a publication for the `deliver` pipeline."""
         kind = type(event)
         if kind is str or kind is bytes:
-            # After our Close, messages of the peer are read and ignored (RFC 6455 1.4).
-            if not self.closing:
+            # After our Close, messages of the peer are read and ignored (RFC 6455 1.4), unless it is only dismissed.
+            if not self.closing or self._life is State.LEAVING:
                 if self.session is not None:
                     self._serve_line(event)
                     return
@@ -395,9 +395,11 @@ class Client(Caller):
             self._tell_missed(event)
         elif kind is Resumed:
             self._resume_message(event)
+        elif kind is Close:
+            self._dismissed(event)
 
     def _resume_message(self, resumed: Resumed) -> None:
-        if self.closing:
+        if self.closing and self._life is not State.LEAVING:
             return
         self._parts = 0
         self.call = resumed.call

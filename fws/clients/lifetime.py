@@ -62,7 +62,7 @@ class Lifetime(Connection):
             if not can_become(self._life, state):
                 raise RuntimeError(f"a client that is {self._life.name} cannot become {state.name}")
             self._life = state
-            self.closing = state is State.CLOSING or state is State.CLOSED
+            self.closing = state in (State.LEAVING, State.CLOSING, State.CLOSED)
 
     # The closing handshake.
 
@@ -80,14 +80,32 @@ class Lifetime(Connection):
             self._settle()
             self._end(end.code, end.reason)
 
-    def _end(self, code: int, reason: str, *, only: bool = False) -> None:
+    def dismiss(self, code: int, reason: str) -> None:
+        """Begin the closing handshake so that as little as possible of what the peer sends is lost. Never blocks.
+
+        What has been read is served first, and its answers precede the Close. In the protocol `raw`, messages that the
+        peer has sent before it learns of the Close are served as well, but nothing can be sent to it any more. In
+        other protocols they are not served: the missing reply tells the peer so.
+        """
+        if self._backlog is not None:
+            self.take([Close(code, reason)])
+        else:
+            self._dismissed(Close(code, reason))
+
+    def _dismissed(self, end: Close) -> None:
+        if not self.closing:
+            self._settle()
+            listens = self.session is None and self._life is State.OPEN
+            self._end(end.code, end.reason, state=State.LEAVING if listens else State.CLOSING)
+
+    def _end(self, code: int, reason: str, *, only: bool = False, state: State = State.CLOSING) -> None:
         """Send the last frame; with `only`, instead of what waits."""
         session = self.session
         if session is not None:
             code, reason = session.ending(code, reason)
         streams = session is not None and session.framing.streams
         last = session.farewell(code, reason) if session is not None and streams else close(code, reason)
-        self._begin_close(code, reason)
+        self._begin_close(code, reason, state)
         self.outbox.seal(last, only=only)
         if streams:
             self.outbox.end()  # the peer has no Close frame to answer with
@@ -101,6 +119,8 @@ class Lifetime(Connection):
             self._settle()
             self._begin_close(event.code, event.reason)
             self.outbox.seal(close(event.code, event.reason if event.code != NO_STATUS else ""))
+        elif self._life is State.LEAVING:
+            self._become(State.CLOSING)
         self.outbox.end()
 
     def _violated(self, event: Violation) -> None:
@@ -122,8 +142,8 @@ class Lifetime(Connection):
         """Publications were dropped, as their channel says, because the client does not keep up."""
         self._context.metrics.count("publications_skipped", count)
 
-    def _begin_close(self, code: int, reason: str) -> None:
-        self._become(State.CLOSING)
+    def _begin_close(self, code: int, reason: str, state: State = State.CLOSING) -> None:
+        self._become(state)
         self.close_code, self.close_reason = code, reason
         # At least two rounds of the sweeper, so that the Close frame has time to be sent.
         timeout = max(1.0, self._host.limits.close_timeout)

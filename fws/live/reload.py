@@ -258,26 +258,26 @@ class Requests:
         return report
 
 
-def watch(look: Callable[[], list[str]], requests: Requests) -> None:
-    """Ask for a reload whenever files have changed. Runs in a greenlet of its own, until that is killed.
+def watch(look: Callable[[], list[str]], changed: Callable[[], object]) -> None:
+    """Call `changed` whenever files have changed. Runs in a greenlet of its own, until that is killed.
 
     Args:
         look: returns the changes since its last call.
     """
     while True:
         gevent.sleep(EVERY)
-        changed = look()
-        if not changed:
+        found = look()
+        if not found:
             continue
         while True:
             gevent.sleep(SETTLE)
             further = look()
             if not further:
                 break
-            changed += further
-        for line in dict.fromkeys(changed):
+            found += further
+        for line in dict.fromkeys(found):
             logger.info("%s", line)
-        requests.ask()
+        changed()
 
 
 def _number(lines: list[str], what: str) -> str:

@@ -36,7 +36,7 @@ from fws.server.listener import Listener
 from fws.server.monitor import Monitor
 from fws.server.node import Node
 from fws.server.probes import Probes
-from fws.server.sockets import address_of, bound, listen, remove_socket_file
+from fws.server.sockets import address_of, bound, copy, listen, remove_socket_file
 from fws.server.streams import Streams
 from fws.server.web import Web
 from fws.workers.heartbeat import ORPHAN_DRAIN, Heartbeat
@@ -52,6 +52,8 @@ logger = logging.getLogger("fws")
 DRAIN_SLICE = 100
 # Close frames are spread over this part of the drain time. The rest is for closing handshakes and `disconnect`.
 SPREAD = 0.5
+# Clients whose filters are still at work get a Close when this part of the time for all of them is left.
+HURRY = 0.25
 # At the end of a drain, the `disconnect` pipelines of clients that were cut off have this many seconds, and then the
 # `stop` hooks of filters. Each has a quarter of a short drain.
 LAST_WORDS = 1.0
@@ -111,6 +113,9 @@ class Server:
         self._origin = origin
         self._tls_of = tls_of
         self._stop = Event()
+        self._renewal = Event()
+        # Whether other processes go on serving at the same sockets when this one drains.
+        self._shares = heartbeat is not None
         self._listener: Listener | None = None
         self._admin: AdminListener | None = None
         self.admin_address: Tcp | Unix | None = None
@@ -215,12 +220,34 @@ class Server:
 
     def serve_until_signal(self) -> None:
         """Serve until SIGTERM or SIGINT, then drain. A second signal ends the process at once."""
-        self._stop.wait()
+        while self.wait():
+            logger.warning("SIGUSR2: a successor can only be started by `fws run`: restart the server")
+        self.finish()
+
+    def finish(self) -> None:
+        """Drain, and ignore signals afterwards."""
         self.drain()
         for number, handler in self._handlers.items():
             handler.cancel()
             # A second signal that arrives now must not change the exit status.
             signal.signal(number, signal.SIG_IGN)
+
+    def wait(self) -> bool:
+        """Serve until a signal. Returns whether it is SIGUSR2, which asks for a successor, and not one to end."""
+        gevent.wait([self._stop, self._renewal], count=1)
+        self._renewal.clear()
+        return not self._stop.is_set()
+
+    def sockets(self) -> tuple[Any, Any]:
+        """Copies of the listening socket and of that of [admin], which is None without one. Raises OSError."""
+        assert self._listener is not None
+        return copy(self._listener.socket), None if self._admin is None else copy(self._admin.socket)
+
+    def share(self) -> None:
+        """Other processes may serve at the same sockets from now on, and others handle the signals of this one."""
+        self._shares = True
+        for handler in self._handlers.values():
+            handler.cancel()
 
     def stop(self) -> None:
         """Make `serve_until_signal` drain and return. From any greenlet."""
@@ -240,8 +267,9 @@ class Server:
         """End in steps within `drain` seconds. Each step has a limit of its own.
 
         1. Stop accepting connections, and let no schedule be due any more.
-        2. Close every client with 1001, spread over time if there are many.
-        3. Wait for their closing handshakes and `disconnect` pipelines, and for schedules that are running.
+        2. Close every client with 1001 when what it has sent is served, spread over time if there are many.
+        3. Wait for that, for their closing handshakes and `disconnect` pipelines, and for schedules that are running.
+           Clients whose filters are still at work when most of the time is over are closed without waiting.
         4. Cut off the clients that are left.
         5. Stop the filters, all at the same time, and interrupt those that are not ready in time.
         6. Send the remaining publications to other nodes.
@@ -258,20 +286,25 @@ class Server:
         if listener is not None:
             # Only the socket: `stop` would wait for the handlers of all clients.
             listener.close()
-            if self._heartbeat is not None:
+            if self._shares:
                 self._close_admin()
-                self._heartbeat.row.beat(None)
+                if self._heartbeat is not None:
+                    self._heartbeat.row.beat(None)
                 # Other workers go on serving, so that nobody is refused. Accepted connections become clients first.
                 while listener.arriving and clock() < end - limit + min(ARRIVE, limit / 4):
                     gevent.sleep(0.02)
             listener.draining = True
         clients = self._hub.everybody()
         logger.info("draining: %d clients, at most %g s", len(clients), limit)
-        if self._heartbeat is None and self._given is None:
+        if not self._shares and self._given is None:
             remove_socket_file(self.address)
-        self._close(clients, limit, "the server is shutting down")
-        while (self._hub.busy or self.node.schedules.running) and clock() < end - 2 * last_words:
-            gevent.sleep(0.02)
+        reason = "the server is shutting down"
+        self._close(clients, limit, reason)
+        cut = end - 2 * last_words
+        self._await_end(cut - (cut - end + limit) * HURRY)
+        for client in self._hub.everybody():
+            client.close(GOING_AWAY, reason)
+        self._await_end(cut)
         if self.node.schedules.running:
             logger.warning("a schedule is still running and is cut off")
         if self._hub.busy:
@@ -291,9 +324,15 @@ class Server:
             self._monitor.stop()
         self._close_admin()  # until now `/healthz` has answered there that the server drains
         self._log_counters()
-        logger.info("stopped")
+        if self._heartbeat is not None or not self._shares:  # otherwise the process stays, and its supervisor says more
+            logger.info("stopped")
         if self._log is not None:
             self._log.flush()
+
+    def _await_end(self, until: float) -> None:
+        """Wait until no client is left and no schedule runs, but not longer than until a time of the clock."""
+        while (self._hub.busy or self.node.schedules.running) and self._context.clock() < until:
+            gevent.sleep(0.02)
 
     @staticmethod
     def _await_stops(stopping: Sequence[Greenlet], seconds: float) -> None:
@@ -310,7 +349,7 @@ class Server:
     def _close_admin(self) -> None:
         if self._admin is not None:
             self._admin.close()
-            if self._heartbeat is None and self.admin_address is not None:
+            if not self._shares and self.admin_address is not None:
                 remove_socket_file(self.admin_address)
             self._admin = None
 
@@ -390,7 +429,7 @@ class Server:
         spread = min(len(clients) / DRAIN_RATE, limit * SPREAD)
         for start in range(0, len(clients), DRAIN_SLICE):
             for client in clients[start : start + DRAIN_SLICE]:
-                client.close(GOING_AWAY, reason)
+                client.dismiss(GOING_AWAY, reason)
             if start + DRAIN_SLICE < len(clients):
                 gevent.sleep(spread * DRAIN_SLICE / len(clients))
 
@@ -401,7 +440,7 @@ class Server:
                 self.reloader.look(self.clock(), self._stop_failed)
 
     def _asked_to_renew(self) -> None:
-        logger.warning("SIGUSR2: a single worker has no supervisor that could renew it: restart the server")
+        self._renewal.set()
 
     def _beat(self, heartbeat: Heartbeat) -> None:
         while True:
