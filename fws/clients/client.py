@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Callable, Container
 from typing import TYPE_CHECKING, Any
 
-from fws.base.close_codes import SERVICE_RESTART, TOO_BIG, label_of
+from fws.base.close_codes import SERVICE_RESTART, TOO_BIG
 from fws.base.errors import Close, Refusal, Reject
 from fws.base.times import rfc3339
 from fws.clients.caller import Caller
@@ -464,8 +464,6 @@ class Client(Caller):
             self.session.end()
             self._host.forget(self)
         self.log_end(self.request.address, self.close_code, self.close_reason)
-        if self.is_open:
-            self._context.metrics.count("closes", label=label_of(self.close_code))
         self._end_subscriptions()
         self._host.channels.remove(self)
         self._call_deferred()

@@ -33,6 +33,7 @@ from typing import TYPE_CHECKING, Any
 from gevent import GreenletExit, get_hub, kill
 from greenlet import greenlet
 
+from fws.base.close_codes import label_of
 from fws.clients.outbox import Outbox
 from fws.clients.transport import MAX_READ
 from fws.runtime.scheduler import end_of_turn, overdue, queue_up
@@ -433,8 +434,9 @@ class Connection:
             kill(self._greenlet)
 
     def log_end(self, address: str, code: int, reason: str) -> None:
-        """Log how an open connection ended. A client that was refused before the 101 has a line already."""
+        """Log and count how an open connection ended. A client that was refused before the 101 has a line already."""
         if self._transport is not None:
+            self._context.metrics.count("closes", label=label_of(code))
             logger.debug("client %s at %s disconnected: %d %s", self.id, address, code, reason)
 
     def release(self) -> None:

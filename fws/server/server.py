@@ -33,14 +33,15 @@ from fws.server.apis import Apis
 from fws.server.certificates import CertificateStore, TlsError, make_context
 from fws.server.descriptors import capacity_of, raise_file_limit
 from fws.server.listener import Listener
+from fws.server.log_keeper import LogKeeper
 from fws.server.monitor import Monitor
 from fws.server.node import Node
 from fws.server.probes import Probes
 from fws.server.sockets import address_of, bound, copy, listen, remove_socket_file
 from fws.server.streams import Streams
-from fws.server.web import Web
+from fws.server.web import Web, static_of
 from fws.workers.heartbeat import ORPHAN_DRAIN, Heartbeat
-from fws.workers.scoreboard import BEAT
+from fws.workers.scoreboard import BEAT, Row
 
 if TYPE_CHECKING:
     from fws.clients.client import Client
@@ -66,8 +67,6 @@ LAST_PUBLICATIONS = 2.0
 ARRIVE = 5.0
 # Seconds between two looks at filters that a reload has replaced.
 RETIRE = 0.25
-# Seconds between two log lines with counters.
-COUNTED = 60.0
 # Up to this many clients per second are closed without spreading.
 DRAIN_RATE = 1000
 
@@ -106,7 +105,7 @@ class Server:
         self.tallies.renew(generation)
         self.reloader = Reloader(self)
         self.reloads = Requests(lambda dry_run, test: self.reloader.reload(dry_run=dry_run, test=test))
-        self._log = log
+        self._keeper = LogKeeper(log, self._context.metrics)
         self._heartbeat = heartbeat
         self._tls = tls
         self._given = given
@@ -116,6 +115,7 @@ class Server:
         self._renewal = Event()
         # Whether other processes go on serving at the same sockets when this one drains.
         self._shares = heartbeat is not None
+        self._row = heartbeat.row if heartbeat is not None else None
         self._listener: Listener | None = None
         self._admin: AdminListener | None = None
         self.admin_address: Tcp | Unix | None = None
@@ -124,7 +124,7 @@ class Server:
         self._handlers: dict[int, Any] = {}
         self._apis = Apis(self.node, self.node.commands)
         self._web = Web(
-            static=static_of(generation),
+            static=static_of(generation.config),
             health=self.health,
             is_endpoint=lambda path: self.generation.is_endpoint(path),
             api=self._apis.public,
@@ -158,9 +158,8 @@ class Server:
             admin = open_admin(config)
         else:
             listener, admin = heartbeat.listener(), heartbeat.admin()
-            self._greenlets.append(gevent.spawn(self._beat, heartbeat))
-        row = heartbeat.row if heartbeat is not None else None
-        self._listener = Listener(listener, self._web, self.node, self.capacity, row, self._tls)
+            self._greenlets.append(gevent.spawn(self._beat, heartbeat.row))
+        self._listener = Listener(listener, self._web, self.node, self.capacity, self._row, self._tls)
         self.address = bound(self.address, listener)
         self.node.start()
         if admin is not None and self._probes is not None and self._monitor is not None:
@@ -185,14 +184,14 @@ class Server:
         gc.freeze()
         tasks = (
             Sweeper(self._hub, self._context).run,
-            self._settle_log,
-            self._log_counters_regularly,
+            self._keeper.settle,
+            self._keeper.count,
             self._retire_regularly,
         )
         self._greenlets += [gevent.spawn(task) for task in tasks]
         if self._tls is not None:
             self._greenlets.append(gevent.spawn(self._look_at_certificates, self._tls))
-        self._watchdog = Watchdog(config.limits.max_block, self._context.metrics, self._log_block)
+        self._watchdog = Watchdog(config.limits.max_block, self._context.metrics, self._keeper.write_past)
         self._watchdog.start()
         self._listener.start()
         if heartbeat is not None:
@@ -243,11 +242,20 @@ class Server:
         assert self._listener is not None
         return copy(self._listener.socket), None if self._admin is None else copy(self._admin.socket)
 
-    def share(self) -> None:
-        """Other processes may serve at the same sockets from now on, and others handle the signals of this one."""
-        self._shares = True
+    def share(self, row: Row, folder: Path) -> None:
+        """Other processes may serve at the same sockets from now on, and others handle the signals of this one.
+
+        Args:
+            row: its row of the scoreboard that it shares with them.
+            folder: theirs.
+        """
+        self._shares, self._row = True, row
         for handler in self._handlers.values():
             handler.cancel()
+        row.beat(self.connections)
+        self._greenlets.append(gevent.spawn(self._beat, row))
+        if self._monitor is not None:
+            self._monitor.share(row, folder)
 
     def stop(self) -> None:
         """Make `serve_until_signal` drain and return. From any greenlet."""
@@ -288,8 +296,8 @@ class Server:
             listener.close()
             if self._shares:
                 self._close_admin()
-                if self._heartbeat is not None:
-                    self._heartbeat.row.beat(None)
+                if self._row is not None:
+                    self._row.beat(None)
                 # Other workers go on serving, so that nobody is refused. Accepted connections become clients first.
                 while listener.arriving and clock() < end - limit + min(ARRIVE, limit / 4):
                     gevent.sleep(0.02)
@@ -323,11 +331,10 @@ class Server:
         if self._monitor is not None:
             self._monitor.stop()
         self._close_admin()  # until now `/healthz` has answered there that the server drains
-        self._log_counters()
+        self._keeper.write_counters()
         if self._heartbeat is not None or not self._shares:  # otherwise the process stays, and its supervisor says more
             logger.info("stopped")
-        if self._log is not None:
-            self._log.flush()
+        self._keeper.flush()
 
     def _await_end(self, until: float) -> None:
         """Wait until no client is left and no schedule runs, but not longer than until a time of the clock."""
@@ -411,7 +418,7 @@ class Server:
         self.observation.renew()
         self.tallies.renew(generation)
         config = generation.config
-        self._web.static = static_of(generation)
+        self._web.static = static_of(config)
         self._apis.configure(config)
         if self._listener is not None:
             self._listener.configure(config.server, self.capacity)
@@ -442,37 +449,12 @@ class Server:
     def _asked_to_renew(self) -> None:
         self._renewal.set()
 
-    def _beat(self, heartbeat: Heartbeat) -> None:
+    def _beat(self, row: Row) -> None:
         while True:
-            heartbeat.row.beat(self.connections)
+            row.beat(self.connections)
             gevent.sleep(BEAT)
 
     def _look_at_certificates(self, tls: CertificateStore) -> None:
         while True:
             gevent.sleep(LOOK)
             tls.look()
-
-    def _log_block(self, line: str) -> None:
-        if self._log is not None:
-            self._log.write_past(logging.WARNING, logger.name, line)
-
-    def _settle_log(self) -> None:
-        while self._log is not None:
-            gevent.sleep(1)
-            self._log.settle()
-
-    def _log_counters_regularly(self) -> None:
-        while True:
-            gevent.sleep(COUNTED)
-            self._log_counters()
-
-    def _log_counters(self) -> None:
-        news = self._context.metrics.news()
-        if news:
-            logger.info("counted: %s", news)
-
-
-def static_of(generation: Generation) -> Path | None:
-    """The folder of static files; None for none."""
-    static = generation.config.server.static
-    return generation.config.folder / static if static else None

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
     from fws.api.application import Api
+    from fws.config import Config
     from fws.server.streams import Streams
 
 # The key of a WSGI environ under which the log finds why a request failed. Clients get the same answer for all reasons.
@@ -142,6 +143,11 @@ class Web:
             return None
         environ[REASON] = "there is no such file"
         return None
+
+
+def static_of(config: Config) -> Path | None:
+    """The folder of static files; None for none."""
+    return config.folder / config.server.static if config.server.static else None
 
 
 def _locate(static: Path, path: str) -> str:
