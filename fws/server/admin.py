@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
+
+import gevent
 
 from fws.config import Config, parse_listen
 from fws.server.front import Application
@@ -16,6 +19,8 @@ if TYPE_CHECKING:
 
 # Connections at a time. They do not count as clients, so that an operator reaches a server that is full.
 CONNECTIONS = 100
+# Seconds that answers have when the process ends.
+ANSWERED = 0.5
 
 
 class AdminListener(Listener):
@@ -34,6 +39,17 @@ class AdminListener(Listener):
         self.trusted = parse_networks([])
         self.proxy_protocol = False
         self._capacity = capacity
+
+    def leave(self) -> None:
+        """Accept no more connections. Those that are kept end with their next response."""
+        self.draining = True
+        self.close()
+
+    def finish(self) -> None:
+        """Wait for a moment until answers that are under way have been sent."""
+        until = time.monotonic() + ANSWERED
+        while self.arriving and time.monotonic() < until:
+            gevent.sleep(0.01)
 
     @property
     def connections(self) -> int:

@@ -118,6 +118,7 @@ class Server:
         self._row = heartbeat.row if heartbeat is not None else None
         self._listener: Listener | None = None
         self._admin: AdminListener | None = None
+        self._left: AdminListener | None = None
         self.admin_address: Tcp | Unix | None = None
         self._watchdog: Watchdog | None = None
         self._greenlets: list[Any] = []
@@ -328,9 +329,11 @@ class Server:
         gevent.killall(self._greenlets, block=False)
         if self._watchdog is not None:
             self._watchdog.stop()
+        self._close_admin()  # until now `/healthz` has answered there that the server drains
+        if self._left is not None:
+            self._left.finish()
         if self._monitor is not None:
             self._monitor.stop()
-        self._close_admin()  # until now `/healthz` has answered there that the server drains
         self._keeper.write_counters()
         if self._heartbeat is not None or not self._shares:  # otherwise the process stays, and its supervisor says more
             logger.info("stopped")
@@ -355,7 +358,8 @@ class Server:
 
     def _close_admin(self) -> None:
         if self._admin is not None:
-            self._admin.close()
+            self._admin.leave()
+            self._left = self._admin
             if not self._shares and self.admin_address is not None:
                 remove_socket_file(self.admin_address)
             self._admin = None
