@@ -30,7 +30,7 @@ LAYERS = [
     {"channels"},
     {"protocols"},
     {"clients"},
-    {"live", "api", "schedules", "metrics"},
+    {"live", "api", "schedules", "metrics", "tracing"},
     {"server", "reference"},
     {"classic", "testing"},
     {"filters", "sources"},
@@ -56,6 +56,7 @@ ONLY_IN = {
     "gevent.monkey": {"__main__", "runtime", "programs.spawn", "workers.heartbeat", "classic.server"},
     "urllib3": {"http.connection"},
     "prometheus_client": {"metrics.exposition"},
+    "opentelemetry": {"tracing"},
     # They need names of constants; sockets come from gevent.
     "socket": {"clients.transport", "clients.tls_transport"},
     "_socket": {"clients.transport", "clients.tls_transport"},

@@ -152,6 +152,7 @@ CATALOGUE: Final[dict[str, tuple[Counter, ...]]] = {
         Counter("api_calls", "commands that the API has carried out, or tried to", traffic=True),
         Counter("api_errors", "commands of the API that failed, by [code](api.md#errors)", "code"),
     ),
+    "Traces": (Counter("traces_over_limit", "events that were handled without a span because of `[traces] most`"),),
     "Publications": (
         Counter("publications", "messages published to channels", traffic=True),
         Counter("publications_dropped", "publications dropped because 16 MiB were already waiting"),

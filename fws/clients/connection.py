@@ -33,7 +33,6 @@ from typing import TYPE_CHECKING, Any
 from gevent import GreenletExit, get_hub, kill
 from greenlet import greenlet
 
-from fws.base.close_codes import label_of
 from fws.clients.outbox import Outbox
 from fws.clients.transport import MAX_READ
 from fws.runtime.scheduler import end_of_turn, overdue, queue_up
@@ -218,7 +217,8 @@ class Connection:
     def _failed(self, error: BaseException) -> None:
         """Log an exception that is not a filter's: a bug of fws, or a time-out that a filter left running."""
         name = type(error).__name__
-        logger.error("serving client %s failed: %s: %s", self.id, name, error, extra={"error": error})
+        extra = {"client": self.id, "error": error}
+        logger.error("serving client %s failed: %s: %s", self.id, name, error, extra=extra)
         if self._transport is not None:
             self._transport.abort()
 
@@ -434,10 +434,10 @@ class Connection:
             kill(self._greenlet)
 
     def log_end(self, address: str, code: int, reason: str) -> None:
-        """Log and count how an open connection ended. A client that was refused before the 101 has a line already."""
-        if self._transport is not None:
-            self._context.metrics.count("closes", label=label_of(code))
-            logger.debug("client %s at %s disconnected: %d %s", self.id, address, code, reason)
+        """Log how an open connection ended. A client that was refused before the 101 has a line already."""
+        if self._transport is not None and logger.isEnabledFor(logging.DEBUG):
+            extra = {"client": self.id, "address": address, "code": code, "cause": self.id}
+            logger.debug("client %s at %s disconnected: %d %s", self.id, address, code, reason, extra=extra)
 
     def release(self) -> None:
         """Free the memory that the connection holds, such as half of a large message, and close the socket."""

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import logging
 import math
+import time
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 import gevent
 import msgspec
@@ -47,6 +48,13 @@ class Report(msgspec.Struct, frozen=True):
     @property
     def exit_status(self) -> int:
         return {"restart": RESTART, "refused": REFUSED}.get(self.status, 0)
+
+
+class Past(msgspec.Struct, frozen=True):
+    """A reload that was made, and when, in Unix time."""
+
+    at: float
+    report: Report
 
 
 class ReloadError(FwsError):
@@ -235,10 +243,18 @@ class Requests:
 
     Args:
         reload: does a reload. It may block, and must not raise.
+        wall: Unix time.
+
+    Attributes:
+        last: the last one that was no dry run; None before the first.
+        since: when the generation in force was put in force, in Unix time.
     """
 
-    def __init__(self, reload: Callable[[bool, bool], Report]) -> None:
+    def __init__(self, reload: Callable[[bool, bool], Report], wall: Callable[[], float] = time.time) -> None:
         self._reload = reload
+        self._wall = wall
+        self.last: Past | None = None
+        self.since = wall()
         self._turn = BoundedSemaphore()
         self._waiting: dict[tuple[bool, bool], AsyncResult] = {}
 
@@ -254,8 +270,28 @@ class Requests:
             # Whoever asks from now on may have changed the file after it was read.
             del self._waiting[key]
             report = self._reload(*key)
+        if not dry_run:
+            self.last = Past(self._wall(), report)
+            if report.status == "done":
+                self.since = self.last.at
         mine.set(report)
         return report
+
+
+def described(file: str, number: int, requests: Requests) -> dict[str, Any]:
+    """The generation in force and the last reload, as the control socket answers them.
+
+    Args:
+        file: the configuration.
+        number: the number of the generation.
+    """
+    last = requests.last
+    return {
+        "file": file,
+        "generation": number,
+        "since": requests.since,
+        "last": None if last is None else {"at": last.at, **msgspec.to_builtins(last.report)},
+    }
 
 
 def watch(look: Callable[[], list[str]], changed: Callable[[], object]) -> None:

@@ -28,18 +28,18 @@ from fws.live.retirement import stop
 from fws.live.tallies import Tallies
 from fws.pipeline.traceback import culprit
 from fws.runtime.watchdog import Watchdog
-from fws.server.admin import AdminListener, open_admin
+from fws.server.admin import AdminPort, open_admin
 from fws.server.apis import Apis
 from fws.server.certificates import CertificateStore, TlsError, make_context
 from fws.server.descriptors import capacity_of, raise_file_limit
 from fws.server.listener import Listener
 from fws.server.log_keeper import LogKeeper
 from fws.server.monitor import Monitor
-from fws.server.node import Node
-from fws.server.probes import Probes
-from fws.server.sockets import address_of, bound, copy, listen, remove_socket_file
+from fws.server.node import Node, tracer_of
+from fws.server.operator import Operator
+from fws.server.sockets import bound, copy, listen, remove_socket_file
 from fws.server.streams import Streams
-from fws.server.web import Web, static_of
+from fws.server.web import Web
 from fws.workers.heartbeat import ORPHAN_DRAIN, Heartbeat
 from fws.workers.scoreboard import BEAT, Row
 
@@ -98,6 +98,8 @@ class Server:
     ) -> None:
         self.address = address
         self.node = Node(generation)
+        if (tracer := tracer_of(generation, self.node.context)) is not None:
+            self.node.begin_tracing(tracer)
         self._hub = self.node.hub
         self.observation = Observation(lambda: self.generation, self._hub)
         self._context = self.node.context
@@ -117,23 +119,26 @@ class Server:
         self._shares = heartbeat is not None
         self._row = heartbeat.row if heartbeat is not None else None
         self._listener: Listener | None = None
-        self._admin: AdminListener | None = None
-        self._left: AdminListener | None = None
-        self.admin_address: Tcp | Unix | None = None
+        self._admin: AdminPort | None = None
         self._watchdog: Watchdog | None = None
         self._greenlets: list[Any] = []
         self._handlers: dict[int, Any] = {}
-        self._apis = Apis(self.node, self.node.commands)
+        self.operator = Operator(self.node)
+        self._apis = Apis(self.node, self.node.commands, self.operator)
         self._web = Web(
-            static=static_of(generation.config),
+            static=static_of(generation),
             health=self.health,
             is_endpoint=lambda path: self.generation.is_endpoint(path),
             api=self._apis.public,
             streams=Streams(self.node),
         )
-        admin_web = Web(static=None, health=self.health, is_endpoint=lambda path: False, api=self._apis.admin)
-        self._monitor = Monitor(self, heartbeat) if generation.config.admin.listen else None
-        self._probes = Probes(admin_web, self._monitor) if self._monitor is not None else None
+        self._admin_web = Web(
+            static=None,
+            health=self.health,
+            is_endpoint=lambda path: False,
+            api=self._apis.admin,
+            page=self._apis.page,
+        )
 
     @property
     def generation(self) -> Generation:
@@ -163,18 +168,14 @@ class Server:
         self._listener = Listener(listener, self._web, self.node, self.capacity, self._row, self._tls)
         self.address = bound(self.address, listener)
         self.node.start()
-        if admin is not None and self._probes is not None and self._monitor is not None:
-            self._admin = AdminListener(admin, self._probes, self.node)
-            self.admin_address = address_of(admin)
-            self._monitor.start()
-            # An operator learns that the server is starting. When workers are renewed, those that serve answer.
-            if not self._monitor.others_serve:
-                self._admin.start()
+        if admin is not None:
+            self._admin = AdminPort(admin, self._admin_web, Monitor(self, heartbeat), self.node)
         try:
             self.generation.start()
         except BaseException as error:  # a user's filter may raise anything
             listener.close()
-            self._close_admin()
+            if self._admin is not None:
+                self._admin.close(shared=self._shares)
             self._await_stops(stop(self.generation.components, lambda error: None), LAST_WORDS)
             self.node.broker.stop(0)
             where = culprit(error.__traceback__) or "a filter"
@@ -197,9 +198,13 @@ class Server:
         self._listener.start()
         if heartbeat is not None:
             heartbeat.row.beat(0)
-        if self._admin is not None and self._probes is not None:
-            self._probes.started = True
-            self._admin.start()
+        if self._admin is not None:
+            self._admin.serve()
+
+    @property
+    def admin_address(self) -> Tcp | Unix | None:
+        """Where the listener of [admin] is; None without one."""
+        return None if self._admin is None else self._admin.address
 
     @property
     def capacity(self) -> int:
@@ -255,8 +260,8 @@ class Server:
             handler.cancel()
         row.beat(self.connections)
         self._greenlets.append(gevent.spawn(self._beat, row))
-        if self._monitor is not None:
-            self._monitor.share(row, folder)
+        if self._admin is not None:
+            self._admin.share(row, folder)
 
     def stop(self) -> None:
         """Make `serve_until_signal` drain and return. From any greenlet."""
@@ -281,7 +286,7 @@ class Server:
            Clients whose filters are still at work when most of the time is over are closed without waiting.
         4. Cut off the clients that are left.
         5. Stop the filters, all at the same time, and interrupt those that are not ready in time.
-        6. Send the remaining publications to other nodes.
+        6. Send the remaining publications to other nodes, and the remaining spans to the collector.
         """
         limit = self.generation.config.server.drain
         if self._heartbeat is not None and self._heartbeat.orphaned:
@@ -296,7 +301,8 @@ class Server:
             # Only the socket: `stop` would wait for the handlers of all clients.
             listener.close()
             if self._shares:
-                self._close_admin()
+                if self._admin is not None:
+                    self._admin.close(shared=True)
                 if self._row is not None:
                     self._row.beat(None)
                 # Other workers go on serving, so that nobody is refused. Accepted connections become clients first.
@@ -326,14 +332,14 @@ class Server:
         self._await_stops([*former, *stop(self.generation.components, self._stop_failed)], last_words)
         # After filters that hang there is little time left, but enough for a Redis that answers.
         self.node.broker.stop(min(LAST_PUBLICATIONS, max(end - clock(), 0.1)))
+        if self.node.tracer is not None:
+            self.node.tracer.stop(min(LAST_PUBLICATIONS, max(end - clock(), 0.1)))
         gevent.killall(self._greenlets, block=False)
         if self._watchdog is not None:
             self._watchdog.stop()
-        self._close_admin()  # until now `/healthz` has answered there that the server drains
-        if self._left is not None:
-            self._left.finish()
-        if self._monitor is not None:
-            self._monitor.stop()
+        if self._admin is not None:
+            self._admin.close(shared=self._shares)  # until now it has answered that the server drains
+            self._admin.stop()
         self._keeper.write_counters()
         if self._heartbeat is not None or not self._shares:  # otherwise the process stays, and its supervisor says more
             logger.info("stopped")
@@ -355,14 +361,6 @@ class Server:
 
     def _stop_failed(self, error: BaseException) -> None:
         self._context.faults.report("stop", error)
-
-    def _close_admin(self) -> None:
-        if self._admin is not None:
-            self._admin.leave()
-            self._left = self._admin
-            if not self._shares and self.admin_address is not None:
-                remove_socket_file(self.admin_address)
-            self._admin = None
 
     def _signalled(self) -> None:
         # Platforms send SIGTERM to all processes. A worker then gets a second one from its supervisor.
@@ -422,7 +420,7 @@ class Server:
         self.observation.renew()
         self.tallies.renew(generation)
         config = generation.config
-        self._web.static = static_of(config)
+        self._web.static = static_of(generation)
         self._apis.configure(config)
         if self._listener is not None:
             self._listener.configure(config.server, self.capacity)
@@ -462,3 +460,9 @@ class Server:
         while True:
             gevent.sleep(LOOK)
             tls.look()
+
+
+def static_of(generation: Generation) -> Path | None:
+    """The folder of static files; None for none."""
+    static = generation.config.server.static
+    return generation.config.folder / static if static else None
