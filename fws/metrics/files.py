@@ -34,7 +34,7 @@ class Files:
         self._failed = False
         # What workers that had the row before have counted.
         self._earlier = Snapshot()
-        earlier = self._read(row.number)
+        earlier = self._read(row.number, lambda: None)
         if earlier is not None:
             self._earlier.merge(earlier, gauges=False)
 
@@ -60,21 +60,20 @@ class Files:
         """What all other rows have. Only those of workers that live have gauges.
 
         Args:
-            pause: called between two files; it may give others their turns.
+            pause: called again and again; it may give others their turns.
         """
         merged = Snapshot()
         for row, lives in self._row.others:
-            pause()
-            found = self._read(row)
+            found = self._read(row, pause)
             if found is not None:
-                merged.merge(found, gauges=lives)
+                merged.merge(found, gauges=lives, pause=pause)
         return merged
 
-    def _read(self, row: int) -> Snapshot | None:
+    def _read(self, row: int, pause: Callable[[], object]) -> Snapshot | None:
         try:
             with self._path(row).open("rb") as file:
                 if os.fstat(file.fileno()).st_size <= LARGEST:
-                    return Snapshot.decode(file.read(LARGEST))
+                    return Snapshot.decode(file.read(LARGEST), pause)
         except OSError:
             pass  # no worker has had the row yet
         except ValueError as error:

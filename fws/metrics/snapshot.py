@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import msgspec
 
@@ -27,6 +27,10 @@ class _File(msgspec.Struct, array_like=True):
 
     numbers: dict[str, list[tuple[Labels, float]]]
     histograms: dict[str, list[tuple[Labels, _Spread]]]
+
+
+def _go_on() -> None:
+    """Gives nobody a turn."""
 
 
 class Snapshot:
@@ -61,17 +65,19 @@ class Snapshot:
         labels = _bounded(METRICS[name], series, labels)
         series.setdefault(labels, Histogram()).add(histogram)
 
-    def merge(self, other: Snapshot, *, gauges: bool = True) -> None:
+    def merge(self, other: Snapshot, *, gauges: bool = True, pause: Callable[[], object] = _go_on) -> None:
         """Add everything that another one has.
 
         Args:
             gauges: whether to add gauges, which say how something is now. Counters and histograms say what has been.
+            pause: called again and again; it may give others their turns.
         """
         for metric, labels, number in other.singles():
             if gauges or metric.kind != "gauge":
                 self.add(metric.name, number, *labels)
         for name, spreads in other.histograms.items():
             for labels, histogram in spreads.items():
+                pause()
                 self.observe(name, histogram, *labels)
 
     def singles(self) -> Iterator[tuple[Metric, Labels, float]]:
@@ -90,8 +96,11 @@ class Snapshot:
         return msgspec.msgpack.encode(_File(numbers, histograms))
 
     @classmethod
-    def decode(cls, data: bytes) -> Snapshot:
+    def decode(cls, data: bytes, pause: Callable[[], object] = _go_on) -> Snapshot:
         """The snapshot of a file. Metrics that are not in the catalogue are left out: another version has written them.
+
+        Args:
+            pause: called again and again; it may give others their turns.
 
         Raises:
             ValueError: it is not a snapshot.
@@ -104,6 +113,7 @@ class Snapshot:
                     snapshot.add(name, number, *labels)
         for name, spreads in file.histograms.items():
             for labels, spread in spreads:
+                pause()
                 if _is_known(name, labels, histogram=True):
                     snapshot.observe(name, Histogram(spread.times, spread.seconds), *labels)
         return snapshot

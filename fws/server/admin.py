@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import gevent
 
 from fws.config import Config, parse_listen
 from fws.server.front import Application
@@ -15,9 +19,12 @@ if TYPE_CHECKING:
     from fws.config import Server
     from fws.server.monitor import Monitor
     from fws.server.node import Node
+    from fws.workers.scoreboard import Row
 
 # Connections at a time. They do not count as clients, so that an operator reaches a server that is full.
 CONNECTIONS = 100
+# Seconds that answers have when the process ends.
+ANSWERED = 0.5
 
 
 class AdminListener(Listener):
@@ -36,6 +43,17 @@ class AdminListener(Listener):
         self.trusted = parse_networks([])
         self.proxy_protocol = False
         self._capacity = capacity
+
+    def leave(self) -> None:
+        """Accept no more connections. Those that are kept end with their next response."""
+        self.draining = True
+        self.close()
+
+    def finish(self) -> None:
+        """Wait for a moment until answers that are under way have been sent."""
+        until = time.monotonic() + ANSWERED
+        while self.arriving and time.monotonic() < until:
+            gevent.sleep(0.01)
 
     @property
     def connections(self) -> int:
@@ -80,12 +98,17 @@ class AdminPort:
         """
         if self._is_open:
             self._is_open = False
-            self._listener.close()
+            self._listener.leave()
             if not shared:
                 remove_socket_file(self.address)
 
+    def share(self, row: Row, folder: Path) -> None:
+        """As `Monitor.share`."""
+        self._monitor.share(row, folder)
+
     def stop(self) -> None:
-        """Measure nothing more."""
+        """Send the answers that are under way, and measure nothing more. It is closed already."""
+        self._listener.finish()
         self._monitor.stop()
 
 

@@ -127,9 +127,10 @@ class Handover:
             fixed=fixed,
             present=Former(server, self._leaves, self._is_gone),
         )
+        self._row = self._supervision.seat()
         # In this order, because a signal that nobody handles would end the process.
         self._supervision.heed_signals()
-        server.share()
+        server.share(self._row, sockets)
         self._supervision.renew()
 
     def run(self) -> int:
@@ -147,6 +148,7 @@ class Handover:
         self._replaced(self._reloads)
 
     def _is_gone(self) -> None:
+        self._supervision.free(self._row)
         # Views of the former server, such as a tap. They would show nothing any more.
         gevent.killall(self._earlier, block=False)
         self._earlier = []

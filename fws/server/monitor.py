@@ -19,9 +19,13 @@ from fws.metrics.walk import Walk
 from fws.runtime.scheduler import Budget
 from fws.server.node import Node
 from fws.workers.heartbeat import Heartbeat
+from fws.workers.scoreboard import Row
 
 # Seconds between two files of a worker. This much of what it has counted is lost if it is killed.
 WRITTEN = 1.0
+# With very many stages or clients it is this many times the seconds that it takes to write one, at most `LONGEST`.
+REST = 50
+LONGEST = 10.0
 
 
 class Site(Protocol):
@@ -82,7 +86,7 @@ class Monitor:
         self._lag = Lag(clock)
         self._walk = Walk(node.hub, node.history, node.presence, clock)
         self._row = heartbeat.row if heartbeat is not None else None
-        self._files = None
+        self._files: Files | None = None
         if heartbeat is not None and heartbeat.control:
             self._files = Files(Path(heartbeat.control), heartbeat.row)
         # Only one greenlet at a time collects and writes, so that a file never goes back.
@@ -94,6 +98,18 @@ class Monitor:
         self._greenlets.append(gevent.spawn(self._lag.run))
         if self._files is not None:
             self._greenlets.append(gevent.spawn(self._write_regularly))
+
+    def share(self, row: Row, folder: Path) -> None:
+        """Successors serve beside this process from now on, until it ends.
+
+        Args:
+            row: its row of the scoreboard that they share.
+            folder: for the files of all.
+        """
+        self._row = row
+        self._files = Files(folder, row)
+        self._mine()  # so that whoever is asked first knows all
+        self._greenlets.append(gevent.spawn(self._write_regularly))
 
     def stop(self) -> None:
         """The process ends: leave its totals to the other workers."""
@@ -146,6 +162,9 @@ class Monitor:
             return snapshot
 
     def _write_regularly(self) -> None:
+        pause = WRITTEN
         while True:
-            gevent.sleep(WRITTEN)
+            gevent.sleep(pause)
+            began = self._server.clock()
             self._mine()
+            pause = min(max(WRITTEN, REST * (self._server.clock() - began)), LONGEST)

@@ -26,13 +26,14 @@ from fws.live.origin import Origin
 from fws.live.reload import Reloader, ReloadError, Requests
 from fws.live.retirement import stop
 from fws.live.tallies import Tallies
-from fws.pipeline.traceback import CLIENT, culprit
+from fws.pipeline.traceback import culprit
 from fws.runtime.watchdog import Watchdog
 from fws.server.admin import AdminPort, open_admin
 from fws.server.apis import Apis
 from fws.server.certificates import CertificateStore, TlsError, make_context
 from fws.server.descriptors import capacity_of, raise_file_limit
 from fws.server.listener import Listener
+from fws.server.log_keeper import LogKeeper
 from fws.server.monitor import Monitor
 from fws.server.node import Node, tracer_of
 from fws.server.operator import Operator
@@ -40,7 +41,7 @@ from fws.server.sockets import bound, copy, listen, remove_socket_file
 from fws.server.streams import Streams
 from fws.server.web import Web
 from fws.workers.heartbeat import ORPHAN_DRAIN, Heartbeat
-from fws.workers.scoreboard import BEAT
+from fws.workers.scoreboard import BEAT, Row
 
 if TYPE_CHECKING:
     from fws.clients.client import Client
@@ -66,8 +67,6 @@ LAST_PUBLICATIONS = 2.0
 ARRIVE = 5.0
 # Seconds between two looks at filters that a reload has replaced.
 RETIRE = 0.25
-# Seconds between two log lines with counters.
-COUNTED = 60.0
 # Up to this many clients per second are closed without spreading.
 DRAIN_RATE = 1000
 
@@ -108,7 +107,7 @@ class Server:
         self.tallies.renew(generation)
         self.reloader = Reloader(self)
         self.reloads = Requests(lambda dry_run, test: self.reloader.reload(dry_run=dry_run, test=test))
-        self._log = log
+        self._keeper = LogKeeper(log, self._context.metrics)
         self._heartbeat = heartbeat
         self._tls = tls
         self._given = given
@@ -118,6 +117,7 @@ class Server:
         self._renewal = Event()
         # Whether other processes go on serving at the same sockets when this one drains.
         self._shares = heartbeat is not None
+        self._row = heartbeat.row if heartbeat is not None else None
         self._listener: Listener | None = None
         self._admin: AdminPort | None = None
         self._watchdog: Watchdog | None = None
@@ -164,9 +164,8 @@ class Server:
             admin = open_admin(config)
         else:
             listener, admin = heartbeat.listener(), heartbeat.admin()
-            self._greenlets.append(gevent.spawn(self._beat, heartbeat))
-        row = heartbeat.row if heartbeat is not None else None
-        self._listener = Listener(listener, self._web, self.node, self.capacity, row, self._tls)
+            self._greenlets.append(gevent.spawn(self._beat, heartbeat.row))
+        self._listener = Listener(listener, self._web, self.node, self.capacity, self._row, self._tls)
         self.address = bound(self.address, listener)
         self.node.start()
         if admin is not None:
@@ -187,14 +186,14 @@ class Server:
         gc.freeze()
         tasks = (
             Sweeper(self._hub, self._context).run,
-            self._settle_log,
-            self._log_counters_regularly,
+            self._keeper.settle,
+            self._keeper.count,
             self._retire_regularly,
         )
         self._greenlets += [gevent.spawn(task) for task in tasks]
         if self._tls is not None:
             self._greenlets.append(gevent.spawn(self._look_at_certificates, self._tls))
-        self._watchdog = Watchdog(config.limits.max_block, self._context.metrics, self._log_block)
+        self._watchdog = Watchdog(config.limits.max_block, self._context.metrics, self._keeper.write_past)
         self._watchdog.start()
         self._listener.start()
         if heartbeat is not None:
@@ -249,11 +248,20 @@ class Server:
         assert self._listener is not None
         return copy(self._listener.socket), None if self._admin is None else copy(self._admin.socket)
 
-    def share(self) -> None:
-        """Other processes may serve at the same sockets from now on, and others handle the signals of this one."""
-        self._shares = True
+    def share(self, row: Row, folder: Path) -> None:
+        """Other processes may serve at the same sockets from now on, and others handle the signals of this one.
+
+        Args:
+            row: its row of the scoreboard that it shares with them.
+            folder: theirs.
+        """
+        self._shares, self._row = True, row
         for handler in self._handlers.values():
             handler.cancel()
+        row.beat(self.connections)
+        self._greenlets.append(gevent.spawn(self._beat, row))
+        if self._admin is not None:
+            self._admin.share(row, folder)
 
     def stop(self) -> None:
         """Make `serve_until_signal` drain and return. From any greenlet."""
@@ -295,8 +303,8 @@ class Server:
             if self._shares:
                 if self._admin is not None:
                     self._admin.close(shared=True)
-                if self._heartbeat is not None:
-                    self._heartbeat.row.beat(None)
+                if self._row is not None:
+                    self._row.beat(None)
                 # Other workers go on serving, so that nobody is refused. Accepted connections become clients first.
                 while listener.arriving and clock() < end - limit + min(ARRIVE, limit / 4):
                     gevent.sleep(0.02)
@@ -330,13 +338,12 @@ class Server:
         if self._watchdog is not None:
             self._watchdog.stop()
         if self._admin is not None:
-            self._admin.stop()
             self._admin.close(shared=self._shares)  # until now it has answered that the server drains
-        self._log_counters()
+            self._admin.stop()
+        self._keeper.write_counters()
         if self._heartbeat is not None or not self._shares:  # otherwise the process stays, and its supervisor says more
             logger.info("stopped")
-        if self._log is not None:
-            self._log.flush()
+        self._keeper.flush()
 
     def _await_end(self, until: float) -> None:
         """Wait until no client is left and no schedule runs, but not longer than until a time of the clock."""
@@ -444,34 +451,15 @@ class Server:
     def _asked_to_renew(self) -> None:
         self._renewal.set()
 
-    def _beat(self, heartbeat: Heartbeat) -> None:
+    def _beat(self, row: Row) -> None:
         while True:
-            heartbeat.row.beat(self.connections)
+            row.beat(self.connections)
             gevent.sleep(BEAT)
 
     def _look_at_certificates(self, tls: CertificateStore) -> None:
         while True:
             gevent.sleep(LOOK)
             tls.look()
-
-    def _log_block(self, line: str) -> None:
-        if self._log is not None:
-            self._log.write_past(logging.WARNING, logger.name, line, line.partition(CLIENT)[2])
-
-    def _settle_log(self) -> None:
-        while self._log is not None:
-            gevent.sleep(1)
-            self._log.settle()
-
-    def _log_counters_regularly(self) -> None:
-        while True:
-            gevent.sleep(COUNTED)
-            self._log_counters()
-
-    def _log_counters(self) -> None:
-        news = self._context.metrics.news()
-        if news:
-            logger.info("counted: %s", news)
 
 
 def static_of(generation: Generation) -> Path | None:

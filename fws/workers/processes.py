@@ -26,7 +26,7 @@ from gevent import get_hub
 from gevent.event import Event
 
 from fws.workers.heartbeat import ANSWER, ASK, VARIABLE, Inheritance
-from fws.workers.scoreboard import Scoreboard
+from fws.workers.scoreboard import Row, Scoreboard
 from fws.workers.supervisor import Process, Supervisor
 
 logger = logging.getLogger("fws")
@@ -104,6 +104,15 @@ class Launcher:
             os.close(writer)
         self._rows.pop()
         return Running(pid, report, self._scoreboard, row, self._rows.append)
+
+    def seat(self) -> Row:
+        """A row for a process that serves already."""
+        return Row(self._scoreboard, self._rows.pop())
+
+    def free(self, row: Row) -> None:
+        """No process has this row any more."""
+        row.clear()
+        self._rows.append(row.number)
 
     def unlisten(self) -> None:
         """Close the supervisor's listening sockets. When the workers have closed theirs, connections are refused."""
@@ -225,7 +234,7 @@ class Supervision:
         fixed: Mapping[str, str] = MappingProxyType({}),
         present: Process | None = None,
     ) -> None:
-        launcher = Launcher(listener, count, control, admin, fixed)
+        launcher = self._launcher = Launcher(listener, count, control, admin, fixed)
         self._hung_up = hung_up
         self._supervisor = Supervisor(
             count,
@@ -241,6 +250,14 @@ class Supervision:
     def serving(self) -> list[int]:
         """The process ids of the workers that serve."""
         return self._supervisor.serving()
+
+    def seat(self) -> Row:
+        """A row of the scoreboard for `present`."""
+        return self._launcher.seat()
+
+    def free(self, row: Row) -> None:
+        """`present` has ended."""
+        self._launcher.free(row)
 
     def renew(self) -> None:
         """Replace the workers, as at SIGUSR2."""

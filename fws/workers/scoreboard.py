@@ -96,6 +96,10 @@ class Row:
         board = self._scoreboard
         return [(row, board.lives(row)) for row in range(board.rows) if row != self._row]
 
+    def clear(self) -> None:
+        """As `Scoreboard.clear`."""
+        self._scoreboard.clear(self._row)
+
     def serving(self) -> list[int]:
         """As `Scoreboard.serving`."""
         return self._scoreboard.serving()

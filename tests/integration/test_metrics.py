@@ -207,3 +207,22 @@ def test_a_scrape_follows_the_conventions_and_the_public_port_has_none(serve: Se
     for path in (b"metrics", b"readyz"):
         get = b"GET /" + path + b" HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
         assert asked(("127.0.0.1", server.port), get).startswith(b"HTTP/1.1 404 ")
+
+
+def test_a_successor_goes_on_with_the_totals_and_says_nothing_before_it_serves(serve: Serve) -> None:
+    """While two processes listen, either may be asked. Totals that go to and fro would look like a storm."""
+    server = serve(CONF)
+    scraped = Scraped(server)
+    refuse(server, 5)
+    before = scraped.totals()
+    server.signal(signal.SIGUSR2)
+    while "has taken over" not in server.output:
+        before = grown(before, scraped.totals())
+        assert scraped.get("/readyz") == (200, "ready\n")
+        time.sleep(0.02)
+    with connect(server.url(), proxy=None):
+        wait_until(lambda: scraped.numbers()["fws_clients"] == 1)
+        refuse(server, 1)
+        after = grown(before, scraped.totals())
+        assert after["fws_refused_total"] == 6
+    assert server.stop() == 0
