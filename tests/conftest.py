@@ -17,6 +17,7 @@ NOT_PURE = (
     "fuzz",
     "hostile",
     "integration",
+    "ops",
     "reports",
     "soak",
     "brokers/test_redis.py",
@@ -37,6 +38,7 @@ NOT_PURE = (
 ALONE = (
     "hostile",
     "soak",
+    "integration/test_handover.py",
     "integration/test_memory.py",
     "integration/test_redis_load.py",
     "integration/test_watchdog.py",

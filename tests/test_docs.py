@@ -127,7 +127,7 @@ def fws(*arguments: str, cwd: Path = ROOT, stdin: str = "", **environ: str) -> s
     [
         ("filters.md", ["filters", "--format", "markdown", "--built-in"]),
         ("settings.md", ["filters", "--settings"]),
-        ("counters.md", ["filters", "--counters"]),
+        ("metrics.md", ["filters", "--metrics"]),
         ("openapi.json", ["api", "--openapi"]),
     ],
 )

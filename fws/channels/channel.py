@@ -90,7 +90,9 @@ class Channel:
         name: None for the channel of all clients.
         slow: what happens to a member that does not keep up.
         waiting: the entries since the present batch began.
+        began: when the present batch, or the last one, began; in seconds of `perf_counter`.
         reached: about how many messages the last complete batch has delivered.
+        written: bytes of that batch which went directly to sockets.
         arriving: clients that become members once they have received what they missed; None for none.
     """
 
@@ -105,11 +107,13 @@ class Channel:
         "_receivers",
         "_rest",
         "arriving",
+        "began",
         "members",
         "name",
         "reached",
         "slow",
         "waiting",
+        "written",
     )
 
     def __init__(self, name: str | None, slow: Slow = "close") -> None:
@@ -117,7 +121,9 @@ class Channel:
         self.slow = slow
         self.members: dict[Member, None] = {}
         self.waiting: list[Entry] = []
+        self.began = 0.0
         self.reached = 0
+        self.written = 0
         self.arriving: dict[Member, None] | None = None
         # Members that already have the first N waiting entries.
         self._ahead: dict[Member, int] = {}
@@ -224,6 +230,7 @@ class Channel:
                 start = self._position
                 self._position += chunk
                 left = send_each(self._receivers, start, self._position, frame, self._format)
+                self.written += (min(self._position, total) - start - len(left)) * len(frame)
                 # A step that served nobody does not count. The members that it left out come next.
                 begun = begun or len(left) < min(chunk, total - start)
                 for client, sent in left:
@@ -266,6 +273,7 @@ class Channel:
                 return
 
     def _begin(self) -> None:
+        self.began, self.written = perf_counter(), 0
         self._batch, self.waiting = self.waiting, []
         ahead, self._ahead = self._ahead, {}
         self._position = 0

@@ -58,6 +58,9 @@ class Member(Protocol):
     def close(self, code: int, reason: str, /) -> None:
         """Begin the closing handshake."""
 
+    def dismiss(self, code: int, reason: str, /) -> None:
+        """Begin the closing handshake when what has been read is served."""
+
     def kill(self) -> None:
         """End TCP now."""
 

@@ -8,7 +8,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn, Protocol
@@ -26,14 +26,17 @@ from fws.config import Config, Tcp, Tls, Unix, effective_listen, effective_worke
 from fws.live.control import NODE, SUFFIX, ControlError, ControlServer, Reply, runtime_folder, socket_of
 from fws.live.fleet import Fleet
 from fws.live.origin import Origin
+from fws.live.reload import Requests
 from fws.live.reload import watch as watch_files
 from fws.live.watch import EVERY
 from fws.runtime.scheduler import takes_a_line
 from fws.server.admin import open_admin
 from fws.server.certificates import CertificateStore, TlsError
+from fws.server.descriptors import raise_file_limit
+from fws.server.handover import Handover
 from fws.server.operations import Operations
 from fws.server.operator import Supervised
-from fws.server.server import Server, raise_file_limit
+from fws.server.server import Server
 from fws.server.sockets import address_of, bound, given_listener, remove_socket_file
 from fws.server.sockets import listen as open_listener
 from fws.workers.heartbeat import heartbeat_of
@@ -113,11 +116,13 @@ def run(
 
     if warning and heartbeat is None:
         logger.warning("%s", warning)
-    node = _Node(origin, log_format, secure=tls is not None)
+    fixed = fixed_of(config, address, count)
+    node = _Node(origin, log_format, fixed, secure=tls is not None)
     try:
         if heartbeat is not None:
             server = Server(generation, address, log, heartbeat, tls, origin=origin, tls_of=tls_of)
             del generation  # a reload replaces it, and nothing else may keep it
+            heartbeat.compare(fixed)
             server.operator.answers = Supervised(heartbeat.control)
             server.start()
             control = _listen(Path(heartbeat.control) / f"{os.getpid()}{SUFFIX}", Operations(server, heartbeat.number))
@@ -136,8 +141,11 @@ def run(
                 origin=origin,
                 tls_of=tls_of,
             )
-            del generation
-            node.serve(server, watches=watch)
+            del generation, tls
+            succession = node.serve(server, watches=watch, given=given is not None)
+            del server  # it is about to have a successor, and its memory is to be freed then
+            if succession is not None:
+                sys.exit(succession())
     except StartError as error:
         if heartbeat is not None:  # the log's lines then have its number
             logger.error("%s", error)
@@ -166,13 +174,16 @@ class _Node:
 
     Args:
         origin: the file that is served.
+        fixed: settings that only a restart changes, by name.
         secure: whether TLS is served.
     """
 
-    def __init__(self, origin: Origin, log_format: str, *, secure: bool) -> None:
+    def __init__(self, origin: Origin, log_format: str, fixed: Mapping[str, str], *, secure: bool) -> None:
         self._origin = origin
         self._log_format = log_format
+        self._fixed = fixed
         self._secure = secure
+        self._reloads: Requests | None = None
         self._folder: Path | None = None
         try:
             self._folder = runtime_folder(os.environ)
@@ -181,16 +192,35 @@ class _Node:
             logger.warning("there is no control socket: %s", error)
             self._socket = None
 
-    def serve(self, server: Server, *, watches: bool) -> None:
-        """Serve in this process until a signal."""
+    def serve(self, server: Server, *, watches: bool, given: bool) -> Callable[[], int] | None:
+        """Serve in this process until a signal.
+
+        Args:
+            given: whether the listening socket belongs to systemd.
+
+        Returns:
+            What is to be called if the signal is SIGUSR2. It hands over to a successor, and returns the exit status.
+        """
         operations = server.operator.answers = Operations(server)
         server.start()
         control = _listen(self._socket, operations)
         self._announce(server.generation, server.address, server.admin_address)
+        self._reload_with(server.reloads)
         if watches:
-            gevent.spawn(watch_files, self._origin.watch().look, server.reloads)
-        server.serve_until_signal()
+            self._watch()
+        addresses = [None if given else server.address, server.admin_address]
+        while server.wait():
+            try:
+                sockets = self._workers_folder()
+                handover = Handover(server, self._origin.conf, control, sockets, self._fixed, self._reload_with)
+            except OSError as error:
+                logger.error("no successor can be started: %s", error.strerror)
+            else:
+                controls = [control, _listen(sockets / NODE, handover.fleet)]
+                return partial(self._keep, handover.run, controls, sockets, addresses)
+        server.finish()
         control.stop()
+        return None
 
     def supervise(self, generation: Generation, address: Tcp | Unix, count: int, *, watches: bool) -> int:
         """Run several workers on one address. Returns the exit status. Raises StartError."""
@@ -211,21 +241,38 @@ class _Node:
             hung_up=lambda: gevent.spawn(fleet.reloads.ask),
             control=str(sockets),
             admin=admin,
+            fixed=self._fixed,
         )
         control = _listen(self._socket, fleet)
         inner = _listen(sockets / NODE, fleet)
+        self._reload_with(fleet.reloads)
         if watches:
-            gevent.spawn(watch_files, self._origin.watch().look, fleet.reloads)
+            self._watch()
+        supervision.heed_signals()
+        addresses = [None if given is not None else address, admin_address]
+        return self._keep(supervision.run, [control, inner], sockets, addresses)
+
+    @staticmethod
+    def _keep(
+        run: Callable[[], int], controls: Sequence[ControlServer], sockets: Path, addresses: Sequence[Tcp | Unix | None]
+    ) -> int:
+        """Supervise workers with `run`, and remove the files of sockets in the end. Returns the exit status."""
         try:
-            return supervision.run()
+            return run()
         finally:
-            control.stop()
-            inner.stop()
+            for control in controls:
+                control.stop()
             shutil.rmtree(sockets, ignore_errors=True)
-            if given is None:
-                remove_socket_file(address)
-            if admin_address is not None:
-                remove_socket_file(admin_address)
+            for address in addresses:
+                if address is not None:
+                    remove_socket_file(address)
+
+    def _reload_with(self, reloads: Requests) -> None:
+        self._reloads = reloads
+
+    def _watch(self) -> None:
+        """Reload whenever files change, with whoever serves then."""
+        gevent.spawn(watch_files, self._origin.watch().look, lambda: self._reloads and self._reloads.ask())
 
     def _workers_folder(self) -> Path:
         """The folder for the control sockets of workers."""
@@ -260,6 +307,18 @@ def _listen(path: Path | None, answers: _Answers) -> ControlServer:
         except OSError as error:
             logger.warning("there is no control socket: %s: %s", path, error.strerror)
     return control
+
+
+def fixed_of(config: Config, address: Tcp | Unix, count: int) -> dict[str, str]:
+    """The settings that a process keeps as long as it lives, because it has opened its sockets with them."""
+    server = config.server
+    return {
+        "[server] listen": str(address),
+        "[server] workers": str(count),
+        "[server] socket_mode": server.socket_mode,
+        "[server] socket_owner": server.socket_owner,
+        "[admin] listen": config.admin.listen,
+    }
 
 
 def hide(token: str) -> NoReturn:

@@ -27,7 +27,7 @@ _CLEAR = "\x1b[2J\x1b[H"
 def top(as_json: bool, once: bool, every: str, conf: str | None, path: Path | None) -> None:
     """Show what the stages of a running server do: rates per second, drops, errors, and how long they take.
 
-    The stages are measured only while this command runs. Ctrl-C ends it.
+    The numbers are those of `/metrics`, for one interval after the other. Ctrl-C ends it.
     """
     try:
         seconds = parse_duration(every)

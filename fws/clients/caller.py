@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from fws.base.close_codes import REFUSED, TOO_BIG
 from fws.base.errors import Close, MessageFillError, Refusal, Reject
+from fws.base.fields import about
+from fws.base.trace import TraceContext, fields, resumption
+from fws.clients.handed import Resumed
 from fws.clients.outbox import Outbox
 from fws.clients.state import State
 from fws.clients.subscriber import Subscriber
 from fws.histories.base import Page
 from fws.pipeline.call import MESSAGE, Call
-from fws.pipeline.outcomes import DROP
+from fws.pipeline.outcomes import DROP, MAX_PARTS
 from fws.pipeline.publication import Position, check_channel
 from fws.presence.base import Present
 from fws.protocols.base import Renew
 from fws.wire.lines import MAX_LINES, lines_of
+
+logger = logging.getLogger("fws")
 
 # Of clients that gave nothing.
 CONNECT = Call("connect")
@@ -24,6 +30,7 @@ CONNECT = Call("connect")
 if TYPE_CHECKING:
     from fws.clients.host import Host
     from fws.compiler.endpoint import Endpoint
+    from fws.pipeline.pipeline import Pipeline
 
 
 class Caller(Subscriber):
@@ -31,13 +38,17 @@ class Caller(Subscriber):
 
     Attributes:
         identity: who the client is, as authentication established; None for nobody in particular.
+        trace: of its handshake; None if that is not traced.
+        asked: the `traceparent` of its present call; empty if that is not traced.
     """
 
-    __slots__ = ("_admitted", "_connect", "_message", "_parts", "identity")
+    __slots__ = ("_admitted", "_connect", "_message", "_parts", "asked", "identity", "trace")
 
     def __init__(self, endpoint: Endpoint, host: Host, outbox: Outbox) -> None:
         super().__init__(endpoint, host, outbox)
         self.identity: dict[str, Any] | None = None
+        self.trace: TraceContext | None = None
+        self.asked = ""
         self._message = endpoint.message
         # Parts of the present message so far.
         self._parts = 0
@@ -86,6 +97,7 @@ class Caller(Subscriber):
             self.outbox.allow(len(frame))
         if self._hub.pending:
             self._hub.settle(self._member)
+        self._hub.traffic.replies += 1
         return self.outbox.write(frame)
 
     def admit(self, call: Call) -> None:
@@ -110,6 +122,9 @@ class Caller(Subscriber):
     def _enter(self) -> None:
         """The `connect` pipeline has passed."""
         self._admitted = True
+        if logger.isEnabledFor(logging.DEBUG):
+            extra = about(self, **fields(self.trace))
+            logger.debug("client %s at %s connected to %s", self.id, self.address, self.path, extra=extra)
         if not self.closing:
             self._become(State.OPEN)
         self._hub.admit(self._member)
@@ -131,6 +146,7 @@ class Caller(Subscriber):
     def ask(self, call: Call, message: Any) -> Any:
         self._said = True
         self._parts = 0
+        self.asked = ""
         self.call = call
         try:
             return self._message.run(self, message)
@@ -146,6 +162,22 @@ class Caller(Subscriber):
         finally:
             self.call = MESSAGE
 
+    def _resume_message(self, resumed: Resumed) -> None:
+        if self.closing and self._life is not State.LEAVING:
+            return
+        self._parts = 0
+        self.call = resumed.call
+        try:
+            resumed.rest.run(self, resumed.message)
+        except BaseException as error:
+            self._raised("message", error)
+        finally:
+            self.call = MESSAGE
+
+    def _raised(self, event: str, error: BaseException) -> None:
+        """A filter raised: the event ends. The client stays connected unless the filter raised `Close`."""
+        self._context.faults.settle(event, error, self, stops=self._waits)
+
     def check_publication(self, channel: str, message: Any) -> None:
         try:
             check_channel(channel)
@@ -154,7 +186,7 @@ class Caller(Subscriber):
         self._host.channels.check_publication(self, channel, message)
 
     def publish(self, channel: str, message: Any) -> None:
-        self._host.channels.publish_for(self, channel, message)
+        self._host.channels.publish_for(self, channel, message, self.asked)
 
     def ask_for(self, channel: str, since: str, call: Call) -> None:
         self.subscribe(channel, since=since, call=call)
@@ -178,12 +210,12 @@ class Caller(Subscriber):
 
     def note(self, code: int, reason: str, what: str) -> None:
         asked = f"{what}, connected to {self.path}" if what else f"connected to {self.path}"
-        self._context.refusals.log(code, reason, self.address, asked)
+        self._context.refusals.log(code, reason, self.address, asked, self.id)
 
     def fail(self, code: int, reason: str) -> None:
         if not self.closing:
             self._context.metrics.count("protocol_errors", label=code)
-            self._context.refusals.log(400, reason, self.address, f"connected to {self.path}")
+            self._context.refusals.log(400, reason, self.address, f"connected to {self.path}", self.id)
             self.close(code, reason)
 
     def hear(self, text: str) -> None:
@@ -215,7 +247,7 @@ class Caller(Subscriber):
         The refusal is counted and its reason is logged. Never blocks.
         """
         if not self.closing:
-            self._context.refusals.record(refusal, self.address, f"connected to {self.path}")
+            self._context.refusals.record(refusal, self.address, f"connected to {self.path}", self.id)
             session = self.session
             self.close(*((REFUSED + refusal.status, refusal.reason) if session is None else session.refused(refusal)))
 
@@ -224,6 +256,29 @@ class Caller(Subscriber):
         self._context.metrics.count("logins_expired")
         refusal = Refusal(401, reason, cause="expired")
         self.close(*((REFUSED + 401, reason) if self.session is None else self.session.refused(refusal)))
+
+    # For pipelines.
+
+    def take_part(self) -> None:
+        """Called by the pipeline for each message that a filter makes of the present one.
+
+        Raises:
+            Close: 1009, there are more than `MAX_PARTS`.
+        """
+        self._parts += 1
+        if self._parts > MAX_PARTS:
+            self._context.metrics.count("parts_over_limit")
+            raise Close(TOO_BIG, f"one message becomes at most {MAX_PARTS}")
+
+    def resume(self, rest: Pipeline) -> Callable[[Any], None]:
+        """Called by the pipeline for a filter that keeps messages back.
+
+        Returns:
+            A function that lets a message flow through `rest` in its turn, as a part of the present call. It never
+            blocks. Nothing happens if the client is gone.
+        """
+        call, rest = self.call, resumption(rest)
+        return lambda message: self.take([Resumed(rest, message, call)])
 
     # For filters that verify tokens.
 

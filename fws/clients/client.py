@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Callable, Container
 from typing import TYPE_CHECKING, Any
 
-from fws.base.close_codes import SERVICE_RESTART, TOO_BIG
+from fws.base.close_codes import SERVICE_RESTART, label_of
 from fws.base.errors import Close, Refusal, Reject
 from fws.base.times import rfc3339
 from fws.clients.caller import Caller
@@ -15,8 +15,7 @@ from fws.clients.connection import read_of
 from fws.clients.handed import Handed, Missed, Resumed
 from fws.clients.outbox import Outbox
 from fws.clients.state import State
-from fws.pipeline.call import MESSAGE
-from fws.pipeline.outcomes import DROP, MAX_PARTS, Ask
+from fws.pipeline.outcomes import DROP, Ask
 from fws.pipeline.results import check_nothing
 from fws.protocols.sessions import session_of
 from fws.wire.deflate import Agreement, Inflater
@@ -58,7 +57,7 @@ class Client(Caller):
         subprotocol: str = "",
         transport: Transport = "websocket",
     ) -> None:
-        outbox = Outbox(endpoint.bounds.max_outbox, self)
+        outbox = Outbox(endpoint.bounds.max_outbox, self, host.context.traffic)
         super().__init__(endpoint, host, outbox)
         self.id = secrets.token_urlsafe(9)
         self.request = request
@@ -125,6 +124,7 @@ class Client(Caller):
             TypeError: the value cannot be written as JSON.
         """
         hub = self._hub
+        hub.traffic.replies += 1
         if hub.listener is not None:
             hub.listener.told(self, message)
         if hub.pending:
@@ -178,27 +178,6 @@ class Client(Caller):
             self.call = outer
         self._check_subscriptions()
         self._host.channels.refresh(self)
-
-    def take_part(self) -> None:
-        """Called by the pipeline for each message that a filter makes of the present one.
-
-        Raises:
-            Close: 1009, there are more than `MAX_PARTS`.
-        """
-        self._parts += 1
-        if self._parts > MAX_PARTS:
-            self._context.metrics.count("parts_over_limit")
-            raise Close(TOO_BIG, f"one message becomes at most {MAX_PARTS}")
-
-    def resume(self, rest: Pipeline) -> Callable[[Any], None]:
-        """Called by the pipeline for a filter that keeps messages back.
-
-        Returns:
-            A function that lets a message flow through `rest` in its turn, as a part of the present call. It never
-            blocks. Nothing happens if the client is gone.
-        """
-        call = self.call
-        return lambda message: self.take([Resumed(rest, message, call)])
 
     def _settle(self) -> None:
         self._hub.settle(self)
@@ -349,7 +328,7 @@ class Client(Caller):
 
     def filter_data(self, data: bytes) -> bytes:
         """Run the `data` pipeline. It does not run after a Close, because nothing is served then."""
-        if self.closing:
+        if self.closing and self._life is not State.LEAVING:
             return data
         try:
             flowed = self._endpoint.data.run(self, data)
@@ -367,8 +346,8 @@ class Client(Caller):
         """Serve one event: a message, a control frame, a violation, or a publication for the `deliver` pipeline."""
         kind = type(event)
         if kind is str or kind is bytes:
-            # After our Close, messages of the peer are read and ignored (RFC 6455 1.4).
-            if not self.closing:
+            # After our Close, messages of the peer are read and ignored (RFC 6455 1.4), unless it is only dismissed.
+            if not self.closing or self._life is State.LEAVING:
                 if self.session is not None:
                     self._serve_line(event)
                     return
@@ -394,18 +373,8 @@ class Client(Caller):
             self._tell_missed(event)
         elif kind is Resumed:
             self._resume_message(event)
-
-    def _resume_message(self, resumed: Resumed) -> None:
-        if self.closing:
-            return
-        self._parts = 0
-        self.call = resumed.call
-        try:
-            resumed.rest.run(self, resumed.message)
-        except BaseException as error:
-            self._raised("message", error)
-        finally:
-            self.call = MESSAGE
+        elif kind is Close:
+            self._dismissed(event)
 
     def _serve_line(self, line: str | bytes) -> None:
         """Serve one command of a protocol."""
@@ -415,10 +384,6 @@ class Client(Caller):
             self.session.receive(line)
         except BaseException as error:
             self._context.faults.settle("message", error, self, stops=waits)
-
-    def _raised(self, event: str, error: BaseException) -> None:
-        """A filter raised: the event ends. The client stays connected unless the filter raised `Close`."""
-        self._context.faults.settle(event, error, self, stops=self._waits)
 
     @property
     def disconnect_waits(self) -> bool:
@@ -461,6 +426,8 @@ class Client(Caller):
             self.session.end()
             self._host.forget(self)
         self.log_end(self.request.address, self.close_code, self.close_reason)
+        if self.is_open:
+            self._context.metrics.count("closes", label=label_of(self.close_code))
         self._end_subscriptions()
         self._host.channels.remove(self)
         self._call_deferred()

@@ -189,14 +189,15 @@ class Connection:
             read = min(left, MAX_READ)
         data = transport.receive(read)
         if data:
-            self._bytes_left -= len(data)
-            if len(data) > SMALL_READ and (self._context.scheduler.crowded or overdue()):
+            size, hub = len(data), self._hub
+            self._bytes_left -= size
+            hub.traffic.bytes_in += size
+            if size > SMALL_READ and (self._context.scheduler.crowded or overdue()):
                 # Clients that send much share one turn per round of the loop. Each of them may take milliseconds.
                 self._backlog = deque((memoryview(data),))
                 self._context.scheduler.later(self._wake if self._waits else self._continue)
             else:
                 # The same as `_guard`. Calling it would cost an echo 2 %.
-                hub = self._hub
                 weight = hub.weight
                 try:
                     self._received(data)
@@ -216,7 +217,8 @@ class Connection:
     def _failed(self, error: BaseException) -> None:
         """Log an exception that is not a filter's: a bug of fws, or a time-out that a filter left running."""
         name = type(error).__name__
-        logger.error("serving client %s failed: %s: %s", self.id, name, error, extra={"error": error})
+        extra = {"client": self.id, "error": error}
+        logger.error("serving client %s failed: %s: %s", self.id, name, error, extra=extra)
         if self._transport is not None:
             self._transport.abort()
 
@@ -433,8 +435,9 @@ class Connection:
 
     def log_end(self, address: str, code: int, reason: str) -> None:
         """Log how an open connection ended. A client that was refused before the 101 has a line already."""
-        if self._transport is not None:
-            logger.debug("client %s at %s disconnected: %d %s", self.id, address, code, reason)
+        if self._transport is not None and logger.isEnabledFor(logging.DEBUG):
+            extra = {"client": self.id, "address": address, "code": code, "cause": self.id}
+            logger.debug("client %s at %s disconnected: %d %s", self.id, address, code, reason, extra=extra)
 
     def release(self) -> None:
         """Free the memory that the connection holds, such as half of a large message, and close the socket."""

@@ -7,6 +7,7 @@ closing handshake takes at most `close_timeout`.
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 from fws.base.close_codes import ABNORMAL, NO_STATUS, NORMAL, POLICY_VIOLATION, TRY_AGAIN_LATER
@@ -20,6 +21,9 @@ from fws.wire.frames import PeerClose, Violation, close, ping
 if TYPE_CHECKING:
     from fws.clients.host import Host
     from fws.clients.transport import Transport
+
+
+logger = logging.getLogger("fws")
 
 
 class Lifetime(Connection):
@@ -62,7 +66,7 @@ class Lifetime(Connection):
             if not can_become(self._life, state):
                 raise RuntimeError(f"a client that is {self._life.name} cannot become {state.name}")
             self._life = state
-            self.closing = state is State.CLOSING or state is State.CLOSED
+            self.closing = state in (State.LEAVING, State.CLOSING, State.CLOSED)
 
     # The closing handshake.
 
@@ -80,14 +84,32 @@ class Lifetime(Connection):
             self._settle()
             self._end(end.code, end.reason)
 
-    def _end(self, code: int, reason: str, *, only: bool = False) -> None:
+    def dismiss(self, code: int, reason: str) -> None:
+        """Begin the closing handshake so that as little as possible of what the peer sends is lost. Never blocks.
+
+        What has been read is served first, and its answers precede the Close. In the protocol `raw`, messages that the
+        peer has sent before it learns of the Close are served as well, but nothing can be sent to it any more. In
+        other protocols they are not served: the missing reply tells the peer so.
+        """
+        if self._backlog is not None:
+            self.take([Close(code, reason)])
+        else:
+            self._dismissed(Close(code, reason))
+
+    def _dismissed(self, end: Close) -> None:
+        if not self.closing:
+            self._settle()
+            listens = self.session is None and self._life is State.OPEN
+            self._end(end.code, end.reason, state=State.LEAVING if listens else State.CLOSING)
+
+    def _end(self, code: int, reason: str, *, only: bool = False, state: State = State.CLOSING) -> None:
         """Send the last frame; with `only`, instead of what waits."""
         session = self.session
         if session is not None:
             code, reason = session.ending(code, reason)
         streams = session is not None and session.framing.streams
         last = session.farewell(code, reason) if session is not None and streams else close(code, reason)
-        self._begin_close(code, reason)
+        self._begin_close(code, reason, state)
         self.outbox.seal(last, only=only)
         if streams:
             self.outbox.end()  # the peer has no Close frame to answer with
@@ -101,11 +123,14 @@ class Lifetime(Connection):
             self._settle()
             self._begin_close(event.code, event.reason)
             self.outbox.seal(close(event.code, event.reason if event.code != NO_STATUS else ""))
+        elif self._life is State.LEAVING:
+            self._become(State.CLOSING)
         self.outbox.end()
 
     def _violated(self, event: Violation) -> None:
         """Fail the connection (RFC 6455 7.1.7): send the reason, and do not wait for the peer's Close."""
         self._context.metrics.count("protocol_errors", label=event.code)
+        self._tell("broke the protocol", event.code, event.reason)
         if not self.closing:
             self._settle()
             self._end(event.code, event.reason)
@@ -116,14 +141,21 @@ class Lifetime(Connection):
         if self.closing:
             return
         self._context.metrics.count("slow_consumers")
+        self._tell("is too slow", TRY_AGAIN_LATER, "more than max_outbox bytes wait for it")
         self._end(TRY_AGAIN_LATER, "too slow", only=True)
+
+    def _tell(self, what: str, code: int, why: str) -> None:
+        """Log at the level `debug` what the client has done wrong."""
+        if logger.isEnabledFor(logging.DEBUG):
+            extra = {"client": self.id, "code": code, "cause": self.id}
+            logger.debug("client %s %s: %d %s", self.id, what, code, why, extra=extra)
 
     def skipped(self, count: int) -> None:
         """Publications were dropped, as their channel says, because the client does not keep up."""
         self._context.metrics.count("publications_skipped", count)
 
-    def _begin_close(self, code: int, reason: str) -> None:
-        self._become(State.CLOSING)
+    def _begin_close(self, code: int, reason: str, state: State = State.CLOSING) -> None:
+        self._become(state)
         self.close_code, self.close_reason = code, reason
         # At least two rounds of the sweeper, so that the Close frame has time to be sent.
         timeout = max(1.0, self._host.limits.close_timeout)

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from fws.channels.offer import Offer
 from fws.clients.droppable import Droppable, drop_oldest, leave_gap
+from fws.runtime.traffic import Traffic
 
 # The memory of a queued frame in addition to its bytes. Without it, 1 MiB of 3-byte pongs would take 14 MiB.
 OVERHEAD = 48
@@ -69,6 +70,9 @@ class Outbox:
     between `cork` and `uncork`, to write them with one call; and between `hold` and `release`, because it is not known
     yet whether the client may have them.
 
+    Args:
+        traffic: counts the bytes that the socket has taken.
+
     Attributes:
         limit: the most bytes that may wait.
         size: bytes that wait.
@@ -84,6 +88,7 @@ class Outbox:
         "_partial",
         "_queue",
         "_sealed",
+        "_traffic",
         "_wire",
         "corked",
         "limit",
@@ -91,10 +96,11 @@ class Outbox:
         "size",
     )
 
-    def __init__(self, limit: int, owner: Owner) -> None:
+    def __init__(self, limit: int, owner: Owner, traffic: Traffic) -> None:
         self.limit = limit
         self._allowed = 0
         self._owner = owner
+        self._traffic = traffic
         owner.fd = -1
         self._wire: Wire | None = None
         self._queue: deque[bytes | memoryview] | None = deque()
@@ -199,8 +205,9 @@ class Outbox:
             except OSError:
                 self.discard()
                 return False
+            self._traffic.bytes_out += sent
             if sent != len(frame):
-                self.sent(frame, sent, several)
+                self._keep(frame, sent, several)
             return True
         if self._held is not None:
             if self._held_size + len(frame) > self.limit + self._allowed and (self._held or several):
@@ -254,6 +261,11 @@ class Outbox:
 
     def sent(self, frame: bytes, count: int, several: bool = False) -> None:
         """The fan-out has written `count` bytes of a frame to `fd`: queue the rest."""
+        self._traffic.bytes_out += count
+        self._keep(frame, count, several)
+
+    def _keep(self, frame: bytes, count: int, several: bool = False) -> None:
+        """The socket has taken `count` bytes of a frame: queue the rest."""
         assert self._wire is not None
         self._partial = count > 0
         self._queue = deque((memoryview(frame)[count:],))
@@ -308,6 +320,7 @@ class Outbox:
                 self.discard()
                 return
             self.size -= sent
+            self._traffic.bytes_out += sent
             self.moved = True
             while sent:
                 length = len(queue[0])

@@ -11,6 +11,7 @@ r"""The states of a client, and the transitions between them.
       v                                     |
     CLOSED <--------------------------------'  disconnect
 
+A server that drains dismisses its clients. One that may go on sending until it learns of that is LEAVING in between.
 A `connect` filter may close the client as well, so CONNECTING leads to CLOSING too. Whether `connect` has passed, and
 `disconnect` has to run, does not follow from the state: a client that is CLOSING may have been CHALLENGED only. Nor do
 the reasons for not reading, which `fws.clients.connection` describes.
@@ -27,6 +28,7 @@ class State(enum.Enum):
     CONNECTING = "its `connect` pipeline is running, and the 101 has not been sent"
     CHALLENGED = "the 101 has been sent, and its first message decides whether it is admitted"
     OPEN = "its `connect` pipeline has passed"
+    LEAVING = "a Close has been sent, and what the peer has sent before it learns of that is still served"
     CLOSING = "a Close has been sent or received, or the connection is being ended: nothing more can be sent"
     CLOSED = "it has left its channels, and what filters deferred has been called"
 
@@ -34,7 +36,8 @@ class State(enum.Enum):
 TRANSITIONS = {
     State.CONNECTING: {State.CHALLENGED, State.OPEN, State.CLOSING, State.CLOSED},
     State.CHALLENGED: {State.OPEN, State.CLOSING},
-    State.OPEN: {State.CLOSING},
+    State.OPEN: {State.LEAVING, State.CLOSING},
+    State.LEAVING: {State.CLOSING, State.CLOSED},
     State.CLOSING: {State.CLOSED},
     State.CLOSED: set(),
 }

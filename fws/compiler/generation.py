@@ -188,6 +188,14 @@ def makers(generation: Generation) -> set[Templated]:
     return {built.instance for built in generation.built.values() if built and isinstance(built.instance, Templated)}
 
 
+def with_branches(generation: Generation) -> Iterator[Pipeline]:
+    """All pipelines. Those of a filter's branches follow the pipeline around them."""
+    for pipeline in generation.pipelines():
+        yield pipeline
+        for step in pipeline.walk():
+            yield from (branch for _, branch in step.branches)
+
+
 def inherit(new: Generation, old: Generation) -> None:
     """Let each filter of a new generation take over what the filter at its place has kept, if its class wants that.
 

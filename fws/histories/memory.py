@@ -115,6 +115,10 @@ class MemoryHistory:
     def start(self, follower: Follower) -> None:
         self._follower = follower
 
+    def kept(self) -> list[int]:
+        """The number of publications that each channel keeps."""
+        return [len(log.items) for log in self._logs.values()]
+
     def publish(
         self,
         publication: Publication,
@@ -135,7 +139,7 @@ class MemoryHistory:
         log.trim(settings, now)
         self._grown(log.size - before)
         more = (publication.sender, publication.exclude, publication.hops, publication.origin, offset, log.epoch)
-        self._follower.arrived(Publication(name, message, *more, publication.info))
+        self._follower.arrived(Publication(name, message, *more, publication.info, publication.trace))
         if done is not None:
             done(Position(log.epoch, offset))
 

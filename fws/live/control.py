@@ -16,7 +16,8 @@ from typing import Any
 
 import gevent
 import msgspec
-from gevent import socket
+from gevent import Greenlet, socket
+from gevent.pool import Group
 from gevent.server import StreamServer
 
 from fws.base.errors import FwsError
@@ -48,11 +49,15 @@ class ControlServer:
         path: the file of the socket.
         answer: called in a greenlet with a request and a function that sends one answer. It raises ControlError to
             refuse a request, and OSError is raised to it when the asker has gone.
+
+    Attributes:
+        answer: as the argument. A change applies to requests that arrive from now on.
     """
 
     def __init__(self, path: Path, answer: Callable[[Mapping[str, Any], Reply], None]) -> None:
         self.path = path
-        self._answer = answer
+        self.answer = answer
+        self._requests = Group()
         self._server: StreamServer | None = None
 
     def start(self) -> None:
@@ -68,7 +73,7 @@ class ControlServer:
         finally:
             os.umask(before)
         listener.listen(16)
-        self._server = StreamServer(listener, self._serve)
+        self._server = StreamServer(listener, self._serve, spawn=self._spawn)
         self._server.start()
 
     def stop(self) -> None:
@@ -78,6 +83,13 @@ class ControlServer:
             self._server = None
             self.path.unlink(missing_ok=True)
 
+    def running(self) -> list[Greenlet]:
+        """The greenlets that answer requests at the moment."""
+        return list(self._requests)
+
+    def _spawn(self, *call: Any) -> None:
+        self._requests.spawn(*call)
+
     def _serve(self, connection: Any, address: Any) -> None:
         def reply(answer: Any) -> None:
             connection.sendall(msgspec.json.encode(answer) + b"\n")
@@ -85,7 +97,7 @@ class ControlServer:
         try:
             with gevent.Timeout(REQUEST_TIMEOUT, OSError("no request in time")):
                 line = _line(connection, MAX_REQUEST)
-            self._answer(msgspec.json.decode(line, type=dict[str, Any]), reply)
+            self.answer(msgspec.json.decode(line, type=dict[str, Any]), reply)
         except msgspec.DecodeError:
             _try(lambda: reply({"error": "a request is one JSON object on a line"}))
         except ControlError as error:

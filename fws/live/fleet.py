@@ -30,12 +30,13 @@ class Fleet:
     Args:
         file: the configuration.
         workers: returns the control sockets of the workers that serve.
+        generation: the number of the generation in force.
     """
 
-    def __init__(self, file: str, workers: Callable[[], Sequence[Path]]) -> None:
+    def __init__(self, file: str, workers: Callable[[], Sequence[Path]], generation: int = 1) -> None:
         self._file = os.path.abspath(file)
         self._workers = workers
-        self._generation = 1
+        self._generation = generation
         self.reloads = Requests(self._reload)
 
     @property

@@ -1,4 +1,4 @@
-"""Views of the pipelines of one process: taps, which show single events, and statistics of stages.
+"""Views of the pipelines of one process, such as taps, which show single events.
 
 The pipelines are observed only while there is a view. A reload replaces them, and the views go on with the new ones.
 """
@@ -6,9 +6,8 @@ The pipelines are observed only while there is a view. A reload replaces them, a
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from fnmatch import fnmatchcase
-from math import log2
 from time import perf_counter
 from typing import Any, Protocol
 
@@ -28,8 +27,6 @@ from fws.pipeline.publication import Publication
 MAX_WAITING = 1000
 # The most characters of a value in a line.
 MAX_VALUE = 300
-# Times are counted in buckets whose limits grow by a fifth, from one microsecond on.
-PER_OCTAVE = 4
 
 
 class Passing:
@@ -71,16 +68,12 @@ class Observation:
     Args:
         generation: returns the generation in force.
         hub: whose messages are observed.
-
-    Attributes:
-        sent: the messages to single clients while somebody watched.
     """
 
     def __init__(self, generation: Callable[[], Generation], hub: Hub) -> None:
         self._generation = generation
         self._hub = hub
         self._listeners: tuple[Listener, ...] = ()
-        self.sent = 0
         self._views: tuple[View, ...] = ()
 
     def add(self, view: View) -> None:
@@ -101,7 +94,6 @@ class Observation:
         self._hub.listener = self if self._views else None
 
     def told(self, client: Any, message: Any) -> None:
-        self.sent += 1
         for listener in self._listeners:
             listener.told(client, message)
 
@@ -255,48 +247,11 @@ class Tap:
         return lines
 
 
-class Statistics:
-    """Counts the calls of each stage, their outcomes, and how long they take."""
-
-    def __init__(self) -> None:
-        self._stages: dict[Any, dict[str, Any]] = {}
-
-    def wants(self, passing: Passing) -> Any:
-        return passing.step.id
-
-    def show(self, wanted: Any, passing: Passing, outcome: str, result: Any, error: BaseException | None) -> None:
-        stage = self._stages.get(wanted)
-        if stage is None:
-            stage = self._stages[wanted] = {"text": passing.step.text, "step": passing.step, "count": 0, "times": {}}
-        stage["count"] += 1
-        if outcome != "pass":
-            stage[outcome] = stage.get(outcome, 0) + 1
-        bucket = int(PER_OCTAVE * log2(max(passing.began * 1e6, 1.0)))
-        stage["times"][bucket] = stage["times"].get(bucket, 0) + 1
-
-    def take(self) -> dict[Any, dict[str, Any]]:
-        """What was counted since the last call, by the id of the step."""
-        stages, self._stages = self._stages, {}
-        return stages
-
-
 def is_at(pattern: str, step: Step) -> bool:
     """Whether a pattern matches the address of a step, with or without its endpoint."""
     stage = "/".join((step.id.event, *step.id.stage))
     address = f"{step.id.endpoint or '*'} {stage}"
     return not pattern or any(fnmatchcase(text, pattern) or text.startswith(f"{pattern}/") for text in (stage, address))
-
-
-def percentile(times: Mapping[int, int], part: float) -> float:
-    """The time in microseconds below which this part of the calls stayed; 0.0 without calls."""
-    total = sum(times.values())
-    passed = 0
-    for bucket in sorted(times):
-        passed += times[bucket]
-        if passed >= part * total:
-            # The middle of the bucket.
-            return float(2 ** ((bucket + 0.5) / PER_OCTAVE))
-    return 0.0
 
 
 def _why(error: BaseException) -> str:

@@ -146,7 +146,7 @@ class Reloader:
         found = changes(old, new, self._site.clients_at)
         lines = [str(change) for change in found]
         if not found:
-            self._succeeded()
+            self._succeeded("unchanged")
             return Report("unchanged", old.number, ["nothing has changed"])
         if needs_restart(found):
             return self._refuse(Report("restart", old.number, lines), dry_run)
@@ -177,7 +177,7 @@ class Reloader:
         self._site.apply(new)
         self.since = self._site.clock()
         self.retiring.append(retirement)
-        self._succeeded()
+        self._succeeded("done")
         lines = [str(change) for change in prepared.changes]
         logger.info("generation %d is in force, with %s", new.number, _number(lines, "change"))
         for line in lines:
@@ -219,8 +219,9 @@ class Reloader:
         retirement.look(self._site.clock(), lambda error: None)
         self.retiring.append(retirement)
 
-    def _succeeded(self) -> None:
+    def _succeeded(self, outcome: str) -> None:
         self.refused = ""
+        self._site.generation.services.metrics.count("reloads", label=outcome)
 
     def _refuse(self, report: Report, dry_run: bool) -> Report:
         if not dry_run:
@@ -228,6 +229,7 @@ class Reloader:
             if report.status == "restart":
                 first = next(" ".join(line.split()) for line in report.lines if line.startswith("!"))
             self.refused = first
+            self._site.generation.services.metrics.count("reloads", label=report.status)
             what = "it needs a restart" if report.status == "restart" else _number(report.lines, "problem")
             logger.error("the reload was refused, generation %d stays in force: %s", report.generation, what)
             for line in report.lines:
@@ -292,26 +294,26 @@ def described(file: str, number: int, requests: Requests) -> dict[str, Any]:
     }
 
 
-def watch(look: Callable[[], list[str]], requests: Requests) -> None:
-    """Ask for a reload whenever files have changed. Runs in a greenlet of its own, until that is killed.
+def watch(look: Callable[[], list[str]], changed: Callable[[], object]) -> None:
+    """Call `changed` whenever files have changed. Runs in a greenlet of its own, until that is killed.
 
     Args:
         look: returns the changes since its last call.
     """
     while True:
         gevent.sleep(EVERY)
-        changed = look()
-        if not changed:
+        found = look()
+        if not found:
             continue
         while True:
             gevent.sleep(SETTLE)
             further = look()
             if not further:
                 break
-            changed += further
-        for line in dict.fromkeys(changed):
+            found += further
+        for line in dict.fromkeys(found):
             logger.info("%s", line)
-        requests.ask()
+        changed()
 
 
 def _number(lines: list[str], what: str) -> str:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import gevent
 from gevent import Greenlet, GreenletExit
 
-from fws.compiler.generation import Generation
+from fws.compiler.generation import Generation, with_branches
 from fws.pipeline.component import Component
-from fws.pipeline.pipeline import Pipeline
 
 
 class Retirement:
@@ -36,8 +35,8 @@ class Retirement:
         # Others are not kept: a filter such as `switch` keeps its branches, which are among the pipelines.
         self._filters: list[Component] = [one for one in old.filters if id(one) not in kept and hasattr(one, "stop")]
         self._sources: list[Component] = [one for one in old.sources if id(one) not in kept]
-        current = set(map(id, _with_branches(new)))
-        self._pipelines = [weakref.ref(pipeline) for pipeline in _with_branches(old) if id(pipeline) not in current]
+        current = set(map(id, with_branches(new)))
+        self._pipelines = [weakref.ref(pipeline) for pipeline in with_branches(old) if id(pipeline) not in current]
         self._deadline = deadline
         mine, theirs = old.registry.project, new.registry.project
         self._modules = None if mine is None or mine.same_as(theirs) else mine
@@ -63,14 +62,6 @@ class Retirement:
             self._modules.forget()
             self._modules = None
         return True
-
-
-def _with_branches(generation: Generation) -> Iterator[Pipeline]:
-    """All pipelines. What a branch holds back flows on in that branch, when the pipeline around it is over."""
-    for pipeline in generation.pipelines():
-        yield pipeline
-        for step in pipeline.walk():
-            yield from (branch for _, branch in step.branches)
 
 
 def stop(components: Iterable[Component], failed: Callable[[BaseException], object]) -> list[Greenlet]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from fws.base.histogram import percentile
 from fws.base.units import format_duration
-from fws.live.observation import percentile
 
 _OUTCOMES = ("drop", "error", "close", "refuse")
 
@@ -68,14 +68,15 @@ def text_of(statistics: Mapping[str, Any], version: str) -> str:
         f"loop lag {statistics['lag']:g} ms{workers}"
     )
     lines = [head, f"{'STAGE':44} {'/s':>9} {'drop':>7} {'error':>6} {'p50':>8} {'p99':>8}  FILE"]
-    for stage in statistics["stages"]:
+    ran = [stage for stage in statistics["stages"] if stage["rate"]]
+    for stage in ran:
         name = f"{stage['path']} {stage['stage']}"
         ended = stage["drop"] + stage["close"] + stage["refuse"]
         lines.append(
             f"{name:44} {stage['rate']:9,.1f} {ended:7,.1f} {stage['error']:6,.1f} "
             f"{_time(stage['p50']):>8} {_time(stage['p99']):>8}  {stage['place']}"
         )
-    if not statistics["stages"]:
+    if not ran:
         lines.append("no event has reached a stage in this interval")
     counters = ", ".join(f"{name} {number}" for name, number in statistics["counters"].items())
     if counters:

@@ -17,6 +17,7 @@ from fws.pipeline.outcomes import DROP, Ask, Later, Several
 from fws.pipeline.placeholder import Flow
 from fws.pipeline.publication import Publication
 from fws.pipeline.results import check
+from fws.pipeline.tally import StageCounts, Tally
 
 Hook = Callable[..., Any]
 _PLAIN = re.compile(r"[^\s\"]+")
@@ -133,14 +134,18 @@ class Pipeline:
         steps: its own steps; `walk` also gives those of branches.
         inner: whether a filter of another pipeline runs it, and returns what is left of it.
         waits: whether one of its filters may block. A pipeline that never blocks runs in the event loop's callback.
+        tally: the counts of its own steps.
     """
 
-    __slots__ = ("__weakref__", "_expected", "_hooks", "_whole", "event", "inner", "steps", "waits")
+    __slots__ = ("__weakref__", "_expected", "_hooks", "_whole", "event", "inner", "steps", "tally", "waits")
 
-    def __init__(self, event: str, steps: Iterable[Step] = (), *, inner: bool = False) -> None:
+    def __init__(
+        self, event: str, steps: Iterable[Step] = (), *, inner: bool = False, tally: Tally | None = None
+    ) -> None:
         self.event = event
         self.inner = inner
         self.steps = tuple(steps)
+        self.tally = Tally(len(self.steps)) if tally is None else tally
         self.waits = any(step.waits for step in self.steps)
         self._hooks: tuple[Hook, ...] = tuple(step.hook for step in self.steps)
         self._expected = BY_NAME[event].results
@@ -180,44 +185,69 @@ class Pipeline:
             for _, branch in step.branches:
                 branch.observe(observer)
 
+    def counts(self) -> Iterator[tuple[StepId, StageCounts]]:
+        """A copy of the counts of each step. Those of branches are not among them."""
+        return zip((step.id for step in self.steps), self.tally.counts(), strict=True)
+
     def run(self, client: Any, value: Any) -> Any:
         """For `data`, `message` and `deliver`: what is left of `value` at the end, or `DROP`.
 
         In `message` a filter may return `Several`: then `Several` is left, or `DROP` when nothing is. It may also
         return `Later`: then `DROP` is left, and of an inner pipeline `Later`.
         """
-        expected = self._expected
-        hooks = iter(self._hooks)
-        for hook in hooks:
-            result = hook(client, value)
-            if result is None:
-                continue
-            if result is DROP:
-                return DROP
-            kind = type(result)
-            if kind not in expected:
-                check(self.event, hook, result)
-            elif kind is Several or kind is Later:
-                return self._split(length_hint(hooks), client, result)
-            value = result
-        return value
+        tally, expected = self.tally, self._expected
+        tally.left -= 1
+        hooks = iter(self._hooks) if tally.left else tally.measured(self._hooks)
+        try:
+            for hook in hooks:
+                result = hook(client, value)
+                if result is None:
+                    continue
+                if result is DROP:
+                    tally.dropped(length_hint(hooks))
+                    return DROP
+                kind = type(result)
+                if kind not in expected:
+                    self._check(hooks, result)
+                elif kind is Several or kind is Later:
+                    break
+                value = result
+            else:
+                return value
+        except BaseException as error:
+            tally.raised(length_hint(hooks), error)
+            raise
+        return self._split(length_hint(hooks), client, result)
 
     def tick(self, ticker: Ticker, value: Any) -> Any:
         """For `tick`: what is left of `value` at the end, or `DROP`."""
-        hooks = iter(self._hooks)
-        for hook in hooks:
-            result = hook(value)
-            if result is None:
-                continue
-            if result is DROP:
-                return DROP
-            kind = type(result)
-            if kind not in self._expected:
-                check(self.event, hook, result)
-            elif kind is Several or kind is Later:
-                return self._split(length_hint(hooks), ticker, result)
-            value = result
-        return value
+        tally = self.tally
+        tally.left -= 1
+        hooks = iter(self._hooks) if tally.left else tally.measured(self._hooks)
+        try:
+            for hook in hooks:
+                result = hook(value)
+                if result is None:
+                    continue
+                if result is DROP:
+                    tally.dropped(length_hint(hooks))
+                    return DROP
+                kind = type(result)
+                if kind not in self._expected:
+                    self._check(hooks, result)
+                elif kind is Several or kind is Later:
+                    break
+                value = result
+            else:
+                return value
+        except BaseException as error:
+            tally.raised(length_hint(hooks), error)
+            raise
+        return self._split(length_hint(hooks), ticker, result)
+
+    def _check(self, hooks: Iterator[Hook], result: Any) -> None:
+        """Look at an unusual result of the last hook that was taken from `hooks`. Raises HookResultError."""
+        check(self.event, self.steps[len(self.steps) - length_hint(hooks) - 1].hook, result)
 
     def _split(self, count: int, flow: Any, result: Several | Later) -> Any:
         """Run the last `count` filters for each of several messages by itself, or for messages that come later.
@@ -225,6 +255,7 @@ class Pipeline:
         Args:
             flow: the client, or the ticker on `tick`.
         """
+        self.tally.split(count)
         rest = self._rest(count)
         if isinstance(result, Later):
             return self._later(rest, flow, result)
@@ -244,15 +275,17 @@ class Pipeline:
 
     def _rest(self, count: int) -> Pipeline:
         """The last `count` filters as a pipeline."""
-        rest = Pipeline(self.event, self.steps[len(self.steps) - count :], inner=self.inner)
-        rest._hooks = self._hooks[len(self._hooks) - count :]
+        tally, hooks = self.tally.rest(count, self._hooks[len(self._hooks) - count :])
+        rest = Pipeline(self.event, self.steps[len(self.steps) - count :], inner=self.inner, tally=tally)
+        rest._hooks = hooks
         rest._whole = self
         return rest
 
     def _later(self, rest: Pipeline, flow: Any, later: Later) -> Any:
         """Let messages flow through the rest later: that of the inner pipeline which they come from, then our own."""
         if later.rest is not None:
-            joined = Pipeline(self.event, (*later.rest.steps, *rest.steps), inner=self.inner)
+            tally = later.rest.tally.joined(rest.tally)
+            joined = Pipeline(self.event, (*later.rest.steps, *rest.steps), inner=self.inner, tally=tally)
             joined._hooks = (*later.rest._hooks, *rest._hooks)
             joined._whole = self
             rest = joined
@@ -270,26 +303,48 @@ class Pipeline:
         Returns:
             What a filter of `connect` asks the client, and the number of the filter after it; None at the end.
         """
-        for number, hook in enumerate(self._hooks[first:], first + 1):
-            result = hook(client, *more)
-            if result is None:
-                continue
-            if result is DROP:
-                break
-            if isinstance(result, Ask) and Ask in self._expected:
-                return result, number
-            check(self.event, hook, result)
+        tally = self.tally
+        if first:
+            tally.enter(first)
+            hooks = iter(self._hooks[first:])
+        else:
+            tally.left -= 1
+            hooks = iter(self._hooks) if tally.left else tally.measured(self._hooks)
+        try:
+            for hook in hooks:
+                result = hook(client, *more)
+                if result is None:
+                    continue
+                if result is DROP:
+                    tally.dropped(length_hint(hooks))
+                    break
+                if isinstance(result, Ask) and Ask in self._expected:
+                    left = length_hint(hooks)
+                    tally.split(left)
+                    return result, len(self.steps) - left
+                self._check(hooks, result)
+        except BaseException as error:
+            tally.raised(length_hint(hooks), error)
+            raise
         return None
 
     def publish(self, publication: Publication) -> Any:
         """For `publication`: what is left of it at the end, or `DROP`."""
-        for hook in self._hooks:
-            result = hook(publication)
-            if result is None:
-                continue
-            if result is DROP:
-                return DROP
-            if type(result) is not Publication:
-                check(self.event, hook, result)
-            publication = result
+        tally = self.tally
+        tally.left -= 1
+        hooks = iter(self._hooks) if tally.left else tally.measured(self._hooks)
+        try:
+            for hook in hooks:
+                result = hook(publication)
+                if result is None:
+                    continue
+                if result is DROP:
+                    tally.dropped(length_hint(hooks))
+                    return DROP
+                if type(result) is not Publication:
+                    self._check(hooks, result)
+                publication = result
+        except BaseException as error:
+            tally.raised(length_hint(hooks), error)
+            raise
         return publication

@@ -10,6 +10,7 @@ from fws.base.timers import Timers
 from fws.runtime.faults import Faults
 from fws.runtime.refusals import Refusals
 from fws.runtime.scheduler import Scheduler
+from fws.runtime.traffic import Traffic
 
 
 class Context:
@@ -23,11 +24,12 @@ class Context:
         scheduler: calls in the event loop.
         timers: calls at a time of the clock, which the sweeper makes.
         metrics: counters.
+        traffic: what goes through the sockets.
         faults: handles exceptions of filters.
         refusals: counts and logs refused clients.
     """
 
-    __slots__ = ("clock", "faults", "metrics", "refusals", "scheduler", "timers", "wall")
+    __slots__ = ("clock", "faults", "metrics", "refusals", "scheduler", "timers", "traffic", "wall")
 
     def __init__(
         self,
@@ -42,5 +44,6 @@ class Context:
         self.scheduler = Scheduler() if scheduler is None else scheduler
         self.timers = Timers() if timers is None else timers
         self.metrics = Metrics() if metrics is None else metrics
+        self.traffic = Traffic()
         self.faults = Faults(self.metrics, clock, wall)
         self.refusals = Refusals(self.metrics, clock)

@@ -6,23 +6,29 @@ from fws.base.histogram import Histogram
 
 
 class Traffic:
-    """Counts messages and bytes. The code that moves them adds to the attributes itself, because a call would cost more.
+    """Counts bytes, messages and deliveries. The code that moves them adds to the attributes: a call would cost more.
 
     Attributes:
-        messages_in, bytes_in: messages of clients, and bytes read from their sockets after the handshake.
-        messages_out, bytes_out: frames handed to the sockets or outboxes of clients, and their bytes.
+        bytes_in: bytes that were read from sockets of clients.
+        bytes_out: bytes that were given to sockets of clients.
+        replies: messages that were sent to single clients.
+        deliveries: publications that the fan-out has given to members, about.
         connects: clients whose `connect` has passed.
-        deliveries: publications given to members.
-        fanout: seconds from the beginning of each fan-out of a channel to its end.
+        fanout: seconds from the beginning of a fan-out to its end. Not every small one is measured: each duration
+            counts for those since the last one.
     """
 
-    __slots__ = ("bytes_in", "bytes_out", "connects", "deliveries", "fanout", "messages_in", "messages_out")
+    __slots__ = ("bytes_in", "bytes_out", "connects", "deliveries", "fanout", "replies")
 
     def __init__(self) -> None:
-        self.messages_in = 0
         self.bytes_in = 0
-        self.messages_out = 0
         self.bytes_out = 0
-        self.connects = 0
+        self.replies = 0
         self.deliveries = 0
+        self.connects = 0
         self.fanout = Histogram()
+
+    @property
+    def sent(self) -> int:
+        """All messages to clients."""
+        return self.replies + self.deliveries

@@ -54,6 +54,7 @@ class Watchdog:
     def stop(self) -> None:
         """Ends within `max_block`."""
         self._over = True
+        self._sign.stop()  # the loop would keep what the watchdog tells of
 
     def _answer(self) -> None:
         self._answered = self._asked

@@ -36,7 +36,7 @@ class Apis:
         sessions = Sessions(context.wall)
 
         def refused(status: int) -> None:
-            metrics.count("refused", label=status)
+            metrics.count("refused", label=status, reason="api")
 
         self.public = Api(runner, node.admission, refused)
         self.admin = Api(runner, node.admission, refused, sessions)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import gevent
@@ -15,11 +15,12 @@ from fws.base.close_codes import POLICY_VIOLATION
 from fws.base.errors import Close, StorageError
 from fws.config import Channel
 from fws.live.control import ControlError, Reply
-from fws.live.observation import Statistics, Tap, is_at
+from fws.live.observation import Tap, is_at
 from fws.live.recorder import FORMAT, Recorder
 from fws.live.redaction import Redaction
 from fws.live.reload import described
-from fws.pipeline.pipeline import Step
+from fws.pipeline.pipeline import Step, StepId
+from fws.pipeline.tally import StageCounts
 from fws.server.inquiries import faults_of, found
 
 if TYPE_CHECKING:
@@ -263,49 +264,50 @@ class Operations:
         seconds = min(max(float(request.get("seconds") or 1.0), 0.05), MAX_SECONDS)
         times = int(request.get("times") or 0)
         server, hub = self._server, self._server.node.hub
-        statistics = Statistics()
-        server.observation.add(statistics)
-        try:
-            number = 0
-            while not times or number < times:
-                number += 1
-                before = Counter(server.node.context.metrics.all())
-                sent, delivered, began = server.observation.sent, hub.delivered, time.perf_counter()
-                lag = _sleep(seconds)
-                counted = Counter(server.node.context.metrics.all()) - before
-                passed = time.perf_counter() - began
-                stages = [
-                    {
-                        "id": str(id),
-                        "path": id.endpoint or "*",
-                        "stage": "/".join((id.event, *id.stage)),
-                        "text": stage["text"],
-                        "place": self._place(stage["step"]),
-                        **{name: stage.get(name, 0) for name in ("count", "drop", "error", "close", "refuse")},
-                        "times": {str(bucket): many for bucket, many in stage["times"].items()},
-                    }
-                    for id, stage in statistics.take().items()
-                ]
-                pipelines = [one for one in server.generation.pipelines() if one.event == "message"]
-                first = {str(pipeline.steps[0].id) for pipeline in pipelines}
-                reply(
-                    {
-                        "seconds": passed,
-                        "clients": len(hub.clients),
-                        "in": sum(one["count"] for one in stages if one["id"] in first),
-                        "out": server.observation.sent - sent + hub.delivered - delivered,
-                        "lag": lag,
-                        "generation": server.generation.number,
-                        "generation_age": server.clock() - server.reloader.since,
-                        "refused": server.reloader.refused,
-                        "file": server.generation.config.file,
-                        "counters": dict(counted),
-                        "stages": stages,
-                        "worker": self._worker,
-                    }
-                )
-        finally:
-            server.observation.remove(statistics)
+        metrics, traffic, tallies = server.node.context.metrics, hub.traffic, server.tallies
+        number = 0
+        while not times or number < times:
+            number += 1
+            counters, stages, messages = Counter(metrics.all()), tallies.all(), sum(tallies.messages().values())
+            sent, began = traffic.sent, time.perf_counter()
+            lag = _sleep(seconds)
+            passed = time.perf_counter() - began
+            reply(
+                {
+                    "seconds": passed,
+                    "clients": len(hub.clients),
+                    "in": sum(tallies.messages().values()) - messages,
+                    "out": traffic.sent - sent,
+                    "lag": lag,
+                    "generation": server.generation.number,
+                    "generation_age": server.clock() - server.reloader.since,
+                    "refused": server.reloader.refused,
+                    "file": server.generation.config.file,
+                    "counters": dict(Counter(metrics.all()) - counters),
+                    "stages": list(self._stages_since(stages)),
+                    "worker": self._worker,
+                }
+            )
+
+    def _stages_since(self, earlier: Mapping[StepId, StageCounts]) -> Iterator[dict[str, Any]]:
+        """What each stage of the generation in force has done since its counts were those."""
+        tallies = self._server.tallies
+        now = tallies.all()
+        for id, step in tallies.steps.items():
+            counts = now[id].since(earlier[id]) if id in earlier else now[id]
+            yield {
+                "id": str(id),
+                "path": id.endpoint or "*",
+                "stage": "/".join((id.event, *id.stage)),
+                "text": step.text,
+                "place": self._place(step),
+                "count": counts.runs,
+                "drop": counts.drops,
+                "error": counts.faults,
+                "close": counts.closes,
+                "refuse": counts.refusals,
+                "times": {str(bucket): many for bucket, many in counts.times.times.items()},
+            }
 
 
 def _sleep(seconds: float) -> float:

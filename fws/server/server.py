@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import logging
 import os
-import resource
 import signal
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -26,15 +25,18 @@ from fws.live.observation import Observation
 from fws.live.origin import Origin
 from fws.live.reload import Reloader, ReloadError, Requests
 from fws.live.retirement import stop
+from fws.live.tallies import Tallies
 from fws.pipeline.traceback import culprit
 from fws.runtime.watchdog import Watchdog
-from fws.server.admin import AdminListener, open_admin
+from fws.server.admin import AdminPort, open_admin
 from fws.server.apis import Apis
 from fws.server.certificates import CertificateStore, TlsError, make_context
+from fws.server.descriptors import capacity_of, raise_file_limit
 from fws.server.listener import Listener
-from fws.server.node import Node
+from fws.server.monitor import Monitor
+from fws.server.node import Node, tracer_of
 from fws.server.operator import Operator
-from fws.server.sockets import address_of, bound, listen, remove_socket_file
+from fws.server.sockets import bound, copy, listen, remove_socket_file
 from fws.server.streams import Streams
 from fws.server.web import Web
 from fws.workers.heartbeat import ORPHAN_DRAIN, Heartbeat
@@ -45,15 +47,13 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("fws")
 
-# With fewer descriptors than this, a public server runs out of them before anything else.
-LOW_FILE_LIMIT = 4096
-# Descriptors that connections do not get. 16 of them are for rejecting connections over the limit.
-RESERVE = 128
 # Close frames that are sent at once. Closed clients reconnect elsewhere immediately, and one node accepts about a
 # thousand of them per second.
 DRAIN_SLICE = 100
 # Close frames are spread over this part of the drain time. The rest is for closing handshakes and `disconnect`.
 SPREAD = 0.5
+# Clients whose filters are still at work get a Close when this part of the time for all of them is left.
+HURRY = 0.25
 # At the end of a drain, the `disconnect` pipelines of clients that were cut off have this many seconds, and then the
 # `stop` hooks of filters. Each has a quarter of a short drain.
 LAST_WORDS = 1.0
@@ -99,9 +99,13 @@ class Server:
     ) -> None:
         self.address = address
         self.node = Node(generation)
+        if (tracer := tracer_of(generation, self.node.context)) is not None:
+            self.node.begin_tracing(tracer)
         self._hub = self.node.hub
         self.observation = Observation(lambda: self.generation, self._hub)
         self._context = self.node.context
+        self.tallies = Tallies(self._context.clock)
+        self.tallies.renew(generation)
         self.reloader = Reloader(self)
         self.reloads = Requests(lambda dry_run, test: self.reloader.reload(dry_run=dry_run, test=test))
         self._log = log
@@ -111,9 +115,11 @@ class Server:
         self._origin = origin
         self._tls_of = tls_of
         self._stop = Event()
+        self._renewal = Event()
+        # Whether other processes go on serving at the same sockets when this one drains.
+        self._shares = heartbeat is not None
         self._listener: Listener | None = None
-        self._admin: AdminListener | None = None
-        self.admin_address: Tcp | Unix | None = None
+        self._admin: AdminPort | None = None
         self._watchdog: Watchdog | None = None
         self._greenlets: list[Any] = []
         self._handlers: dict[int, Any] = {}
@@ -160,19 +166,17 @@ class Server:
             listener, admin = heartbeat.listener(), heartbeat.admin()
             self._greenlets.append(gevent.spawn(self._beat, heartbeat))
         row = heartbeat.row if heartbeat is not None else None
-        capacity = capacity_of(config.limits.clients)
-        self._listener = Listener(listener, self._web, self.node, capacity, row, self._tls)
+        self._listener = Listener(listener, self._web, self.node, self.capacity, row, self._tls)
         self.address = bound(self.address, listener)
-        if admin is not None:
-            self._admin = AdminListener(admin, self._admin_web, self.node)
-            self.admin_address = address_of(admin)
         self.node.start()
+        if admin is not None:
+            self._admin = AdminPort(admin, self._admin_web, Monitor(self, heartbeat), self.node)
         try:
             self.generation.start()
         except BaseException as error:  # a user's filter may raise anything
             listener.close()
-            if admin is not None:
-                admin.close()
+            if self._admin is not None:
+                self._admin.close(shared=self._shares)
             self._await_stops(stop(self.generation.components, lambda error: None), LAST_WORDS)
             self.node.broker.stop(0)
             where = culprit(error.__traceback__) or "a filter"
@@ -193,19 +197,63 @@ class Server:
         self._watchdog = Watchdog(config.limits.max_block, self._context.metrics, self._log_block)
         self._watchdog.start()
         self._listener.start()
-        if self._admin is not None:
-            self._admin.start()
         if heartbeat is not None:
             heartbeat.row.beat(0)
+        if self._admin is not None:
+            self._admin.serve()
+
+    @property
+    def admin_address(self) -> Tcp | Unix | None:
+        """Where the listener of [admin] is; None without one."""
+        return None if self._admin is None else self._admin.address
+
+    @property
+    def capacity(self) -> int:
+        """The most connections."""
+        return capacity_of(self.generation.config.limits.clients)
+
+    @property
+    def draining(self) -> bool:
+        """Whether no new clients are accepted any more."""
+        return self._stop.is_set() or (self._listener is not None and self._listener.draining)
+
+    @property
+    def connections(self) -> int | None:
+        """The number of open connections; None while none are accepted."""
+        listener = self._listener
+        serves = listener is not None and listener.started and not self._stop.is_set()
+        return listener.connections if serves and listener is not None else None
 
     def serve_until_signal(self) -> None:
         """Serve until SIGTERM or SIGINT, then drain. A second signal ends the process at once."""
-        self._stop.wait()
+        while self.wait():
+            logger.warning("SIGUSR2: a successor can only be started by `fws run`: restart the server")
+        self.finish()
+
+    def finish(self) -> None:
+        """Drain, and ignore signals afterwards."""
         self.drain()
         for number, handler in self._handlers.items():
             handler.cancel()
             # A second signal that arrives now must not change the exit status.
             signal.signal(number, signal.SIG_IGN)
+
+    def wait(self) -> bool:
+        """Serve until a signal. Returns whether it is SIGUSR2, which asks for a successor, and not one to end."""
+        gevent.wait([self._stop, self._renewal], count=1)
+        self._renewal.clear()
+        return not self._stop.is_set()
+
+    def sockets(self) -> tuple[Any, Any]:
+        """Copies of the listening socket and of that of [admin], which is None without one. Raises OSError."""
+        assert self._listener is not None
+        return copy(self._listener.socket), None if self._admin is None else copy(self._admin.socket)
+
+    def share(self) -> None:
+        """Other processes may serve at the same sockets from now on, and others handle the signals of this one."""
+        self._shares = True
+        for handler in self._handlers.values():
+            handler.cancel()
 
     def stop(self) -> None:
         """Make `serve_until_signal` drain and return. From any greenlet."""
@@ -213,7 +261,7 @@ class Server:
 
     def health(self) -> dict[str, Any]:
         """The answer of `/healthz`."""
-        draining = self._listener is not None and self._listener.draining
+        draining = self.draining
         clients = len(self._hub.clients)
         if draining:
             return {"status": "draining", "clients": clients}
@@ -225,11 +273,12 @@ class Server:
         """End in steps within `drain` seconds. Each step has a limit of its own.
 
         1. Stop accepting connections, and let no schedule be due any more.
-        2. Close every client with 1001, spread over time if there are many.
-        3. Wait for their closing handshakes and `disconnect` pipelines, and for schedules that are running.
+        2. Close every client with 1001 when what it has sent is served, spread over time if there are many.
+        3. Wait for that, for their closing handshakes and `disconnect` pipelines, and for schedules that are running.
+           Clients whose filters are still at work when most of the time is over are closed without waiting.
         4. Cut off the clients that are left.
         5. Stop the filters, all at the same time, and interrupt those that are not ready in time.
-        6. Send the remaining publications to other nodes.
+        6. Send the remaining publications to other nodes, and the remaining spans to the collector.
         """
         limit = self.generation.config.server.drain
         if self._heartbeat is not None and self._heartbeat.orphaned:
@@ -243,20 +292,26 @@ class Server:
         if listener is not None:
             # Only the socket: `stop` would wait for the handlers of all clients.
             listener.close()
-            if self._heartbeat is not None:
-                self._close_admin()
-                self._heartbeat.row.beat(None)
+            if self._shares:
+                if self._admin is not None:
+                    self._admin.close(shared=True)
+                if self._heartbeat is not None:
+                    self._heartbeat.row.beat(None)
                 # Other workers go on serving, so that nobody is refused. Accepted connections become clients first.
                 while listener.arriving and clock() < end - limit + min(ARRIVE, limit / 4):
                     gevent.sleep(0.02)
             listener.draining = True
         clients = self._hub.everybody()
         logger.info("draining: %d clients, at most %g s", len(clients), limit)
-        if self._heartbeat is None and self._given is None:
+        if not self._shares and self._given is None:
             remove_socket_file(self.address)
-        self._close(clients, limit, "the server is shutting down")
-        while (self._hub.busy or self.node.schedules.running) and clock() < end - 2 * last_words:
-            gevent.sleep(0.02)
+        reason = "the server is shutting down"
+        self._close(clients, limit, reason)
+        cut = end - 2 * last_words
+        self._await_end(cut - (cut - end + limit) * HURRY)
+        for client in self._hub.everybody():
+            client.close(GOING_AWAY, reason)
+        self._await_end(cut)
         if self.node.schedules.running:
             logger.warning("a schedule is still running and is cut off")
         if self._hub.busy:
@@ -269,14 +324,24 @@ class Server:
         self._await_stops([*former, *stop(self.generation.components, self._stop_failed)], last_words)
         # After filters that hang there is little time left, but enough for a Redis that answers.
         self.node.broker.stop(min(LAST_PUBLICATIONS, max(end - clock(), 0.1)))
+        if self.node.tracer is not None:
+            self.node.tracer.stop(min(LAST_PUBLICATIONS, max(end - clock(), 0.1)))
         gevent.killall(self._greenlets, block=False)
         if self._watchdog is not None:
             self._watchdog.stop()
-        self._close_admin()  # until now `/healthz` has answered there that the server drains
+        if self._admin is not None:
+            self._admin.stop()
+            self._admin.close(shared=self._shares)  # until now it has answered that the server drains
         self._log_counters()
-        logger.info("stopped")
+        if self._heartbeat is not None or not self._shares:  # otherwise the process stays, and its supervisor says more
+            logger.info("stopped")
         if self._log is not None:
             self._log.flush()
+
+    def _await_end(self, until: float) -> None:
+        """Wait until no client is left and no schedule runs, but not longer than until a time of the clock."""
+        while (self._hub.busy or self.node.schedules.running) and self._context.clock() < until:
+            gevent.sleep(0.02)
 
     @staticmethod
     def _await_stops(stopping: Sequence[Greenlet], seconds: float) -> None:
@@ -289,13 +354,6 @@ class Server:
 
     def _stop_failed(self, error: BaseException) -> None:
         self._context.faults.report("stop", error)
-
-    def _close_admin(self) -> None:
-        if self._admin is not None:
-            self._admin.close()
-            if self._heartbeat is None and self.admin_address is not None:
-                remove_socket_file(self.admin_address)
-            self._admin = None
 
     def _signalled(self) -> None:
         # Platforms send SIGTERM to all processes. A worker then gets a second one from its supervisor.
@@ -353,11 +411,12 @@ class Server:
         """Put a generation in force, between two events."""
         lost = self.node.swap(generation)
         self.observation.renew()
+        self.tallies.renew(generation)
         config = generation.config
         self._web.static = static_of(generation)
         self._apis.configure(config)
         if self._listener is not None:
-            self._listener.configure(config.server, capacity_of(config.limits.clients))
+            self._listener.configure(config.server, self.capacity)
         if self._watchdog is not None:
             self._watchdog.max_block = config.limits.max_block
         tls = self._tls_of(config)
@@ -372,7 +431,7 @@ class Server:
         spread = min(len(clients) / DRAIN_RATE, limit * SPREAD)
         for start in range(0, len(clients), DRAIN_SLICE):
             for client in clients[start : start + DRAIN_SLICE]:
-                client.close(GOING_AWAY, reason)
+                client.dismiss(GOING_AWAY, reason)
             if start + DRAIN_SLICE < len(clients):
                 gevent.sleep(spread * DRAIN_SLICE / len(clients))
 
@@ -383,13 +442,11 @@ class Server:
                 self.reloader.look(self.clock(), self._stop_failed)
 
     def _asked_to_renew(self) -> None:
-        logger.warning("SIGUSR2: a single worker has no supervisor that could renew it: restart the server")
+        self._renewal.set()
 
     def _beat(self, heartbeat: Heartbeat) -> None:
         while True:
-            listener = self._listener
-            serves = listener is not None and listener.started and not self._stop.is_set()
-            heartbeat.row.beat(listener.connections if serves and listener is not None else None)
+            heartbeat.row.beat(self.connections)
             gevent.sleep(BEAT)
 
     def _look_at_certificates(self, tls: CertificateStore) -> None:
@@ -421,25 +478,3 @@ def static_of(generation: Generation) -> Path | None:
     """The folder of static files; None for none."""
     static = generation.config.server.static
     return generation.config.folder / static if static else None
-
-
-def capacity_of(clients: int) -> int:
-    """The most connections: `clients`, or fewer if the limit on open files leaves too few for Redis, files and the log.
-
-    The reserve is `RESERVE` descriptors, or a quarter of a low limit.
-    """
-    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return clients if limit == resource.RLIM_INFINITY else max(1, min(clients, limit - min(RESERVE, limit // 4)))
-
-
-def raise_file_limit() -> None:
-    """Raise the soft limit on open files to the hard one, because each client needs a file. Log a low limit."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
-        try:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-            soft = hard
-        except (OSError, ValueError):
-            pass
-    if soft != resource.RLIM_INFINITY and soft < LOW_FILE_LIMIT:
-        logger.warning("the limit on open files, %d, bounds the number of clients: raise it with `ulimit -n`", soft)

@@ -100,6 +100,11 @@ def given_listener(environ: MutableMapping[str, str]) -> Any:
     return given
 
 
+def copy(listener: Any) -> Any:
+    """Another object for the same socket. The socket is closed when both are. Raises OSError."""
+    return socket.socket(fileno=os.dup(listener.fileno()))
+
+
 def address_of(listener: Any) -> Tcp | Unix:
     """The address at which a socket listens."""
     name = listener.getsockname()

@@ -8,9 +8,10 @@ to and that ends when the supervisor does.
 from __future__ import annotations
 
 import faulthandler
+import logging
 import os
 import signal
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from typing import Any
 
 import msgspec
@@ -19,6 +20,8 @@ from gevent.monkey import get_original
 
 from fws.pipeline.traceback import whereabouts
 from fws.workers.scoreboard import Row, Scoreboard
+
+logger = logging.getLogger("fws")
 
 VARIABLE = "FWS_WORKER"
 # With this signal the supervisor asks where the worker is. Python's own handler answers even during an endless loop in
@@ -33,7 +36,8 @@ ORPHAN_END = 4.0
 class Inheritance(msgspec.Struct, frozen=True):
     """A worker's number, its row of the scoreboard, its descriptors, and the folder for its control socket.
 
-    `admin` is the descriptor of the listening socket of [admin]; None without one.
+    `admin` is the descriptor of the listening socket of [admin]; None without one. `fixed` has the settings with which
+    the supervisor opened its sockets, by name.
     """
 
     number: int
@@ -45,6 +49,7 @@ class Inheritance(msgspec.Struct, frozen=True):
     life: int
     control: str
     admin: int | None = None
+    fixed: dict[str, str] = {}
 
 
 class Heartbeat:
@@ -54,15 +59,17 @@ class Heartbeat:
         number: the number of the worker, from 1.
         row: its row of the scoreboard.
         control: the folder for its control socket; empty without one.
+        fixed: settings that only a restart of the supervisor changes, by name, as it has read them.
         orphaned: whether the supervisor is dead. The worker then sends itself a SIGTERM.
     """
 
-    __slots__ = ("_admin", "_listener", "control", "number", "orphaned", "row")
+    __slots__ = ("_admin", "_listener", "control", "fixed", "number", "orphaned", "row")
 
     def __init__(self, inherited: Inheritance) -> None:
         self.number = inherited.number
         self.row = Row(Scoreboard(inherited.scoreboard, inherited.rows), inherited.row)
         self.control = inherited.control
+        self.fixed = inherited.fixed
         self.orphaned = False
         self._listener = inherited.listener
         self._admin = inherited.admin
@@ -84,6 +91,11 @@ class Heartbeat:
     def admin(self) -> Any:
         """The listening socket of [admin], which all workers share; None without one."""
         return None if self._admin is None else socket.socket(fileno=self._admin)
+
+    def compare(self, fixed: Mapping[str, str]) -> None:
+        """Log which of these settings differ from those with which the supervisor has opened its sockets."""
+        for name in (name for name, value in fixed.items() if self.fixed.get(name, value) != value):
+            logger.warning("%s has changed in the file: this takes effect when the server is restarted", name)
 
     def _answer(self, report: int) -> None:
         def answer(number: int, frame: Any) -> None:

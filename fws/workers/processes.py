@@ -15,17 +15,19 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import gevent
 import msgspec
+from gevent import get_hub
 from gevent.event import Event
 
 from fws.workers.heartbeat import ANSWER, ASK, VARIABLE, Inheritance
 from fws.workers.scoreboard import Scoreboard
-from fws.workers.supervisor import Supervisor
+from fws.workers.supervisor import Process, Supervisor
 
 logger = logging.getLogger("fws")
 
@@ -46,12 +48,23 @@ class Launcher:
         count: the number of workers.
         control: the folder for the control sockets of workers; empty for none.
         admin: the listening socket of [admin]; None without one.
+        fixed: the settings with which the sockets were opened, by name.
     """
 
-    def __init__(self, listener: Any, count: int, control: str = "", admin: Any = None) -> None:
+    def __init__(
+        self,
+        listener: Any,
+        count: int,
+        control: str = "",
+        admin: Any = None,
+        fixed: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         self._listener = listener
         self._admin = admin
         self._control = control
+        self._fixed = dict(fixed)
+        # From now on the loop reaps all children of the process, as it does when a filter has started a program.
+        get_hub().loop.install_sigchld()
         # While workers are renewed, there are more of them than `count`.
         self._rows = list(range(2 * count + 1))
         self._memory = _memory()
@@ -62,13 +75,13 @@ class Launcher:
         self._life, self._alive = os.pipe()
 
     def launch(self, number: int) -> Running:
-        """Start the worker with this number."""
-        row = self._rows.pop()
+        """Start the worker with this number. Raises OSError."""
         report, writer = os.pipe()
+        row = self._rows[-1]
         os.set_blocking(report, False)
         handed = (self._listener.fileno(), self._memory, writer, self._life)
         admin = None if self._admin is None else self._admin.fileno()
-        inherited = Inheritance(number, row, self._scoreboard.rows, *handed, self._control, admin)
+        inherited = Inheritance(number, row, self._scoreboard.rows, *handed, self._control, admin, self._fixed)
         descriptors = [*handed, *([] if admin is None else [admin])]
         # No other process is started before they are made uninheritable again, so that only this worker inherits them.
         for descriptor in descriptors:
@@ -82,10 +95,14 @@ class Launcher:
                 # A process group of its own, so that Ctrl-C reaches the supervisor only, which then drains the workers.
                 setpgroup=0,
             )
+        except OSError:
+            os.close(report)
+            raise
         finally:
             for descriptor in descriptors:
                 os.set_inheritable(descriptor, False)
             os.close(writer)
+        self._rows.pop()
         return Running(pid, report, self._scoreboard, row, self._rows.append)
 
     def unlisten(self) -> None:
@@ -113,10 +130,19 @@ class Running:
         self._row = row
         self._free = free
         self._text = b""
+        self._status: int | None = None
+        self._watcher = get_hub().loop.child(pid)
+        self._watcher.start(self._ended)
+
+    def __str__(self) -> str:
+        return f"pid {self.pid}"
+
+    def _ended(self) -> None:
+        self._status = os.waitstatus_to_exitcode(self._watcher.rstatus)
+        self._watcher.stop()
 
     def status(self) -> int | None:
-        pid, status = os.waitpid(self.pid, os.WNOHANG)
-        return os.waitstatus_to_exitcode(status) if pid else None
+        return self._status
 
     def heard(self) -> float:
         return self._scoreboard.heard(self._row)
@@ -146,6 +172,7 @@ class Running:
             pass
 
     def close(self) -> None:
+        self._watcher.close()
         os.close(self._report)
         self._scoreboard.clear(self._row)
         self._free(self._row)
@@ -181,6 +208,8 @@ class Supervision:
         hung_up: called for SIGHUP.
         control: the folder for the control sockets of workers; empty for none.
         admin: the listening socket of [admin]; None without one.
+        fixed: the settings with which the sockets were opened, by name.
+        present: a process that serves already, as the first worker; None if all workers have to be started.
     """
 
     def __init__(
@@ -193,24 +222,36 @@ class Supervision:
         hung_up: Callable[[], object] = lambda: None,
         control: str = "",
         admin: Any = None,
+        fixed: Mapping[str, str] = MappingProxyType({}),
+        present: Process | None = None,
     ) -> None:
-        launcher = Launcher(listener, count, control, admin)
+        launcher = Launcher(listener, count, control, admin, fixed)
         self._hung_up = hung_up
         self._supervisor = Supervisor(
-            count, launcher.launch, drain=drain, clock=time.monotonic, serving=serving, unlisten=launcher.unlisten
+            count,
+            launcher.launch,
+            drain=drain,
+            clock=time.monotonic,
+            serving=serving,
+            unlisten=launcher.unlisten,
+            present=present,
         )
+        self._woken = Event()
 
     def serving(self) -> list[int]:
         """The process ids of the workers that serve."""
         return self._supervisor.serving()
 
-    def run(self) -> int:
-        """Work until a signal. Returns the exit status.
+    def renew(self) -> None:
+        """Replace the workers, as at SIGUSR2."""
+        self._supervisor.renew()
+
+    def heed_signals(self) -> None:
+        """Handle signals from now on.
 
         SIGTERM and SIGINT drain the workers, and a second one ends them at once. SIGUSR2 renews them one by one.
         """
-        supervisor = self._supervisor
-        woken = Event()
+        supervisor, woken = self._supervisor, self._woken
 
         def heed(number: int, act: Callable[[], object]) -> None:
             gevent.signal_handler(number, act)
@@ -220,8 +261,12 @@ class Supervision:
         heed(signal.SIGINT, supervisor.stop)
         heed(signal.SIGHUP, self._hung_up)
         heed(signal.SIGUSR2, supervisor.renew)
+
+    def run(self) -> int:
+        """Work until a signal. Returns the exit status."""
+        supervisor = self._supervisor
         while supervisor.exit_status is None:
             supervisor.tick()
-            woken.wait(TICK)
-            woken.clear()
+            self._woken.wait(TICK)
+            self._woken.clear()
         return supervisor.exit_status

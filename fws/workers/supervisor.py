@@ -32,6 +32,9 @@ class Process(Protocol):
 
     pid: int
 
+    def __str__(self) -> str:
+        """What tells it from others in the log, such as `pid 17`."""
+
     def status(self) -> int | None:
         """The exit status, negative for a signal; None while the process runs."""
 
@@ -79,7 +82,7 @@ class Worker:
         self.until: float | None = None
 
     def __str__(self) -> str:
-        return f"worker {self.number} (pid {self.process.pid})"
+        return f"worker {self.number} ({self.process})"
 
 
 class Slot:
@@ -130,6 +133,7 @@ class Supervisor:
         clock: monotonic seconds.
         serving: called once, when the first worker serves.
         unlisten: called once, at the end, to accept no more connections.
+        present: a process that serves already, as the first worker; None if all workers have to be started.
 
     Attributes:
         exit_status: the supervisor's own; None while it is working.
@@ -144,6 +148,7 @@ class Supervisor:
         clock: Callable[[], float],
         serving: Callable[[], None],
         unlisten: Callable[[], None],
+        present: Process | None = None,
     ) -> None:
         self.exit_status: int | None = None
         self._slots = [Slot(number) for number in range(1, count + 1)]
@@ -152,7 +157,10 @@ class Supervisor:
         self._clock = clock
         self._serving = serving
         self._unlisten = unlisten
-        self._has_served = False
+        self._has_served = present is not None
+        if present is not None:
+            first = self._slots[0].worker = Worker(1, present, clock())
+            first.ready = True
         self._stopping = False
         self._cut_off = False
         # Workers that were started before this time are replaced one after the other; the slot whose turn it is.
@@ -170,15 +178,19 @@ class Supervisor:
             self.exit_status = 1
             return
         self._stopping = True
-        logger.info("draining: %d workers, at most %g s", len(self._all()), self._drain)
+        many = len(self._all())
+        logger.info("draining: %d worker%s, at most %g s", many, "" if many == 1 else "s", self._drain)
         self._unlisten()
         for worker in self._all():
             self._dismiss(worker)
 
     def renew(self) -> None:
         """Replace all workers one after the other. A new worker serves before the old one is dismissed."""
+        if self._stopping:
+            return
         self._renew_before = self._clock()
-        logger.info("renewing the workers, one after the other")
+        several = len(self._slots) > 1
+        logger.info("renewing the workers, one after the other" if several else "a successor is started")
 
     def serving(self) -> list[int]:
         """The process ids of the workers that serve and are not to leave."""
@@ -272,8 +284,10 @@ class Supervisor:
         elif worker is slot.successor:
             slot.successor = None
             self._renewing = None
-            self._renew_before = float("-inf")
-            logger.error("%s %s before it served: the other workers stay as they are", worker, how)
+            if self._renew_before <= worker.since:  # otherwise another signal has arrived meanwhile
+                self._renew_before = float("-inf")
+            if not self._stopping:
+                logger.error("%s %s before it served: what serves now stays as it is", worker, how)
         else:
             delay = slot.free(worker, self._clock())
             if not self._stopping:
@@ -291,7 +305,7 @@ class Supervisor:
                     self._renew_before = float("-inf")
             elif self._renew_before > float("-inf"):
                 self._renew_before = float("-inf")
-                logger.info("all workers have been renewed")
+                logger.info("all workers have been renewed" if len(self._slots) > 1 else "the successor has taken over")
         elif slot.successor is None:
             # Either the old worker ended first and the successor has its place, or the old worker is draining.
             if not slot.leaving:

@@ -15,6 +15,7 @@ from fws.channels.formats import PLAIN
 from fws.clients.outbox import Outbox
 from fws.clients.transport import Transport
 from fws.pipeline.publication import Publication
+from fws.runtime.traffic import Traffic
 from fws.wire.frames import TEXT, encode
 
 
@@ -28,7 +29,8 @@ class Member:
         self.fd = -1
         self.theirs = theirs
         self.transport = Transport(ours)
-        self.outbox = Outbox(1 << 20, self)
+        self.traffic = Traffic()
+        self.outbox = Outbox(1 << 20, self, self.traffic)
         self.outbox.open(self.transport, b"", direct=True)
 
     def overflow(self) -> None:
@@ -114,3 +116,18 @@ def test_the_clock_is_looked_at_also_where_every_socket_takes_the_frame(stack: E
         slices += 1
     assert slices >= 3
     assert [member.receive(len(frame)) for member in members] == [frame] * len(members)
+
+
+def test_bytes_are_counted_that_members_get_at_once_later_and_never(stack: ExitStack) -> None:
+    """Not every member gets a frame in the first slice: some are slow, one has just got it, and one has left."""
+    channel = Channel("all")
+    members = [slow(stack), *(quick(stack) for _ in range(100))]
+    for member in members:
+        channel.join(member)  # type: ignore[arg-type]
+    frame = publish(channel, "a" * 60_000)
+    while channel.fan_out(perf_counter() + 10) is None:
+        pass
+    later = sum(member.traffic.bytes_out for member in members)
+    received = sum(len(member.receive(len(frame))) for member in members[1:])
+    assert received == len(frame) * 100
+    assert 0 < channel.written + later - received < len(frame)  # the slow one has got a part

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from fws.channels.offer import Offer
 from fws.clients.outbox import OVERHEAD, Outbox
 from fws.pipeline.publication import Publication
+from fws.runtime.traffic import Traffic
 from tests.clients.test_outbox import Owner, Pipe
 from tests.support import Harness, Peer, build
 
@@ -29,7 +30,7 @@ def offer(channel: str, text: str, *, latest: bool = False, gaps: bool = False) 
 def blocked(limit: int) -> tuple[Outbox, Pipe, Owner]:
     """An outbox whose socket takes nothing, with a frame that was sent in part."""
     owner = Owner()
-    outbox = Outbox(limit, owner)
+    outbox = Outbox(limit, owner, Traffic())
     pipe = Pipe(1)
     outbox.open(pipe, direct=True)
     outbox.write(b"<>")
@@ -82,7 +83,7 @@ def test_one_gap_stands_for_all_that_was_dropped() -> None:
 
 def test_a_single_frame_above_the_limit_passes_if_nothing_waits() -> None:
     owner = Owner()
-    outbox = Outbox(10, owner)
+    outbox = Outbox(10, owner, Traffic())
     pipe = Pipe(0)
     outbox.open(pipe, direct=True)
     outbox.offer(*offer("x", "a" * 50))
@@ -109,7 +110,7 @@ steps = st.lists(
 @given(steps, st.integers(50, 500))
 def test_order_whole_frames_and_the_limit(play: list[tuple[str, str, int]], limit: int) -> None:
     owner = Owner()
-    outbox = Outbox(limit, owner)
+    outbox = Outbox(limit, owner, Traffic())
     pipe = Pipe(0)
     outbox.open(pipe, direct=True)
     numbers: list[int] = []

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fws.clients.outbox import Outbox
+from fws.runtime.traffic import Traffic
 
 
 class Owner:
@@ -70,7 +71,7 @@ class Pipe:
 
 def opened(room: int = 10**9, limit: int = 100) -> tuple[Outbox, Pipe, list[str]]:
     owner = Owner()
-    outbox = Outbox(limit, owner)
+    outbox = Outbox(limit, owner, Traffic())
     pipe = Pipe(room)
     outbox.open(pipe, direct=True)
     return outbox, pipe, owner.overflows
@@ -83,7 +84,7 @@ def test_a_frame_goes_out_at_once_in_one_call() -> None:
 
 
 def test_frames_wait_for_the_handshake() -> None:
-    outbox = Outbox(100, Owner())
+    outbox = Outbox(100, Owner(), Traffic())
     outbox.write(b"one")
     outbox.write(b"two")
     pipe = Pipe()

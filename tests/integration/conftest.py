@@ -37,6 +37,7 @@ class Running:
         tls: ssl.SSLContext | None = None,
         threaded_tls: ssl.SSLContext | None = None,
         inside: tuple[str, ...] = (),
+        close_fds: bool = True,
     ) -> None:
         self.tls = tls
         self.threaded_tls = threaded_tls
@@ -50,6 +51,7 @@ class Running:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            close_fds=close_fds,
         )
         self.lines: list[str] = []
         self._more = threading.Condition()

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from fws.live.observation import MAX_WAITING, Observation, Statistics, Tap
+from fws.live.observation import MAX_WAITING, Observation, Tap
 from fws.live.recorder import Recorder
 from fws.live.table import merged, text_of
 from tests.live.site import LiveSite
@@ -127,18 +127,6 @@ def test_a_tap_survives_a_reload(watched: Watched) -> None:
     watched.observation.renew()
     watched.harness.client_says(client, "1")
     assert ("message/log", "pass") in lines(tap)
-
-
-def test_statistics_count_outcomes_and_times(watched: Watched) -> None:
-    statistics = Statistics()
-    watched.observation.add(statistics)
-    client = watched.harness.connect()
-    watched.harness.client_says(client, *['{"type":"no"}'] * 5)
-    stages = {"/".join((id.event, *id.stage)): stage for id, stage in statistics.take().items()}
-    assert (stages["message/rate_limit"]["count"], stages["message/rate_limit"]["drop"]) == (5, 2)
-    assert stages["message/json"]["count"] == 3
-    assert sum(stages["message/json"]["times"].values()) == 3
-    assert statistics.take() == {}
 
 
 def test_the_statistics_of_workers_are_put_together() -> None:

@@ -29,6 +29,9 @@ class Fake:
         self.stubborn = False
         self.sent: list[int] = []
 
+    def __str__(self) -> str:
+        return f"pid {self.pid}"
+
     def serve(self) -> None:
         self.serving = True
         self.beat()
@@ -401,3 +404,65 @@ def test_the_stack_that_c_code_leaves() -> None:
 """
     assert trail_of(dump) == "pipeline.py:55 run > stuck.py:7 message > __init__.py:166 match"
     assert trail_of("") == ""
+
+
+def test_a_process_that_serves_already_is_the_first_worker_and_is_renewed_like_one() -> None:
+    """The server in the supervisor's own process, before a handover."""
+    world = World(1)
+    present = Fake(1, 7, world)
+    present.serve()
+    world.started.clear()
+    world.announced = 0
+    world.supervisor = Supervisor(
+        1,
+        world.launch,
+        drain=25,
+        clock=lambda: world.now,
+        serving=world.announce,
+        unlisten=world.unlisten,
+        present=present,
+    )
+    world.passes(1)
+    assert (world.started, world.announced, world.supervisor.serving()) == ([], 0, [7])
+    world.supervisor.renew()
+    world.passes(1)
+    world.started[0].exit = 78
+    world.passes(5)
+    assert len(world.started) == 1
+    assert (world.supervisor.exit_status, present.sent) == (None, [])
+    world.supervisor.renew()
+    world.passes(1)
+    world.all_serve()
+    world.passes(1)
+    assert present.sent == [signal.SIGTERM]
+    assert present.closed
+    assert world.supervisor.serving() == [world.started[1].pid]
+
+
+def test_a_signal_while_a_successor_starts_ends_both_and_reports_no_failure(log: pytest.LogCaptureFixture) -> None:
+    world = World(1)
+    world.all_serve()
+    world.passes(1)
+    world.supervisor.renew()
+    world.passes(1)
+    world.supervisor.stop()
+    assert [fake.sent for fake in world.started] == [[signal.SIGTERM]] * 2
+    world.supervisor.renew()
+    world.passes(1)
+    assert world.supervisor.exit_status == 0
+    assert "before it served" not in log.text
+
+
+def test_renewing_again_after_a_successor_has_read_a_broken_file_starts_another() -> None:
+    world = World(1)
+    world.all_serve()
+    world.passes(1)
+    world.supervisor.renew()
+    world.passes(1)
+    world.supervisor.renew()
+    world.started[1].exit = 78
+    world.passes(1)
+    assert len(world.started) == 3
+    world.all_serve()
+    world.passes(1)
+    assert world.living == [world.started[2]]
