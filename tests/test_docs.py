@@ -157,7 +157,7 @@ def serves(command: list[str], cwd: Path, **environ: str) -> int:
         lines = []
         for line in process.stdout:
             lines.append(line)
-            if "://127.0.0.1:" in line:
+            if "://127.0.0.1:" in line and not any("://127.0.0.1:" in one for one in lines[:-1]):
                 os.killpg(process.pid, signal.SIGTERM)
         status = process.wait(30)
     assert any("://127.0.0.1:" in line for line in lines), lines
