@@ -253,7 +253,7 @@ def run_api(commands: list[str]) -> None:
             line = command.replace("localhost:9000", address)
             line = f"{fws} {line}" if line.startswith("fws ") else f"{line} -sS --fail -m 10"
             done = subprocess.run(line, shell=True, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=60)
-            assert (done.returncode, "error" in done.stdout) == (0, False), f"{command}: {done.stdout}{done.stderr}"
+            assert (done.returncode, '"error":{' in done.stdout) == (0, False), f"{command}: {done.stdout}{done.stderr}"
     finally:
         server.terminate()
         server.wait(30)
