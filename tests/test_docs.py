@@ -157,7 +157,7 @@ def serves(command: list[str], cwd: Path, **environ: str) -> int:
         lines = []
         for line in process.stdout:
             lines.append(line)
-            if "://127.0.0.1:" in line:
+            if "://127.0.0.1:" in line and not any("://127.0.0.1:" in one for one in lines[:-1]):
                 os.killpg(process.pid, signal.SIGTERM)
         status = process.wait(30)
     assert any("://127.0.0.1:" in line for line in lines), lines
@@ -253,7 +253,7 @@ def run_api(commands: list[str]) -> None:
             line = command.replace("localhost:9000", address)
             line = f"{fws} {line}" if line.startswith("fws ") else f"{line} -sS --fail -m 10"
             done = subprocess.run(line, shell=True, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=60)
-            assert (done.returncode, "error" in done.stdout) == (0, False), f"{command}: {done.stdout}{done.stderr}"
+            assert (done.returncode, '"error":{' in done.stdout) == (0, False), f"{command}: {done.stdout}{done.stderr}"
     finally:
         server.terminate()
         server.wait(30)

@@ -94,7 +94,7 @@ def problems_of(api: Api | None, keys: Mapping[str, ApiKey], admin: Admin, liste
     Args:
         listen: `[server] listen`.
     """
-    if admin.listen and admin.listen == listen:
+    if admin.listen and admin.listen == listen and not listen.endswith(":0"):  # the system chooses two ports then
         message = "[server] listens there already"
         yield Problem(message, ("admin", "listen"), hint='write another port, such as "127.0.0.1:9100"')
     if api is not None and not api.path and not admin.listen:

@@ -60,6 +60,7 @@ REACHED = f"[api]\npath = '/api'\nkey = '{KEY}'\n"
         (REACHED.replace("/api", "/"), "is not a path for the API"),
         (REACHED.replace("/api", "/{api}"), "is not a path for the API"),
         (REACHED.replace("/api", "/healthz"), "is not a path for the API"),
+        (REACHED.replace("/api", "/login"), "is not a path for the API"),
         (REACHED + "keys = 'shop'", "expected a section"),
         (REACHED + "[api.keys]\nshop = 'abc'", "expected a table"),
         (REACHED + "[api.keys.shop]\nread = true", "[api.keys.shop] has no 'key'"),

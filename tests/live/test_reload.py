@@ -12,8 +12,9 @@ import gevent
 import pytest
 from gevent.event import Event
 
-from fws.live.reload import Report, Requests
+from fws.live.reload import Report, Requests, described
 from tests.live.site import LiveSite
+from tests.support import Clock
 
 Start = Callable[..., LiveSite]
 COUNTER = """
@@ -511,3 +512,19 @@ def test_requests_during_a_reload_share_exactly_one_more() -> None:
     gevent.joinall(greenlets, timeout=5, raise_error=True)
     assert [greenlet.value.generation for greenlet in greenlets] == [1, 2, 2, 2]
     assert len(calls) == 2
+
+
+def test_the_last_reload_is_remembered_and_a_dry_run_is_none() -> None:
+    wall, answers = Clock(100.0), [Report("possible", 1), Report("refused", 1, ["a problem"]), Report("done", 2)]
+    requests = Requests(lambda dry_run, test: answers.pop(0), wall)
+    assert described("a.toml", 1, requests) == {"file": "a.toml", "generation": 1, "since": 100.0, "last": None}
+    wall.advance(1)
+    requests.ask(dry_run=True)
+    assert requests.last is None
+    requests.ask()
+    refused = {"at": 101.0, "status": "refused", "generation": 1, "lines": ["a problem"]}
+    assert described("a.toml", 1, requests)["last"] == refused
+    assert requests.since == 100.0
+    wall.advance(1)
+    requests.ask()
+    assert (requests.since, described("a.toml", 2, requests)["last"]["status"]) == (102.0, "done")

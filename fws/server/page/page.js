@@ -635,6 +635,8 @@ const channels = {
     if (this.selected === null) return;
     put(this.title_, this.selected);
     this.people(answer);
+    const members = [...Object.values(answer.presence?.presence ?? {}), ...(answer.clients?.clients ?? [])];
+    const users = new Map(members.map((member) => [member.client, member.user]));
     const kept = answer.history?.publications ?? [];
     const more = answer.history ? `: ${number(kept.length)}${kept.length === MAX_ROWS ? " newest" : ""}` : "";
     put(this.historytitle, answer.errors.history ? `History: ${answer.errors.history}` : `History${more}`);
@@ -643,12 +645,12 @@ const channels = {
       kept,
       (one) => `${answer.history.epoch} ${one.offset}`,
       (one) => {
-        const who = one.info?.user || one.info?.client || "";
+        const who = one.info?.user || users.get(one.info?.client) || one.info?.client || "";
         return h(
           "li",
           {},
           h("span", { class: "muted right" }, String(one.offset)),
-          h("span", { class: "muted" }, who),
+          h("span", { class: "muted who", title: one.info?.client ?? "" }, who),
           h("span", { class: "code" }, one.b64data === undefined ? shown(one.data) : `(binary) ${one.b64data}`),
         );
       },
