@@ -58,6 +58,7 @@ class Operations:
             "tap": self._tap,
             "record": self._record,
             "statistics": self._statistics,
+            "bequeath": self._bequeath,
         }
 
     def answer(self, request: Mapping[str, Any], reply: Reply) -> None:
@@ -165,6 +166,10 @@ class Operations:
         if rule is None or not getattr(rule.settings, has):
             raise ControlError(f"the channel {channel!r} has no {what}: see `fws check --channel {channel} CONF`")
         return rule.settings
+
+    def _bequeath(self, request: Mapping[str, Any], reply: Reply) -> None:
+        self._server.bequeath(str(request.get("to") or ""))
+        reply({})
 
     # Views.
 

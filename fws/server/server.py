@@ -21,6 +21,7 @@ from fws.base.log import FoldingHandler
 from fws.clients.sweeper import Sweeper
 from fws.compiler.generation import Generation
 from fws.config import Config, Tcp, Tls, Unix
+from fws.live.control import ControlError
 from fws.live.observation import Observation
 from fws.live.origin import Origin
 from fws.live.reload import Reloader, ReloadError, Requests
@@ -31,6 +32,7 @@ from fws.runtime.watchdog import Watchdog
 from fws.server.admin import AdminListener, open_admin
 from fws.server.apis import Apis
 from fws.server.certificates import CertificateStore, TlsError, make_context
+from fws.server.legacy import Bequest, inherit
 from fws.server.listener import Listener
 from fws.server.node import Node
 from fws.server.open_files import capacity_of, raise_file_limit
@@ -110,6 +112,7 @@ class Server:
         self._given = given
         self._origin = origin
         self._tls_of = tls_of
+        self._bequest: Bequest | None = None
         self._stop = Event()
         self._renewal = Event()
         # Whether other processes go on serving at the same sockets when this one drains.
@@ -173,6 +176,8 @@ class Server:
             self.node.broker.stop(0)
             where = culprit(error.__traceback__) or "a filter"
             raise StartError(f"{where} failed to start: {type(error).__name__}: {error}") from error
+        if heartbeat is not None and heartbeat.predecessor:
+            inherit(self.node, heartbeat.predecessor, Path(heartbeat.control) / f"{os.getpid()}.link")
         self.node.serve()
         # Objects that exist by now stay. If the garbage collector does not look at them, a full pass saves 3 ms.
         gc.collect()
@@ -225,6 +230,12 @@ class Server:
         for handler in self._handlers.values():
             handler.cancel()
 
+    def bequeath(self, path: str) -> None:
+        """Give a successor what is kept in memory, and let it number publications. Raises ControlError."""
+        if self._bequest is not None and not self._bequest.over:
+            raise ControlError("there is a successor already")
+        self._bequest = Bequest(self.node, path)
+
     def stop(self) -> None:
         """Make `serve_until_signal` drain and return. From any greenlet."""
         self._stop.set()
@@ -270,6 +281,8 @@ class Server:
                 while listener.arriving and clock() < end - limit + min(ARRIVE, limit / 4):
                     gevent.sleep(0.02)
             listener.draining = True
+        if self._bequest is not None:
+            self._bequest.leave()
         clients = self._hub.everybody()
         logger.info("draining: %d clients, at most %g s", len(clients), limit)
         if not self._shares and self._given is None:
@@ -293,6 +306,8 @@ class Server:
         self._await_stops([*former, *stop(self.generation.components, self._stop_failed)], last_words)
         # After filters that hang there is little time left, but enough for a Redis that answers.
         self.node.broker.stop(min(LAST_PUBLICATIONS, max(end - clock(), 0.1)))
+        if self._bequest is not None:
+            self._bequest.end(min(LAST_PUBLICATIONS, max(end - clock(), 0.1)))
         gevent.killall(self._greenlets, block=False)
         if self._watchdog is not None:
             self._watchdog.stop()

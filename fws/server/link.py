@@ -1,0 +1,165 @@
+"""The private connection between a process and its successor, on the same machine."""
+
+from __future__ import annotations
+
+import logging
+import struct
+from collections.abc import Callable
+from typing import Any
+
+import gevent
+import msgspec
+from gevent.event import Event
+
+from fws.histories.memory import Kept, packed, unpacked
+from fws.pipeline.publication import Publication
+
+logger = logging.getLogger("fws")
+
+# The most bytes that wait, in addition to what is kept. Publications are never dropped here: the connection ends.
+MOST = 64 * 1024 * 1024
+# The most bytes of one frame.
+LARGEST = 1 << 30
+_LENGTH = struct.Struct("!I")
+
+
+class Carried(msgspec.Struct, frozen=True, array_like=True):
+    """A publication on its way."""
+
+    channel: str | None
+    kind: str
+    payload: bytes
+    sender: str | None
+    exclude: str | None
+    hops: int
+    epoch: str
+    offset: int
+    info: dict[str, Any] | None
+
+    @classmethod
+    def of(cls, publication: Publication) -> Carried:
+        """Raises TypeError if the message cannot be written as JSON."""
+        one = publication
+        kind, payload = packed(one.message)
+        return cls(one.channel, kind, payload, one.sender, one.exclude, one.hops, one.epoch, one.offset, one.info)
+
+    @property
+    def publication(self) -> Publication:
+        message = unpacked(self.kind, self.payload)
+        one = Publication(self.channel, message, self.sender, self.exclude, self.hops, "node")
+        return one.replace(offset=self.offset, epoch=self.epoch, info=self.info)
+
+
+class Frame(msgspec.Struct, frozen=True, array_like=True):
+    """What one process tells the other.
+
+    Attributes:
+        what: from the old process: `kept` channel by channel, then `begin`; `number`, a publication that gets its
+            number from the new one; `remove`, to forget the publications of a channel. From the new process:
+            `numbered`, and `answer` when that is done. From both: `plain`, a publication without a number.
+        number: of the publication among those that the old process lets be numbered.
+    """
+
+    what: str
+    number: int = 0
+    carried: Carried | None = None
+    kept: Kept | None = None
+    epoch: str = ""
+    offset: int = 0
+    channel: str = ""
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(Frame).decode
+
+
+class Link:
+    """Carries frames in order, both ways. No call blocks, except `flush`.
+
+    Args:
+        connection: a connected stream socket.
+        heard: called for each frame.
+        ended: called once, when the connection has ended for a reason other than `close`.
+    """
+
+    def __init__(self, connection: Any, heard: Callable[[Frame], None], ended: Callable[[], None]) -> None:
+        self._socket = connection
+        self._heard = heard
+        self._ended = ended
+        self._waiting: list[bytes] = []
+        self._size = 0
+        self._most = MOST
+        self._more = Event()
+        self._empty = Event()
+        self._empty.set()
+        self.is_open = True
+        self._greenlets = [gevent.spawn(self._write), gevent.spawn(self._read)]
+
+    def send(self, frame: Frame) -> None:
+        """Send a frame. If too much waits, the connection ends."""
+        if not self.is_open:
+            return
+        data = _encode(frame)
+        if frame.kept is not None:
+            self._most += len(data)
+        if self._size + len(data) > self._most:
+            self._break()
+            return
+        self._waiting += (_LENGTH.pack(len(data)), data)
+        self._size += len(data)
+        self._empty.clear()
+        self._more.set()
+
+    def flush(self, timeout: float) -> None:
+        """Wait until everything has been written, but not longer than so many seconds."""
+        self._empty.wait(timeout)
+
+    def close(self) -> None:
+        """End the connection."""
+        self.is_open = False
+        gevent.killall(self._greenlets, block=False)
+        self._socket.close()
+
+    def _break(self) -> None:
+        if self.is_open:
+            self.is_open = False
+            gevent.spawn(self._end)
+
+    def _end(self) -> None:
+        self.close()
+        self._ended()
+
+    def _write(self) -> None:
+        while True:
+            self._more.wait()
+            self._more.clear()
+            waiting, self._waiting, size = self._waiting, [], self._size
+            try:
+                self._socket.sendall(b"".join(waiting))
+            except OSError:
+                self._break()
+                return
+            self._size -= size
+            if not self._waiting:
+                self._empty.set()
+
+    def _read(self) -> None:
+        try:
+            while True:
+                (length,) = _LENGTH.unpack(self._receive(_LENGTH.size))
+                if length > LARGEST:
+                    raise OSError("a frame is too long")
+                self._heard(_decode(self._receive(length)))
+        except Exception as error:  # also a fault in `heard`: the processes would not agree any more
+            if not isinstance(error, OSError):
+                logger.error("the link failed: %s: %s", type(error).__name__, error, extra={"error": error})
+            self._break()
+
+    def _receive(self, count: int) -> bytes:
+        data = bytearray()
+        while len(data) < count:
+            piece = self._socket.recv(min(count - len(data), 1 << 20))
+            if not piece:
+                raise OSError("the other process has ended")
+            data += piece
+        return bytes(data)
