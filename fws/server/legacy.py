@@ -69,11 +69,9 @@ class Bequest:
         # Publications whose numbers are awaited.
         self._pending: dict[int, tuple[Publication, Channel, Done | None]] = {}
         self._publish_plainly = node.broker.publish
-        self._link = Link(connection, self._heard, self._ended)
         # Nothing else runs until the end: no publication comes between the copy and the change of who numbers.
-        for one in history.dump():
-            self._link.send(Frame("kept", kept=one))
-        self._link.send(Frame("begin"))
+        first = [*(Frame("kept", kept=one) for one in history.dump()), Frame("begin")]
+        self._link = Link(connection, self._heard, self._ended, first)
         history.publish = self._publish  # type: ignore[method-assign]
         history.remove = self._remove  # type: ignore[method-assign]
         node.broker.publish = self._carry  # type: ignore[method-assign]
@@ -119,12 +117,12 @@ class Bequest:
             else:
                 self._node.channels.deliver(publication)
 
-    def _ended(self) -> None:
-        """The successor is gone: this process numbers again."""
+    def _ended(self, gives_up: bool) -> None:
+        """The successor is gone, or is not listened to any more: this process numbers again."""
         self.over = True
         del self._history.publish, self._history.remove
         self._node.broker.publish = self._publish_plainly  # type: ignore[method-assign]
-        if self._leaving:
+        if self._leaving or gives_up:
             self._history.begin_anew()
         pending, self._pending = self._pending, {}
         for publication, settings, done in pending.values():
@@ -144,8 +142,12 @@ class _Tee:
         self._follower.arrived(publication)
 
 
-class _Heir:
-    """The successor's side."""
+class Heir:
+    """The successor's side.
+
+    Attributes:
+        begun: whether it has got everything, and numbers publications.
+    """
 
     def __init__(self, node: Node, history: MemoryHistory, connection: socket.socket) -> None:
         self.begun = Event()
@@ -185,8 +187,10 @@ class _Heir:
         self._publish_plainly(publication)
         self._link.send(Frame("plain", carried=carried))
 
-    def _ended(self) -> None:
-        """The old process has ended."""
+    def _ended(self, gives_up: bool) -> None:
+        """The old process has ended. If it has not, it numbers as well from now on."""
+        if gives_up:
+            self._history.begin_anew()
         self._history.start(self._former)
         self._node.broker.publish = self._publish_plainly  # type: ignore[method-assign]
 
@@ -220,6 +224,6 @@ def inherit(node: Node, predecessor: str, path: Path) -> None:
     finally:
         listener.close()
         path.unlink(missing_ok=True)
-    heir = _Heir(node, node.history, connection)
+    heir = Heir(node, node.history, connection)
     if not heir.begun.wait(PATIENCE) or not heir.is_connected:
         raise StartError("the old process has stopped to give what it has in memory")

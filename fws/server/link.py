@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import gevent
@@ -16,7 +16,7 @@ from fws.pipeline.publication import Publication
 
 logger = logging.getLogger("fws")
 
-# The most bytes that wait, in addition to what is kept. Publications are never dropped here: the connection ends.
+# The most bytes that wait. Publications are never dropped here: the connection ends.
 MOST = 64 * 1024 * 1024
 # The most bytes of one frame.
 LARGEST = 1 << 30
@@ -79,31 +79,36 @@ class Link:
     Args:
         connection: a connected stream socket.
         heard: called for each frame.
-        ended: called once, when the connection has ended for a reason other than `close`.
+        ended: called once, when the connection has ended for a reason other than `close`. Its argument says whether
+            this side has given it up, so that the other process may go on.
+        first: frames that are sent before all others. Each is encoded in a turn of the loop of its own.
     """
 
-    def __init__(self, connection: Any, heard: Callable[[Frame], None], ended: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        connection: Any,
+        heard: Callable[[Frame], None],
+        ended: Callable[[bool], None],
+        first: Iterable[Frame] = (),
+    ) -> None:
         self._socket = connection
         self._heard = heard
         self._ended = ended
         self._waiting: list[bytes] = []
         self._size = 0
-        self._most = MOST
         self._more = Event()
         self._empty = Event()
-        self._empty.set()
         self.is_open = True
-        self._greenlets = [gevent.spawn(self._write), gevent.spawn(self._read)]
+        self._greenlets = [gevent.spawn(self._write, first), gevent.spawn(self._read)]
 
     def send(self, frame: Frame) -> None:
         """Send a frame. If too much waits, the connection ends."""
         if not self.is_open:
             return
         data = _encode(frame)
-        if frame.kept is not None:
-            self._most += len(data)
-        if self._size + len(data) > self._most:
-            self._break()
+        if self._size + len(data) > MOST:
+            logger.error("the other process does not read: the link is given up")
+            self._break(gives_up=True)
             return
         self._waiting += (_LENGTH.pack(len(data)), data)
         self._size += len(data)
@@ -120,40 +125,46 @@ class Link:
         gevent.killall(self._greenlets, block=False)
         self._socket.close()
 
-    def _break(self) -> None:
+    def _break(self, *, gives_up: bool = False) -> None:
         if self.is_open:
             self.is_open = False
-            gevent.spawn(self._end)
+            gevent.spawn(self._end, gives_up)
 
-    def _end(self) -> None:
+    def _end(self, gives_up: bool) -> None:
         self.close()
-        self._ended()
+        self._ended(gives_up)
 
-    def _write(self) -> None:
-        while True:
-            self._more.wait()
-            self._more.clear()
-            waiting, self._waiting, size = self._waiting, [], self._size
-            try:
-                self._socket.sendall(b"".join(waiting))
-            except OSError:
-                self._break()
-                return
-            self._size -= size
+    def _write(self, first: Iterable[Frame]) -> None:
+        try:
+            for frame in first:
+                data = _encode(frame)
+                self._socket.sendall(_LENGTH.pack(len(data)) + data)
+                gevent.sleep(0)
             if not self._waiting:
                 self._empty.set()
+            while True:
+                self._more.wait()
+                self._more.clear()
+                waiting, self._waiting, size = self._waiting, [], self._size
+                self._socket.sendall(b"".join(waiting))
+                self._size -= size
+                if not self._waiting:
+                    self._empty.set()
+        except OSError:
+            self._break()
 
     def _read(self) -> None:
         try:
             while True:
                 (length,) = _LENGTH.unpack(self._receive(_LENGTH.size))
                 if length > LARGEST:
-                    raise OSError("a frame is too long")
+                    raise ValueError("a frame is too long")
                 self._heard(_decode(self._receive(length)))
-        except Exception as error:  # also a fault in `heard`: the processes would not agree any more
-            if not isinstance(error, OSError):
-                logger.error("the link failed: %s: %s", type(error).__name__, error, extra={"error": error})
+        except OSError:
             self._break()
+        except Exception as error:  # also a fault in `heard`: the processes would not agree any more
+            logger.error("the link failed: %s: %s", type(error).__name__, error, extra={"error": error})
+            self._break(gives_up=True)
 
     def _receive(self, count: int) -> bytes:
         data = bytearray()

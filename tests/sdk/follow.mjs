@@ -5,9 +5,9 @@ import { Scene, TRANSPORTS, ask, hangUp, tell } from './support.mjs';
 
 const port = Number(process.argv[2]);
 const readers = await Promise.all(
-  TRANSPORTS.map(async (transport) => {
-    const scene = new Scene('follow', transport, port);
-    const client = await scene.user(`reader-${transport}`);
+  [...TRANSPORTS, ...TRANSPORTS, ...TRANSPORTS].map(async (transport, number) => {
+    const scene = new Scene(`follow-${number}`, transport, port);
+    const client = await scene.user(`reader-${number}`);
     const subscription = await scene.subscribed(client, 'chat:load');
     return { scene, transport, log: subscription.log };
   }),
