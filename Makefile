@@ -24,19 +24,22 @@ $(VENV)/fuzz.stamp: setup.py | $(VENV)/test.stamp
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test,fuzz]'
 	@touch $@
 
-# Install Debian packages that are missing. This needs root.
+# Install Debian packages that are missing. This needs root. Tests need programs and not their services, which are
+# therefore not started: a `policy-rc.d` that exits with 101 says so.
+POLICY = /usr/sbin/policy-rc.d
 .PHONY: debian
 debian:
 	@test "$$(id -u)" = 0 || { echo "missing: $(PACKAGES); install it, or run this as root"; exit 1; }
-	@export DEBIAN_FRONTEND=noninteractive; apt-get update -qq && apt-get install -y -qq --no-install-recommends $(PACKAGES) >/dev/null
+	@test -e $(POLICY) || { trap 'rm -f $(POLICY)' EXIT; printf '#!/bin/sh\nexit 101\n' > $(POLICY); chmod +x $(POLICY); }; \
+	  export DEBIAN_FRONTEND=noninteractive; apt-get update -qq && apt-get install -y -qq --no-install-recommends $(PACKAGES) >/dev/null
 
 # Programs that the tests need: a browser, Redis and its Sentinel, the proxies of docs/deploy.md, a TLS client, `ip` for a
-# network of their own, `jq` for the examples of `exec`, and node with npm for the SDK for JavaScript. After a colon, the
-# packages of a program.
+# network of their own, `jq` for the examples of `exec`, and node with npm for the SDK for JavaScript. For the files in
+# ops/: systemd's check of units, tini, and promtool. After a colon, the packages of a program.
 .PHONY: programs
 programs:
 	@PATH=$$PATH:/usr/sbin; for one in chromium:chromium,fonts-noto-color-emoji redis-server redis-sentinel nginx haproxy \
-	  openssl curl jq ip:iproute2 node:nodejs npm; do \
+	  openssl curl jq ip:iproute2 node:nodejs npm systemd-analyze:systemd tini promtool:prometheus; do \
 	  command -v $${one%%:*} >/dev/null || echo $${one#*:} | tr , ' '; \
 	done | xargs -r sh -c '$(MAKE) -s debian PACKAGES="$$*"' -
 
@@ -86,15 +89,16 @@ format: $(VENV)/test.stamp  ## format the code with ruff
 	$(BIN)/ruff format .
 
 .PHONY: dist
-dist: $(VENV)/test.stamp  ## build the source distribution and the wheel in dist/, and try both
+dist: $(VENV)/test.stamp  ## build the source distribution and the wheels in dist/, and try them
 	$(BIN)/python -m build --outdir dist .
+	FWS_PURE_WHEEL=1 $(BIN)/python -m build --wheel --outdir dist .
 	$(BIN)/python -m pytest tests/test_dist.py
 
 .PHONY: docs
 docs: $(VENV)/run.stamp  ## generate the reference pages from the code
 	$(BIN)/fws filters --format markdown --built-in > docs/filters.md
 	$(BIN)/fws filters --settings > docs/settings.md
-	$(BIN)/fws filters --counters > docs/counters.md
+	$(BIN)/fws filters --metrics > docs/metrics.md
 	$(BIN)/fws api --openapi > docs/openapi.json
 
 .PHONY: bench

@@ -1,5 +1,6 @@
 """Package metadata; pyproject.toml holds the settings of tools only."""
 
+import os
 import re
 from pathlib import Path
 
@@ -12,18 +13,26 @@ readme = (here / "README.md").read_text()
 description = re.sub(r"\[([^]]+)\]\((?!https?:)[^)]+\)", r"`\1`", readme)
 version = re.search(r'__version__ = "([^"]+)"', (here / "fws" / "__init__.py").read_text()).group(1)
 
+# Without a compiler fws is installed without its compiled functions, and is slower. With FWS_PURE_WHEEL=1 they are not
+# even tried, which makes a wheel for every system.
+native = Extension("fws._native", ["fws/_native.c"], extra_compile_args=["-O3"], optional=True)
+pure = os.environ.get("FWS_PURE_WHEEL") == "1"
+
 setup(
     name="fws",
     version=version,
     description="Filtered WebSocket: a server whose behaviour is a pipeline of filters, declared in a TOML file",
     long_description=description,
     long_description_content_type="text/markdown",
+    author="the founders of fws",
     license="MIT",
+    license_files=["LICENSE"],
     python_requires=">=3.11",
-    # Without a compiler fws is installed without it, and is slower.
-    ext_modules=[Extension("fws._native", ["fws/_native.c"], extra_compile_args=["-O3"], optional=True)],
+    ext_modules=[] if pure else [native],
     packages=find_packages(include=["fws", "fws.*"]),
-    package_data={"fws": ["py.typed"], "fws.cli": ["templates/*/*", "templates/*/*/*"]},
+    # All that MANIFEST.in names under fws/: templates, pages, py.typed.
+    include_package_data=True,
+    exclude_package_data={"fws": ["_native.c"]},
     install_requires=[
         "gevent>=24.2",
         "gevent-websocket>=0.10.1,<0.11",  # the handler that fws's own replaces step by step
@@ -81,8 +90,11 @@ setup(
         "License :: OSI Approved :: MIT License",
         "Programming Language :: Python :: 3 :: Only",
         "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
         "Programming Language :: Python :: 3.13",
+        "Programming Language :: Python :: Implementation :: CPython",
         "Topic :: Internet :: WWW/HTTP :: HTTP Servers",
         "Operating System :: POSIX",
+        "Typing :: Typed",
     ],
 )

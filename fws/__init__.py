@@ -5,6 +5,7 @@ gevent has patched the standard library.
 """
 
 from fws.base.errors import Close, FwsError, OffloadError, Reject, StorageError
+from fws.base.trace import traceparent
 from fws.base.units import Duration, Rate, Size
 from fws.pipeline.component import Setting
 from fws.pipeline.condition import Condition
@@ -46,6 +47,7 @@ __all__ = [
     "StorageError",
     "Takes",
     "Verbatim",
+    "traceparent",
 ]
 
 __version__ = "0.1.0"

@@ -17,6 +17,7 @@ NOT_PURE = (
     "fuzz",
     "hostile",
     "integration",
+    "ops",
     "reports",
     "soak",
     "brokers/test_redis.py",

@@ -127,7 +127,7 @@ def fws(*arguments: str, cwd: Path = ROOT, stdin: str = "", **environ: str) -> s
     [
         ("filters.md", ["filters", "--format", "markdown", "--built-in"]),
         ("settings.md", ["filters", "--settings"]),
-        ("counters.md", ["filters", "--counters"]),
+        ("metrics.md", ["filters", "--metrics"]),
         ("openapi.json", ["api", "--openapi"]),
     ],
 )
@@ -214,6 +214,8 @@ def test_every_command_of_the_documentation_is_run(tmp_path: Path) -> None:
                 subprocess.run([word, "-p", str(redis.port), *arguments], check=True, capture_output=True)
             finally:
                 redis.kill()
+        elif command == "fws run conf/admin.toml":
+            assert serves([sys.executable, "-m", "fws", *arguments], ROOT, FWS_ADMIN="127.0.0.1:0", **ENVIRON) == 0
         elif command == "fws run conf/exec.toml":
             assert serves([sys.executable, "-m", "fws", *arguments], ROOT) == 0
         elif command in ("fws run conf/app.toml", "fws run conf/app.toml --watch"):

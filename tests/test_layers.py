@@ -30,7 +30,7 @@ LAYERS = [
     {"channels"},
     {"protocols"},
     {"clients"},
-    {"live", "api", "schedules"},
+    {"live", "api", "schedules", "metrics", "tracing"},
     {"server", "reference"},
     {"classic", "testing"},
     {"filters", "sources"},
@@ -55,6 +55,8 @@ ONLY_IN = {
     # `get_original` is for what must work while the event loop is blocked.
     "gevent.monkey": {"__main__", "runtime", "programs.spawn", "workers.heartbeat", "classic.server"},
     "urllib3": {"http.connection"},
+    "prometheus_client": {"metrics.exposition"},
+    "opentelemetry": {"tracing"},
     # They need names of constants; sockets come from gevent.
     "socket": {"clients.transport", "clients.tls_transport"},
     "_socket": {"clients.transport", "clients.tls_transport"},

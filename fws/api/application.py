@@ -1,6 +1,7 @@
 """The API over HTTP: authentication, and the methods below a path. Errors of commands are answers with the status 200.
 
-Whoever calls it is a back end and not a page in a browser. There are therefore no headers for other origins (CORS).
+Whoever calls it is a back end, or the page for operators, which comes from the same origin. There are therefore no
+headers for other origins (CORS).
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from werkzeug.wrappers import Response
 from fws.api.keys import Key, Keys
 from fws.api.methods import BY_NAME
 from fws.api.openapi import description
-from fws.api.runner import Reply, Runner
+from fws.api.runner import Runner, Stream
+from fws.api.session import Asked, Sessions
 from fws.base.command_error import (
     BAD_REQUEST,
     INTERNAL,
@@ -38,6 +40,8 @@ STATUSES = {
     UNRECOVERABLE_POSITION: 416,
 }
 _DESCRIPTION = "openapi.json"
+# nginx passes each event on at once, and nothing on the way changes it.
+_STREAM = {"Cache-Control": "no-store, no-transform", "X-Accel-Buffering": "no"}
 
 
 class Logins(Protocol):
@@ -57,6 +61,7 @@ class Api:
         caller: runs the methods.
         logins: limits wrong keys.
         refused: called with the status of each refusal, to count it.
+        sessions: of the page for operators, whose cookies count as keys here; None for none.
 
     Attributes:
         path: where it is; empty for nowhere.
@@ -64,7 +69,10 @@ class Api:
         largest: the most bytes of a body.
     """
 
-    def __init__(self, runner: Runner, logins: Logins, refused: Callable[[int], object]) -> None:
+    def __init__(
+        self, runner: Runner, logins: Logins, refused: Callable[[int], object], sessions: Sessions | None = None
+    ) -> None:
+        self._sessions = sessions
         self._runner = runner
         self._logins = logins
         self._refused = refused
@@ -83,10 +91,16 @@ class Api:
         return Takes(body=self.largest, check=self._check)
 
     def _check(self, head: Head, address: str) -> None:
-        self._key_of(head.get("x-api-key"), head.get("authorization"), address)
+        self._key_of(Asked.by_head(head), address)
 
-    def _key_of(self, given: str | None, authorization: str | None, address: str) -> Key:
-        """The key of a request. Raises Refusal, 401 or 429."""
+    def _key_of(self, asked: Asked, address: str) -> Key:
+        """The key of a request. Raises Refusal, 401, 403 or 429."""
+        given, authorization = asked("x-api-key"), asked("authorization")
+        if given is None and authorization is None and self._sessions is not None:
+            # Whoever has a session is not held up by the failed logins of others behind the same address.
+            key = self._sessions.key_of(asked, self.keys)
+            if key is not None:
+                return key
         self._logins.check_logins(address)
         scheme, _, secret = (authorization or "").strip().partition(" ")
         if given is None and scheme.lower() == "apikey":
@@ -101,9 +115,7 @@ class Api:
     def respond(self, path: str, environ: WSGIEnvironment) -> Response:
         """Answer a request to one of its paths."""
         try:
-            key = self._key_of(
-                environ.get("HTTP_X_API_KEY"), environ.get("HTTP_AUTHORIZATION"), environ.get("REMOTE_ADDR", "")
-            )
+            key = self._key_of(Asked.by_environ(environ), environ.get("REMOTE_ADDR", ""))
             name = path.removeprefix(self.path).removeprefix("/")
             if name == _DESCRIPTION:
                 return _json(description(self.path))
@@ -124,10 +136,12 @@ class Api:
             if not name:
                 lines = [msgspec.json.encode(reply) for reply in self._runner.lines(key, body)]
                 return Response(b"\n".join(lines), mimetype="application/json")
-            reply: Reply = self._runner.call(key, name, body)
+            reply = self._runner.call(key, name, body)
         except ValueError as error:
             wrong = {"code": BAD_REQUEST, "message": str(error)}
             return _json(wrong if by_status else {"error": wrong}, 400)
+        if isinstance(reply, Stream):
+            return Response(reply, mimetype="text/event-stream", headers=_STREAM)
         if by_status and "error" in reply:
             return _json(reply["error"], STATUSES.get(reply["error"]["code"], 500))
         return _json(reply)

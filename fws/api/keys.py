@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from hashlib import sha256
 
+from fws.api.method import Method
 from fws.config import Config
 from fws.config.channels import ChannelPattern
 
@@ -36,6 +37,14 @@ class Key:
         """Compare a digest with that of the key, in constant time."""
         return hmac.compare_digest(self._digest, digest)
 
+    def permits(self, method: Method) -> bool:
+        """Whether it may call a method at all. Channels and the commands of a batch are checked further."""
+        return method.permits(publish=bool(self._patterns), read=self.read, admin=self.admin)
+
+    def sign(self, data: bytes) -> bytes:
+        """A signature that only this key gives. The key does not follow from it."""
+        return hmac.digest(hmac.digest(self._digest, b"fws admin page", "sha256"), data, "sha256")
+
     def may_publish_to(self, channel: str) -> bool:
         """Whether one of its patterns matches a channel. It counts for a key that may not do everything."""
         return any(pattern.fullmatch(channel) for pattern in self._patterns)
@@ -59,6 +68,9 @@ class Keys:
             for name, key in config.api_keys.items()
         )
         return cls([Key("[api]", config.api.key, admin=True), *further])
+
+    def __iter__(self) -> Iterator[Key]:
+        return iter(self._keys)
 
     def find(self, secret: str) -> Key | None:
         """The key that was given. The time does not depend on how much of it is right, or on which one it is."""

@@ -3,72 +3,18 @@
 from __future__ import annotations
 
 from base64 import b64decode, b64encode
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 import msgspec
 from msgspec import UNSET
 
 from fws.api import requests
 from fws.api.commands import Commands
+from fws.api.method import Method
+from fws.api.operator_methods import OPERATOR_METHODS
 from fws.base.command_error import BAD_REQUEST, CommandError
-from fws.base.problem import did_you_mean
-from fws.pipeline.options import Option, options_of
 from fws.pipeline.publication import Position, Publication
-
-# What a key needs for a method. Each command of a batch needs its own.
-Permission = Literal["publish", "read", "admin", "its commands'"]
-
-
-class Method(msgspec.Struct, frozen=True):
-    """One method.
-
-    Attributes:
-        name: the last part of its URL.
-        request, result: the classes of what it takes and gives.
-        permission: what a key needs for it.
-        help: what it does, as a sentence.
-        run: carries it out. None for a batch, which is the caller's matter.
-    """
-
-    name: str
-    request: type[requests.Request]
-    result: type[msgspec.Struct]
-    permission: Permission
-    help: str
-    run: Callable[[Commands, Any], msgspec.Struct] | None = None
-
-    def parse(self, value: Any) -> Any:
-        """The request that a JSON value is.
-
-        Raises:
-            CommandError: 107, it is not one; the message says what would be right.
-        """
-        if not isinstance(value, dict):
-            raise CommandError(BAD_REQUEST, f"{self.name} takes an object, such as {{}}")
-        known = {option.name: option for option in options_of(self.request)}
-        fields = {}
-        for name, field in value.items():
-            if name in known:
-                # Some libraries send null for what is not set. Only a message can be null.
-                if field is not None or name == "data":
-                    fields[name] = _converted(known[name], field)
-            elif name not in self.request.unsupported:
-                hint = did_you_mean(name, known)
-                raise CommandError(BAD_REQUEST, f"unknown field {name!r}" + (f": {hint}" if hint else ""))
-            elif field:
-                raise CommandError(BAD_REQUEST, f"{name!r} is not supported: leave it out")
-        for option in known.values():
-            if option.required and option.name not in fields:
-                raise CommandError(BAD_REQUEST, f"{option.name!r} is missing: {self.name} needs it")
-        return self.request(**fields)
-
-
-def _converted(option: Option, value: Any) -> Any:
-    try:
-        return option.convert(value)
-    except ValueError as error:
-        raise CommandError(BAD_REQUEST, f"{option.name}: {error}") from None
 
 
 def channels_of(request: Any) -> Sequence[str]:
@@ -288,6 +234,14 @@ METHODS: Final = (
         "read",
         "Describe each node.",
         _info,
+    ),
+    *OPERATOR_METHODS,
+    Method(
+        "key",
+        requests.AboutKey,
+        requests.KeyResult,
+        "any",
+        "Say what the key permits.",
     ),
     Method(
         "batch",

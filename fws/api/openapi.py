@@ -7,7 +7,8 @@ from typing import Any
 import msgspec
 
 from fws import __version__
-from fws.api.methods import METHODS, Method
+from fws.api.method import Method
+from fws.api.methods import METHODS
 from fws.api.requests import Error
 from fws.pipeline.options import options_of
 
@@ -56,20 +57,24 @@ def description(path: str) -> dict[str, Any]:
 
 def _operation(method: Method) -> dict[str, Any]:
     request = {"schema": _ref(method.request)}
-    if method.run is None:  # a batch has replies in the place of a result
-        answer: dict[str, Any] = {"anyOf": [_ref(method.result), _object({"error": _ref(Error)})]}
+    answer: dict[str, Any]
+    content = "application/json"
+    if method.streams:
+        content, answer = "text/event-stream", _ref(method.result)
+    elif method.name == "batch":  # a batch has replies in the place of a result
+        answer = {"anyOf": [_ref(method.result), _object({"error": _ref(Error)})]}
     else:
         answer = {"anyOf": [_object({"result": _ref(method.result)}), _object({"error": _ref(Error)})]}
     responses: dict[str, Any] = {
         "200": {
             "description": "The result, or why the command failed.",
-            "content": {"application/json": {"schema": answer}},
+            "content": {content: {"schema": answer}},
         }
     }
     return {
         "operationId": method.name,
         "summary": method.help,
-        "description": f"The key needs {method.permission}.",
+        "description": "Any key will do." if method.permission == "any" else f"The key needs {method.permission}.",
         "requestBody": {"required": True, "content": {"application/json": request}},
         "responses": responses | {status: {"description": text} for status, text in _REFUSALS.items()},
     }

@@ -182,6 +182,10 @@ class Info(Request, frozen=True, kw_only=True):
     pass
 
 
+class AboutKey(Request, frozen=True, kw_only=True):
+    pass
+
+
 class Batch(Request, frozen=True, kw_only=True):
     positional = ("commands",)
 
@@ -296,6 +300,13 @@ class InfoResult(msgspec.Struct, frozen=True):
     """All nodes."""
 
     nodes: list[Node]
+
+
+class KeyResult(msgspec.Struct, frozen=True):
+    """The name of the key, as the log shows it, and the methods that it permits."""
+
+    name: str
+    methods: list[str]
 
 
 class BatchResult(msgspec.Struct, frozen=True):

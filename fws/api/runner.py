@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
+
+import msgspec
 
 from fws.api.commands import Commands
 from fws.api.keys import Key
-from fws.api.methods import BY_NAME, Method, channels_of
-from fws.api.requests import MAX_COMMANDS, Batch
+from fws.api.method import Method
+from fws.api.methods import BY_NAME, METHODS, channels_of
+from fws.api.operator import Operator
+from fws.api.requests import MAX_COMMANDS, AboutKey, Batch, KeyResult
 from fws.base.command_error import BAD_REQUEST, INTERNAL, NOT_FOUND, CommandError
 from fws.base.decoding import decode
 from fws.base.errors import Refusal, StorageError
@@ -34,11 +38,45 @@ class Call:
         self.request = request
 
 
+class Stream:
+    """Results without an end, as server-sent events (WHATWG HTML 9.2), until it is closed.
+
+    The first one is awaited at once, so that a request that cannot be served has an error for its answer.
+
+    Raises:
+        CommandError: it cannot be served.
+    """
+
+    def __init__(self, results: Iterator[Any]) -> None:
+        self._results = results
+        self._first: list[Any] = [next(results)]
+
+    def __iter__(self) -> Stream:
+        return self
+
+    def __next__(self) -> bytes:
+        try:
+            result = self._first.pop() if self._first else next(self._results)
+        except CommandError as error:
+            text = msgspec.json.encode({"code": error.code, "message": error.message})
+            self._results = iter(())
+            return b"event: error\ndata: " + text + b"\n\n"
+        if not result:
+            return b": nothing has passed\n\n"  # a comment, so that whoever has gone is noticed
+        return b"data: " + msgspec.json.encode(result) + b"\n\n"
+
+    def close(self) -> None:
+        """End it."""
+        close = getattr(self._results, "close", None)
+        if close is not None:
+            close()
+
+
 class Runner:
     """Runs methods.
 
     Args:
-        commands: what carries them out.
+        commands, operator: what carries them out.
         metrics: counts calls and errors.
         clock: monotonic seconds.
         report: called with what failed and its exception, if that is not the caller's fault.
@@ -48,25 +86,26 @@ class Runner:
     def __init__(
         self,
         commands: Commands,
+        operator: Operator,
         metrics: Metrics,
         clock: Callable[[], float],
         report: Callable[[str, BaseException], object],
         each: Each = map,
     ) -> None:
-        self._commands = commands
+        self._does = {"commands": commands, "operator": operator}
         self._metrics = metrics
         self._report = report
         self._each = each
         self._novelty = Novelty(clock)
 
-    def call(self, key: Key, name: str, body: bytes) -> Reply:
+    def call(self, key: Key, name: str, body: bytes) -> Reply | Stream:
         """Run one method.
 
         Args:
             body: its request, as JSON. An empty one counts as `{}`.
 
         Returns:
-            An object with `result` or `error`; for a batch with `replies`.
+            An object with `result` or `error`; for a batch with `replies`; for a method that streams its results.
 
         Raises:
             Refusal: 403, the key does not permit this.
@@ -77,9 +116,10 @@ class Runner:
             call = self._prepared(key, name, value)
             if isinstance(call.request, Batch):
                 return {"replies": self._batch(key, call.request)}
+            reply = self._reply(key, call)
+            return Stream(reply["result"]) if call.method.streams and "result" in reply else reply
         except CommandError as error:
             return {"error": self._failed(key, name, error)}
-        return self._reply(key, call)
 
     def lines(self, key: Key, body: bytes) -> list[Reply]:
         """Run the commands of Centrifugo's older form: one object with `method` and `params` in each line.
@@ -102,7 +142,7 @@ class Runner:
         if method is None:
             hint = did_you_mean(name, BY_NAME)
             raise CommandError(NOT_FOUND, f"there is no method {name[:50]!r}" + (f": {hint}" if hint else ""))
-        if not key.admin and (method.permission == "admin" or (method.permission == "read" and not key.read)):
+        if not key.permits(method):
             raise Refusal(403, f"The key {key.name} does not permit {name}.")
         request = method.parse(value)
         if not key.admin and method.permission == "publish":
@@ -116,7 +156,10 @@ class Runner:
         try:
             if name == "batch":
                 raise CommandError(BAD_REQUEST, "a batch cannot be in another one")
-            return self._prepared(key, name, value)
+            call = self._prepared(key, name, value)
+            if call.method.streams:
+                raise CommandError(BAD_REQUEST, f"{name} has no end, and cannot be one of several commands")
+            return call
         except CommandError as error:
             return {"error": self._failed(key, name, error)}
 
@@ -138,11 +181,15 @@ class Runner:
         return list((self._each if batch.parallel else map)(run, calls))
 
     def _reply(self, key: Key, call: Call) -> Reply:
-        name = call.method.name
-        assert call.method.run is not None
+        method, name = call.method, call.method.name
         self._metrics.count("api_calls")
+        if isinstance(call.request, AboutKey):
+            return {"result": KeyResult(key.name, [one.name for one in METHODS if key.permits(one)])}
+        assert method.run is not None
+        if method.logged:
+            logger.info("%s with the key %s", name, key.name)
         try:
-            return {"result": call.method.run(self._commands, call.request)}
+            return {"result": method.run(self._does[method.by], call.request)}
         except CommandError as error:
             return {"error": self._failed(key, name, error)}
         except StorageError as error:

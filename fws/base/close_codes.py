@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
+
 NORMAL = 1000
 GOING_AWAY = 1001
 PROTOCOL_ERROR = 1002
@@ -23,3 +25,17 @@ REFUSED = 4000
 def valid_close_code(code: int) -> bool:
     """Whether a Close frame may carry this code (RFC 6455 7.4, with the IANA registry up to 1014)."""
     return 1000 <= code <= 1003 or 1007 <= code <= 1014 or 3000 <= code <= 4999
+
+
+# What fws sends, or sees at the end of a connection: registered codes, those of the protocol `centrifuge`, and those of
+# refusals.
+_OWN = frozenset(
+    [*range(1000, 1016), *range(3000, 3015), *range(3500, 3510), *(REFUSED + s for s in HTTPStatus if s >= 400)]
+)
+
+
+def label_of(code: int) -> str:
+    """A close code as a metric shows it: those of an application, of which a client can send thousands, as `3xxx` or
+    `4xxx`.
+    """
+    return str(int(code)) if code in _OWN else f"{code // 1000}xxx" if 3000 <= code <= 4999 else "other"

@@ -1,4 +1,4 @@
-"""The catalogue of counters: every counter of fws is declared here once, and docs/counters.md is made from it."""
+"""The catalogue of counters: every counter of fws is declared here once. The log and `/metrics` show them."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ class Counter(msgspec.Struct, frozen=True):
         name: a plural noun or a participle, in snake case.
         help: what it counts, as a part of a sentence.
         label: what distinguishes counts of the same name, such as `status`. The log shows `refused_403`.
+        detail: a second label, which only `/metrics` shows.
+        values: labels that `/metrics` has from the beginning, so that an alert sees the first count.
         traffic: whether it counts normal traffic, which the log's summary leaves out.
     """
 
@@ -21,6 +23,8 @@ class Counter(msgspec.Struct, frozen=True):
     help: str
     label: str = ""
     traffic: bool = False
+    detail: str = ""
+    values: tuple[str, ...] = ()
 
     @property
     def shown(self) -> str:
@@ -31,7 +35,10 @@ class Counter(msgspec.Struct, frozen=True):
 CATALOGUE: Final[dict[str, tuple[Counter, ...]]] = {
     "Connections": (
         Counter(
-            "refused", "clients refused, by HTTP status; after the 101 by the status that 4000 was added to", "status"
+            "refused",
+            "clients refused, by HTTP status; after the 101 by the status that 4000 was added to",
+            "status",
+            detail="reason",
         ),
         Counter("clients_over_limit", "connections above `[limits] clients`"),
         Counter("address_clients_over_limit", "connections above `[limits] clients_per_address`"),
@@ -50,6 +57,12 @@ CATALOGUE: Final[dict[str, tuple[Counter, ...]]] = {
             "connections failed, by close code: 1002 invalid frame, 1007 invalid text or compressed data, "
             "1008 too many fragments, 1009 too large",
             "code",
+        ),
+        Counter(
+            "closes",
+            "connections of clients that ended, by close code; those of applications count as `3xxx` and `4xxx`",
+            "code",
+            traffic=True,
         ),
         Counter("slow_consumers", "clients closed because more than `max_outbox` bytes waited for them"),
         Counter("publications_skipped", "publications that slow consumers did not get because of `slow` in [channels]"),
@@ -126,10 +139,20 @@ CATALOGUE: Final[dict[str, tuple[Counter, ...]]] = {
         Counter("program_answers_refused", "objects of a program of `exec` that cannot be carried out"),
         Counter("programs_over_limit", "clients and messages for which `exec` ran as many processes as `most` says"),
     ),
+    "Reload": (
+        Counter(
+            "reloads",
+            "reloads by outcome: done, unchanged, refused, restart",
+            "outcome",
+            traffic=True,
+            values=("done", "unchanged", "refused", "restart"),
+        ),
+    ),
     "HTTP API": (
         Counter("api_calls", "commands that the API has carried out, or tried to", traffic=True),
         Counter("api_errors", "commands of the API that failed, by [code](api.md#errors)", "code"),
     ),
+    "Traces": (Counter("traces_over_limit", "events that were handled without a span because of `[traces] most`"),),
     "Publications": (
         Counter("publications", "messages published to channels", traffic=True),
         Counter("publications_dropped", "publications dropped because 16 MiB were already waiting"),
@@ -161,5 +184,7 @@ CATALOGUE: Final[dict[str, tuple[Counter, ...]]] = {
         Counter("redis_faults", "received messages that could not be delivered because of an error in this process"),
     ),
 }
+
+COUNTERS: Final = {counter.name: counter for group in CATALOGUE.values() for counter in group}
 
 TRAFFIC: Final = frozenset(counter.name for group in CATALOGUE.values() for counter in group if counter.traffic)

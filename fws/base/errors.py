@@ -91,7 +91,8 @@ class Refusal(FwsError):
         reason: one sentence for the person at the other end. It becomes the body.
         headers: further response headers, such as `Sec-WebSocket-Version` with 426.
         advice: what an operator can change. The log has it instead of the reason. It may quote the client's request.
-        cause: one word, where a protocol distinguishes more than the status does: `expired` for a token.
+        cause: one word, where a protocol or a metric distinguishes more than the status does: `expired` for a token.
+            Clients do not see it. `fws.base.reasons` lists the words that metrics show.
     """
 
     def __init__(

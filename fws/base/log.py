@@ -5,9 +5,10 @@
     22:13:15 warning DeprecationWarning: use datetime.now(UTC) (stats.py:12)
 
 Everything that uses the standard library's `logging` or `warnings` ends up here, including a user's filters and their
-libraries. A line has at most 300 bytes, and control characters in it are escaped. A line that is repeated within a
-second is counted instead of printed. So are more than ten lines per second from one place in the code. The server never
-stops because the log cannot be written.
+libraries. A line has at most 300 bytes, and control characters in it are escaped. A line about a client shows its id,
+and as JSON has it in a field of its own (`fws.base.fields`). A line that is repeated within a second is counted instead
+of printed. So are more than ten lines per second from one place in the code. The server never stops because the log
+cannot be written.
 """
 
 from __future__ import annotations
@@ -25,9 +26,13 @@ from typing import Any, TextIO
 
 import msgspec
 
+from fws.base.fields import LONGEST, NUMBERS, found
 from fws.base.times import rfc3339
+from fws.base.trace import current, fields
 
 MAX_LINE = 300
+# Bytes that are left for the message of a line with many fields.
+LEAST_MESSAGE = 60
 # Seconds in which the repetitions of a line are folded.
 FOLD = 1.0
 # The most lines of one cause in this time. Further ones are counted.
@@ -55,7 +60,10 @@ def shorten(text: str, limit: int = MAX_LINE) -> str:
 
 
 class Text(logging.Formatter):
-    """`22:13:11 warning the message`, and `22:13:11 warning [2] the message` of worker 2."""
+    """`22:13:11 warning the message`, and `22:13:11 warning [2] the message` of worker 2.
+
+    The id of the client follows where the message does not have it: `22:13:11 warning the message (client q3Vx)`.
+    """
 
     def __init__(self, worker: int = 0) -> None:
         super().__init__()
@@ -65,11 +73,17 @@ class Text(logging.Formatter):
         clock = time.strftime("%H:%M:%S", time.localtime(record.created))
         # The names of fws's own loggers add nothing to their messages.
         name = "" if _is_own(record.name) else f"{record.name}: "
-        return shorten(escape(f"{clock} {record.levelname.lower():7} {self._worker}{name}{record.getMessage()}"))
+        text = escape(f"{clock} {record.levelname.lower():7} {self._worker}{name}{record.getMessage()}")
+        client = _field("client", found(record).get("client", ""))
+        line = shorten(text)
+        if not client or str(client) in line:
+            return line
+        mark = f" (client {client})"
+        return shorten(text, MAX_LINE - len(mark.encode())) + mark
 
 
 class Json(logging.Formatter):
-    """One JSON object per line: time, level, logger, message, and the number of the worker if there are several."""
+    """One JSON object per line. `fws.base.fields` has its fields. Those of the client are never cut for the message."""
 
     def __init__(self, worker: int = 0) -> None:
         super().__init__()
@@ -77,16 +91,31 @@ class Json(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         when = rfc3339(record.created)
-        line: dict[str, Any] = {"time": when, "level": record.levelname.lower(), "logger": record.name}
+        line: dict[str, Any] = {"time": when, "level": record.levelname.lower(), "logger": escape(record.name[:60])}
         if self._worker:
             line["worker"] = self._worker
-        # The other fields take about 100 bytes.
-        line["message"] = shorten(escape(record.getMessage()), MAX_LINE - 110)
-        encoded = msgspec.json.encode(line).decode()
-        while len(encoded.encode()) > MAX_LINE and line["message"]:  # escaped characters take more bytes
-            line["message"] = shorten(line["message"], max(4, len(line["message"].encode()) * 2 // 3))
-            encoded = msgspec.json.encode(line).decode()
-        return encoded
+        line["message"] = ""
+        room = MAX_LINE - len(msgspec.json.encode(line))
+        more: dict[str, Any] = {}
+        for name, value in found(record).items():
+            field = _field(name, value)
+            room -= len(msgspec.json.encode({name: field})) - 1
+            if room < LEAST_MESSAGE and name != "client":
+                break
+            more[name] = field
+        line["message"] = shorten(escape(record.getMessage()), MAX_LINE)
+        while len(encoded := msgspec.json.encode(line | more)) > MAX_LINE and line["message"]:
+            # A quote or a backslash takes two bytes.
+            most = len(line["message"].encode()) - max((len(encoded) - MAX_LINE) // 2, 4)
+            line["message"] = shorten(line["message"], most) if most > 4 else ""
+        return encoded.decode()
+
+
+def _field(name: str, value: str | int) -> str | int:
+    """A value as it is shown. Of a number that no code or status can be, nothing is."""
+    if name in NUMBERS:
+        return value if -(10**6) < int(value) < 10**6 else 0
+    return shorten(escape(str(value)[:MAX_LINE]), LONGEST[name])
 
 
 def _is_own(name: str) -> bool:
@@ -99,9 +128,9 @@ FORMATS: dict[str, type[Text | Json]] = {"text": Text, "json": Json}
 class FoldingHandler(logging.Handler):
     """Writes lines to a stream. Repetitions of a line within `FOLD` seconds are counted, and then printed as a number.
 
-    Two lines are the same if their logger, level and text are. If different lines have the same cause, `PER_CAUSE` of
-    them are written in that time, and then the number of further ones. The cause is the place in the code, together
-    with `extra={"cause": …}` if that is given, such as one client of many.
+    Two lines are the same if their logger, level, text and client are. If different lines have the same cause,
+    `PER_CAUSE` of them are written in that time, and then the number of further ones. The cause is the place in the
+    code, together with `extra={"cause": …}` if that is given, such as one client of many.
     """
 
     def __init__(
@@ -116,7 +145,7 @@ class FoldingHandler(logging.Handler):
         self._ready = ready
         self._clock = clock
         # By line: the time of the first, the number of repetitions, and the last record.
-        self._seen: dict[tuple[str, int, str], list[Any]] = {}
+        self._seen: dict[tuple[str, int, str, str], list[Any]] = {}
         # By cause: the time of the first, the number of written lines, the number of further ones, and the last record.
         self._causes: dict[tuple[str, int, str], list[Any]] = {}
 
@@ -126,7 +155,9 @@ class FoldingHandler(logging.Handler):
             self.settle(now)
             text = _text_of(record)
             record.msg, record.args = text, ()
-            key = (record.name, record.levelno, text)
+            if (traced := current.get()) is not None:
+                record.__dict__.update(fields(traced.context))
+            key = (record.name, record.levelno, text, str(found(record).get("client", ""))[:MAX_LINE])
             seen = self._seen.get(key)
             if seen is not None:
                 seen[1] += 1
@@ -141,9 +172,17 @@ class FoldingHandler(logging.Handler):
             if error is not None and logging.getLogger("fws").isEnabledFor(logging.DEBUG):
                 for line in traceback.format_exception(error):
                     for part in line.rstrip("\n").split("\n"):
-                        self._write(shorten("    " + escape(part)))
+                        self._write(self._detail(record, part))
         except Exception:  # an error of the log must not reach its caller
             pass
+
+    def _detail(self, record: logging.LogRecord, text: str) -> str:
+        """A line of the traceback that follows a line. In a log of JSON it is an object as well."""
+        if not isinstance(self.formatter, Json):
+            return shorten("    " + escape(text))
+        detail = logging.makeLogRecord(record.__dict__)
+        detail.msg, detail.levelno, detail.levelname = f"    {text[:MAX_LINE]}", logging.DEBUG, "DEBUG"
+        return self.format(detail)
 
     def _is_too_many(self, record: logging.LogRecord, now: float) -> bool:
         cause = (record.pathname, record.lineno, str(getattr(record, "cause", ""))[:MAX_LINE])

@@ -55,6 +55,10 @@ class Settings(NamedTuple):
 class Carrier(Protocol):
     """Carries items to Redis and messages from it. None of these methods blocks except `stop`."""
 
+    @property
+    def waiting(self) -> int:
+        """The bytes that wait to be sent."""
+
     def start(self, take: Take, crowded: Callable[[], bool], confirmed: Confirmed) -> None:
         """Connect, and give `take` each message, in order, unless `crowded`.
 

@@ -66,6 +66,10 @@ class Cluster:
             self._ear = Relay(self._any, nothing, settings, take, crowded, _nobody, settings.names, settings.patterns)
             self._ear.start()
 
+    @property
+    def waiting(self) -> int:
+        return self._homeless.size + sum(shard.sender.waiting for shard in self._shards.values())
+
     def stop(self, timeout: float) -> list[Item]:
         if self._follower is not None:
             self._follower.kill(block=False)

@@ -22,12 +22,13 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from fws.base.trace import parse_traceparent
 from fws.pipeline.publication import Origin, Publication
 from fws.wire.encoding import json_bytes
 
 MARKER = b"\0fws"
 VERSION = b"1"
-# The most bytes of the header. With fields of the greatest length it has about 1,700 and the sender's info.
+# The most bytes of the header. With fields of the greatest length it has about 1,800 and the sender's info.
 MAX_HEADER = 4096
 # The most bytes of what others may know about the sender. It is left out if it is larger.
 MAX_INFO = 2048
@@ -60,6 +61,8 @@ class _Header(msgspec.Struct, frozen=True, omit_defaults=True):
     offset: Annotated[int, Meta(ge=0, lt=10**15)] = 0
     pattern: Annotated[str, Meta(max_length=200, pattern=r"^[^\x00-\x1f\x7f-\x9f]*$")] = ""
     info: dict[str, Any] | None = None
+    # Anything else than a `traceparent` is ignored: a message is not lost because of its trace.
+    trace: Any = ""
 
 
 _encode_header = msgspec.json.Encoder().encode
@@ -90,7 +93,7 @@ def encode_rest(publication: Publication, node: str) -> bytes:
     channel = publication.channel
     pattern = channel if channel is not None and "*" in channel else ""
     sender, exclude, info = _id(publication.sender), _id(publication.exclude), _info(publication.info)
-    header = _Header(node, kind, sender, exclude, publication.hops, pattern=pattern, info=info)
+    header = _Header(node, kind, sender, exclude, publication.hops, pattern=pattern, info=info, trace=publication.trace)
     return b"%b\n%b" % (_encode_header(header)[1:], body)
 
 
@@ -137,7 +140,8 @@ def decode(channel: str | None, payload: bytes, own: str) -> Publication | None:
     if header.pattern and channel is None:
         channel = header.pattern
     position = (header.offset, header.epoch)
-    return Publication(channel, message, sender, exclude, header.hops, origin, *position, header.info)
+    trace = header.trace if header.trace and parse_traceparent(header.trace) is not None else ""
+    return Publication(channel, message, sender, exclude, header.hops, origin, *position, header.info, trace)
 
 
 def text_or_bytes(payload: bytes) -> str | bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
+from fws.base.histogram import Histogram
 from fws.base.metrics import Metrics
 
 logger = logging.getLogger("fws.redis")
@@ -23,14 +24,18 @@ class Health:
     Args:
         name: the address without its password.
         clock: monotonic seconds.
+
+    Attributes:
+        round_trips: how long Redis took to answer what was sent to it in one go.
     """
 
-    __slots__ = ("_before", "_clock", "_ended", "_metrics", "_name", "_reached", "_reasons", "_since")
+    __slots__ = ("_before", "_clock", "_ended", "_metrics", "_name", "_reached", "_reasons", "_since", "round_trips")
 
     def __init__(self, name: str, metrics: Metrics, clock: Callable[[], float]) -> None:
         self._name = name
         self._metrics = metrics
         self._clock = clock
+        self.round_trips = Histogram()
         self._reasons: dict[object, str] = {}
         self._reached = False
         self._ended = False

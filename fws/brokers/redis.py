@@ -10,6 +10,7 @@ import secrets
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from fws.base.histogram import Histogram
 from fws.base.metrics import Metrics
 from fws.brokers.base import Deliver
 from fws.brokers.buffer import drop
@@ -113,6 +114,16 @@ class RedisBroker:
             # A pattern is sent to every node.
             channel = publication.channel if publication.channel is None or "*" not in publication.channel else None
             self._carrier.send(Message(self.name_of(channel), payload))
+
+    @property
+    def waiting(self) -> int:
+        """The bytes that wait to be sent to Redis."""
+        return self._carrier.waiting
+
+    @property
+    def round_trips(self) -> Histogram:
+        """How long Redis took to answer what was sent to it in one go."""
+        return self._health.round_trips
 
     def send(self, item: Item) -> None:
         """Send an item to Redis, after everything that was published to its channel before."""

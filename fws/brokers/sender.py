@@ -73,6 +73,11 @@ class Sender:
         self._leaving = False
         self._greenlet: gevent.Greenlet | None = None
 
+    @property
+    def waiting(self) -> int:
+        """The bytes that wait to be sent."""
+        return self._buffer.size
+
     def start(self) -> None:
         self._health.expect(self)
         self._greenlet = gevent.spawn(self._run)
@@ -152,7 +157,9 @@ class Sender:
             finally:
                 stop()
             if not self._buffer:
+                began = self._clock()
                 stream.ask(b"PING")
+                self._health.round_trips.observe(self._clock() - began)
 
     def _prepare(self, stream: Stream) -> None:
         """Load the scripts, and ask what identifies the process of this Redis.
@@ -185,6 +192,7 @@ class Sender:
         failure = None
         done: list[tuple[list[Item], Any]] = []
         try:
+            began = self._clock()
             stream.send(b"".join([command for command, _ in batch]))
             until = self._clock() + REPLY
             while answered < len(batch):
@@ -211,6 +219,7 @@ class Sender:
                     else:
                         failure = reply
                         again += group
+            self._health.round_trips.observe(self._clock() - began)
         finally:
             # It is unknown whether commands without an answer were executed. Sending them again could publish them
             # twice.

@@ -28,6 +28,10 @@ class Standalone:
         self._relay: Relay | None = None
         self._watcher: gevent.Greenlet | None = None
 
+    @property
+    def waiting(self) -> int:
+        return self._sender.waiting
+
     def start(self, take: Take, crowded: Callable[[], bool], confirmed: Confirmed) -> None:
         settings = self._settings
         self._relay = Relay(

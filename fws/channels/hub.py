@@ -45,6 +45,19 @@ class Listener(Protocol):
         """A publication has come from another node or another application."""
 
 
+class Deliveries(Protocol):
+    """Is told how publications with a trace reach the members of channels. It must not block or raise."""
+
+    def __bool__(self) -> bool:
+        """Whether any is on its way."""
+
+    def begin(self, channel: Channel, entry: Entry) -> None:
+        """A publication is given to a channel."""
+
+    def written(self, channel: Channel) -> None:
+        """All members have got what is not waiting there any more."""
+
+
 def _close(channel: str) -> Slow:
     return "close"
 
@@ -77,6 +90,7 @@ class Hub:
         patterned: whether there are any.
         rule_of: the rule that permits patterns for a channel, by its pattern; None if there is none.
         listener: is told about each message that a filter sends or publishes; None for nobody.
+        deliveries: is told about publications with a trace; None for nobody.
     """
 
     def __init__(self, context: Context) -> None:
@@ -84,6 +98,7 @@ class Hub:
         # The number of clients whose `disconnect` is running. They are not in `clients` any more.
         self.leaving = 0
         self.listener: Listener | None = None
+        self.deliveries: Deliveries | None = None
         self.slow_of: Callable[[str], Slow] = _close
         self.patterns: Trie[dict[str, Channel]] = Trie()
         self.patterned = False
@@ -284,6 +299,8 @@ class Hub:
 
     def _put(self, channel: Channel, entry: Entry) -> None:
         channel.waiting.append(entry)
+        if entry.publication.trace and self.deliveries is not None:
+            self.deliveries.begin(channel, entry)
         self.weigh(entry.weight)
         if not self.pending:
             self._scheduler.soon(self._fan_out)
@@ -341,6 +358,8 @@ class Hub:
                 if weight is not None:
                     self.weigh(-weight)
                     self._count(channel)
+                    if self.deliveries:
+                        self.deliveries.written(channel)
                 # To the end of the queue, so that a large channel does not delay small ones.
                 del self.pending[channel]
                 if not channel.idle:

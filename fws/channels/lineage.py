@@ -8,6 +8,7 @@ from typing import Any
 
 from gevent import getcurrent
 
+from fws.base.trace import traceparent
 from fws.pipeline.publication import Publication
 
 Handling = tuple[str, Publication]
@@ -29,6 +30,13 @@ class Lineage:
     def current(self) -> Handling | None:
         """The event and publication that the running greenlet is handling."""
         return self._handling.get(getcurrent())
+
+    def traced(self, publication: Publication) -> Publication:
+        """A new publication with the trace of the present event, or of the publication that is being handled."""
+        trace = traceparent()
+        if not trace and (handling := self.current) is not None:
+            trace = handling[1].trace
+        return publication.replace(trace=trace) if trace else publication
 
     def enter(self, event: str, publication: Publication) -> Handling | None:
         """The running greenlet begins to handle a publication. Returns the argument for `leave`."""

@@ -375,14 +375,17 @@ class ChannelService:
         check_channel(pattern.replace("*", "x"))
         self._publish(Publication(pattern, message, sender))
 
-    def publish_for(self, client: Any, channel: str, message: Any) -> None:
-        """Publish as a client that says so itself, and show who it is. Guarantees and errors as for `publish`."""
+    def publish_for(self, client: Any, channel: str, message: Any, trace: str = "") -> None:
+        """Publish as a client that says so itself, and show who it is. `trace` is as in `Publication`.
+
+        Guarantees and errors are those of `publish`.
+        """
         if channel not in self._named:
             check_channel(channel)
         present = self._present.shown(client, channel, self._settings(channel) or NO_SETTINGS)
         info = {"user": present.user, "info": present.info, "profile": present.profile}
         shown = {name: value for name, value in info.items() if value}
-        self._publish(Publication(channel, message, client.id, info=shown or None))
+        self._publish(Publication(channel, message, client.id, info=shown or None, trace=trace))
 
     def broadcast(self, message: Any, *, sender: str | None = None, exclude: str | None = None) -> None:
         """Send a message to every client on every node. Guarantees and errors as for `publish`."""
@@ -390,6 +393,8 @@ class ChannelService:
 
     def _publish(self, publication: Publication, *, keep: bool = True, told: Told | None = None) -> None:
         lineage = self._lineage
+        if self._hub.deliveries is not None:
+            publication = lineage.traced(publication)
         if lineage:
             handling = lineage.current
             if handling is not None:

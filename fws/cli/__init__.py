@@ -20,6 +20,7 @@ COMMANDS = (
     "test",
     "try",
     "reload",
+    "health",
     "clients",
     "kick",
     "channels",

@@ -7,13 +7,14 @@ import json
 import os
 import ssl
 import sys
-from typing import Any, NamedTuple, get_args, get_origin
+from typing import Any, Literal, NamedTuple, NoReturn, get_args, get_origin
 from urllib.parse import urlsplit
 
 import click
 from gevent import socket
 
-from fws.api.methods import METHODS, Method
+from fws.api.method import Method
+from fws.api.methods import METHODS
 from fws.api.openapi import description
 from fws.base.errors import ConfigError
 from fws.cli.run import EXIT_CONFIG, local
@@ -71,7 +72,10 @@ def _command(method: Method) -> click.Command:
                 request[name] = _value(named[name], value)
         if "b64data" in request:
             request.pop("data", None)
-        _print(_called(_target(conf), method.name, request))
+        if method.streams:
+            _follow(_target(conf), method.name, request)
+        else:
+            _print(_called(_target(conf), method.name, request))
 
     return click.Command(method.name, callback=run, params=parameters, help=method.help)
 
@@ -97,12 +101,12 @@ def _kind(option: Option) -> Any:
     kind = option.type
     while hasattr(kind, "__metadata__"):
         kind = get_args(kind)[0]
-    return kind
+    return str if get_origin(kind) is Literal else kind
 
 
 def _is_texts(option: Option) -> bool:
     kind = _kind(option)
-    return get_origin(kind) is list and get_args(kind) == (str,)
+    return get_origin(kind) is list and (get_args(kind) == (str,) or get_origin(get_args(kind)[0]) is Literal)
 
 
 def _value(option: Option, given: Any) -> Any:
@@ -180,18 +184,26 @@ def _connection(target: Target) -> http.client.HTTPConnection:
     return http.client.HTTPConnection(parts.netloc, timeout=TIMEOUT)
 
 
-def _called(target: Target, name: str, request: dict[str, Any]) -> Any:
-    """The answer of the API. Ends the process if there is none, or if it is a refusal."""
+def _send(target: Target, name: str, request: dict[str, Any]) -> tuple[http.client.HTTPConnection, Any]:
+    """Send a request. Returns the connection and the response. Ends the process if the API cannot be reached."""
     path = f"{urlsplit(target.url).path.rstrip('/')}/{name}"
     headers = {"X-API-Key": target.key, "Content-Type": "application/json"}
     connection = _connection(target)
     try:
         connection.request("POST", path, json.dumps(request).encode(), headers)
-        response = connection.getresponse()
+        return connection, connection.getresponse()
+    except (OSError, http.client.HTTPException) as error:
+        connection.close()
+        _unreachable(target, error)
+
+
+def _called(target: Target, name: str, request: dict[str, Any]) -> Any:
+    """The answer of the API. Ends the process if there is none, or if it is a refusal."""
+    connection, response = _send(target, name, request)
+    try:
         body = response.read()
     except (OSError, http.client.HTTPException) as error:
-        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        fail(f"the API at {target.unix or target.url} cannot be reached: {reason}")
+        _unreachable(target, error)
     finally:
         connection.close()
     try:
@@ -203,6 +215,30 @@ def _called(target: Target, name: str, request: dict[str, Any]) -> Any:
     if "error" in answer:
         fail(f"{answer['error'].get('code')} {answer['error'].get('message')}", 1)
     return answer.get("result", answer.get("replies"))
+
+
+def _follow(target: Target, name: str, request: dict[str, Any]) -> None:
+    """Print the results of a method that streams, one a line, until Ctrl-C."""
+    connection, response = _send(target, name, request)
+    try:
+        if response.headers.get_content_type() != "text/event-stream":
+            fail(f"{response.status} {response.read().decode('utf-8', 'replace').strip()[:500]}", 1)
+        for line in response:
+            if line.startswith(b"data: "):
+                click.echo(line.removeprefix(b"data: ").decode("utf-8", "replace").rstrip())
+    except BrokenPipeError:
+        pass  # whoever read the lines has gone
+    except (OSError, http.client.HTTPException) as error:
+        _unreachable(target, error)
+    except KeyboardInterrupt:
+        pass
+    finally:
+        connection.close()
+
+
+def _unreachable(target: Target, error: Exception) -> NoReturn:
+    reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    fail(f"the API at {target.unix or target.url} cannot be reached: {reason}")
 
 
 def _print(result: Any) -> None:

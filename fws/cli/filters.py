@@ -15,11 +15,11 @@ from fws.pipeline.filter import hooks_of
 from fws.pipeline.source import Source
 from fws.reference.pages import (
     ORIGIN_TITLES,
-    counters_markdown,
     doc_of,
     filter_json,
     filter_markdown,
     filter_text,
+    metrics_markdown,
     named,
     reference_markdown,
     settings_markdown,
@@ -31,14 +31,14 @@ from fws.reference.pages import (
 @click.option("--format", type=click.Choice(["text", "markdown", "json"]), default="text", show_default=True)
 @click.option("--built-in", is_flag=True, help="Leave out the filters in the folder pipelines/.")
 @click.option("--settings", is_flag=True, help="Describe the settings of the TOML file's sections instead.")
-@click.option("--counters", is_flag=True, help="Describe the counters instead.")
-def filters(name: str | None, format: str, built_in: bool, settings: bool, counters: bool) -> None:
+@click.option("--metrics", is_flag=True, help="Describe the metrics instead.")
+def filters(name: str | None, format: str, built_in: bool, settings: bool, metrics: bool) -> None:
     """List the filters that a stage can name and the sources, or describe the one called NAME.
 
     They come from the folder pipelines/ here or in the folder above, from fws itself, and from installed packages.
     """
-    if settings or counters:
-        click.echo(settings_markdown() if settings else counters_markdown(), nl=False)
+    if settings or metrics:
+        click.echo(settings_markdown() if settings else metrics_markdown(), nl=False)
         return
     registry = Registry() if built_in else registry_here()
     if name is not None:

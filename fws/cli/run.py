@@ -23,7 +23,7 @@ from fws.cli.show import pipelines_of, problems_of
 from fws.compiler.compile import DefaultLogin
 from fws.compiler.generation import Generation
 from fws.config import Config, Tcp, Tls, Unix, effective_listen, effective_workers
-from fws.live.control import SUFFIX, ControlError, ControlServer, Reply, runtime_folder, socket_of
+from fws.live.control import NODE, SUFFIX, ControlError, ControlServer, Reply, runtime_folder, socket_of
 from fws.live.fleet import Fleet
 from fws.live.origin import Origin
 from fws.live.reload import Requests
@@ -32,9 +32,10 @@ from fws.live.watch import EVERY
 from fws.runtime.scheduler import takes_a_line
 from fws.server.admin import open_admin
 from fws.server.certificates import CertificateStore, TlsError
+from fws.server.descriptors import raise_file_limit
 from fws.server.handover import Handover
-from fws.server.open_files import raise_file_limit
 from fws.server.operations import Operations
+from fws.server.operator import Supervised
 from fws.server.server import Server
 from fws.server.sockets import address_of, bound, given_listener, remove_socket_file
 from fws.server.sockets import listen as open_listener
@@ -122,6 +123,7 @@ def run(
             server = Server(generation, address, log, heartbeat, tls, origin=origin, tls_of=tls_of)
             del generation  # a reload replaces it, and nothing else may keep it
             heartbeat.compare(fixed)
+            server.operator.answers = Supervised(heartbeat.control)
             server.start()
             control = _listen(Path(heartbeat.control) / f"{os.getpid()}{SUFFIX}", Operations(server, heartbeat.number))
             server.serve_until_signal()
@@ -199,8 +201,9 @@ class _Node:
         Returns:
             What is to be called if the signal is SIGUSR2. It hands over to a successor, and returns the exit status.
         """
+        operations = server.operator.answers = Operations(server)
         server.start()
-        control = _listen(self._socket, Operations(server))
+        control = _listen(self._socket, operations)
         self._announce(server.generation, server.address, server.admin_address)
         self._reload_with(server.reloads)
         if watches:
@@ -213,7 +216,8 @@ class _Node:
             except OSError as error:
                 logger.error("no successor can be started: %s", error.strerror)
             else:
-                return partial(self._keep, handover.run, control, sockets, addresses)
+                controls = [control, _listen(sockets / NODE, handover.fleet)]
+                return partial(self._keep, handover.run, controls, sockets, addresses)
         server.finish()
         control.stop()
         return None
@@ -240,21 +244,24 @@ class _Node:
             fixed=self._fixed,
         )
         control = _listen(self._socket, fleet)
+        inner = _listen(sockets / NODE, fleet)
         self._reload_with(fleet.reloads)
         if watches:
             self._watch()
         supervision.heed_signals()
-        return self._keep(supervision.run, control, sockets, [None if given is not None else address, admin_address])
+        addresses = [None if given is not None else address, admin_address]
+        return self._keep(supervision.run, [control, inner], sockets, addresses)
 
     @staticmethod
     def _keep(
-        run: Callable[[], int], control: ControlServer, sockets: Path, addresses: Sequence[Tcp | Unix | None]
+        run: Callable[[], int], controls: Sequence[ControlServer], sockets: Path, addresses: Sequence[Tcp | Unix | None]
     ) -> int:
         """Supervise workers with `run`, and remove the files of sockets in the end. Returns the exit status."""
         try:
             return run()
         finally:
-            control.stop()
+            for control in controls:
+                control.stop()
             shutil.rmtree(sockets, ignore_errors=True)
             for address in addresses:
                 if address is not None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from fws.base.close_codes import REFUSED, TOO_BIG
 from fws.base.errors import Close, MessageFillError, Refusal, Reject
+from fws.base.fields import about
+from fws.base.times import rfc3339
+from fws.base.trace import TraceContext, fields
 from fws.clients.outbox import Outbox
 from fws.clients.state import State
 from fws.clients.subscriber import Subscriber
@@ -17,6 +21,8 @@ from fws.pipeline.publication import Position, check_channel
 from fws.presence.base import Present
 from fws.protocols.base import Renew
 from fws.wire.lines import MAX_LINES, lines_of
+
+logger = logging.getLogger("fws")
 
 # Of clients that gave nothing.
 CONNECT = Call("connect")
@@ -31,13 +37,17 @@ class Caller(Subscriber):
 
     Attributes:
         identity: who the client is, as authentication established; None for nobody in particular.
+        trace: of its handshake; None if that is not traced.
+        asked: the `traceparent` of its present call; empty if that is not traced.
     """
 
-    __slots__ = ("_admitted", "_connect", "_message", "_parts", "identity")
+    __slots__ = ("_admitted", "_connect", "_message", "_parts", "asked", "identity", "trace")
 
     def __init__(self, endpoint: Endpoint, host: Host, outbox: Outbox) -> None:
         super().__init__(endpoint, host, outbox)
         self.identity: dict[str, Any] | None = None
+        self.trace: TraceContext | None = None
+        self.asked = ""
         self._message = endpoint.message
         # Parts of the present message so far.
         self._parts = 0
@@ -50,6 +60,10 @@ class Caller(Subscriber):
     def user(self) -> str:
         """Its user; empty for nobody in particular."""
         return str((self.identity or {}).get("user") or "")
+
+    def time(self) -> str:
+        """The present time as RFC 3339 in UTC with milliseconds, as the placeholder `{time}` gives it."""
+        return rfc3339(self._context.wall())
 
     @property
     def secret(self) -> str:
@@ -111,6 +125,9 @@ class Caller(Subscriber):
     def _enter(self) -> None:
         """The `connect` pipeline has passed."""
         self._admitted = True
+        if logger.isEnabledFor(logging.DEBUG):
+            extra = about(self, **fields(self.trace))
+            logger.debug("client %s at %s connected to %s", self.id, self.address, self.path, extra=extra)
         if not self.closing:
             self._become(State.OPEN)
         self._hub.admit(self._member)
@@ -132,6 +149,7 @@ class Caller(Subscriber):
     def ask(self, call: Call, message: Any) -> Any:
         self._said = True
         self._parts = 0
+        self.asked = ""
         self.call = call
         try:
             return self._message.run(self, message)
@@ -155,7 +173,7 @@ class Caller(Subscriber):
         self._host.channels.check_publication(self, channel, message)
 
     def publish(self, channel: str, message: Any) -> None:
-        self._host.channels.publish_for(self, channel, message)
+        self._host.channels.publish_for(self, channel, message, self.asked)
 
     def ask_for(self, channel: str, since: str, call: Call) -> None:
         self.subscribe(channel, since=since, call=call)
@@ -179,12 +197,12 @@ class Caller(Subscriber):
 
     def note(self, code: int, reason: str, what: str) -> None:
         asked = f"{what}, connected to {self.path}" if what else f"connected to {self.path}"
-        self._context.refusals.log(code, reason, self.address, asked)
+        self._context.refusals.log(code, reason, self.address, asked, self.id)
 
     def fail(self, code: int, reason: str) -> None:
         if not self.closing:
             self._context.metrics.count("protocol_errors", label=code)
-            self._context.refusals.log(400, reason, self.address, f"connected to {self.path}")
+            self._context.refusals.log(400, reason, self.address, f"connected to {self.path}", self.id)
             self.close(code, reason)
 
     def hear(self, text: str) -> None:
@@ -216,7 +234,7 @@ class Caller(Subscriber):
         The refusal is counted and its reason is logged. Never blocks.
         """
         if not self.closing:
-            self._context.refusals.record(refusal, self.address, f"connected to {self.path}")
+            self._context.refusals.record(refusal, self.address, f"connected to {self.path}", self.id)
             session = self.session
             self.close(*((REFUSED + refusal.status, refusal.reason) if session is None else session.refused(refusal)))
 

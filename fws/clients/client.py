@@ -6,9 +6,9 @@ import secrets
 from collections.abc import Callable, Container
 from typing import TYPE_CHECKING, Any
 
-from fws.base.close_codes import SERVICE_RESTART, TOO_BIG
+from fws.base.close_codes import SERVICE_RESTART, TOO_BIG, label_of
 from fws.base.errors import Close, Refusal, Reject
-from fws.base.times import rfc3339
+from fws.base.trace import resumption
 from fws.clients.caller import Caller
 from fws.clients.challenge import Challenge
 from fws.clients.connection import read_of
@@ -105,10 +105,6 @@ class Client(Caller):
         """The parameters of the endpoint's path."""
         return self.request.params
 
-    def time(self) -> str:
-        """The present time as RFC 3339 in UTC with milliseconds, as the placeholder `{time}` gives it."""
-        return rfc3339(self._context.wall())
-
     # For filters.
 
     def send(self, message: Any) -> bool:
@@ -198,7 +194,7 @@ class Client(Caller):
             A function that lets a message flow through `rest` in its turn, as a part of the present call. It never
             blocks. Nothing happens if the client is gone.
         """
-        call = self.call
+        call, rest = self.call, resumption(rest)
         return lambda message: self.take([Resumed(rest, message, call)])
 
     def _settle(self) -> None:
@@ -464,6 +460,8 @@ class Client(Caller):
             self.session.end()
             self._host.forget(self)
         self.log_end(self.request.address, self.close_code, self.close_reason)
+        if self.is_open:
+            self._context.metrics.count("closes", label=label_of(self.close_code))
         self._end_subscriptions()
         self._host.channels.remove(self)
         self._call_deferred()

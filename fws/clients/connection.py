@@ -217,7 +217,8 @@ class Connection:
     def _failed(self, error: BaseException) -> None:
         """Log an exception that is not a filter's: a bug of fws, or a time-out that a filter left running."""
         name = type(error).__name__
-        logger.error("serving client %s failed: %s: %s", self.id, name, error, extra={"error": error})
+        extra = {"client": self.id, "error": error}
+        logger.error("serving client %s failed: %s: %s", self.id, name, error, extra=extra)
         if self._transport is not None:
             self._transport.abort()
 
@@ -434,8 +435,9 @@ class Connection:
 
     def log_end(self, address: str, code: int, reason: str) -> None:
         """Log how an open connection ended. A client that was refused before the 101 has a line already."""
-        if self._transport is not None:
-            logger.debug("client %s at %s disconnected: %d %s", self.id, address, code, reason)
+        if self._transport is not None and logger.isEnabledFor(logging.DEBUG):
+            extra = {"client": self.id, "address": address, "code": code, "cause": self.id}
+            logger.debug("client %s at %s disconnected: %d %s", self.id, address, code, reason, extra=extra)
 
     def release(self) -> None:
         """Free the memory that the connection holds, such as half of a large message, and close the socket."""

@@ -7,6 +7,7 @@ closing handshake takes at most `close_timeout`.
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 from fws.base.close_codes import ABNORMAL, NO_STATUS, NORMAL, POLICY_VIOLATION, TRY_AGAIN_LATER
@@ -20,6 +21,9 @@ from fws.wire.frames import PeerClose, Violation, close, ping
 if TYPE_CHECKING:
     from fws.clients.host import Host
     from fws.clients.transport import Transport
+
+
+logger = logging.getLogger("fws")
 
 
 class Lifetime(Connection):
@@ -126,6 +130,7 @@ class Lifetime(Connection):
     def _violated(self, event: Violation) -> None:
         """Fail the connection (RFC 6455 7.1.7): send the reason, and do not wait for the peer's Close."""
         self._context.metrics.count("protocol_errors", label=event.code)
+        self._tell("broke the protocol", event.code, event.reason)
         if not self.closing:
             self._settle()
             self._end(event.code, event.reason)
@@ -136,7 +141,14 @@ class Lifetime(Connection):
         if self.closing:
             return
         self._context.metrics.count("slow_consumers")
+        self._tell("is too slow", TRY_AGAIN_LATER, "more than max_outbox bytes wait for it")
         self._end(TRY_AGAIN_LATER, "too slow", only=True)
+
+    def _tell(self, what: str, code: int, why: str) -> None:
+        """Log at the level `debug` what the client has done wrong."""
+        if logger.isEnabledFor(logging.DEBUG):
+            extra = {"client": self.id, "code": code, "cause": self.id}
+            logger.debug("client %s %s: %d %s", self.id, what, code, why, extra=extra)
 
     def skipped(self, count: int) -> None:
         """Publications were dropped, as their channel says, because the client does not keep up."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from importlib.util import find_spec
 from typing import Final
 
 import msgspec
@@ -25,6 +26,8 @@ from fws.wire.handshake import parse_origins
 
 # Shorter keys are words of people.
 MIN_API_KEY = 16
+# What the extra `otel` installs.
+OTEL = ("opentelemetry.sdk.trace", "opentelemetry.exporter.otlp.proto.http")
 
 
 class Compiled(msgspec.Struct, frozen=True):
@@ -151,6 +154,19 @@ def open_keys(compiled: Compiled) -> Iterator[Problem]:
                 yield Problem(f"{step.text}: a client could choose any key of fws", step.path, hint=hint)
 
 
+def traces_without_the_extra(compiled: Compiled) -> Iterator[Problem]:
+    if compiled.config.traces is not None and not all(map(_is_installed, OTEL)):
+        hint = "pip install fws[otel]"
+        yield Problem("[traces] needs OpenTelemetry, which is not installed", ("traces",), hint=hint, key=True)
+
+
+def _is_installed(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ImportError:  # nor is the package around it
+        return False
+
+
 def unverified_redis(compiled: Compiled) -> Iterator[Problem]:
     redis = compiled.config.redis
     if not redis.url or redis.fingerprint:
@@ -239,6 +255,7 @@ PROBLEMS: Final[tuple[Check, ...]] = (
     patterns_in_a_cluster,
     without_redis,
     open_keys,
+    traces_without_the_extra,
 )
 WARNINGS: Final[tuple[Check, ...]] = (
     open_origins,

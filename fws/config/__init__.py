@@ -10,6 +10,7 @@ from fws.config.reader import Config, EndpointTable, read
 from fws.config.sections import Redis, Server, Settings, Tls
 from fws.config.source import Source, place_problems
 from fws.config.tests import Transcript, beside, load_tests
+from fws.config.traces import Traces
 
 __all__ = [
     "DEFAULT_PATH",
@@ -29,6 +30,7 @@ __all__ = [
     "Source",
     "Tcp",
     "Tls",
+    "Traces",
     "Transcript",
     "Unix",
     "beside",

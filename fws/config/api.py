@@ -16,6 +16,8 @@ from fws.pipeline.options import Check, Help, Secret
 # Where the API is on the port of [admin] if [api] names no path.
 DEFAULT_PATH = "/api"
 _PATH = re.compile(r"(?:/[A-Za-z0-9._~-]+)+")
+# What else is on the port of [admin].
+_TAKEN = ("/login", "/logout", "/session", "/page.css", "/page.js")
 # Keys travel in a header.
 _KEY = re.compile(r"[!-~]+")
 
@@ -36,7 +38,7 @@ def _check_key(key: str) -> None:
 
 
 def _check_path(path: str) -> None:
-    if path and (not _PATH.fullmatch(path) or path.startswith("/healthz")):
+    if path and (not _PATH.fullmatch(path) or path.startswith("/healthz") or path in _TAKEN):
         raise ValueError(f'{path!r} is not a path for the API: write one without a slash at its end, such as "/api"')
 
 
@@ -80,9 +82,9 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
         Help('Channels that it may publish to, as patterns of [channels]: ["chat:*"]. `*` alone is every channel.'),
         Check(_check_patterns),
     ] = []
-    read: Annotated[bool, Help("Whether it may ask for presence, histories, channels and nodes, of every channel.")] = (
-        False
-    )
+    read: Annotated[
+        bool, Help("Whether it may ask for presence, histories, channels, nodes, pipelines and the generation.")
+    ] = False
     admin: Annotated[bool, Help("Whether it may do everything.")] = False
 
 

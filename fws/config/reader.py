@@ -32,6 +32,7 @@ from fws.config.sections import (
 )
 from fws.config.source import Source
 from fws.config.tests import Transcript, read_tests
+from fws.config.traces import Traces
 from fws.pipeline.events import CLIENT_EVENTS, CLIENT_NAMES, EVENTS, PIPELINES, SERVER_EVENTS
 from fws.pipeline.options import Option, options_of
 
@@ -77,6 +78,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     admin: Admin
     api: Api | None
     api_keys: dict[str, ApiKey]
+    traces: Traces | None
     tests: list[Transcript]
 
 

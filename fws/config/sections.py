@@ -21,6 +21,7 @@ from fws.config.limits import Bounds, Limits, Seconds
 from fws.config.overrides import MAX_WORKERS
 from fws.config.redis import parse_redis
 from fws.config.schedules import Schedule
+from fws.config.traces import Traces
 from fws.pipeline.options import Check, Help, Secret
 from fws.wire.framing import Transport
 from fws.wire.handshake import TOKEN_SUBPROTOCOL
@@ -381,7 +382,7 @@ SECTIONS: Final = (
     ),
     Section(
         "admin",
-        "A second address, for operators and back ends: the HTTP API and `/healthz`. Without it there is none.",
+        "A second address, for operators and back ends: the HTTP API, its page, `/metrics`, `/healthz` and `/readyz`.",
         '[admin]\nlisten = "127.0.0.1:9100"',
         options=Admin,
     ),
@@ -400,6 +401,13 @@ SECTIONS: Final = (
         options=ApiKey,
         key="NAME",
         attribute="api_keys",
+    ),
+    Section(
+        "traces",
+        "Traces of connections, messages and deliveries for OpenTelemetry. Without this section there are none.",
+        '[traces]\nratio = 0.01\nendpoint = "http://localhost:4318"',
+        options=Traces,
+        optional=True,
     ),
     Section(
         "test",

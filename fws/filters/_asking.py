@@ -65,11 +65,15 @@ class Asking(Filter, kw_only=True):
     def stop(self) -> None:
         self._service.close()
 
-    def complain(self, url: Url, error: HttpError) -> None:
-        """Log why a request has failed. A reason has one line in a minute."""
-        if self._novelty.is_new(str(error)):
+    def complain(self, url: Url, error: HttpError, event: str, client: Client | None) -> None:
+        """Log why a request has failed. A reason has one line in a minute; the level `debug` shows all."""
+        level = logging.WARNING if self._novelty.is_new(str(error)) else logging.DEBUG
+        if logger.isEnabledFor(level):
+            extra = {"event": event, "client": "" if client is None else client.id}
+            if level == logging.DEBUG:
+                extra["cause"] = extra["client"]
             # Without the query, which may contain secrets.
-            logger.warning("the service at %s: %s", str(url).partition("?")[0], error)
+            logger.log(level, "the service at %s: %s", str(url).partition("?")[0], error, extra=extra)
 
 
 def undecided(error: HttpError) -> Denied:

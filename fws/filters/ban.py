@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import math
-from typing import Annotated, Any, Literal, NoReturn
+from typing import Annotated, Any, ClassVar, Literal, NoReturn
 
 from msgspec import Meta
 
 from fws import Client, Close, Duration, Filter, Help, Reject
+from fws.auth.bans import Bans, fields_of
 from fws.auth.credential import Denied, unavailable
 from fws.auth.login import deny
-from fws.base.addresses import site
 from fws.base.close_codes import REFUSED
 from fws.base.errors import StorageError
 from fws.filters._watch import Watch
 from fws.pipeline.component import Setting
-
-# Seconds after its end at which a ban is taken out of the storage: by then nobody is about to renew it.
-FORGET = 24 * 3600.0
 
 
 class Ban(Filter):
@@ -37,7 +33,8 @@ class Ban(Filter):
     The map has the fields `user:USER`, `address:ADDRESS` and `token:NAME`. An IPv6 address is a single one or a network
     such as `2001:db8::`, since the first 64 bits belong to one customer; on `message` it is the network. NAME is the
     token's `jti`. Without one it is 32 hexadecimal digits of the token's SHA-256, for a JWT without its signature. The
-    value is the Unix time at which the ban ends; an empty value makes the ban permanent.
+    value is the Unix time at which the ban ends; an empty value makes the ban permanent. `ban` and `unban` of the HTTP
+    API, and the page for operators, write to the map that this filter reads on `connect` or `subscribe`.
 
     Example:
         connect = ["ban", "token", "ban", "join lobby"]
@@ -51,6 +48,8 @@ class Ban(Filter):
     """
 
     guards = True
+    # The API writes to the map that a filter with this mark reads.
+    reads_bans: ClassVar[bool] = True
 
     by: Annotated[Literal["user", "address", "token"], Help("What is banned: the client's user, address or token.")] = (
         "user"
@@ -81,46 +80,21 @@ class Ban(Filter):
             raise Reject(503, "Access cannot be decided now.") from None
 
     def message(self, client: Client, message: Any) -> NoReturn:
-        names = _names(client)
-        name = names.get(self.by) or names.get("address")
-        until = "" if self.for_ is None else str(math.ceil(self.wall() + self.for_))
+        fields = fields_of(client)
+        field = fields.get(self.by) or fields.get("address")
         try:
-            if name is not None:
-                self.storage.set_field(self.key, name, until)
+            if field is not None:
+                self._bans.put(field, self.for_)
         except StorageError:
             self.services.metrics.count("storage_faults")
         self.services.metrics.count("bans")
         raise Close(REFUSED + 403, "banned")
 
+    @property
+    def _bans(self) -> Bans:
+        return Bans(self.storage, self.key, self.wall)
+
     def _banned(self, here: dict[Client, Any]) -> list[Client]:
-        names = {client: set(_names(client).values()) for client in here}
-        found = self.storage.get_fields(self.key, *set().union(*names.values()))
-        now = self.wall()
-        over = {name for name, until in found.items() if _end(until) <= now}
-        if forget := [name for name in over if _end(found[name]) <= now - FORGET]:
-            self.storage.delete_field(self.key, *forget)
-        active = found.keys() - over
-        return [client for client, its in names.items() if its & active]
-
-
-def _names(client: Client) -> dict[str, str]:
-    """The fields of the map that would refuse this client."""
-    names = {}
-    if client.address:  # clients of a UNIX socket have no address, and are not the same client
-        names = {"address": f"address:{site(client.address)}", "single": f"address:{client.address}"}
-    user = (client.identity or {}).get("user")
-    if isinstance(user, str | int) and user != "":
-        # A storage does not accept every Python text. One such name must not prevent the check of the others.
-        names["user"] = f"user:{user}".encode("utf-8", "replace").decode()
-    if client.credential:
-        names["token"] = f"token:{client.credential}"
-    return names
-
-
-def _end(until: str) -> float:
-    """When a ban ends. A value that is not a time is a permanent ban, to be safe."""
-    try:
-        end = float(until)
-    except ValueError:
-        return math.inf
-    return math.inf if math.isnan(end) else end
+        fields = {client: set(fields_of(client).values()) for client in here}
+        active = self._bans.active(set().union(*fields.values()))
+        return [client for client, its in fields.items() if its & active]

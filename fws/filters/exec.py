@@ -192,7 +192,7 @@ class Exec(Filter):
             self._log.metrics.count("program_messages_refused")
             return refuse(client, "drop" if self.on_failure == "pass" else self.on_failure, 400, str(error))
         except ProgramError as error:
-            self._log.fault(str(error))
+            self._log.of(client).fault(str(error))
             if self.on_failure == "pass":
                 return None
             return refuse(client, self.on_failure, 503, "the program has failed")
@@ -210,4 +210,4 @@ class Exec(Filter):
         try:
             self._mode.disconnect(client)
         except ProgramError as error:
-            self._log.fault(str(error))
+            self._log.of(client).fault(str(error))

@@ -11,6 +11,7 @@ from msgspec import Meta
 from fws import DROP, Client, Help, Reject, Secret, Size
 from fws.auth.credential import Denied
 from fws.auth.login import deny
+from fws.base.trace import headers as trace_headers
 from fws.filters._asking import Asking, given, passed, undecided
 from fws.filters._question import question, read_response
 from fws.filters._refusal import OnFailure, refuse
@@ -125,7 +126,7 @@ class Http(Asking):
         try:
             body = json_bytes(question(event, client, message, channel))
             headers = given(client, self._headers) if client is not None else {}
-            headers["content-type"] = "application/json"
+            headers |= {"content-type": "application/json", **trace_headers()}
             if self._key:
                 headers |= signed(self._key, f"msg_{secrets.token_hex(12)}", self.wall(), body)
             status, _, answer = self._service.ask("POST", headers, body)
@@ -133,6 +134,6 @@ class Http(Asking):
             return read_response(event, status, answer)
         except HttpError as error:
             self.services.metrics.count("http_failures", label=error.cause)
-            self.complain(self.url, error)
+            self.complain(self.url, error, event, client)
             self._said = str(error)
             raise

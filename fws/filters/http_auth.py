@@ -10,6 +10,7 @@ import msgspec
 from fws import Client, Help
 from fws.auth.credential import Denied, unavailable
 from fws.auth.login import deny
+from fws.base.trace import headers as trace_headers
 from fws.filters._asking import Asking, given, passed, undecided
 from fws.http.error import HttpError
 from fws.http.url import Url
@@ -61,12 +62,12 @@ class HttpAuth(Asking):
             raise unavailable("busy")
         # The names are in lower case like the others, so that they replace headers of these names from the client.
         headers = given(client, self._headers)
-        headers |= {"x-original-uri": _ascii(client.path), "x-forwarded-for": client.address}
+        headers |= {"x-original-uri": _ascii(client.path), "x-forwarded-for": client.address, **trace_headers()}
         try:
             answer = self._service.ask("GET", headers)
             identity = _identity(answer.status, answer.body)
         except HttpError as error:
-            self.complain(self.url, error)
+            self.complain(self.url, error, "connect", client)
             raise undecided(error) from error
         if identity is None:
             raise Denied("denied", "You may not connect here.", answer.status)

@@ -60,7 +60,9 @@ class Log(Filter):
         if logger.isEnabledFor(level):
             parts = (self.text, event, client.id if client is not None else "", shown(what, LONGEST))
             # Lines that one client causes do not suppress those of others.
-            extra = {"cause": client.id} if client is not None else None
+            extra = {"event": event.partition(" ")[0]}
+            if client is not None:
+                extra |= {"cause": client.id, "client": client.id, "address": client.address}
             logger.log(level, "%s", " ".join(part for part in parts if part), extra=extra)
 
 

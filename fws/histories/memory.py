@@ -134,6 +134,10 @@ class MemoryHistory:
     def start(self, follower: Follower) -> None:
         self.follower = follower
 
+    def kept(self) -> list[int]:
+        """The number of publications that each channel keeps."""
+        return [len(log.items) for log in self._logs.values()]
+
     def publish(
         self,
         publication: Publication,
@@ -147,7 +151,7 @@ class MemoryHistory:
         now = self._clock()
         offset = self._append(log, settings, _Item(now, kind, payload, publication.sender, publication.info), now)
         more = (publication.sender, publication.exclude, publication.hops, publication.origin, offset, log.epoch)
-        self.follower.arrived(Publication(name, message, *more, publication.info))
+        self.follower.arrived(Publication(name, message, *more, publication.info, publication.trace))
         if done is not None:
             done(Position(log.epoch, offset))
 

@@ -95,6 +95,8 @@ def _restarts(old: Generation, new: Generation) -> Iterator[Change]:
         # The values may be secret: a URL has a password.
         names = [one for one in old.config.redis.__struct_fields__ if _differ(old.config.redis, new.config.redis, one)]
         yield Change("!", f"[redis] {', '.join(names)}", "changed", "needs a restart")
+    if old.config.traces != new.config.traces:
+        yield Change("!", "[traces]", "changed", "needs a restart")
     if (old.config.tls is None) != (new.config.tls is None):
         yield Change("!", "[server.tls]", "added" if old.config.tls is None else "removed", "needs a restart")
 

@@ -32,6 +32,8 @@ MAX_ANSWER = 64 * 1024 * 1024
 # A UNIX socket's path has at most 107 bytes on Linux and 103 on other systems.
 MAX_PATH = 103
 SUFFIX = ".sock"
+# In the folder of the workers' sockets: where workers ask about the whole node.
+NODE = f"node{SUFFIX}"
 
 Reply = Callable[[Any], None]
 

@@ -13,7 +13,7 @@ import msgspec
 from gevent.queue import Queue
 
 from fws.live.control import ControlError, Reply, ask, asking
-from fws.live.reload import Report, Requests
+from fws.live.reload import Report, Requests, described
 
 logger = logging.getLogger("fws")
 
@@ -50,6 +50,8 @@ class Fleet:
             case "hello":
                 number = len(self._workers())
                 reply({"pid": os.getpid(), "file": self._file, "generation": self._generation, "workers": number})
+            case "generation":
+                reply(described(self._file, self._generation, self.reloads))
             case "reload":
                 test = bool(request.get("test", True))
                 reply(msgspec.to_builtins(self.reloads.ask(dry_run=bool(request.get("dry_run")), test=test)))

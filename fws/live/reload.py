@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import logging
 import math
+import time
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 import gevent
 import msgspec
@@ -47,6 +48,13 @@ class Report(msgspec.Struct, frozen=True):
     @property
     def exit_status(self) -> int:
         return {"restart": RESTART, "refused": REFUSED}.get(self.status, 0)
+
+
+class Past(msgspec.Struct, frozen=True):
+    """A reload that was made, and when, in Unix time."""
+
+    at: float
+    report: Report
 
 
 class ReloadError(FwsError):
@@ -138,7 +146,7 @@ class Reloader:
         found = changes(old, new, self._site.clients_at)
         lines = [str(change) for change in found]
         if not found:
-            self._succeeded()
+            self._succeeded("unchanged")
             return Report("unchanged", old.number, ["nothing has changed"])
         if needs_restart(found):
             return self._refuse(Report("restart", old.number, lines), dry_run)
@@ -169,7 +177,7 @@ class Reloader:
         self._site.apply(new)
         self.since = self._site.clock()
         self.retiring.append(retirement)
-        self._succeeded()
+        self._succeeded("done")
         lines = [str(change) for change in prepared.changes]
         logger.info("generation %d is in force, with %s", new.number, _number(lines, "change"))
         for line in lines:
@@ -211,8 +219,9 @@ class Reloader:
         retirement.look(self._site.clock(), lambda error: None)
         self.retiring.append(retirement)
 
-    def _succeeded(self) -> None:
+    def _succeeded(self, outcome: str) -> None:
         self.refused = ""
+        self._site.generation.services.metrics.count("reloads", label=outcome)
 
     def _refuse(self, report: Report, dry_run: bool) -> Report:
         if not dry_run:
@@ -220,6 +229,7 @@ class Reloader:
             if report.status == "restart":
                 first = next(" ".join(line.split()) for line in report.lines if line.startswith("!"))
             self.refused = first
+            self._site.generation.services.metrics.count("reloads", label=report.status)
             what = "it needs a restart" if report.status == "restart" else _number(report.lines, "problem")
             logger.error("the reload was refused, generation %d stays in force: %s", report.generation, what)
             for line in report.lines:
@@ -233,10 +243,18 @@ class Requests:
 
     Args:
         reload: does a reload. It may block, and must not raise.
+        wall: Unix time.
+
+    Attributes:
+        last: the last one that was no dry run; None before the first.
+        since: when the generation in force was put in force, in Unix time.
     """
 
-    def __init__(self, reload: Callable[[bool, bool], Report]) -> None:
+    def __init__(self, reload: Callable[[bool, bool], Report], wall: Callable[[], float] = time.time) -> None:
         self._reload = reload
+        self._wall = wall
+        self.last: Past | None = None
+        self.since = wall()
         self._turn = BoundedSemaphore()
         self._waiting: dict[tuple[bool, bool], AsyncResult] = {}
 
@@ -252,8 +270,28 @@ class Requests:
             # Whoever asks from now on may have changed the file after it was read.
             del self._waiting[key]
             report = self._reload(*key)
+        if not dry_run:
+            self.last = Past(self._wall(), report)
+            if report.status == "done":
+                self.since = self.last.at
         mine.set(report)
         return report
+
+
+def described(file: str, number: int, requests: Requests) -> dict[str, Any]:
+    """The generation in force and the last reload, as the control socket answers them.
+
+    Args:
+        file: the configuration.
+        number: the number of the generation.
+    """
+    last = requests.last
+    return {
+        "file": file,
+        "generation": number,
+        "since": requests.since,
+        "last": None if last is None else {"at": last.at, **msgspec.to_builtins(last.report)},
+    }
 
 
 def watch(look: Callable[[], list[str]], changed: Callable[[], object]) -> None:

@@ -34,6 +34,7 @@ class Publication(msgspec.Struct, frozen=True):
         offset: its number in its channel's history, from 1; 0 if the channel keeps none.
         epoch: the lifetime of that numbering; empty if the channel keeps none.
         info: what others may know about the sender, if it has published in a protocol with calls, as `Present` has it.
+        trace: the `traceparent` of the event that has published it, if that is traced; else empty.
     """
 
     channel: str | None
@@ -45,6 +46,7 @@ class Publication(msgspec.Struct, frozen=True):
     offset: int = 0
     epoch: str = ""
     info: dict[str, Any] | None = None
+    trace: str = ""
 
     def replace(self, **changes: Any) -> Publication:
         """A copy with other values: `return publication.replace(message=…)` in a hook."""

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import traceback as standard
 from collections.abc import Iterable
 from os.path import basename
 from types import FrameType, TracebackType
 
 from fws.pipeline.filter import Filter, module_of
-from fws.pipeline.pipeline import Pipeline
+from fws.pipeline.pipeline import Pipeline, Step
 
 # The most calls that are shown between a filter and the error.
 LONGEST_TRAIL = 6
 # The calls that are shown if no filter is running.
 TRAIL = 5
+# The most calls of a whole stack.
+WHOLE = 40
 
 
 def culprit(traceback: TracebackType | None) -> str:
@@ -29,6 +32,31 @@ def culprit(traceback: TracebackType | None) -> str:
         places.append((traceback.tb_frame, traceback.tb_lineno))
         traceback = traceback.tb_next
     return _culprit(places)
+
+
+def step_of(traceback: TracebackType | None) -> Step | None:
+    """The stage that an exception came from; None if no pipeline ran a filter.
+
+    Where a filter runs inside another one, this is the stage of the inner filter. If a pipeline has the same filter
+    twice, it is the first of the two.
+    """
+    found, running = None, None
+    while traceback is not None:
+        owner = traceback.tb_frame.f_locals.get("self")
+        if isinstance(owner, Pipeline):
+            running = owner
+        elif isinstance(owner, Filter) and running is not None:
+            found = next((step for step in running.steps if step.instance is owner), None) or next(
+                (step for step in running.steps if step.instance is None and step.cls is type(owner)), found
+            )
+            running = None
+        traceback = traceback.tb_next
+    return found
+
+
+def stack_of(traceback: TracebackType | None) -> str:
+    """The calls that lead to an exception, with their lines of code and without any value."""
+    return "".join(standard.format_tb(traceback, limit=-WHOLE))
 
 
 def whereabouts(frame: FrameType | None) -> str:

@@ -74,6 +74,9 @@ class Presence(Protocol):
     def unwatch(self, channel: str) -> None:
         """The last member on this node has left."""
 
+    def here(self) -> list[int]:
+        """The number of this node's clients who are present, for each channel."""
+
     def who(self, channel: str, done: Callable[[Sequence[Present] | None], None]) -> None:
         """Call `done` with everybody who is present on all nodes, or with None if that cannot be known now.
 

@@ -76,6 +76,9 @@ class MemoryPresence:
         else:
             self._remove(channel, here, client)
 
+    def here(self) -> list[int]:
+        return [len(here.present) for here in self._channels.values()]
+
     def _end(self, channel: str, client: str) -> None:
         """A client has lingered for long enough."""
         here = self._channels[channel]

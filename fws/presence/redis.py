@@ -225,6 +225,9 @@ class RedisPresence:
     def unwatch(self, channel: str) -> None:
         self._watched.discard(channel)
 
+    def here(self) -> list[int]:
+        return [len(clients) for clients in self._mine.values()]
+
     def who(self, channel: str, done: Callable[[Sequence[Present] | None], None]) -> None:
         if not self.broker.available:
             # It would take the place of publications in the buffer.

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from fws.base.errors import ProgramError
+from fws.base.trace import traceparent
 from fws.pipeline.interfaces import Client
 
 ALWAYS = ("PATH", "LANG")
@@ -22,6 +23,17 @@ FORBIDDEN_HEADERS = ("proxy",)
 def inherited(environ: Mapping[str, str], names: Iterable[str]) -> dict[str, str]:
     """What a program gets of fws's own environment. A variable that is not set is left out."""
     return {name: environ[name] for name in (*ALWAYS, *names) if name in environ}
+
+
+def of_event(event: str) -> dict[str, str]:
+    """What a program gets about the event that it is started for."""
+    return {"FWS_EVENT": event} | _trace()
+
+
+def _trace() -> dict[str, str]:
+    """The context of that event, if it is traced, under the name that OpenTelemetry proposes."""
+    trace = traceparent()
+    return {"TRACEPARENT": trace} if trace else {}
 
 
 def of_client(client: Client, headers: Iterable[str], *, query: bool) -> dict[str, str]:
@@ -49,7 +61,7 @@ def of_client(client: Client, headers: Iterable[str], *, query: bool) -> dict[st
         "PATH_INFO": client.path,
         "QUERY_STRING": rest,
         "FWS_CLIENT": client.id,
-    }
+    } | _trace()
     values |= {f"FWS_PATH_{_name(name)}": value for name, value in client.params.items()}
     given = request.headers
     values |= {f"HTTP_{_name(name)}": given[name] for name in headers if name in given}

@@ -8,6 +8,7 @@ import time
 
 from fws.base.metrics import Metrics
 from fws.base.novelty import Novelty
+from fws.pipeline.interfaces import Client
 
 logger = logging.getLogger("fws.programs")
 
@@ -18,14 +19,20 @@ class ProgramLog:
 
     Args:
         name: what the log calls the program.
+        client: the id of the client that the program runs for; empty if it runs for several, or for none.
     """
 
-    __slots__ = ("_name", "_novelty", "metrics")
+    __slots__ = ("_client", "_name", "_novelty", "metrics")
 
-    def __init__(self, name: str, metrics: Metrics) -> None:
+    def __init__(self, name: str, metrics: Metrics, client: str = "", novelty: Novelty | None = None) -> None:
         self._name = name
+        self._client = client
         self.metrics = metrics
-        self._novelty = Novelty(time.monotonic)
+        self._novelty = Novelty(time.monotonic) if novelty is None else novelty
+
+    def of(self, client: Client | None) -> ProgramLog:
+        """The same log for what concerns one client."""
+        return self if client is None else ProgramLog(self._name, self.metrics, client.id, self._novelty)
 
     def about(self, what: str) -> str:
         """A sentence about the program, with its name."""
@@ -33,17 +40,17 @@ class ProgramLog:
 
     def said(self, pid: int, line: str) -> None:
         """A line that a program has written to stderr."""
-        logger.info("%s (%d): %s", self._name, pid, line, extra={"cause": self._name})
+        logger.info("%s (%d): %s", self._name, pid, line, extra=self._extra)
 
     def failed(self, pid: int, why: str) -> None:
         """A program is ended because it has broken the rules."""
         self.metrics.count("program_failures")
-        logger.warning("%s (%d) is ended: %s", self._name, pid, why, extra={"cause": self._name})
+        logger.warning("%s (%d) is ended: %s", self._name, pid, why, extra=self._extra)
 
     def cannot_start(self, why: str) -> None:
         """A program could not be started."""
         self.metrics.count("program_failures")
-        logger.warning("%s: %s", self._name, why, extra={"cause": self._name})
+        logger.warning("%s: %s", self._name, why, extra=self._extra)
 
     def ended(self, pid: int, status: int, *, expected: bool) -> None:
         """A program has ended.
@@ -54,7 +61,7 @@ class ProgramLog:
         if status and not expected:
             self.metrics.count("program_exits")
         level = logging.DEBUG if expected else logging.INFO if status == 0 else logging.WARNING
-        logger.log(level, "%s (%d) %s", self._name, pid, status_text(status), extra={"cause": self._name})
+        logger.log(level, "%s (%d) %s", self._name, pid, status_text(status), extra=self._extra)
 
     def wrong(self, why: str) -> None:
         """A program wrote something that cannot be carried out."""
@@ -67,7 +74,14 @@ class ProgramLog:
         self._warn(why)
 
     def _warn(self, line: str) -> None:
-        logger.log(logging.WARNING if self._novelty.is_new(line) else logging.DEBUG, "%s", line)
+        if self._novelty.is_new(line):
+            logger.warning("%s", line, extra=self._extra)
+        else:
+            logger.debug("%s", line, extra=self._extra | {"cause": self._client})
+
+    @property
+    def _extra(self) -> dict[str, str]:
+        return {"cause": self._name, "client": self._client}
 
 
 def status_text(status: int) -> str:

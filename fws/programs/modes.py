@@ -14,6 +14,7 @@ from fws.base.close_codes import INTERNAL_ERROR, NORMAL
 from fws.base.errors import ProgramError, Reject
 from fws.pipeline.interfaces import Client
 from fws.pipeline.outcomes import DROP
+from fws.programs.environment import of_event
 from fws.programs.framing import Framing, Whole
 from fws.programs.keeper import Keeper
 from fws.programs.log import ProgramLog
@@ -86,14 +87,14 @@ class PerMessage:
     def message(self, client: Client | None, message: Any) -> Any:
         terms = self._terms
         data = terms.framing.encode(message)
-        environment = {"FWS_EVENT": "tick" if client is None else "message"}
+        environment = of_event("tick" if client is None else "message")
         if client is not None:
             environment |= terms.environment(client)
         if not self._places.acquire(timeout=terms.timeout):
             terms.log.metrics.count("programs_over_limit")
             raise ProgramError(terms.log.about(f"{terms.most} processes run already"))
         try:
-            once = Once(partial(terms.start, environment, Whole()), terms.log, self._over)
+            once = Once(partial(terms.start, environment, Whole()), terms.log.of(client), self._over)
         except BaseException:  # also if the client's greenlet is to end
             self._places.release()
             raise
@@ -127,7 +128,7 @@ class PerClient:
         try:
             self._keeper(client).ready()
         except ProgramError as error:
-            self._terms.log.fault(str(error))
+            self._terms.log.of(client).fault(str(error))
             raise Reject(503, "This service is not available now.") from None
 
     def disconnect(self, client: Client) -> None:
@@ -153,7 +154,7 @@ class PerClient:
                 raise ProgramError(terms.log.about(f"{terms.most} processes run already"))
             made = Keeper(
                 partial(terms.start, terms.environment(client), terms.framing),
-                terms.log,
+                terms.log.of(client),
                 timeout=terms.timeout,
                 most=terms.restart,
                 heard=partial(self._send, client) if terms.sends else lambda message: message,
@@ -169,7 +170,7 @@ class PerClient:
         try:
             client.send(self._terms.framing.decode(data, None))
         except ProgramError as error:
-            self._terms.log.wrong(str(error))
+            self._terms.log.of(client).wrong(str(error))
 
     def _ended(self, client: Client, keeper: Keeper, status: int) -> None:
         if self._terms.closes:

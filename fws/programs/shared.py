@@ -10,6 +10,7 @@ import msgspec
 
 from fws.base.close_codes import SERVICE_RESTART
 from fws.base.errors import ProgramError, Reject
+from fws.base.trace import headers as trace_headers
 from fws.pipeline.answer import KEYS, Answer, AnswerError, read_answer
 from fws.pipeline.interfaces import Client, Hub
 from fws.pipeline.outcomes import DROP
@@ -84,7 +85,7 @@ class Addressed(PerServer):
         try:
             answer = self._tell("connect", client, about)
         except ProgramError as error:
-            self._terms.log.fault(str(error))
+            self._terms.log.of(client).fault(str(error))
             raise Reject(503, "This service is not available now.") from None
         if answer is not None:
             answer.act(client, self._hub())
@@ -107,7 +108,7 @@ class Addressed(PerServer):
             try:
                 answer.act(client, self._hub())
             except Reject as refusal:  # such as a channel too many
-                self._terms.log.wrong(refusal.reason)
+                self._terms.log.of(client).wrong(refusal.reason)
                 raise
         else:
             answer.publish_all(self._hub())
@@ -115,7 +116,7 @@ class Addressed(PerServer):
 
     def _tell(self, event: str, client: Client | None, about: dict[str, Any]) -> Answer | None:
         """Tell the program about an event. Returns its answer; None if it gives none."""
-        line: dict[str, Any] = {"event": event}
+        line: dict[str, Any] = {"event": event, **trace_headers()}
         if client is not None:
             if client.id not in self._clients:
                 self._clients[client.id] = client
@@ -162,7 +163,7 @@ class Addressed(PerServer):
             try:
                 answer.act(client, self._hub())
             except Reject as error:
-                self._terms.log.wrong(error.reason)
+                self._terms.log.of(client).wrong(error.reason)
             if answer.close is not None:
                 client.close(answer.close.code, answer.close.reason)
 

@@ -14,6 +14,7 @@ import msgspec
 
 from fws.compiler.generation import Generation
 from fws.pipeline.events import SERVER_EVENTS
+from fws.pipeline.labels import branch_name
 from fws.pipeline.pipeline import Pipeline, Step
 
 # The most characters of a stage, and of the label of a branch.
@@ -69,26 +70,13 @@ def _nodes(pipeline: Pipeline) -> tuple[Node, ...]:
 
 
 def _node(step: Step) -> Node:
-    branches = tuple((_short(_label(label)), _nodes(one)) for label, one in step.branches)
+    branches = tuple((_short(branch_name(label)), _nodes(one)) for label, one in step.branches)
     return Node(_short(step.text), branches)
 
 
 def _short(text: str) -> str:
     text = "".join(char if char.isprintable() else " " for char in text)
     return text if len(text) <= MAX_STAGE else text[: MAX_STAGE - 1] + "…"
-
-
-def _label(label: str) -> str:
-    """The name of a branch: `chat` for `case.chat`, which may contain dots, and `else` for `default`.
-
-    A case that is empty, or is itself named `else`, is in quotes.
-    """
-    if label == "default":
-        return "else"
-    _, dot, name = label.partition(".")
-    if not dot:
-        return label
-    return f'"{name}"' if name in ("", "else") else name
 
 
 # Text.

@@ -45,5 +45,5 @@ class Context:
         self.timers = Timers() if timers is None else timers
         self.metrics = Metrics() if metrics is None else metrics
         self.traffic = Traffic()
-        self.faults = Faults(self.metrics, clock)
+        self.faults = Faults(self.metrics, clock, wall)
         self.refusals = Refusals(self.metrics, clock)

@@ -5,16 +5,19 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 from gevent import GreenletExit
 from gevent.exceptions import BlockingSwitchOutError
 
 from fws.base.errors import Close, FillError, MessageFillError, Refusal, Reject, StorageError
+from fws.base.fault_book import FaultBook
+from fws.base.log import escape
 from fws.base.metrics import Metrics
 from fws.base.novelty import Novelty
+from fws.base.trace import fields, mark_of
 from fws.pipeline.results import HookResultError
-from fws.pipeline.traceback import culprit
+from fws.pipeline.traceback import culprit, stack_of, step_of
 from fws.runtime.scheduler import Deadline
 
 logger = logging.getLogger("fws.filters")
@@ -30,12 +33,23 @@ class Subject(Protocol):
 
 
 class Faults:
-    """Handles the exceptions of filters."""
+    """Handles the exceptions of filters.
 
-    __slots__ = ("_metrics", "_news")
+    Attributes:
+        book: those of the last hour.
+    """
 
-    def __init__(self, metrics: Metrics, clock: Callable[[], float] = time.monotonic) -> None:
+    __slots__ = ("_metrics", "_news", "_wall", "book")
+
+    def __init__(
+        self,
+        metrics: Metrics,
+        clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
         self._metrics = metrics
+        self._wall = wall
+        self.book = FaultBook()
         # Failures of the storage that were logged lately. Every call fails until an operator mends it.
         self._news = Novelty(clock)
 
@@ -75,8 +89,8 @@ class Faults:
         if isinstance(error, FillError):
             return Reject(403, "The request lacks something that this endpoint needs.")
         if isinstance(error, StorageError):
-            return Reject(503, "Access cannot be decided now.")
-        return Reject(500, "A filter failed.")
+            return Reject(503, "Access cannot be decided now.", cause="unavailable")
+        return Reject(500, "A filter failed.", cause="fault")
 
     def report(self, event: str, error: BaseException, client: str = "") -> None:
         """Log and count one exception.
@@ -85,21 +99,25 @@ class Faults:
             event: the pipeline that was running, or `defer`, `start`, `stop`.
             client: the client's id; empty if no client is concerned.
         """
+        extra: dict[str, Any] = {"client": client, "event": event, **fields(mark_of(error))}
         if isinstance(error, StorageError):
             self._metrics.count("storage_faults")
+            self._remember(f"{event} {error}", event, str(error), client)
             quiet = error.logged or not self._news.is_new(f"{event} {error}")
-            logger.log(logging.DEBUG if quiet else logging.WARNING, "%s failed: %s", event, error)
+            level = logging.DEBUG if quiet else logging.WARNING
+            logger.log(level, "%s failed: %s", event, error, extra=extra)
             return
         if isinstance(error, MessageFillError):
             # A client has caused it, and may do so as often as it likes.
             self._metrics.count("messages_unfilled")
-            logger.debug("%s for client %s: %s", event, client, error)
+            logger.debug("%s for client %s: %s", event, client, error, extra=extra | {"cause": client})
             return
         self._metrics.count("filter_faults")
         subject = f" for client {client}" if client else ""
         if isinstance(error, FillError):
             # The client or the file is the cause of a placeholder without a value. It is not a bug with a traceback.
-            logger.warning("%s%s: %s", event, subject, error)
+            self._remember(f"{event} {error}", event, str(error), client)
+            logger.warning("%s%s: %s", event, subject, error, extra=extra)
             return
         # One line has the place in the filter and the calls from there. At the level `debug` the whole traceback
         # follows.
@@ -108,5 +126,31 @@ class Faults:
         what = str(error) if isinstance(error, HookResultError) else f"{name}: {error}"
         if isinstance(error, BlockingSwitchOutError):
             what = "it waits, though its filter promises `waits = False`"
-        extra = {"error": error, "cause": f"{event} {where} {name}"}
+        cause = f"{event} {where} {name}"
+        self._remember(cause, event, what, client, where, error)
+        extra |= {"error": error, "cause": cause}
         logger.error("%s failed in %s%s: %s", event, where, subject, what, extra=extra)
+
+    def _remember(
+        self, cause: str, event: str, what: str, client: str, where: str = "", error: BaseException | None = None
+    ) -> None:
+        """Write a fault into the book. Its stack is made only once, because a client may be able to cause any number.
+
+        Args:
+            error: where the stack is from; None for a fault that needs none.
+        """
+        now, shown = self._wall(), escape(what)
+        if self.book.again(cause, shown, client, now):
+            return
+        step = None if error is None else step_of(error.__traceback__)
+        self.book.add(
+            cause,
+            shown,
+            client,
+            now,
+            event=event,
+            where=where,
+            stage="" if step is None else str(step.id),
+            path=() if step is None else step.path,
+            stack="" if error is None else stack_of(error.__traceback__),
+        )

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from fws.base.errors import Refusal
 from fws.base.metrics import Metrics
 from fws.base.novelty import Novelty
+from fws.base.reasons import reason_of
+from fws.base.trace import TraceContext, fields, mark_of
 
 logger = logging.getLogger("fws.http")
 
@@ -34,21 +36,34 @@ class Refusals:
         self._clock = clock
         self._novelty: dict[tuple[int, bool], Novelty] = {}
 
-    def record(self, refusal: Refusal, address: str, request: str = "") -> None:
+    def record(self, refusal: Refusal, address: str, request: str = "", client: str = "") -> None:
         """Count a refusal and log it: as a warning if an operator can do something about it.
 
         Args:
             address: the client's; empty at a UNIX socket.
             request: what was refused, such as `GET /chat HTTP/1.1`; empty if that is not known.
+            client: the id of the client; empty if the request has not become one.
         """
-        self._metrics.count("refused", label=refusal.status)
-        self.log(refusal.status, refusal.advice or refusal.reason, address, request, warns=bool(refusal.advice))
+        self._metrics.count("refused", label=refusal.status, reason=reason_of(refusal))
+        reason = refusal.advice or refusal.reason
+        self.log(refusal.status, reason, address, request, client, warns=bool(refusal.advice), trace=mark_of(refusal))
 
-    def log(self, status: int, reason: str, address: str, request: str = "", *, warns: bool = False) -> None:
+    def log(
+        self,
+        status: int,
+        reason: str,
+        address: str,
+        request: str = "",
+        client: str = "",
+        *,
+        warns: bool = False,
+        trace: TraceContext | None = None,
+    ) -> None:
         """Log why something was refused, without counting it.
 
         Args:
             warns: whether an operator can do something about it.
+            trace: the event in which it was refused, if that was traced.
         """
         level = logging.WARNING if warns else logging.INFO
         kind = status, warns
@@ -57,4 +72,7 @@ class Refusals:
         if not self._novelty[kind].is_new(reason):
             level = logging.DEBUG
         asked = f" ({request[:MAX_REQUEST]})" if request else ""
-        logger.log(level, "refused %s: %d %s%s", address or "a client", status, reason, asked)
+        extra = {"client": client, "address": address, "status": status, **fields(trace)}
+        if level == logging.DEBUG:
+            extra["cause"] = client
+        logger.log(level, "refused %s: %d %s%s", address or "a client", status, reason, asked, extra=extra)

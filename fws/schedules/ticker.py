@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from fws.base.errors import FwsError
+from fws.base.trace import resumption
 from fws.pipeline.outcomes import MAX_PARTS
 from fws.pipeline.pipeline import Pipeline
 from fws.runtime.context import Context
@@ -39,6 +40,8 @@ class PipelineTicker:
             raise TooManyParts(f"one tick becomes at most {MAX_PARTS} messages")
 
     def resume(self, rest: Pipeline) -> Callable[[Any], None]:
+        rest = resumption(rest)
+
         def flow(message: Any) -> None:
             self._context.scheduler.spawn(PipelineTicker(self._context).run, rest, message)
 

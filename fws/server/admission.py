@@ -125,4 +125,4 @@ class Admission:
 
     def _refusal(self, name: str, reason: str) -> Refusal:
         self._metrics.count(name)
-        return Refusal(429, reason, [RETRY])
+        return Refusal(429, reason, [RETRY], cause=name)

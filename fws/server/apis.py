@@ -10,9 +10,12 @@ from gevent.pool import Pool
 from fws.api.application import Api
 from fws.api.commands import Commands
 from fws.api.keys import Keys
+from fws.api.operator import Operator
 from fws.api.runner import Runner
+from fws.api.session import Sessions
 from fws.config import DEFAULT_PATH, Config
 from fws.server.node import Node
+from fws.server.page import AdminPage
 
 # The most commands of one parallel batch that run at the same time.
 PARALLEL = 16
@@ -23,15 +26,21 @@ class Apis:
 
     Attributes:
         public: that of the public port, which has no path if the file names none.
-        admin: that of the port of [admin].
+        admin: that of the port of [admin], which also accepts the cookie of the page.
+        page: the page for operators, on the port of [admin].
     """
 
-    def __init__(self, node: Node, commands: Commands) -> None:
+    def __init__(self, node: Node, commands: Commands, operator: Operator) -> None:
         context, metrics = node.context, node.context.metrics
-        runner = Runner(commands, metrics, context.clock, context.faults.report, _at_once)
-        self.public, self.admin = (
-            Api(runner, node.admission, lambda status: metrics.count("refused", label=status)) for _ in range(2)
-        )
+        runner = Runner(commands, operator, metrics, context.clock, context.faults.report, _at_once)
+        sessions = Sessions(context.wall)
+
+        def refused(status: int) -> None:
+            metrics.count("refused", label=status, reason="api")
+
+        self.public = Api(runner, node.admission, refused)
+        self.admin = Api(runner, node.admission, refused, sessions)
+        self.page = AdminPage(self.admin, sessions, node.admission, refused)
         self.configure(node.generation.config)
 
     def configure(self, config: Config) -> None:

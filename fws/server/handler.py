@@ -81,6 +81,8 @@ class Handler(WebSocketHandler):
         self._stream: Carrier | None = None
         self._switching = b""
         self._commands = ""
+        # The id of the client that the present request becomes, or would have become.
+        self._client_id = ""
         # Where the connection comes from, and where the present request comes from. A proxy's requests are those of
         # many clients.
         self._peer = self._source = Source(arrival.address)
@@ -116,8 +118,10 @@ class Handler(WebSocketHandler):
                     self._timeout.close()
                     self._linger()
             except Deadline:
+                if self.headers_sent:
+                    return None  # a connection that was kept, on which no further request has come
                 node.context.metrics.count("handshake_timeouts")
-                if not self.headers_sent and self._arrived:
+                if self._arrived:
                     self._answer(Refusal(408, "The request took too long."))
                 return None
             except Refusal as refusal:
@@ -233,6 +237,7 @@ class Handler(WebSocketHandler):
     def _prepare(self, head: Head) -> None:
         """Set the attributes that pywsgi expects. A checked head has nothing ambiguous."""
         self._head = head
+        self._client_id = ""
         self.command, self.path, self.request_version = head.method, head.target, f"HTTP/{head.version}"
         # For logs, and therefore without the query, which may contain a token.
         path, mark, _ = head.target.partition("?")
@@ -281,7 +286,7 @@ class Handler(WebSocketHandler):
                 pass
 
     def _record(self, refusal: Refusal) -> None:
-        self.server.node.context.refusals.record(refusal, self._address(), self.requestline)
+        self.server.node.context.refusals.record(refusal, self._address(), self.requestline, self._client_id)
 
     def _headers_of(self, refusal: Refusal) -> list[tuple[str, str]]:
         length = str(len(_sentence(refusal)))
@@ -336,6 +341,7 @@ class Handler(WebSocketHandler):
         stream = self._stream
         carrier = stream or "websocket"
         client = route(node, head, source.address, enter, secure=self._is_secure, host=source.host, transport=carrier)
+        self._client_id = client.id
         endpoint = client.endpoint
         offers = head.get("sec-websocket-extensions")
         if endpoint.settings.compression and offers is not None and stream is None:
@@ -350,7 +356,7 @@ class Handler(WebSocketHandler):
         except Deadline:
             node.context.metrics.count("handshake_timeouts")
             advice = f"the connect pipeline took longer than handshake_timeout at {client.path[:100]}"
-            raise Refusal(503, "The server took too long to decide.", advice=advice) from None
+            raise Refusal(503, "The server took too long to decide.", advice=advice, cause="timeout") from None
         if self.server.draining:
             client.disconnect()
             raise _going_away()
@@ -430,7 +436,8 @@ class Handler(WebSocketHandler):
         if error is self._timeout or isinstance(error, OSError):
             self.server.node.context.metrics.count("responses_cut")
             return
-        logger.error("%s failed: %s: %s", self.requestline, kind.__name__, error, extra={"error": error})
+        extra = {"error": error, "client": self._client_id, "address": self._address()}
+        logger.error("%s failed: %s: %s", self.requestline, kind.__name__, error, extra=extra)
         self._send_error_response_if_possible(500)
 
     def log_request(self) -> None:
@@ -446,7 +453,12 @@ class Handler(WebSocketHandler):
             level = logging.INFO
         reason = self.environ.get(REASON) if failed else None
         because = f" ({reason})" if reason else ""
-        logger.log(level, "%s %s: %s%s", self._address(), self.requestline, self.status_text(), because)
+        if logger.isEnabledFor(level):
+            extra = {"address": self._address(), "status": self.code, "client": self._client_id}
+            if self._client_id:
+                extra["cause"] = self._client_id
+            line = self._address(), self.requestline, self.status_text(), because
+            logger.log(level, "%s %s: %s%s", *line, extra=extra)
 
     def status_text(self) -> str:
         """Return the status and its phrase: `404 NOT FOUND`."""
@@ -459,7 +471,7 @@ class Handler(WebSocketHandler):
 
 
 def _going_away() -> Refusal:
-    return Refusal(503, "The server is shutting down.", [("Retry-After", "5")])
+    return Refusal(503, "The server is shutting down.", [("Retry-After", "5")], cause="draining")
 
 
 def _sentence(refusal: Refusal) -> bytes:

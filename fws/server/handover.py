@@ -93,6 +93,9 @@ class Handover:
         fixed: the settings with which the sockets were opened, by name.
         replaced: called when reloads must be asked for elsewhere.
 
+    Attributes:
+        fleet: answers for all workers.
+
     Raises:
         OSError: there is no memory or no descriptor for it. Nothing has changed then.
     """
@@ -111,7 +114,7 @@ class Handover:
         self._replaced = replaced
         self._earlier: list[Greenlet] = []
         self._reloads = server.reloads
-        self._fleet = Fleet(file, self._workers, server.generation.number)
+        self.fleet = Fleet(file, self._workers, server.generation.number)
         listener, admin = server.sockets()
         self._supervision = Supervision(
             listener,
@@ -147,8 +150,8 @@ class Handover:
     def _leaves(self) -> None:
         """The successor serves, or everything ends."""
         self._earlier = self._control.running()
-        self._control.answer = self._fleet.answer
-        self._reloads = self._fleet.reloads
+        self._control.answer = self.fleet.answer
+        self._reloads = self.fleet.reloads
         self._replaced(self._reloads)
 
     def _is_gone(self) -> None:

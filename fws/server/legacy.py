@@ -129,6 +129,30 @@ class Bequest:
             self._history.publish(publication, settings, done)
 
 
+class Legacy:
+    """What a process may leave to a successor. Without Redis, it does so when a successor asks."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._bequest: Bequest | None = None
+
+    def give(self, path: str) -> None:
+        """Begin to give to a successor. Raises ControlError, also if there is one already."""
+        if self._bequest is not None and not self._bequest.over:
+            raise ControlError("there is a successor already")
+        self._bequest = Bequest(self._node, path)
+
+    def leave(self) -> None:
+        """As `Bequest.leave`."""
+        if self._bequest is not None:
+            self._bequest.leave()
+
+    def end(self, timeout: float) -> None:
+        """As `Bequest.end`."""
+        if self._bequest is not None:
+            self._bequest.end(timeout)
+
+
 class _Tee:
     """The follower of the successor's history, which also tells the old process what arrives."""
 

@@ -35,19 +35,21 @@ class Carried(msgspec.Struct, frozen=True, array_like=True):
     epoch: str
     offset: int
     info: dict[str, Any] | None
+    trace: str
 
     @classmethod
     def of(cls, publication: Publication) -> Carried:
         """Raises TypeError if the message cannot be written as JSON."""
         one = publication
         kind, payload = packed(one.message)
-        return cls(one.channel, kind, payload, one.sender, one.exclude, one.hops, one.epoch, one.offset, one.info)
+        position = (one.epoch, one.offset)
+        return cls(one.channel, kind, payload, one.sender, one.exclude, one.hops, *position, one.info, one.trace)
 
     @property
     def publication(self) -> Publication:
         message = unpacked(self.kind, self.payload)
         one = Publication(self.channel, message, self.sender, self.exclude, self.hops, "node")
-        return one.replace(offset=self.offset, epoch=self.epoch, info=self.info)
+        return one.replace(offset=self.offset, epoch=self.epoch, info=self.info, trace=self.trace)
 
 
 class Frame(msgspec.Struct, frozen=True, array_like=True):

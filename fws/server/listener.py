@@ -159,7 +159,7 @@ class Listener(WSGIServer):
             if self.connections >= self._capacity:
                 self.node.context.metrics.count("clients_over_limit")
                 logger.warning("all %d connections are in use: new ones get 503", self._capacity)
-                raise Refusal(503, "The server is full.", [RETRY])
+                raise Refusal(503, "The server is full.", [RETRY], cause="full")
             if address not in self.trusted:
                 arrival.lease = self.node.admission.enter(address)
         except Refusal as refusal:

@@ -35,6 +35,7 @@ from fws.storages.memory import MemoryStorage
 if TYPE_CHECKING:
     from fws.clients.client import Client
     from fws.redis.connector import Connector
+    from fws.tracing.tracer import Tracer
 
 # The Redis back ends are imported where they are used: the library takes 0.1 s to load, which every worker of a server
 # without Redis would pay.
@@ -63,6 +64,7 @@ class Node:
         offload: computes in threads.
         schedules: pipelines that run at certain times.
         sessions: clients over plain HTTP, by the secret that they send with their commands.
+        tracer: traces events; None without [traces].
     """
 
     def __init__(
@@ -114,6 +116,14 @@ class Node:
         services.later = context.scheduler.later
         services.report = context.faults.report
         services.login_failed = self.admission.login_failed
+        self.tracer: Tracer | None = None
+
+    def begin_tracing(self, tracer: Tracer) -> None:
+        """Trace events from now on. Called before there is any client."""
+        self.tracer = tracer
+        tracer.instrument(self.generation)
+        self.hub.deliveries = tracer.deliveries
+        self.channels.swap(self.generation.publication, self.generation.config.channels)
 
     def start(self) -> None:
         """Begin to carry publications and requests. Nothing may be published or asked before."""
@@ -139,6 +149,8 @@ class Node:
             The clients whose endpoint does not exist any more. They keep their former one until they are closed.
         """
         old, self.generation = self.generation, generation
+        if self.tracer is not None:
+            self.tracer.instrument(generation)
         limits = generation.config.limits
         self.admission.limits = limits
         self.offload.set_limits(limits.threads, limits.offload_timeout)
@@ -222,6 +234,18 @@ def broker_of(generation: Generation, context: Context) -> Broker:
         metrics=context.metrics,
         clock=context.clock,
     )
+
+
+def tracer_of(generation: Generation, context: Context) -> Tracer | None:
+    """What traces events, and sends them to the collector; None without [traces]."""
+    settings = generation.config.traces
+    if settings is None:
+        return None
+    # Here alone, because OpenTelemetry takes 0.3 s to load, and need not be installed.
+    from fws.tracing.export import collector, provider_to
+    from fws.tracing.tracer import Tracer
+
+    return Tracer(settings, provider_to(collector(settings), settings), context.metrics, context.clock)
 
 
 def history_of(generation: Generation, context: Context, broker: Broker) -> History:

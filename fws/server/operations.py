@@ -18,8 +18,10 @@ from fws.live.control import ControlError, Reply
 from fws.live.observation import Tap, is_at
 from fws.live.recorder import FORMAT, Recorder
 from fws.live.redaction import Redaction
+from fws.live.reload import described
 from fws.pipeline.pipeline import Step, StepId
 from fws.pipeline.tally import StageCounts
+from fws.server.inquiries import faults_of, found
 
 if TYPE_CHECKING:
     from fws.clients.client import Client
@@ -51,6 +53,7 @@ class Operations:
             "commit": self._commit,
             "discard": self._discard,
             "clients": self._clients,
+            "find": self._find,
             "kick": self._kick,
             "channels": self._channels,
             "history": self._history,
@@ -58,6 +61,9 @@ class Operations:
             "tap": self._tap,
             "record": self._record,
             "statistics": self._statistics,
+            "generation": self._generation,
+            "faults": self._faults,
+            "process": self._process,
             "bequeath": self._bequeath,
         }
 
@@ -96,6 +102,19 @@ class Operations:
         self._server.reloader.discard()
         reply({})
 
+    def _generation(self, request: Mapping[str, Any], reply: Reply) -> None:
+        generation = self._server.generation
+        reply(described(os.path.abspath(generation.config.file), generation.number, self._server.reloads))
+
+    # The process itself.
+
+    def _faults(self, request: Mapping[str, Any], reply: Reply) -> None:
+        reply({"faults": faults_of(self._server.node, self._server.wall())})
+
+    def _process(self, request: Mapping[str, Any], reply: Reply) -> None:
+        health = self._server.health()
+        reply({"worker": self._worker, "pid": os.getpid(), "uid": self._server.node.id, "reason": "", **health})
+
     # Clients and channels.
 
     def _chosen(self, request: Mapping[str, Any]) -> list[Client]:
@@ -122,6 +141,9 @@ class Operations:
                     "worker": self._worker,
                 }
             )
+
+    def _find(self, request: Mapping[str, Any], reply: Reply) -> None:
+        reply(found(self._server.clients(), request, self._worker))
 
     def _kick(self, request: Mapping[str, Any], reply: Reply) -> None:
         if not request.get("client") and request.get("user") is None:
@@ -168,7 +190,7 @@ class Operations:
         return rule.settings
 
     def _bequeath(self, request: Mapping[str, Any], reply: Reply) -> None:
-        self._server.bequeath(str(request.get("to") or ""))
+        self._server.legacy.give(str(request.get("to") or ""))
         reply({})
 
     # Views.

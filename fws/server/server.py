@@ -21,7 +21,6 @@ from fws.base.log import FoldingHandler
 from fws.clients.sweeper import Sweeper
 from fws.compiler.generation import Generation
 from fws.config import Config, Tcp, Tls, Unix
-from fws.live.control import ControlError
 from fws.live.observation import Observation
 from fws.live.origin import Origin
 from fws.live.reload import Reloader, ReloadError, Requests
@@ -32,10 +31,14 @@ from fws.runtime.watchdog import Watchdog
 from fws.server.admin import AdminListener, open_admin
 from fws.server.apis import Apis
 from fws.server.certificates import CertificateStore, TlsError, make_context
-from fws.server.legacy import Bequest, inherit
+from fws.server.descriptors import capacity_of, raise_file_limit
+from fws.server.dismissal import dismiss
+from fws.server.legacy import Legacy, inherit
 from fws.server.listener import Listener
-from fws.server.node import Node
-from fws.server.open_files import capacity_of, raise_file_limit
+from fws.server.monitor import Monitor
+from fws.server.node import Node, tracer_of
+from fws.server.operator import Operator
+from fws.server.probes import Probes
 from fws.server.sockets import address_of, bound, copy, listen, remove_socket_file
 from fws.server.streams import Streams
 from fws.server.web import Web
@@ -47,11 +50,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("fws")
 
-# Close frames that are sent at once. Closed clients reconnect elsewhere immediately, and one node accepts about a
-# thousand of them per second.
-DRAIN_SLICE = 100
-# Close frames are spread over this part of the drain time. The rest is for closing handshakes and `disconnect`.
-SPREAD = 0.5
 # Clients whose filters are still at work get a Close when this part of the time for all of them is left.
 HURRY = 0.25
 # At the end of a drain, the `disconnect` pipelines of clients that were cut off have this many seconds, and then the
@@ -68,8 +66,6 @@ ARRIVE = 5.0
 RETIRE = 0.25
 # Seconds between two log lines with counters.
 COUNTED = 60.0
-# Up to this many clients per second are closed without spreading.
-DRAIN_RATE = 1000
 
 
 class Server:
@@ -99,6 +95,8 @@ class Server:
     ) -> None:
         self.address = address
         self.node = Node(generation)
+        if (tracer := tracer_of(generation, self.node.context)) is not None:
+            self.node.begin_tracing(tracer)
         self._hub = self.node.hub
         self.observation = Observation(lambda: self.generation, self._hub)
         self._context = self.node.context
@@ -112,7 +110,7 @@ class Server:
         self._given = given
         self._origin = origin
         self._tls_of = tls_of
-        self._bequest: Bequest | None = None
+        self.legacy = Legacy(self.node)
         self._stop = Event()
         self._renewal = Event()
         # Whether other processes go on serving at the same sockets when this one drains.
@@ -123,7 +121,8 @@ class Server:
         self._watchdog: Watchdog | None = None
         self._greenlets: list[Any] = []
         self._handlers: dict[int, Any] = {}
-        self._apis = Apis(self.node, self.node.commands)
+        self.operator = Operator(self.node)
+        self._apis = Apis(self.node, self.node.commands, self.operator)
         self._web = Web(
             static=static_of(generation),
             health=self.health,
@@ -131,7 +130,15 @@ class Server:
             api=self._apis.public,
             streams=Streams(self.node),
         )
-        self._admin_web = Web(static=None, health=self.health, is_endpoint=lambda path: False, api=self._apis.admin)
+        admin_web = Web(
+            static=None,
+            health=self.health,
+            is_endpoint=lambda path: False,
+            api=self._apis.admin,
+            page=self._apis.page,
+        )
+        self._monitor = Monitor(self, heartbeat) if generation.config.admin.listen else None
+        self._probes = Probes(admin_web, self._monitor) if self._monitor is not None else None
 
     @property
     def generation(self) -> Generation:
@@ -150,7 +157,7 @@ class Server:
         heartbeat = self._heartbeat
         config = self.generation.config
         if heartbeat is None:
-            self._handlers[signal.SIGUSR2] = gevent.signal_handler(signal.SIGUSR2, self._asked_to_renew)
+            self._handlers[signal.SIGUSR2] = gevent.signal_handler(signal.SIGUSR2, self._renewal.set)
             raise_file_limit()
             settings = config.server
             listener = self._given or listen(self.address, settings.socket_mode, settings.socket_owner)
@@ -159,19 +166,21 @@ class Server:
             listener, admin = heartbeat.listener(), heartbeat.admin()
             self._greenlets.append(gevent.spawn(self._beat, heartbeat))
         row = heartbeat.row if heartbeat is not None else None
-        capacity = capacity_of(config.limits.clients)
-        self._listener = Listener(listener, self._web, self.node, capacity, row, self._tls)
+        self._listener = Listener(listener, self._web, self.node, self.capacity, row, self._tls)
         self.address = bound(self.address, listener)
-        if admin is not None:
-            self._admin = AdminListener(admin, self._admin_web, self.node)
-            self.admin_address = address_of(admin)
         self.node.start()
+        if admin is not None and self._probes is not None and self._monitor is not None:
+            self._admin = AdminListener(admin, self._probes, self.node)
+            self.admin_address = address_of(admin)
+            self._monitor.start()
+            # An operator learns that the server is starting. When workers are renewed, those that serve answer.
+            if not self._monitor.others_serve:
+                self._admin.start()
         try:
             self.generation.start()
         except BaseException as error:  # a user's filter may raise anything
             listener.close()
-            if admin is not None:
-                admin.close()
+            self._close_admin()
             self._await_stops(stop(self.generation.components, lambda error: None), LAST_WORDS)
             self.node.broker.stop(0)
             where = culprit(error.__traceback__) or "a filter"
@@ -194,10 +203,28 @@ class Server:
         self._watchdog = Watchdog(config.limits.max_block, self._context.metrics, self._log_block)
         self._watchdog.start()
         self._listener.start()
-        if self._admin is not None:
-            self._admin.start()
         if heartbeat is not None:
             heartbeat.row.beat(0)
+        if self._admin is not None and self._probes is not None:
+            self._probes.started = True
+            self._admin.start()
+
+    @property
+    def capacity(self) -> int:
+        """The most connections."""
+        return capacity_of(self.generation.config.limits.clients)
+
+    @property
+    def draining(self) -> bool:
+        """Whether no new clients are accepted any more."""
+        return self._stop.is_set() or (self._listener is not None and self._listener.draining)
+
+    @property
+    def connections(self) -> int | None:
+        """The number of open connections; None while none are accepted."""
+        listener = self._listener
+        serves = listener is not None and listener.started and not self._stop.is_set()
+        return listener.connections if serves and listener is not None else None
 
     def serve_until_signal(self) -> None:
         """Serve until SIGTERM or SIGINT, then drain. A second signal ends the process at once."""
@@ -230,19 +257,13 @@ class Server:
         for handler in self._handlers.values():
             handler.cancel()
 
-    def bequeath(self, path: str) -> None:
-        """Give a successor what is kept in memory, and let it number publications. Raises ControlError."""
-        if self._bequest is not None and not self._bequest.over:
-            raise ControlError("there is a successor already")
-        self._bequest = Bequest(self.node, path)
-
     def stop(self) -> None:
         """Make `serve_until_signal` drain and return. From any greenlet."""
         self._stop.set()
 
     def health(self) -> dict[str, Any]:
         """The answer of `/healthz`."""
-        draining = self._listener is not None and self._listener.draining
+        draining = self.draining
         clients = len(self._hub.clients)
         if draining:
             return {"status": "draining", "clients": clients}
@@ -259,7 +280,7 @@ class Server:
            Clients whose filters are still at work when most of the time is over are closed without waiting.
         4. Cut off the clients that are left.
         5. Stop the filters, all at the same time, and interrupt those that are not ready in time.
-        6. Send the remaining publications to other nodes.
+        6. Send the remaining publications to other nodes, and the remaining spans to the collector.
         """
         limit = self.generation.config.server.drain
         if self._heartbeat is not None and self._heartbeat.orphaned:
@@ -281,14 +302,13 @@ class Server:
                 while listener.arriving and clock() < end - limit + min(ARRIVE, limit / 4):
                     gevent.sleep(0.02)
             listener.draining = True
-        if self._bequest is not None:
-            self._bequest.leave()
+        self.legacy.leave()
         clients = self._hub.everybody()
         logger.info("draining: %d clients, at most %g s", len(clients), limit)
         if not self._shares and self._given is None:
             remove_socket_file(self.address)
         reason = "the server is shutting down"
-        self._close(clients, limit, reason)
+        dismiss(clients, limit, reason)
         cut = end - 2 * last_words
         self._await_end(cut - (cut - end + limit) * HURRY)
         for client in self._hub.everybody():
@@ -306,11 +326,14 @@ class Server:
         self._await_stops([*former, *stop(self.generation.components, self._stop_failed)], last_words)
         # After filters that hang there is little time left, but enough for a Redis that answers.
         self.node.broker.stop(min(LAST_PUBLICATIONS, max(end - clock(), 0.1)))
-        if self._bequest is not None:
-            self._bequest.end(min(LAST_PUBLICATIONS, max(end - clock(), 0.1)))
+        self.legacy.end(min(LAST_PUBLICATIONS, max(end - clock(), 0.1)))
+        if self.node.tracer is not None:
+            self.node.tracer.stop(min(LAST_PUBLICATIONS, max(end - clock(), 0.1)))
         gevent.killall(self._greenlets, block=False)
         if self._watchdog is not None:
             self._watchdog.stop()
+        if self._monitor is not None:
+            self._monitor.stop()
         self._close_admin()  # until now `/healthz` has answered there that the server drains
         self._log_counters()
         if self._heartbeat is not None or not self._shares:  # otherwise the process stays, and its supervisor says more
@@ -403,7 +426,7 @@ class Server:
         self._web.static = static_of(generation)
         self._apis.configure(config)
         if self._listener is not None:
-            self._listener.configure(config.server, capacity_of(config.limits.clients))
+            self._listener.configure(config.server, self.capacity)
         if self._watchdog is not None:
             self._watchdog.max_block = config.limits.max_block
         tls = self._tls_of(config)
@@ -411,16 +434,7 @@ class Server:
             self._tls.change(tls, config.folder)
         if lost:
             logger.info("%d clients of removed endpoints are closed", len(lost))
-            self._greenlets.append(gevent.spawn(self._close, lost, config.server.drain, "the endpoint was removed"))
-
-    def _close(self, clients: Sequence[Any], limit: float, reason: str) -> None:
-        """Close clients with 1001, spread over a part of the time limit if there are many."""
-        spread = min(len(clients) / DRAIN_RATE, limit * SPREAD)
-        for start in range(0, len(clients), DRAIN_SLICE):
-            for client in clients[start : start + DRAIN_SLICE]:
-                client.dismiss(GOING_AWAY, reason)
-            if start + DRAIN_SLICE < len(clients):
-                gevent.sleep(spread * DRAIN_SLICE / len(clients))
+            self._greenlets.append(gevent.spawn(dismiss, lost, config.server.drain, "the endpoint was removed"))
 
     def _retire_regularly(self) -> None:
         while True:
@@ -428,14 +442,9 @@ class Server:
             if self.reloader.retiring:
                 self.reloader.look(self.clock(), self._stop_failed)
 
-    def _asked_to_renew(self) -> None:
-        self._renewal.set()
-
     def _beat(self, heartbeat: Heartbeat) -> None:
         while True:
-            listener = self._listener
-            serves = listener is not None and listener.started and not self._stop.is_set()
-            heartbeat.row.beat(listener.connections if serves and listener is not None else None)
+            heartbeat.row.beat(self.connections)
             gevent.sleep(BEAT)
 
     def _look_at_certificates(self, tls: CertificateStore) -> None:

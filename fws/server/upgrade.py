@@ -54,7 +54,7 @@ def route(
     endpoint, params = found
     settings = endpoint.settings
     if transport not in settings.carriers:
-        raise Refusal(404, f"This endpoint does not serve clients over {transport}.")
+        raise Refusal(404, f"This endpoint does not serve clients over {transport}.", cause="transport")
     enter()
     node.admission.check_logins(address)
     try:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
     from fws.api.application import Api
+    from fws.server.page import AdminPage
     from fws.server.streams import Streams
 
 # The key of a WSGI environ under which the log finds why a request failed. Clients get the same answer for all reasons.
@@ -60,6 +61,7 @@ class Web:
         is_endpoint: whether a WebSocket may be opened at this path.
         api: the HTTP API; None for none.
         streams: answers for clients over plain HTTP; None if there are none here.
+        page: the page for operators; None if it is not here.
     """
 
     def __init__(
@@ -70,16 +72,18 @@ class Web:
         is_endpoint: Callable[[str], bool],
         api: Api | None = None,
         streams: Streams | None = None,
+        page: AdminPage | None = None,
     ) -> None:
         self.static = static
         self._api = api
         self._streams = streams
+        self._page = page
         self._health = health
         self._is_endpoint = is_endpoint
 
     def takes(self, path: str) -> Takes | None:
         """What a path takes besides GET and HEAD; None if it takes nothing else."""
-        for one in (self._api, self._streams):
+        for one in (self._api, self._streams, self._page):
             if one is not None and (takes := one.takes(path)) is not None:
                 return takes
         return None
@@ -101,6 +105,8 @@ class Web:
             return self._api.respond(path, environ)
         if self._streams is not None and (streamed := self._streams.respond(path, environ)) is not None:
             return streamed
+        if self._page is not None and (shown := self._page.respond(path, environ)) is not None:
+            return shown
         if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
             return _sentence(405, "Only GET and HEAD are served.", {"Allow": "GET, HEAD"})
         if path == "/healthz":

@@ -16,6 +16,7 @@ import gevent
 
 from fws.base.breaker import Breaker
 from fws.base.novelty import Novelty
+from fws.base.trace import traceparent
 from fws.http.error import HttpError
 from fws.http.service import Service
 from fws.http.signature import signed
@@ -122,7 +123,7 @@ class Courier:
         except (TypeError, ValueError, RecursionError, OverflowError) as error:
             self._drop(f"JSON cannot express them: {error}")
             return
-        entry = Entry(id, lane, body, services.clock(), at)
+        entry = Entry(id, lane, body, services.clock(), at, traceparent())
         if not self._queue.add(entry):
             self._drop(f"{len(self._queue)} wait already, with {self._queue.size} bytes")
             return
@@ -161,7 +162,7 @@ class Courier:
 
     def _bequeath(self, entries: Sequence[Entry], heir: Courier) -> None:
         """Let another courier deliver events. They stay in this one's log until they are in the other's."""
-        heir.take_over([Entry(one.id, one.lane, one.body, one.since, one.at) for one in entries])
+        heir.take_over([Entry(one.id, one.lane, one.body, one.since, one.at, one.trace) for one in entries])
         if self._keeper is not None and heir._keeper is not None and heir._keeper.flush(LAST_WRITE):
             self._keeper.settled(entries)
 
@@ -239,6 +240,8 @@ class Courier:
         id, body = request_of(request.entries, batches=settings.terms.batch > 1)
         wall = self._services.wall()
         headers = {"content-type": "application/json", "webhook-id": id, "webhook-timestamp": str(int(wall))}
+        if len(request.entries) == 1 and request.entries[0].trace:
+            headers["traceparent"] = request.entries[0].trace
         if settings.keys:
             each = [signed(key, id, wall, body) for key in settings.keys]
             headers |= each[0] | {"webhook-signature": " ".join(one["webhook-signature"] for one in each)}

@@ -48,17 +48,19 @@ class Entry:
         body: the event as JSON.
         since: when it happened.
         at: the same as Unix time.
+        trace: the `traceparent` of the event, if that is traced; else empty.
         place: the journal's log and the number in it, once the event has one.
     """
 
-    __slots__ = ("at", "body", "id", "lane", "place", "since")
+    __slots__ = ("at", "body", "id", "lane", "place", "since", "trace")
 
-    def __init__(self, id: str, lane: str, body: bytes, since: float, at: float) -> None:
+    def __init__(self, id: str, lane: str, body: bytes, since: float, at: float, trace: str = "") -> None:
         self.id = id
         self.lane = lane
         self.body = body
         self.since = since
         self.at = at
+        self.trace = trace
         self.place: tuple[str, int] | None = None
 
 

@@ -107,7 +107,7 @@ def _parse(value: str) -> list[tuple[str, _Parameters]]:
         if name is None:
             raise _malformed(position)
         if len(offers) == MAX_OFFERS:
-            raise Refusal(400, f"Sec-WebSocket-Extensions has more than {MAX_OFFERS} offers")
+            raise Refusal(400, f"Sec-WebSocket-Extensions has more than {MAX_OFFERS} offers", cause="handshake")
         parameters: _Parameters = []
         position = name.end()
         while parameter := _PARAMETER.match(value, position):
@@ -128,7 +128,7 @@ def _skip_separators(value: str, position: int) -> int:
 
 
 def _malformed(position: int) -> Refusal:
-    return Refusal(400, f"Sec-WebSocket-Extensions is malformed at character {position + 1}")
+    return Refusal(400, f"Sec-WebSocket-Extensions is malformed at character {position + 1}", cause="handshake")
 
 
 def _accept(parameters: _Parameters, client_no_context_takeover: bool) -> Agreement | None:

@@ -79,22 +79,31 @@ def check(head: Head) -> str:
         Refusal: 405 for another method than GET, 426 naming version 13 for another version, else 400.
     """
     if head.method != "GET":
-        raise Refusal(405, "A WebSocket is opened with GET.", [ALLOW])
+        raise Refusal(405, "A WebSocket is opened with GET.", [ALLOW], cause="handshake")
     if head.version != "1.1":
         # Not 505: that refuses a major version (RFC 9110 15.6.6), and plain requests of HTTP/1.0 are served.
-        raise Refusal(400, "A WebSocket is opened with HTTP/1.1, also by a proxy (in nginx: proxy_http_version 1.1).")
+        raise Refusal(
+            400,
+            "A WebSocket is opened with HTTP/1.1, also by a proxy (in nginx: proxy_http_version 1.1).",
+            cause="handshake",
+        )
     if head.has_body:
-        raise Refusal(400, "An upgrade request may not have a body.")
+        raise Refusal(400, "An upgrade request may not have a body.", cause="handshake")
     if not _names(head, "upgrade", "websocket"):
-        raise Refusal(400, f'The Upgrade header does not name "websocket". {_PROXY_HINT}')
+        raise Refusal(400, f'The Upgrade header does not name "websocket". {_PROXY_HINT}', cause="handshake")
     if not _names(head, "connection", "upgrade"):
-        raise Refusal(400, f'The Connection header does not name "Upgrade". {_PROXY_HINT}')
+        raise Refusal(400, f'The Connection header does not name "Upgrade". {_PROXY_HINT}', cause="handshake")
     # The version comes before the key, whose form may differ in another version.
     if head.all("sec-websocket-version") != ("13",):
-        raise Refusal(426, "Only version 13 of WebSocket is served.", [*_UPGRADE, ("Sec-WebSocket-Version", "13")])
+        raise Refusal(
+            426,
+            "Only version 13 of WebSocket is served.",
+            [*_UPGRADE, ("Sec-WebSocket-Version", "13")],
+            cause="handshake",
+        )
     keys = head.all("sec-websocket-key")
     if len(keys) != 1 or not _KEY.fullmatch(keys[0]):
-        raise Refusal(400, "The request needs one Sec-WebSocket-Key, which is 16 bytes in base64.")
+        raise Refusal(400, "The request needs one Sec-WebSocket-Key, which is 16 bytes in base64.", cause="handshake")
     return b64encode(sha1(keys[0].encode("ascii") + _GUID).digest()).decode("ascii")
 
 
@@ -113,7 +122,7 @@ def choose_subprotocol(head: Head, supported: Sequence[str]) -> str | None:
     if not offered:
         return None
     if len(set(offered)) != len(offered) or not all(map(_TOKEN.fullmatch, offered)):
-        raise Refusal(400, "The Sec-WebSocket-Protocol header is not a list of distinct tokens.")
+        raise Refusal(400, "The Sec-WebSocket-Protocol header is not a list of distinct tokens.", cause="handshake")
     if any(name.startswith(TOKEN_SUBPROTOCOL) for name in offered):
         supported = [*supported, PLAIN_SUBPROTOCOL]
     return next((name for name in offered if name in supported and not name.startswith(TOKEN_SUBPROTOCOL)), None)
@@ -169,14 +178,14 @@ def check_origin(head: Head, origins: Origins, *, secure: bool, host: str | None
     if not values:
         return
     if len(values) > 1:
-        raise Refusal(403, "The request has more than one Origin header.")
+        raise Refusal(403, "The request has more than one Origin header.", cause="origin")
     text = values[0]
     if origins.everyone or (origins.null and text == "null"):
         return
     origin = _parse_origin(text)
     own = host or head.get("host")
     if origin is None or (origin not in origins and origin not in _own_origins(own, secure)):
-        raise Refusal(403, "Pages of this origin may not connect here.", advice=_advice_on(text, own))
+        raise Refusal(403, "Pages of this origin may not connect here.", advice=_advice_on(text, own), cause="origin")
 
 
 def check_site(head: Head, origins: Origins) -> None:
@@ -193,7 +202,7 @@ def check_site(head: Head, origins: Origins) -> None:
         and head.get("sec-fetch-site") in ("cross-site", "same-site")
         and not origins.everyone
     ):
-        raise Refusal(403, "Pages of other sites may not connect here.")
+        raise Refusal(403, "Pages of other sites may not connect here.", cause="origin")
 
 
 def _advice_on(origin: str, host: str | None) -> str:

@@ -33,6 +33,11 @@ class Request:
         return self._head.path
 
     @property
+    def method(self) -> str:
+        """GET for a WebSocket; POST for some clients over plain HTTP."""
+        return self._head.method
+
+    @property
     def target(self) -> str:
         """Path and query as they were sent."""
         return self._head.target

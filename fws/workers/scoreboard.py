@@ -57,13 +57,20 @@ class Scoreboard:
         """Whether the worker accepts connections."""
         return self._cells[row * _FIELDS + 1] >= 0
 
+    def lives(self, row: int) -> bool:
+        """Whether the worker had its last heartbeat lately."""
+        return self.heard(row) > self._clock() - LATE
+
+    def serving(self) -> list[int]:
+        """The connections of each worker that lives and accepts them."""
+        return [self._cells[row * _FIELDS + 1] for row in range(self.rows) if self.serves(row) and self.lives(row)]
+
     def is_ahead(self, row: int, connections: int) -> bool:
         """Whether a worker with this many connections should leave the next one to another."""
-        oldest = self._clock() - LATE
         others = (
             self._cells[other * _FIELDS + 1]
             for other in range(self.rows)
-            if other != row and self.serves(other) and self.heard(other) > oldest
+            if other != row and self.serves(other) and self.lives(other)
         )
         fewest = min(others, default=connections)
         return connections > fewest + max(SLACK, fewest // 10)
@@ -77,6 +84,21 @@ class Row:
     def __init__(self, scoreboard: Scoreboard, row: int) -> None:
         self._scoreboard = scoreboard
         self._row = row
+
+    @property
+    def number(self) -> int:
+        """Which row it is, from 0."""
+        return self._row
+
+    @property
+    def others(self) -> list[tuple[int, bool]]:
+        """The numbers of all other rows, and whether each has a worker that lives."""
+        board = self._scoreboard
+        return [(row, board.lives(row)) for row in range(board.rows) if row != self._row]
+
+    def serving(self) -> list[int]:
+        """As `Scoreboard.serving`."""
+        return self._scoreboard.serving()
 
     def beat(self, connections: int | None) -> None:
         """As `Scoreboard.beat`."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
+from fws.auth.bans import Banned
 from fws.base.command_error import NOT_AVAILABLE, UNRECOVERABLE_POSITION, CommandError
 from fws.base.errors import StorageError
 from fws.histories.base import Page
@@ -104,3 +105,76 @@ class FakeCommands:
 
     def info(self) -> list[dict[str, Any]]:
         return [{"uid": "n1", "name": "host_9000", "version": "1.0", "num_clients": 3, "more": "ignored"}]
+
+
+class FakeOperator:
+    """A node with one pipeline, one client and one fault.
+
+    Attributes:
+        asked: each call that changes something, with its arguments.
+        tapped: whether a tap is running.
+    """
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[Any, ...]] = []
+        self.tapped = False
+
+    def stages(self, seconds: float) -> dict[str, Any]:
+        numbers = dict.fromkeys(("rate", "drop", "error", "close", "refuse", "p50", "p99"), 0.0)
+        stage = {"stage": "message/echo", "text": "echo", "chain": "", "place": "a.toml:3", **numbers}
+        outer = {**stage, "stage": "message/by", "branches": [{"label": "chat", "stages": [stage]}]}
+        return {
+            "file": "a.toml",
+            "generation": 1,
+            "generation_age": 2.0,
+            "refused": "",
+            "workers": 1,
+            "clients": 1,
+            "in": 1.5,
+            "out": 0.0,
+            "lag": 0.1,
+            "counters": {},
+            "pipelines": [{"title": "every path", "path": "*", "event": "message", "stages": [outer]}],
+        }
+
+    def clients(self, most: int, **wanted: str) -> tuple[int, list[dict[str, Any]]]:
+        self.asked.append(("clients", most, {name: text for name, text in wanted.items() if text}))
+        one = {"path": "/", "address": "", "channels": [], "waiting": 0, "token": "", "worker": 0}
+        return 7, [{"client": f"c{number}", "user": "ann", **one} for number in range(min(most, 7))]
+
+    def generation(self) -> dict[str, Any]:
+        last = {"at": 5.0, "status": "done", "generation": 2, "lines": ["~ message json"]}
+        return {"file": "a.toml", "generation": 2, "since": 5.0, "last": last}
+
+    def reload(self, *, dry_run: bool, test: bool) -> dict[str, Any]:
+        self.asked.append(("reload", dry_run, test))
+        return {"status": "unchanged", "generation": 2, "lines": []}
+
+    def faults(self) -> list[dict[str, Any]]:
+        texts = dict.fromkeys(("event", "stage", "place", "where", "what", "client", "stack", "cause"), "x")
+        return [{**texts, "count": 2, "first": 1.0, "last": 2.0}]
+
+    def nodes(self) -> dict[str, Any]:
+        worker = {"worker": 0, "pid": 7, "uid": "n1", "clients": 1, "status": "ok", "reason": ""}
+        return {"nodes": [{"uid": "n1", "name": "host"}], "workers": [worker], "redis": "none"}
+
+    def tap(self, request: Mapping[str, Any]) -> Generator[dict[str, Any]]:
+        if request["stage"] == "broken":
+            raise CommandError(NOT_AVAILABLE, "there are 10 taps already")
+        self.tapped = True
+        try:
+            yield {"tapping": 1, "generation": 1}
+            yield {}
+            yield {"at": 1.0, "stage": "message/echo", "outcome": "pass", "in": "<b>", "more": "ignored"}
+        finally:
+            self.tapped = False
+
+    def ban(self, kind: str, name: str, seconds: float | None) -> None:
+        self.asked.append(("ban", kind, name, seconds))
+
+    def unban(self, kind: str, name: str) -> bool:
+        self.asked.append(("unban", kind, name))
+        return name == "ann"
+
+    def bans(self) -> list[Banned]:
+        return [Banned("user", "ann", 0.0)]

@@ -17,7 +17,7 @@ from fws.pipeline.services import Services
 from fws.server.apis import Apis
 from fws.server.node import Node
 from fws.server.web import Web
-from tests.api.fake import FakeCommands
+from tests.api.fake import FakeCommands, FakeOperator
 from tests.server.served import Served, everything, get
 
 KEY = "k" * 32
@@ -44,7 +44,8 @@ class Site:
         (folder / "api.toml").write_text(toml)
         self.node = Node(load_generation(folder / "api.toml", Services(), {}))
         self.commands = FakeCommands()
-        self.apis = Apis(self.node, self.commands)
+        self.operator = FakeOperator()
+        self.apis = Apis(self.node, self.commands, self.operator)
         self.web = Web(
             static=None, health=lambda: {"status": "ok"}, is_endpoint=lambda path: True, api=self.apis.public
         )
@@ -181,7 +182,7 @@ def test_a_reload_changes_keys_and_path(site: Site, tmp_path: Path) -> None:
 def served(tmp_path: Path) -> Iterator[Served]:
     served = Served(TOML, tmp_path)
     commands = FakeCommands()
-    apis = Apis(served.node, commands)
+    apis = Apis(served.node, commands, FakeOperator())
     served.listener.application = Web(
         static=None, health=lambda: {"status": "ok"}, is_endpoint=lambda path: True, api=apis.public
     )

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 from fws.api.keys import Key
 from fws.api.methods import METHODS
-from fws.api.runner import Runner
+from fws.api.runner import Runner, Stream
 from fws.base.decoding import MAX_CONTAINERS, MAX_DEPTH
 from fws.base.errors import Refusal
 from fws.base.metrics import Metrics
-from tests.api.fake import FakeCommands
+from tests.api.fake import FakeCommands, FakeOperator
 from tests.support import Clock
 
 EVERYTHING = Key("[api]", "k" * 32, admin=True)
@@ -27,15 +27,25 @@ class Bench:
 
     def __init__(self) -> None:
         self.commands = FakeCommands()
+        self.operator = FakeOperator()
         self.metrics = Metrics()
         self.reports: list[tuple[str, BaseException]] = []
         self.caller = Runner(
-            self.commands, self.metrics, Clock(), lambda what, error: self.reports.append((what, error))
+            self.commands,
+            self.operator,
+            self.metrics,
+            Clock(),
+            lambda what, error: self.reports.append((what, error)),
         )
 
     def call(self, name: str, request: Any, key: Key = EVERYTHING) -> Any:
         """The reply as its caller gets it."""
-        return plain(self.caller.call(key, name, msgspec.json.encode(request)))
+        reply = self.caller.call(key, name, msgspec.json.encode(request))
+        if isinstance(reply, Stream):
+            events = [*reply]
+            reply.close()
+            return {"events": events}
+        return plain(reply)
 
     def error(self, name: str, request: Any) -> tuple[int, str]:
         error = self.call(name, request)["error"]
@@ -218,6 +228,67 @@ def test_a_body_that_is_not_json_or_too_much_of_it(bench: Bench, body: bytes) ->
         bench.caller.call(EVERYTHING, "publish", body)
 
 
+class TestOperators:
+    def test_every_stage_with_its_branches(self, bench: Bench) -> None:
+        result = bench.call("stages", {"seconds": 0.5})["result"]
+        (pipeline,) = result["pipelines"]
+        (stage,) = pipeline["stages"]
+        assert (result["in"], pipeline["event"], stage["stage"]) == (1.5, "message", "message/by")
+        assert stage["branches"][0]["stages"][0]["stage"] == "message/echo"
+        for seconds in (0, 11, "soon"):
+            assert bench.error("stages", {"seconds": seconds})[0] == 107
+
+    def test_clients_by_page(self, bench: Bench) -> None:
+        result = bench.call("clients", {"user": "ann", "limit": 2, "offset": 4})["result"]
+        assert (result["total"], [one["client"] for one in result["clients"]]) == (7, ["c4", "c5"])
+        assert bench.operator.asked == [("clients", 6, {"user": "ann"})]
+        for wrong in ({"limit": 501}, {"offset": 9501}, {"limit": -1}, {"address": 7}):
+            assert bench.error("clients", wrong)[0] == 107
+
+    def test_bans(self, bench: Bench) -> None:
+        bench.call("ban", {"kind": "user", "name": "ann", "seconds": 60})
+        bench.call("ban", {"kind": "address", "name": "192.0.2.1"})
+        assert bench.call("unban", {"kind": "user", "name": "ann"}) == {"result": {"found": True}}
+        assert bench.call("bans", {}) == {"result": {"bans": [{"kind": "user", "name": "ann", "until": 0.0}]}}
+        assert bench.operator.asked == [
+            ("ban", "user", "ann", 60.0),
+            ("ban", "address", "192.0.2.1", None),
+            ("unban", "user", "ann"),
+        ]
+        for wrong in ({"kind": "room", "name": "a"}, {"kind": "user", "name": ""}, {"kind": "user"}):
+            assert bench.error("ban", wrong)[0] == 107
+
+    def test_reloads_and_what_is_in_force(self, bench: Bench) -> None:
+        assert bench.call("reload", {"dry_run": True, "skip_tests": True})["result"]["status"] == "unchanged"
+        assert bench.operator.asked == [("reload", True, False)]
+        assert bench.call("generation", {})["result"]["last"]["lines"] == ["~ message json"]
+        assert bench.call("nodes", {})["result"]["workers"][0]["pid"] == 7
+        (fault,) = bench.call("faults", {})["result"]["faults"]
+        assert (fault["count"], "cause" in fault) == (2, False)
+
+    def test_a_tap_streams(self, bench: Bench) -> None:
+        """A comment stands for nothing, so that whoever has gone is noticed. Text of clients is JSON on one line."""
+        assert bench.call("tap", {})["events"] == [
+            b'data: {"tapping":1,"generation":1}\n\n',
+            b": nothing has passed\n\n",
+            b'data: {"at":1.0,"stage":"message/echo","outcome":"pass","in":"<b>"}\n\n',
+        ]
+        assert not bench.operator.tapped
+        assert bench.error("tap", {"stage": "broken"}) == (108, "there are 10 taps already")
+        reply = bench.call("batch", {"commands": [{"tap": {}}]})["replies"][0]
+        assert (reply["error"]["code"], bench.operator.tapped) == (107, False)
+
+    def test_the_log_says_who_did_something(self, bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+        caplog.set_level(logging.INFO)
+        bench.call("reload", {})
+        bench.call("nodes", {})
+        assert caplog.messages == ["reload with the key [api]"]
+
+    def test_a_key_says_what_it_permits(self, bench: Bench) -> None:
+        result = bench.call("key", {}, Key("viewer", "v", read=True))["result"]
+        assert (result["name"], "stages" in result["methods"], "ban" in result["methods"]) == ("viewer", True, False)
+
+
 class TestBatch:
     def test_replies_are_in_the_order_of_the_commands(self, bench: Bench) -> None:
         commands = [
@@ -256,6 +327,10 @@ class TestBatch:
                 bench.caller.lines(EVERYTHING, wrong)
 
 
+ANY = {"key", "batch"}
+READ = {"presence", "presence_stats", "history", "channels", "info", "stages", "generation", "nodes"}
+
+
 class TestPermissions:
     """One further key for each permission, and every method."""
 
@@ -272,16 +347,27 @@ class TestPermissions:
         "history_remove": {"channel": "kept:a"},
         "channels": {},
         "info": {},
+        "stages": {},
+        "generation": {},
+        "nodes": {},
+        "faults": {},
+        "clients": {},
+        "ban": {"kind": "user", "name": "ann"},
+        "unban": {"kind": "user", "name": "ann"},
+        "bans": {},
+        "reload": {},
+        "tap": {},
+        "key": {},
         "batch": {"commands": []},
     }
 
     @pytest.mark.parametrize(
         ("key", "permitted"),
         [
-            (Key("a", "a", publish=["orders:{id}", "news"]), {"publish", "broadcast", "batch"}),
-            (Key("a", "a", publish=["orders:*"]), {"publish", "batch"}),
-            (Key("a", "a", publish=["order:*", "news"]), {"batch"}),
-            (Key("a", "a", read=True), {"presence", "presence_stats", "history", "channels", "info", "batch"}),
+            (Key("a", "a", publish=["orders:{id}", "news"]), {"publish", "broadcast", *ANY}),
+            (Key("a", "a", publish=["orders:*"]), {"publish", *ANY}),
+            (Key("a", "a", publish=["order:*", "news"]), ANY),
+            (Key("a", "a", read=True), {*READ, *ANY}),
             (Key("a", "a", admin=True), set(REQUESTS)),
         ],
     )
@@ -294,7 +380,7 @@ class TestPermissions:
                 with pytest.raises(Refusal) as caught:
                     bench.call(name, request, key)
                 assert caught.value.status == 403
-        assert permitted != {"batch"} or bench.commands.asked == []
+        assert permitted != ANY or bench.commands.asked == []
 
 
 def test_an_error_has_a_line_in_the_log_with_the_name_of_the_key(
@@ -328,5 +414,7 @@ def test_no_body_raises_anything_unexpected(body: bytes) -> None:
         try:
             reply = caller.call(EVERYTHING, method.name, body)
         except ValueError:
+            continue
+        if isinstance(reply, Stream):
             continue
         assert reply.keys() <= {"result", "error", "replies"}

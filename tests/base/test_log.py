@@ -5,11 +5,15 @@ from __future__ import annotations
 import io
 import json
 import logging
+import re
+from pathlib import Path
 from typing import TypeAlias
 
 import pytest
 
+from fws.base.fields import FIELDS
 from fws.base.log import FoldingHandler, Json, Text, escape, shorten
+from fws.base.trace import TraceContext, current
 
 
 class Clock:
@@ -108,7 +112,7 @@ def test_a_megabyte_is_cut_before_anyone_looks_at_it(log: Log) -> None:
     logger, stream, _, handler = log
     logger.error("failed: %s", "\x01" * 1_000_000)
     assert len(stream.getvalue()) <= 301
-    assert all(len(text) <= 300 for _, _, text in handler._seen)
+    assert all(len(text) <= 300 for _, _, text, _ in handler._seen)
 
 
 def test_of_one_cause_ten_lines_a_second_are_written_and_the_rest_counted(log: Log) -> None:
@@ -158,3 +162,86 @@ def test_arguments_that_do_not_fit_lose_no_line(log: Log) -> None:
     logger, stream, _, _ = log
     logger.info("%d of %d", "one")
     assert "%d of %d ('one',)" in stream.getvalue()
+
+
+def record(text: str, **extra: object) -> logging.LogRecord:
+    made = logging.LogRecord("fws.test", logging.WARNING, "", 0, text, (), None)
+    made.__dict__.update(extra)
+    return made
+
+
+def test_a_line_about_a_client_has_its_id_in_both_forms() -> None:
+    assert Text().format(record("too slow", client="q3Vx")).endswith(" warning too slow (client q3Vx)")
+    assert Text().format(record("client q3Vx is too slow", client="q3Vx")).endswith(" client q3Vx is too slow")
+    line = json.loads(Json().format(record("too slow", client="q3Vx", code=1013, event="message")))
+    assert {"client": "q3Vx", "code": 1013, "event": "message", "message": "too slow"}.items() <= line.items()
+
+
+@pytest.mark.parametrize("text", ["x" * 1000, '"' * 1000, "🎉\n" * 500])
+def test_the_message_is_cut_before_the_fields_of_a_client(text: str) -> None:
+    fields = {
+        "client": "q3VxAbCdEf12",
+        "event": "message",
+        "status": 403,
+        "error": ValueError(text),
+        "address": "2001:db8:ffff:ffff:ffff:ffff:ffff:ffff",
+        "user": text,
+        "path": text,
+    }
+    encoded = Json().format(record(text, **fields))
+    assert len(encoded.encode()) <= 300
+    line = json.loads(encoded)
+    assert (line["client"], line["event"], line["status"], line["error"]) == (
+        "q3VxAbCdEf12",
+        "message",
+        403,
+        "ValueError",
+    )
+    assert len(line["message"].encode()) >= 10
+    shown = Text().format(record(text, **fields))
+    assert len(shown.encode()) <= 300
+    assert shown.endswith(" (client q3VxAbCdEf12)")
+
+
+def test_what_clients_choose_is_escaped_in_fields() -> None:
+    line = Json().format(record("hi", client="a", user="\x1b[31m\nann\u202e"))
+    assert json.loads(line)["user"] == "\\x1b[31m\\nann\\u202e"
+    assert "\\u001b" not in line
+
+
+def test_fields_of_libraries_with_other_types_are_left_out() -> None:
+    """Fault to guard against: `extra={"client": socket}` of a library would call its `__str__`, which may raise."""
+    line = json.loads(Json().format(record("hi", client=object(), status="200", code=True, error="no exception")))
+    assert line.keys() == {"time", "level", "logger", "message"}
+
+
+def test_the_same_line_about_another_client_is_another_line(log: Log) -> None:
+    logger, stream, _, _ = log
+    for client in ("ann", "bob", "ann"):
+        logger.info("refused", extra={"client": client})
+    lines = [line.partition(" info    ")[2] for line in stream.getvalue().splitlines()]
+    assert lines == ["refused (client ann)", "refused (client bob)"]
+
+
+def test_a_line_of_a_traced_event_has_its_trace(log: Log) -> None:
+    class Span:
+        context = TraceContext("4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7")
+
+        def resumption(self, rest: object) -> object:
+            return rest
+
+    logger, stream, _, handler = log
+    handler.setFormatter(Json())
+    token = current.set(Span())
+    logger.info("traced", extra={"client": "ann"})
+    current.reset(token)
+    logger.info("not traced", extra={"client": "ann"})
+    first, second = map(json.loads, stream.getvalue().splitlines())
+    assert (first["trace_id"], first["span_id"]) == ("4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7")
+    assert "trace_id" not in second
+
+
+def test_the_page_of_the_log_has_each_field() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "logs.md").read_text()
+    rows = re.findall(r"^\| `(\w+)` \| (.+) \|$", page, re.MULTILINE)
+    assert rows == [(field.name, field.help) for field in FIELDS]

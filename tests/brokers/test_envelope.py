@@ -94,3 +94,27 @@ def test_an_invalid_id_is_omitted_and_half_a_character_is_replaced() -> None:
     assert encode(publication, "n") == b'\0fws1{"node":"n"}\na?'
     with pytest.raises(TypeError):
         encode(Publication("lobby", {1j}), "n")
+
+
+TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+
+
+def test_a_trace_travels_with_its_message() -> None:
+    publication = Publication("lobby", "hi", "ann", trace=TRACEPARENT)
+    payload = encode(publication, "node1")
+    assert payload == b'\0fws1{"node":"node1","sender":"ann","trace":"%b"}\nhi' % TRACEPARENT.encode()
+    received = decode("lobby", payload, "node2")
+    assert received is not None
+    assert (received.trace, received.message) == (TRACEPARENT, "hi")
+    # Without a trace, an envelope is what it was before.
+    assert encode(Publication("lobby", "hi"), "node1") == b'\0fws1{"node":"node1"}\nhi'
+
+
+@pytest.mark.parametrize(
+    "trace",
+    [b'"x"', b"17", b"null", b'["%b"]' % TRACEPARENT.encode(), b'{"a":{"b":1}}', b'"%b\\n"' % TRACEPARENT.encode()],
+)
+def test_an_invalid_trace_is_ignored_and_its_message_is_not_lost(trace: bytes) -> None:
+    received = decode("lobby", b'\0fws1{"node":"a","trace":%b}\nhi' % trace, "node2")
+    assert received is not None
+    assert (received.trace, received.message) == ("", "hi")

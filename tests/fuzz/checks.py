@@ -24,7 +24,7 @@ from jwt.utils import base64url_decode
 
 from fws.api.keys import Key as ApiKey
 from fws.api.methods import METHODS
-from fws.api.runner import Runner
+from fws.api.runner import Runner, Stream
 from fws.auth.claims import Rules, Trusted, verify
 from fws.auth.credential import Denied, find, fresh, of_message
 from fws.auth.keys import Key, Keys, key_of, keys_of_set
@@ -40,7 +40,7 @@ from fws.wire.frames import BINARY, CLOSE, PING, PONG, TEXT, Decoder, PeerClose,
 from fws.wire.head import MAX_HEAD, Head, HeadReader, Takes
 from fws.wire.proxy import ProxyError, Source, header_end, normal, parse_proxy
 from fws.wire.request import Request
-from tests.api.fake import FakeCommands
+from tests.api.fake import FakeCommands, FakeOperator
 from tests.auth.pairs import NOW, SECRET, encoded, private, public
 from tests.wire.octets import client_frame, feed_pieces, is_terminal, outline
 
@@ -164,9 +164,12 @@ def api_body(data: bytes) -> None:
     for key in (ApiKey("all", "a", admin=True), ApiKey("shop", "s", publish=["orders:*"])):
         commands = FakeCommands()
         failures: dict[str, BaseException] = {}
-        caller = Runner(commands, Metrics(), lambda: 0.0, failures.__setitem__)
+        caller = Runner(commands, FakeOperator(), Metrics(), lambda: 0.0, failures.__setitem__)
         try:
             reply: Any = caller.call(key, method.name, data[1:])
+            if isinstance(reply, Stream):
+                reply.close()
+                reply = {}
             msgspec.json.encode(reply)
         except (ValueError, Refusal):
             reply = {}

@@ -10,7 +10,7 @@ import msgspec
 
 from fws import Duration, Filter, Help, Size, Takes
 from fws.compiler.registry import Found, Registry
-from fws.config import Admin, Api, ApiKey, Channel, Limits, Redis, Server, Tls
+from fws.config import Admin, Api, ApiKey, Channel, Limits, Redis, Server, Tls, Traces
 from fws.config.schedules import Schedule
 from fws.config.sections import TranscriptTable
 from fws.pipeline.events import EVENTS
@@ -164,7 +164,7 @@ def test_the_page_of_settings_has_every_setting_once() -> None:
     page = settings_markdown()
     wanted = [
         option.name
-        for cls in (Server, Limits, Tls, Redis, Channel, Schedule, Admin, Api, ApiKey, TranscriptTable)
+        for cls in (Server, Limits, Tls, Redis, Channel, Schedule, Admin, Api, ApiKey, Traces, TranscriptTable)
         for option in options_of(cls)
     ]
     assert sorted(re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)) == sorted(wanted)

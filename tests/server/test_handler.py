@@ -126,6 +126,12 @@ def test_a_request_that_takes_too_long_gets_408(served: Served, begun: bytes) ->
     assert served.node.context.metrics["handshake_timeouts"] == 1
 
 
+def test_a_kept_connection_without_a_further_request_is_no_timeout(served: Served) -> None:
+    """Fault: each scrape of a monitoring system that keeps its connections counted as one."""
+    assert served.ask(get("/missing")).startswith(b"HTTP/1.1 404 ")
+    assert served.node.context.metrics["handshake_timeouts"] == 0
+
+
 def test_filters_of_connect_have_the_same_time_limit(served: Served, caplog: pytest.LogCaptureFixture) -> None:
     received = served.ask(upgrade("/slow"))
     assert received.startswith(b"HTTP/1.1 503 ")

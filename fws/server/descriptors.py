@@ -1,4 +1,4 @@
-"""The limit on open files, because each client needs one."""
+"""The limit on open files, which bounds the number of connections."""
 
 from __future__ import annotations
 
