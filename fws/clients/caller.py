@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 from fws.base.close_codes import REFUSED, TOO_BIG
 from fws.base.errors import Close, MessageFillError, Refusal, Reject
 from fws.base.fields import about
-from fws.base.times import rfc3339
-from fws.base.trace import TraceContext, fields
+from fws.base.trace import TraceContext, fields, resumption
+from fws.clients.handed import Resumed
 from fws.clients.outbox import Outbox
 from fws.clients.state import State
 from fws.clients.subscriber import Subscriber
 from fws.histories.base import Page
 from fws.pipeline.call import MESSAGE, Call
-from fws.pipeline.outcomes import DROP
+from fws.pipeline.outcomes import DROP, MAX_PARTS
 from fws.pipeline.publication import Position, check_channel
 from fws.presence.base import Present
 from fws.protocols.base import Renew
@@ -30,6 +30,7 @@ CONNECT = Call("connect")
 if TYPE_CHECKING:
     from fws.clients.host import Host
     from fws.compiler.endpoint import Endpoint
+    from fws.pipeline.pipeline import Pipeline
 
 
 class Caller(Subscriber):
@@ -60,10 +61,6 @@ class Caller(Subscriber):
     def user(self) -> str:
         """Its user; empty for nobody in particular."""
         return str((self.identity or {}).get("user") or "")
-
-    def time(self) -> str:
-        """The present time as RFC 3339 in UTC with milliseconds, as the placeholder `{time}` gives it."""
-        return rfc3339(self._context.wall())
 
     @property
     def secret(self) -> str:
@@ -165,6 +162,22 @@ class Caller(Subscriber):
         finally:
             self.call = MESSAGE
 
+    def _resume_message(self, resumed: Resumed) -> None:
+        if self.closing and self._life is not State.LEAVING:
+            return
+        self._parts = 0
+        self.call = resumed.call
+        try:
+            resumed.rest.run(self, resumed.message)
+        except BaseException as error:
+            self._raised("message", error)
+        finally:
+            self.call = MESSAGE
+
+    def _raised(self, event: str, error: BaseException) -> None:
+        """A filter raised: the event ends. The client stays connected unless the filter raised `Close`."""
+        self._context.faults.settle(event, error, self, stops=self._waits)
+
     def check_publication(self, channel: str, message: Any) -> None:
         try:
             check_channel(channel)
@@ -243,6 +256,29 @@ class Caller(Subscriber):
         self._context.metrics.count("logins_expired")
         refusal = Refusal(401, reason, cause="expired")
         self.close(*((REFUSED + 401, reason) if self.session is None else self.session.refused(refusal)))
+
+    # For pipelines.
+
+    def take_part(self) -> None:
+        """Called by the pipeline for each message that a filter makes of the present one.
+
+        Raises:
+            Close: 1009, there are more than `MAX_PARTS`.
+        """
+        self._parts += 1
+        if self._parts > MAX_PARTS:
+            self._context.metrics.count("parts_over_limit")
+            raise Close(TOO_BIG, f"one message becomes at most {MAX_PARTS}")
+
+    def resume(self, rest: Pipeline) -> Callable[[Any], None]:
+        """Called by the pipeline for a filter that keeps messages back.
+
+        Returns:
+            A function that lets a message flow through `rest` in its turn, as a part of the present call. It never
+            blocks. Nothing happens if the client is gone.
+        """
+        call, rest = self.call, resumption(rest)
+        return lambda message: self.take([Resumed(rest, message, call)])
 
     # For filters that verify tokens.
 

@@ -6,17 +6,16 @@ import secrets
 from collections.abc import Callable, Container
 from typing import TYPE_CHECKING, Any
 
-from fws.base.close_codes import SERVICE_RESTART, TOO_BIG, label_of
+from fws.base.close_codes import SERVICE_RESTART, label_of
 from fws.base.errors import Close, Refusal, Reject
-from fws.base.trace import resumption
+from fws.base.times import rfc3339
 from fws.clients.caller import Caller
 from fws.clients.challenge import Challenge
 from fws.clients.connection import read_of
 from fws.clients.handed import Handed, Missed, Resumed
 from fws.clients.outbox import Outbox
 from fws.clients.state import State
-from fws.pipeline.call import MESSAGE
-from fws.pipeline.outcomes import DROP, MAX_PARTS, Ask
+from fws.pipeline.outcomes import DROP, Ask
 from fws.pipeline.results import check_nothing
 from fws.protocols.sessions import session_of
 from fws.wire.deflate import Agreement, Inflater
@@ -105,6 +104,10 @@ class Client(Caller):
         """The parameters of the endpoint's path."""
         return self.request.params
 
+    def time(self) -> str:
+        """The present time as RFC 3339 in UTC with milliseconds, as the placeholder `{time}` gives it."""
+        return rfc3339(self._context.wall())
+
     # For filters.
 
     def send(self, message: Any) -> bool:
@@ -175,27 +178,6 @@ class Client(Caller):
             self.call = outer
         self._check_subscriptions()
         self._host.channels.refresh(self)
-
-    def take_part(self) -> None:
-        """Called by the pipeline for each message that a filter makes of the present one.
-
-        Raises:
-            Close: 1009, there are more than `MAX_PARTS`.
-        """
-        self._parts += 1
-        if self._parts > MAX_PARTS:
-            self._context.metrics.count("parts_over_limit")
-            raise Close(TOO_BIG, f"one message becomes at most {MAX_PARTS}")
-
-    def resume(self, rest: Pipeline) -> Callable[[Any], None]:
-        """Called by the pipeline for a filter that keeps messages back.
-
-        Returns:
-            A function that lets a message flow through `rest` in its turn, as a part of the present call. It never
-            blocks. Nothing happens if the client is gone.
-        """
-        call, rest = self.call, resumption(rest)
-        return lambda message: self.take([Resumed(rest, message, call)])
 
     def _settle(self) -> None:
         self._hub.settle(self)
@@ -394,18 +376,6 @@ class Client(Caller):
         elif kind is Close:
             self._dismissed(event)
 
-    def _resume_message(self, resumed: Resumed) -> None:
-        if self.closing and self._life is not State.LEAVING:
-            return
-        self._parts = 0
-        self.call = resumed.call
-        try:
-            resumed.rest.run(self, resumed.message)
-        except BaseException as error:
-            self._raised("message", error)
-        finally:
-            self.call = MESSAGE
-
     def _serve_line(self, line: str | bytes) -> None:
         """Serve one command of a protocol."""
         assert self.session is not None
@@ -414,10 +384,6 @@ class Client(Caller):
             self.session.receive(line)
         except BaseException as error:
             self._context.faults.settle("message", error, self, stops=waits)
-
-    def _raised(self, event: str, error: BaseException) -> None:
-        """A filter raised: the event ends. The client stays connected unless the filter raised `Close`."""
-        self._context.faults.settle(event, error, self, stops=self._waits)
 
     @property
     def disconnect_waits(self) -> bool:

@@ -28,7 +28,7 @@ from fws.live.retirement import stop
 from fws.live.tallies import Tallies
 from fws.pipeline.traceback import culprit
 from fws.runtime.watchdog import Watchdog
-from fws.server.admin import AdminListener, open_admin
+from fws.server.admin import AdminPort, open_admin
 from fws.server.apis import Apis
 from fws.server.certificates import CertificateStore, TlsError, make_context
 from fws.server.descriptors import capacity_of, raise_file_limit
@@ -38,8 +38,7 @@ from fws.server.listener import Listener
 from fws.server.monitor import Monitor
 from fws.server.node import Node, tracer_of
 from fws.server.operator import Operator
-from fws.server.probes import Probes
-from fws.server.sockets import address_of, bound, copy, listen, remove_socket_file
+from fws.server.sockets import bound, copy, listen, remove_socket_file
 from fws.server.streams import Streams
 from fws.server.web import Web
 from fws.workers.heartbeat import ORPHAN_DRAIN, Heartbeat
@@ -116,8 +115,7 @@ class Server:
         # Whether other processes go on serving at the same sockets when this one drains.
         self._shares = heartbeat is not None
         self._listener: Listener | None = None
-        self._admin: AdminListener | None = None
-        self.admin_address: Tcp | Unix | None = None
+        self._admin: AdminPort | None = None
         self._watchdog: Watchdog | None = None
         self._greenlets: list[Any] = []
         self._handlers: dict[int, Any] = {}
@@ -130,15 +128,13 @@ class Server:
             api=self._apis.public,
             streams=Streams(self.node),
         )
-        admin_web = Web(
+        self._admin_web = Web(
             static=None,
             health=self.health,
             is_endpoint=lambda path: False,
             api=self._apis.admin,
             page=self._apis.page,
         )
-        self._monitor = Monitor(self, heartbeat) if generation.config.admin.listen else None
-        self._probes = Probes(admin_web, self._monitor) if self._monitor is not None else None
 
     @property
     def generation(self) -> Generation:
@@ -169,18 +165,14 @@ class Server:
         self._listener = Listener(listener, self._web, self.node, self.capacity, row, self._tls)
         self.address = bound(self.address, listener)
         self.node.start()
-        if admin is not None and self._probes is not None and self._monitor is not None:
-            self._admin = AdminListener(admin, self._probes, self.node)
-            self.admin_address = address_of(admin)
-            self._monitor.start()
-            # An operator learns that the server is starting. When workers are renewed, those that serve answer.
-            if not self._monitor.others_serve:
-                self._admin.start()
+        if admin is not None:
+            self._admin = AdminPort(admin, self._admin_web, Monitor(self, heartbeat), self.node)
         try:
             self.generation.start()
         except BaseException as error:  # a user's filter may raise anything
             listener.close()
-            self._close_admin()
+            if self._admin is not None:
+                self._admin.close(shared=self._shares)
             self._await_stops(stop(self.generation.components, lambda error: None), LAST_WORDS)
             self.node.broker.stop(0)
             where = culprit(error.__traceback__) or "a filter"
@@ -205,9 +197,13 @@ class Server:
         self._listener.start()
         if heartbeat is not None:
             heartbeat.row.beat(0)
-        if self._admin is not None and self._probes is not None:
-            self._probes.started = True
-            self._admin.start()
+        if self._admin is not None:
+            self._admin.serve()
+
+    @property
+    def admin_address(self) -> Tcp | Unix | None:
+        """Where the listener of [admin] is; None without one."""
+        return None if self._admin is None else self._admin.address
 
     @property
     def capacity(self) -> int:
@@ -295,7 +291,8 @@ class Server:
             # Only the socket: `stop` would wait for the handlers of all clients.
             listener.close()
             if self._shares:
-                self._close_admin()
+                if self._admin is not None:
+                    self._admin.close(shared=True)
                 if self._heartbeat is not None:
                     self._heartbeat.row.beat(None)
                 # Other workers go on serving, so that nobody is refused. Accepted connections become clients first.
@@ -332,9 +329,9 @@ class Server:
         gevent.killall(self._greenlets, block=False)
         if self._watchdog is not None:
             self._watchdog.stop()
-        if self._monitor is not None:
-            self._monitor.stop()
-        self._close_admin()  # until now `/healthz` has answered there that the server drains
+        if self._admin is not None:
+            self._admin.stop()
+            self._admin.close(shared=self._shares)  # until now it has answered that the server drains
         self._log_counters()
         if self._heartbeat is not None or not self._shares:  # otherwise the process stays, and its supervisor says more
             logger.info("stopped")
@@ -357,13 +354,6 @@ class Server:
 
     def _stop_failed(self, error: BaseException) -> None:
         self._context.faults.report("stop", error)
-
-    def _close_admin(self) -> None:
-        if self._admin is not None:
-            self._admin.close()
-            if not self._shares and self.admin_address is not None:
-                remove_socket_file(self.admin_address)
-            self._admin = None
 
     def _signalled(self) -> None:
         # Platforms send SIGTERM to all processes. A worker then gets a second one from its supervisor.
