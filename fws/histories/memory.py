@@ -25,7 +25,18 @@ LOG = 900
 _decode_json = msgspec.json.Decoder().decode
 
 
-class _Item(msgspec.Struct, gc=False, frozen=True):
+def packed(message: Any) -> tuple[str, bytes]:
+    """The kind of a message, and its payload. Raises TypeError for a value that cannot be written as JSON."""
+    opcode, payload = payload_of(message)
+    return "binary" if opcode == BINARY else "text" if isinstance(message, str) else "json", payload
+
+
+def unpacked(kind: str, payload: bytes) -> Any:
+    """The message of `packed`."""
+    return payload if kind == "binary" else payload.decode() if kind == "text" else _decode_json(payload)
+
+
+class _Item(msgspec.Struct, gc=False, frozen=True, array_like=True):
     """A publication that is kept. The message is encoded, so that filters cannot change it afterwards."""
 
     time: float
@@ -40,9 +51,17 @@ class _Item(msgspec.Struct, gc=False, frozen=True):
 
     @property
     def message(self) -> Any:
-        if self.kind == "binary":
-            return self.payload
-        return self.payload.decode() if self.kind == "text" else _decode_json(self.payload)
+        return unpacked(self.kind, self.payload)
+
+
+class Kept(msgspec.Struct, frozen=True, array_like=True):
+    """What one channel keeps, for another process of this machine, whose monotonic clock is the same."""
+
+    channel: str
+    epoch: str
+    first: int
+    age: float
+    items: list[_Item]
 
 
 class _Log:
@@ -113,7 +132,7 @@ class MemoryHistory:
         self._followed: set[str] = set()
 
     def start(self, follower: Follower) -> None:
-        self._follower = follower
+        self.follower = follower
 
     def kept(self) -> list[int]:
         """The number of publications that each channel keeps."""
@@ -127,25 +146,27 @@ class MemoryHistory:
     ) -> None:
         message, name = publication.message, publication.channel
         assert name is not None
-        opcode, payload = payload_of(message)
-        kind = "binary" if opcode == BINARY else "text" if isinstance(message, str) else "json"
+        kind, payload = packed(message)
         log = self._log(name, settings)
         now = self._clock()
+        offset = self._append(log, settings, _Item(now, kind, payload, publication.sender, publication.info), now)
+        more = (publication.sender, publication.exclude, publication.hops, publication.origin, offset, log.epoch)
+        self.follower.arrived(Publication(name, message, *more, publication.info, publication.trace))
+        if done is not None:
+            done(Position(log.epoch, offset))
+
+    def _append(self, log: _Log, settings: Channel, item: _Item, now: float) -> int:
         before = log.size
-        item = _Item(now, kind, payload, publication.sender, publication.info)
         log.items.append(item)
         log.size += item.weight
         offset = log.first + len(log.items) - 1
         log.trim(settings, now)
         self._grown(log.size - before)
-        more = (publication.sender, publication.exclude, publication.hops, publication.origin, offset, log.epoch)
-        self._follower.arrived(Publication(name, message, *more, publication.info, publication.trace))
-        if done is not None:
-            done(Position(log.epoch, offset))
+        return offset
 
     def follow(self, channel: str, settings: Channel) -> None:
         self._followed.add(channel)
-        self._follower.told(channel, self._log(channel, settings).top)
+        self.follower.told(channel, self._log(channel, settings).top)
 
     def unfollow(self, channel: str) -> None:
         self._followed.discard(channel)
@@ -196,6 +217,46 @@ class MemoryHistory:
             self.size -= log.size
             log.clear()
         done(True)
+
+    # Between a process and its successor.
+
+    def dump(self) -> list[Kept]:
+        """What all channels keep, the one first that was unused for longest."""
+        return [Kept(name, log.epoch, log.first, log.age, list(log.items)) for name, log in self._logs.items()]
+
+    def load(self, kept: Kept) -> None:
+        """Go on with what another process has kept of a channel. What was published here before follows it.
+
+        Nobody may follow the channel here yet.
+        """
+        own = self._logs.pop(kept.channel, None)
+        self.size -= LOG + own.size if own is not None else 0
+        log = self._logs[kept.channel] = _Log(kept.age)
+        log.epoch, log.first = kept.epoch, kept.first
+        log.items.extend([*kept.items, *(own.items if own is not None else ())])
+        log.size = sum(item.weight for item in log.items)
+        self._grown(LOG + log.size)
+
+    def repeat(self, publication: Publication, settings: Channel) -> None:
+        """Keep a publication that another process has numbered, and hand it to the follower."""
+        name = publication.channel
+        assert name is not None
+        log = self._log(name, settings)
+        if (log.epoch, log.first + len(log.items)) != (publication.epoch, publication.offset):
+            # The other process has forgotten the channel, or began to number it before this one did.
+            self.size -= log.size
+            log.clear()
+            log.epoch, log.first = publication.epoch, publication.offset
+        now = self._clock()
+        self._append(log, settings, _Item(now, *packed(publication.message), publication.sender, publication.info), now)
+        self.follower.arrived(publication)
+
+    def begin_anew(self) -> None:
+        """Let each channel have another epoch: another process may go on with the numbers of the present one."""
+        for log in self._logs.values():
+            self.size -= log.size
+            log.clear()
+            log.epoch = secrets.token_urlsafe(6)
 
     def _trimmed(self, name: str, settings: Channel) -> _Log:
         """The log of a channel, without what has expired."""

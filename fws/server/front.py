@@ -34,6 +34,7 @@ class Front(Protocol):
         tls: certificates; None for no TLS.
         websockets: whether requests may become WebSockets.
         draining: whether upgrades are refused.
+        idle: sockets that wait for another request.
         failures: failed plain requests that were logged lately.
     """
 
@@ -44,4 +45,5 @@ class Front(Protocol):
     tls: CertificateStore | None
     websockets: bool
     draining: bool
+    idle: set[Any]
     failures: Novelty

@@ -202,10 +202,14 @@ class Handler(WebSocketHandler):
                     self._rest = reader.rest
                     self._takes = reader.takes
                     return head
+                if self.headers_sent and not data:  # of an earlier request on this connection
+                    self.server.idle.add(self.socket)
                 data = self.socket.recv(RECEIVE)
+                self.server.idle.discard(self.socket)
                 if not data:
                     return None
         finally:
+            self.server.idle.discard(self.socket)
             self.command = reader.method
 
     def _read_body(self, head: Head) -> bool:

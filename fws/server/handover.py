@@ -126,6 +126,7 @@ class Handover:
             admin=admin,
             fixed=fixed,
             present=Former(server, self._leaves, self._is_gone),
+            predecessor=self._predecessor,
         )
         self._row = self._supervision.seat()
         # In this order, because a signal that nobody handles would end the process.
@@ -139,6 +140,13 @@ class Handover:
 
     def _workers(self) -> list[Path]:
         return [self._sockets / f"{pid}{SUFFIX}" for pid in self._supervision.serving()]
+
+    def _predecessor(self) -> str:
+        """The control socket of the process that serves; empty if there is none."""
+        pids = self._supervision.serving()
+        if not pids:
+            return ""
+        return str(self._control.path if pids[-1] == os.getpid() else self._sockets / f"{pids[-1]}{SUFFIX}")
 
     def _leaves(self) -> None:
         """The successor serves, or everything ends."""

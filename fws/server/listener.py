@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from gevent import socket
 from gevent.pywsgi import WSGIServer
 
 from fws.base.errors import Refusal
@@ -47,6 +48,7 @@ class Listener(WSGIServer):
         websockets: whether requests may become WebSockets.
         draining: whether upgrades are refused.
         arriving: connections that are not clients yet, or that request something else.
+        idle: sockets of those that wait for another request.
     """
 
     websockets = True
@@ -81,6 +83,7 @@ class Listener(WSGIServer):
         self.failures = Novelty(node.context.clock)
         self.draining = False
         self.arriving = 0
+        self.idle: set[Any] = set()
         self._refused = 0
         self._row = row
         self._eager_until = 0.0
@@ -90,6 +93,17 @@ class Listener(WSGIServer):
         self.trusted = parse_networks(settings.trusted_proxies)
         self.proxy_protocol = settings.proxy_protocol
         self._capacity = capacity
+
+    def close(self) -> None:
+        """Accept no more connections, and end those that are idle: a proxy would send its next request on one of them,
+        and not to the process that goes on serving.
+        """
+        super().close()
+        for idle in self.idle:
+            try:
+                idle.shutdown(socket.SHUT_RD)  # what has arrived can still be read
+            except OSError:
+                pass
 
     @property
     def connections(self) -> int:

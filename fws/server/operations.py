@@ -64,6 +64,7 @@ class Operations:
             "generation": self._generation,
             "faults": self._faults,
             "process": self._process,
+            "bequeath": self._bequeath,
         }
 
     def answer(self, request: Mapping[str, Any], reply: Reply) -> None:
@@ -187,6 +188,10 @@ class Operations:
         if rule is None or not getattr(rule.settings, has):
             raise ControlError(f"the channel {channel!r} has no {what}: see `fws check --channel {channel} CONF`")
         return rule.settings
+
+    def _bequeath(self, request: Mapping[str, Any], reply: Reply) -> None:
+        self._server.legacy.give(str(request.get("to") or ""))
+        reply({})
 
     # Views.
 

@@ -32,6 +32,8 @@ from fws.server.admin import AdminPort, open_admin
 from fws.server.apis import Apis
 from fws.server.certificates import CertificateStore, TlsError, make_context
 from fws.server.descriptors import capacity_of, raise_file_limit
+from fws.server.dismissal import dismiss
+from fws.server.legacy import Legacy, inherit
 from fws.server.listener import Listener
 from fws.server.log_keeper import LogKeeper
 from fws.server.monitor import Monitor
@@ -48,11 +50,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("fws")
 
-# Close frames that are sent at once. Closed clients reconnect elsewhere immediately, and one node accepts about a
-# thousand of them per second.
-DRAIN_SLICE = 100
-# Close frames are spread over this part of the drain time. The rest is for closing handshakes and `disconnect`.
-SPREAD = 0.5
 # Clients whose filters are still at work get a Close when this part of the time for all of them is left.
 HURRY = 0.25
 # At the end of a drain, the `disconnect` pipelines of clients that were cut off have this many seconds, and then the
@@ -67,8 +64,6 @@ LAST_PUBLICATIONS = 2.0
 ARRIVE = 5.0
 # Seconds between two looks at filters that a reload has replaced.
 RETIRE = 0.25
-# Up to this many clients per second are closed without spreading.
-DRAIN_RATE = 1000
 
 
 class Server:
@@ -113,6 +108,7 @@ class Server:
         self._given = given
         self._origin = origin
         self._tls_of = tls_of
+        self.legacy = Legacy(self.node)
         self._stop = Event()
         self._renewal = Event()
         # Whether other processes go on serving at the same sockets when this one drains.
@@ -157,7 +153,7 @@ class Server:
         heartbeat = self._heartbeat
         config = self.generation.config
         if heartbeat is None:
-            self._handlers[signal.SIGUSR2] = gevent.signal_handler(signal.SIGUSR2, self._asked_to_renew)
+            self._handlers[signal.SIGUSR2] = gevent.signal_handler(signal.SIGUSR2, self._renewal.set)
             raise_file_limit()
             settings = config.server
             listener = self._given or listen(self.address, settings.socket_mode, settings.socket_owner)
@@ -180,6 +176,8 @@ class Server:
             self.node.broker.stop(0)
             where = culprit(error.__traceback__) or "a filter"
             raise StartError(f"{where} failed to start: {type(error).__name__}: {error}") from error
+        if heartbeat is not None and heartbeat.predecessor:
+            inherit(self.node, heartbeat.predecessor, Path(heartbeat.control) / f"{os.getpid()}.link")
         self.node.serve()
         # Objects that exist by now stay. If the garbage collector does not look at them, a full pass saves 3 ms.
         gc.collect()
@@ -309,12 +307,13 @@ class Server:
                 while listener.arriving and clock() < end - limit + min(ARRIVE, limit / 4):
                     gevent.sleep(0.02)
             listener.draining = True
+        self.legacy.leave()
         clients = self._hub.everybody()
         logger.info("draining: %d clients, at most %g s", len(clients), limit)
         if not self._shares and self._given is None:
             remove_socket_file(self.address)
         reason = "the server is shutting down"
-        self._close(clients, limit, reason)
+        dismiss(clients, limit, reason)
         cut = end - 2 * last_words
         self._await_end(cut - (cut - end + limit) * HURRY)
         for client in self._hub.everybody():
@@ -332,6 +331,7 @@ class Server:
         self._await_stops([*former, *stop(self.generation.components, self._stop_failed)], last_words)
         # After filters that hang there is little time left, but enough for a Redis that answers.
         self.node.broker.stop(min(LAST_PUBLICATIONS, max(end - clock(), 0.1)))
+        self.legacy.end(min(LAST_PUBLICATIONS, max(end - clock(), 0.1)))
         if self.node.tracer is not None:
             self.node.tracer.stop(min(LAST_PUBLICATIONS, max(end - clock(), 0.1)))
         gevent.killall(self._greenlets, block=False)
@@ -431,25 +431,13 @@ class Server:
             self._tls.change(tls, config.folder)
         if lost:
             logger.info("%d clients of removed endpoints are closed", len(lost))
-            self._greenlets.append(gevent.spawn(self._close, lost, config.server.drain, "the endpoint was removed"))
-
-    def _close(self, clients: Sequence[Any], limit: float, reason: str) -> None:
-        """Close clients with 1001, spread over a part of the time limit if there are many."""
-        spread = min(len(clients) / DRAIN_RATE, limit * SPREAD)
-        for start in range(0, len(clients), DRAIN_SLICE):
-            for client in clients[start : start + DRAIN_SLICE]:
-                client.dismiss(GOING_AWAY, reason)
-            if start + DRAIN_SLICE < len(clients):
-                gevent.sleep(spread * DRAIN_SLICE / len(clients))
+            self._greenlets.append(gevent.spawn(dismiss, lost, config.server.drain, "the endpoint was removed"))
 
     def _retire_regularly(self) -> None:
         while True:
             gevent.sleep(RETIRE)
             if self.reloader.retiring:
                 self.reloader.look(self.clock(), self._stop_failed)
-
-    def _asked_to_renew(self) -> None:
-        self._renewal.set()
 
     def _beat(self, row: Row) -> None:
         while True:

@@ -37,7 +37,8 @@ class Inheritance(msgspec.Struct, frozen=True):
     """A worker's number, its row of the scoreboard, its descriptors, and the folder for its control socket.
 
     `admin` is the descriptor of the listening socket of [admin]; None without one. `fixed` has the settings with which
-    the supervisor opened its sockets, by name.
+    the supervisor opened its sockets, by name. `predecessor` is the control socket of the process that the worker
+    takes over from; empty if there is none.
     """
 
     number: int
@@ -50,6 +51,7 @@ class Inheritance(msgspec.Struct, frozen=True):
     control: str
     admin: int | None = None
     fixed: dict[str, str] = {}
+    predecessor: str = ""
 
 
 class Heartbeat:
@@ -60,16 +62,18 @@ class Heartbeat:
         row: its row of the scoreboard.
         control: the folder for its control socket; empty without one.
         fixed: settings that only a restart of the supervisor changes, by name, as it has read them.
+        predecessor: the control socket of the process that it takes over from; empty if there is none.
         orphaned: whether the supervisor is dead. The worker then sends itself a SIGTERM.
     """
 
-    __slots__ = ("_admin", "_listener", "control", "fixed", "number", "orphaned", "row")
+    __slots__ = ("_admin", "_listener", "control", "fixed", "number", "orphaned", "predecessor", "row")
 
     def __init__(self, inherited: Inheritance) -> None:
         self.number = inherited.number
         self.row = Row(Scoreboard(inherited.scoreboard, inherited.rows), inherited.row)
         self.control = inherited.control
         self.fixed = inherited.fixed
+        self.predecessor = inherited.predecessor
         self.orphaned = False
         self._listener = inherited.listener
         self._admin = inherited.admin

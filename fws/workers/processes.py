@@ -49,6 +49,7 @@ class Launcher:
         control: the folder for the control sockets of workers; empty for none.
         admin: the listening socket of [admin]; None without one.
         fixed: the settings with which the sockets were opened, by name.
+        predecessor: returns the control socket of the process that the next worker takes over from; empty for none.
     """
 
     def __init__(
@@ -58,11 +59,13 @@ class Launcher:
         control: str = "",
         admin: Any = None,
         fixed: Mapping[str, str] = MappingProxyType({}),
+        predecessor: Callable[[], str] = str,
     ) -> None:
         self._listener = listener
         self._admin = admin
         self._control = control
         self._fixed = dict(fixed)
+        self._predecessor = predecessor
         # From now on the loop reaps all children of the process, as it does when a filter has started a program.
         get_hub().loop.install_sigchld()
         # While workers are renewed, there are more of them than `count`.
@@ -81,7 +84,8 @@ class Launcher:
         os.set_blocking(report, False)
         handed = (self._listener.fileno(), self._memory, writer, self._life)
         admin = None if self._admin is None else self._admin.fileno()
-        inherited = Inheritance(number, row, self._scoreboard.rows, *handed, self._control, admin, self._fixed)
+        more = (self._control, admin, self._fixed, self._predecessor())
+        inherited = Inheritance(number, row, self._scoreboard.rows, *handed, *more)
         descriptors = [*handed, *([] if admin is None else [admin])]
         # No other process is started before they are made uninheritable again, so that only this worker inherits them.
         for descriptor in descriptors:
@@ -219,6 +223,7 @@ class Supervision:
         admin: the listening socket of [admin]; None without one.
         fixed: the settings with which the sockets were opened, by name.
         present: a process that serves already, as the first worker; None if all workers have to be started.
+        predecessor: returns the control socket of the process that the next worker takes over from; empty for none.
     """
 
     def __init__(
@@ -233,8 +238,9 @@ class Supervision:
         admin: Any = None,
         fixed: Mapping[str, str] = MappingProxyType({}),
         present: Process | None = None,
+        predecessor: Callable[[], str] = str,
     ) -> None:
-        launcher = self._launcher = Launcher(listener, count, control, admin, fixed)
+        launcher = self._launcher = Launcher(listener, count, control, admin, fixed, predecessor)
         self._hung_up = hung_up
         self._supervisor = Supervisor(
             count,

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import tracemalloc
+from typing import Any
 
+import msgspec
 import pytest
 
 from fws.base.metrics import Metrics
 from fws.config import Channel
-from fws.histories.memory import MemoryHistory
-from fws.pipeline.publication import Publication
+from fws.histories.base import Page, Span
+from fws.histories.memory import Kept, MemoryHistory
+from fws.pipeline.publication import Position, Publication
 from tests.histories.contract import KEPT, HistoryContract, Recorder
 from tests.support import Clock
 
@@ -71,3 +74,61 @@ class TestMemoryHistory(HistoryContract):
         finally:
             tracemalloc.stop()
         assert taken * 0.8 <= self.history.size <= taken * 1.3
+
+
+class TestSuccession:
+    """What one process keeps goes over to another one."""
+
+    @pytest.fixture(autouse=True)
+    def begin(self) -> None:
+        self.clock = Clock(1000.0)
+        self.old, self.new = self.history(), self.history()
+
+    def history(self) -> MemoryHistory:
+        made = MemoryHistory(self.clock, 1024**2, Metrics())
+        made.start(Recorder())
+        return made
+
+    def got(self, history: MemoryHistory) -> list[tuple[int, Any]]:
+        follower: Any = history.follower
+        return [(one.offset, one.message) for one in follower.publications]
+
+    def page(self, history: MemoryHistory, since: Position | None = None) -> Page:
+        found: list[Any] = []
+        history.page("a", KEPT, Span(since), found.append)
+        page: Page = found[0]
+        return page
+
+    def test_the_copy_has_the_same_positions_messages_and_size(self) -> None:
+        for message in ("one", b"\xff", {"three": 3}):
+            self.old.publish(Publication("a", message, "me", info={"user": "ann"}), KEPT)
+        self.old.publish(Publication("b", "x"), KEPT)
+        for kept in msgspec.msgpack.decode(msgspec.msgpack.encode(self.old.dump()), type=list[Kept]):
+            self.new.load(kept)
+        assert self.page(self.new) == self.page(self.old)
+        assert self.new.size == self.old.size
+        top = self.page(self.old).top
+        assert self.page(self.new, Position(top.epoch, 2)).complete
+
+    def test_what_the_successor_has_published_before_follows(self) -> None:
+        self.old.publish(Publication("a", "old"), KEPT)
+        self.new.publish(Publication("a", "new"), KEPT)
+        for kept in self.old.dump():
+            self.new.load(kept)
+        page = self.page(self.new)
+        assert [(one.offset, one.message) for one in page.publications] == [(1, "old"), (2, "new")]
+        assert page.top.epoch == self.page(self.old).top.epoch
+        self.new.remove("a", KEPT, lambda removed: None)
+        self.old.remove("a", KEPT, lambda removed: None)
+        assert self.new.size == self.old.size
+
+    def test_a_repeated_publication_keeps_its_number_even_in_an_epoch_that_is_not_known(self) -> None:
+        self.old.publish(Publication("a", "one"), KEPT)
+        epoch = self.page(self.old).top.epoch
+        self.old.repeat(Publication("a", "two", offset=2, epoch=epoch), KEPT)
+        self.old.repeat(Publication("a", "nine", offset=9, epoch="other"), KEPT)
+        assert self.got(self.old) == [(1, "one"), (2, "two"), (9, "nine")]
+        page = self.page(self.old)
+        assert (page.top, [one.message for one in page.publications]) == (Position("other", 9), ["nine"])
+        self.old.begin_anew()
+        assert self.page(self.old).top.epoch not in (epoch, "other")
