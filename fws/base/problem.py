@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import re
 from collections.abc import Iterable
 
@@ -22,6 +23,11 @@ class Place(msgspec.Struct, frozen=True):
     line: int = 0
     column: int = 0
     text: str = ""
+
+    @property
+    def short(self) -> str:
+        """The name of the file without its folder, and the line: `chat.toml:7`. Empty without a line."""
+        return f"{os.path.basename(self.file)}:{self.line}" if self.line else ""
 
 
 class Problem(msgspec.Struct, frozen=True):

@@ -43,9 +43,8 @@ def replay(file: Path, conf: str, examples: int) -> None:
         sys.exit(1)
     places = {}
     for step in (step for pipeline in generation.pipelines() for step in pipeline.walk()):
-        place = generation.config.source.place(step.path)
         address = f"{step.id.endpoint or '*'} {'/'.join((step.id.event, *step.id.stage))}"
-        places[address] = f"{os.path.basename(place.file)}:{place.line}"
+        places[address] = generation.config.source.place(step.path).short
     seconds = time.perf_counter() - began
     click.echo(f"{result.events} events of {result.clients} clients, replayed on {conf} in {seconds:.2f} s")
     click.echo(text_of(result, places, examples))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import heapq
-import os
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -73,7 +72,6 @@ def faults_of(node: Node, wall: float) -> list[dict[str, Any]]:
     source = node.generation.config.source
     answer = []
     for fault in node.context.faults.book.since(wall):
-        place = source.place(fault.path) if fault.path else None
-        shown = f"{os.path.basename(place.file)}:{place.line}" if place is not None and place.line else ""
-        answer.append({**msgspec.to_builtins(fault), "place": shown})
+        place = source.place(fault.path).short if fault.path else ""
+        answer.append({**msgspec.to_builtins(fault), "place": place})
     return answer

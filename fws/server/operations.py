@@ -261,8 +261,7 @@ class Operations:
         return sum(is_at(pattern, step) for step in steps.values())
 
     def _place(self, step: Step) -> str:
-        place = self._server.generation.config.source.place(step.path)
-        return f"{os.path.basename(place.file)}:{place.line}" if place.line else ""
+        return self._server.generation.config.source.place(step.path).short
 
     def _statistics(self, request: Mapping[str, Any], reply: Reply) -> None:
         """Answer after each interval with what was counted in it; `times` answers, or for ever if that is 0."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Generator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -100,8 +99,7 @@ class Operator:
         return {**statistics, "pipelines": picture(self._node.generation, rows, self._place)}
 
     def _place(self, step: Step) -> str:
-        place = self._node.generation.config.source.place(step.path)
-        return f"{os.path.basename(place.file)}:{place.line}" if place.line else ""
+        return self._node.generation.config.source.place(step.path).short
 
     def clients(self, most: int, **wanted: str) -> tuple[int, list[dict[str, Any]]]:
         answers = self._ask("find", most=most, **wanted)

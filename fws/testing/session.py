@@ -114,8 +114,8 @@ class Session:
             return f"{name} {passage.note}".rstrip()
         if passage.outcome == "pass":
             return f"{name} ✓" + (f" {passage.note}" if passage.note else "")
-        place = self._document.source.place(passage.step.path)
-        where = f"  {os.path.basename(place.file)}:{place.line}" if place.line else ""
+        place = self._document.source.place(passage.step.path).short
+        where = f"  {place}" if place else ""
         why = passage.why()
         return f"{name} ✗ {passage.outcome if passage.error is None else ''} {why}".rstrip().replace("  ", " ") + where
 
