@@ -43,8 +43,7 @@ def replay(file: Path, conf: str, examples: int) -> None:
         sys.exit(1)
     places = {}
     for step in (step for pipeline in generation.pipelines() for step in pipeline.walk()):
-        address = f"{step.id.endpoint or '*'} {'/'.join((step.id.event, *step.id.stage))}"
-        places[address] = generation.config.source.place(step.path).short
+        places[step.id.address] = generation.config.source.place(step.path).short
     seconds = time.perf_counter() - began
     click.echo(f"{result.events} events of {result.clients} clients, replayed on {conf} in {seconds:.2f} s")
     click.echo(text_of(result, places, examples))

@@ -166,18 +166,18 @@ def _pipeline_changes(old: Generation, new: Generation, was: Pipeline, now: Pipe
     before, after = _by_id(was), _by_id(now)
     for id, step in before.items():
         if id not in after:
-            yield Change("-", _stage(id), step.text, _effect(step, clients))
+            yield Change("-", id.address, step.text, _effect(step, clients))
     previous = ""
     for id, step in after.items():
         place = _place(new, step)
         if id not in before:
-            yield Change("+", _stage(id), f"after {previous}" if previous else "first", _effect(step, clients), place)
+            yield Change("+", id.address, f"after {previous}" if previous else "first", _effect(step, clients), place)
         elif before[id].hook != step.hook:
-            yield Change("~", _stage(id), _difference(before[id], step), _effect(step, clients, changed=True), place)
+            yield Change("~", id.address, _difference(before[id], step), _effect(step, clients, changed=True), place)
         previous = step.id.stage[-1]
     common = [id for id in after if id in before]
     if common != [id for id in before if id in after]:
-        yield Change("~", f"{_endpoint(_first(now).id.endpoint)} {now.event}", "another order of its stages")
+        yield Change("~", f"{_first(now).id.path} {now.event}", "another order of its stages")
 
 
 def _by_id(pipeline: Pipeline) -> dict[StepId, Step]:
@@ -204,10 +204,6 @@ def _effect(step: Step, clients: int, *, changed: bool = False) -> str:
     if changed:
         return "its state is kept" if hasattr(step.cls, "adopt") else "it starts afresh"
     return ""
-
-
-def _stage(id: StepId) -> str:
-    return f"{_endpoint(id.endpoint)} {'/'.join((id.event, *id.stage))}"
 
 
 def _endpoint(path: str | None) -> str:

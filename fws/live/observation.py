@@ -209,8 +209,8 @@ class Tap:
         line: dict[str, Any] = {
             "at": at,
             "client": "" if passing.client is None else passing.client.id,
-            "path": step.id.endpoint or "*",
-            "stage": "/".join((step.id.event, *step.id.stage)),
+            "path": step.id.path,
+            "stage": step.id.way,
             "outcome": outcome,
             "in": value,
             "place": self._place(step),
@@ -249,9 +249,8 @@ class Tap:
 
 def is_at(pattern: str, step: Step) -> bool:
     """Whether a pattern matches the address of a step, with or without its endpoint."""
-    stage = "/".join((step.id.event, *step.id.stage))
-    address = f"{step.id.endpoint or '*'} {stage}"
-    return not pattern or any(fnmatchcase(text, pattern) or text.startswith(f"{pattern}/") for text in (stage, address))
+    texts = step.id.way, step.id.address
+    return not pattern or any(fnmatchcase(text, pattern) or text.startswith(f"{pattern}/") for text in texts)
 
 
 def _why(error: BaseException) -> str:

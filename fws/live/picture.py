@@ -29,10 +29,9 @@ def picture(
         return [stage(step, within) for step in pipeline.steps]
 
     def stage(step: Step, within: str) -> dict[str, Any]:
-        way = "/".join((step.id.event, *step.id.stage))
-        row = measured.get((step.id.endpoint or "*", way), _NOTHING)
+        row = measured.get((step.id.path, step.id.way), _NOTHING)
         return {
-            "stage": way,
+            "stage": step.id.way,
             "text": step.text,
             "chain": "/".join(_inside(step.id.stage[:-1], within)),
             "place": place(step),

@@ -160,8 +160,7 @@ class Recorder:
         recorded, _ = known
         step = passing.step
         if not self._depth[wanted] or outcome != "pass":
-            stage = f"{step.id.endpoint or '*'} {'/'.join((step.id.event, *step.id.stage))}"
-            recorded.stages.append((stage, outcome))
+            recorded.stages.append((step.id.address, outcome))
         if outcome != "pass" and not recorded.why:
             recorded.why = f"{type(error).__name__}: {error}" if error is not None else step.explain(passing.arguments)
         if recorded.event == "connect" and passing.client.identity:

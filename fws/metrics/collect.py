@@ -124,7 +124,7 @@ def add_stages(snapshot: Snapshot, stages: Mapping[StepId, StageCounts]) -> None
     budget.start()
     for step, counts in stages.items():
         budget.spend()
-        labels = (step.endpoint or "*", step.event, "/".join(step.stage))
+        labels = (step.path, step.event, "/".join(step.stage))
         for kind in _STAGE:
             snapshot.add(f"fws_stage_{kind}_total", getattr(counts, kind), *labels)
         snapshot.observe("fws_stage_seconds", counts.times, *labels)

@@ -49,6 +49,21 @@ class StepId(msgspec.Struct, frozen=True):
         way = "/".join(map(_word, self.stage))
         return f"{'*' if self.endpoint is None else _word(self.endpoint)} {self.event} {way}"
 
+    @property
+    def path(self) -> str:
+        """The endpoint for people to read: `*` where there is none."""
+        return self.endpoint or "*"
+
+    @property
+    def way(self) -> str:
+        """The event and the way to the stage: `message/guard/rate_limit`."""
+        return "/".join((self.event, *self.stage))
+
+    @property
+    def address(self) -> str:
+        """The address of the stage, as patterns and reports have it: `/chat message/guard/rate_limit`."""
+        return f"{self.path} {self.way}"
+
 
 def _word(text: str) -> str:
     return text if _PLAIN.fullmatch(text) else msgspec.json.encode(text).decode()

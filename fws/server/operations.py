@@ -301,8 +301,8 @@ class Operations:
             counts = now[id].since(earlier[id]) if id in earlier else now[id]
             yield {
                 "id": str(id),
-                "path": id.endpoint or "*",
-                "stage": "/".join((id.event, *id.stage)),
+                "path": id.path,
+                "stage": id.way,
                 "text": step.text,
                 "place": self._place(step),
                 "count": counts.runs,

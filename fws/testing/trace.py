@@ -66,12 +66,12 @@ class Passage:
     @property
     def stage(self) -> str:
         """Event and stage: `message/guard/rate_limit`."""
-        return "/".join((self.step.id.event, *self.step.id.stage))
+        return self.step.id.way
 
     @property
     def address(self) -> str:
         """The endpoint too: `/chat message/guard/rate_limit`."""
-        return f"{self.step.id.endpoint or '*'} {self.stage}"
+        return self.step.id.address
 
     def is_at(self, path: str, stage: str) -> bool:
         """Whether this is the stage that a transcript names.
@@ -83,7 +83,7 @@ class Passage:
         event, *way = stage.split("/") if stage else [self.step.id.event]
         own = "/".join(self.step.id.stage)
         ends = not way or own == "/".join(way) or own.endswith("/" + "/".join(way))
-        return event == self.step.id.event and ends and path in ("", self.step.id.endpoint or "*")
+        return event == self.step.id.event and ends and path in ("", self.step.id.path)
 
     def why(self) -> str:
         """Why the stage decided as it did, as far as it says so."""
