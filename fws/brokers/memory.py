@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from fws.brokers.base import Deliver
 from fws.config.channels import ChannelPattern
+from fws.pipeline.publication import Publication
 
 
 class MemoryBroker:
@@ -15,7 +16,24 @@ class MemoryBroker:
 
     def start(self, deliver: Deliver, crowded: Callable[[], bool]) -> None:
         # The hub's method itself, which saves one call per publication.
-        self.publish = deliver
+        self.publish = self._deliver = deliver
+
+    def share(self, copy: Deliver | None) -> None:
+        """Also give each publication to another process of this machine from now on.
+
+        Args:
+            copy: gets each publication before it is delivered here; None to end it. What it raises, `publish` raises.
+        """
+        deliver = self._deliver
+        if copy is None:
+            self.publish = deliver
+            return
+
+        def publish(publication: Publication) -> None:
+            copy(publication)
+            deliver(publication)
+
+        self.publish = publish
 
     def stop(self, timeout: float) -> None:
         pass

@@ -190,7 +190,7 @@ class ChannelService:
             former, latter = before.of(channel), rules.of(channel)
             old, new = (None if rule is None else rule.settings for rule in (former, latter))
             self._hub.named[channel].slow = self._slow_of(channel)
-            self._followed.apply(channel, self._kept(channel))
+            self._followed.apply(channel, self.kept(channel))
             self._present.apply(channel, old, new)
 
     def _settings(self, channel: str) -> Channel | None:
@@ -202,7 +202,7 @@ class ChannelService:
         settings = self._settings(channel)
         return "close" if settings is None else settings.slow
 
-    def _kept(self, channel: str | None) -> Channel | None:
+    def kept(self, channel: str | None) -> Channel | None:
         """The settings of a channel with history; None for a channel without."""
         if channel is None or not self.rules:
             return None
@@ -217,7 +217,7 @@ class ChannelService:
         Raises:
             StorageError: Redis cannot be reached.
         """
-        settings = self._kept(channel)
+        settings = self.kept(channel)
         if settings is None:
             return []
         page: Page = answer_of(lambda done: self._history.read(channel, settings, None, last or settings.history, done))
@@ -250,7 +250,7 @@ class ChannelService:
 
     def keeps(self, channel: str) -> bool:
         """Whether a channel has history."""
-        return self._kept(channel) is not None
+        return self.kept(channel) is not None
 
     def page(
         self, channel: str, *, since: Position | None, limit: int, reverse: bool, done: Callable[[Page | None], None]
@@ -266,7 +266,7 @@ class ChannelService:
             limit: the most publications; 0 for the position alone, below 0 for all.
             reverse: whether the newest comes first.
         """
-        settings = self._kept(channel)
+        settings = self.kept(channel)
         if settings is None:
             done(Page([], NOWHERE, complete=since is None))
             return
@@ -281,7 +281,7 @@ class ChannelService:
         Raises:
             StorageError: Redis cannot be reached. The history may be removed nevertheless.
         """
-        settings = self._kept(channel)
+        settings = self.kept(channel)
         if settings is not None and not answer_of(partial(self._history.remove, channel, settings)):
             raise StorageError("Redis does not answer")
 
@@ -414,7 +414,7 @@ class ChannelService:
         listener = self._hub.listener
         if listener is not None:
             listener.published(publication)
-        if keep and self.rules and self._kept(publication.channel) is not None:
+        if keep and self.rules and self.kept(publication.channel) is not None:
             # Filters decide before the publication is kept, so that what they remove is removed from history too.
             outgoing = Outgoing(publication, kept=True, told=told)
             if self._filters.pipeline:
@@ -464,7 +464,7 @@ class ChannelService:
     def _pass_on(self, outgoing: Outgoing) -> None:
         """A publication has passed the `publication` pipeline."""
         publication = outgoing.publication
-        settings = self._kept(publication.channel) if outgoing.kept else None
+        settings = self.kept(publication.channel) if outgoing.kept else None
         if settings is None:
             self._hub.enqueue(publication)
             outgoing.passed()

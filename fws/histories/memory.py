@@ -6,7 +6,7 @@ import secrets
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from itertools import islice
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
@@ -113,17 +113,33 @@ class _Log:
             self.drop()
 
 
+class Successor(Protocol):
+    """Numbers the publications of this process, and hands them to `MemoryHistory.repeat`. Its methods do not block."""
+
+    def publish(
+        self, publication: Publication, settings: Channel, done: Callable[[Position | None], None] | None
+    ) -> None:
+        """As `History.publish`."""
+
+    def remove(self, channel: str) -> None:
+        """The publications of a channel are forgotten here."""
+
+
 class MemoryHistory:
     """Keeps publications in this process.
 
     Args:
         clock: monotonic seconds.
         limit: the most bytes of all channels together. The channels that were unused for longest are forgotten first.
+
+    Attributes:
+        successor: numbers publications instead of this process; None as long as there is no other one.
     """
 
     def __init__(self, clock: Callable[[], float], limit: int, metrics: Metrics) -> None:
         self.limit = limit
         self.size = 0
+        self.successor: Successor | None = None
         self._clock = clock
         self._metrics = metrics
         # In the order of their last use.
@@ -144,6 +160,9 @@ class MemoryHistory:
         settings: Channel,
         done: Callable[[Position | None], None] | None = None,
     ) -> None:
+        if self.successor is not None:
+            self.successor.publish(publication, settings, done)
+            return
         message, name = publication.message, publication.channel
         assert name is not None
         kind, payload = packed(message)
@@ -212,6 +231,8 @@ class MemoryHistory:
         done(Page(found[::-1] if span.reverse else found, top, complete))
 
     def remove(self, channel: str, settings: Channel, done: Callable[[bool], None]) -> None:
+        if self.successor is not None:
+            self.successor.remove(channel)
         log = self._logs.get(channel)
         if log is not None:
             self.size -= log.size

@@ -15,6 +15,7 @@ from gevent import Timeout, socket
 from gevent.event import Event
 
 from fws.base.errors import StartError
+from fws.brokers.memory import MemoryBroker
 from fws.config import Channel
 from fws.histories.base import Follower
 from fws.histories.memory import MemoryHistory
@@ -31,15 +32,8 @@ PATIENCE = 30.0
 Done = Callable[[Position | None], None]
 
 
-def kept(node: Node, channel: str | None) -> Channel | None:
-    """The settings of a channel with history; None for another one."""
-    rules = node.channels.rules
-    rule = rules.of(channel) if channel is not None and rules else None
-    return rule.settings if rule is not None and rule.settings.kept else None
-
-
 class Bequest:
-    """The old process's side.
+    """The old process's side. Implements `fws.histories.memory.Successor`.
 
     Args:
         path: the socket at which the successor listens.
@@ -52,8 +46,8 @@ class Bequest:
     """
 
     def __init__(self, node: Node, path: str) -> None:
-        history = node.history
-        if not isinstance(history, MemoryHistory):
+        history, broker = node.history, node.broker
+        if not isinstance(history, MemoryHistory) or not isinstance(broker, MemoryBroker):
             raise ControlError("the history is in Redis")
         connection = socket.socket(socket.AF_UNIX)
         try:
@@ -64,17 +58,16 @@ class Bequest:
         self.over = False
         self._node = node
         self._history = history
+        self._broker = broker
         self._leaving = False
         self._number = 0
         # Publications whose numbers are awaited.
         self._pending: dict[int, tuple[Publication, Channel, Done | None]] = {}
-        self._publish_plainly = node.broker.publish
         # Nothing else runs until the end: no publication comes between the copy and the change of who numbers.
         first = [*(Frame("kept", kept=one) for one in history.dump()), Frame("begin")]
         self._link = Link(connection, self._heard, self._ended, first)
-        history.publish = self._publish  # type: ignore[method-assign]
-        history.remove = self._remove  # type: ignore[method-assign]
-        node.broker.publish = self._carry  # type: ignore[method-assign]
+        history.successor = self
+        broker.share(self._link.copy)
 
     def leave(self) -> None:
         """The successor serves, and this process drains."""
@@ -89,20 +82,14 @@ class Bequest:
             self._link.flush(timeout)
             self._link.close()
 
-    def _publish(self, publication: Publication, settings: Channel, done: Done | None = None) -> None:
+    def publish(self, publication: Publication, settings: Channel, done: Done | None) -> None:
         carried = Carried.of(publication)
         self._number += 1
         self._pending[self._number] = publication, settings, done
         self._link.send(Frame("number", self._number, carried))
 
-    def _remove(self, channel: str, settings: Channel, done: Callable[[bool], None]) -> None:
+    def remove(self, channel: str) -> None:
         self._link.send(Frame("remove", channel=channel))
-        MemoryHistory.remove(self._history, channel, settings, done)
-
-    def _carry(self, publication: Publication) -> None:
-        carried = Carried.of(publication)
-        self._publish_plainly(publication)
-        self._link.send(Frame("plain", carried=carried))
 
     def _heard(self, frame: Frame) -> None:
         if frame.what == "answer":
@@ -111,7 +98,7 @@ class Bequest:
                 done(Position(frame.epoch, frame.offset) if frame.epoch else None)
         elif frame.carried is not None:
             publication = frame.carried.publication
-            settings = kept(self._node, publication.channel)
+            settings = self._node.channels.kept(publication.channel)
             if frame.what == "numbered" and settings is not None:
                 self._history.repeat(publication, settings)
             else:
@@ -120,8 +107,8 @@ class Bequest:
     def _ended(self, gives_up: bool) -> None:
         """The successor is gone, or is not listened to any more: this process numbers again."""
         self.over = True
-        del self._history.publish, self._history.remove
-        self._node.broker.publish = self._publish_plainly  # type: ignore[method-assign]
+        self._history.successor = None
+        self._broker.share(None)
         if self._leaving or gives_up:
             self._history.begin_anew()
         pending, self._pending = self._pending, {}
@@ -173,11 +160,11 @@ class Heir:
         begun: whether it has got everything, and numbers publications.
     """
 
-    def __init__(self, node: Node, history: MemoryHistory, connection: socket.socket) -> None:
+    def __init__(self, node: Node, history: MemoryHistory, broker: MemoryBroker, connection: socket.socket) -> None:
         self.begun = Event()
         self._node = node
         self._history = history
-        self._publish_plainly = node.broker.publish
+        self._broker = broker
         self._former = history.follower
         self._link = Link(connection, self._heard, self._ended)
 
@@ -186,14 +173,14 @@ class Heir:
             self._history.load(frame.kept)
         elif frame.what == "begin":
             self._history.start(_Tee(self._former, self._link))
-            self._node.broker.publish = self._carry  # type: ignore[method-assign]
+            self._broker.share(self._link.copy)
             self.begun.set()
         elif frame.what == "remove":
-            if (settings := kept(self._node, frame.channel)) is not None:
+            if (settings := self._node.channels.kept(frame.channel)) is not None:
                 self._history.remove(frame.channel, settings, lambda removed: None)
         elif frame.carried is not None:
             publication = frame.carried.publication
-            settings = kept(self._node, publication.channel) if frame.what == "number" else None
+            settings = self._node.channels.kept(publication.channel) if frame.what == "number" else None
             if settings is not None:
                 self._history.publish(publication, settings, lambda position: self._answer(frame.number, position))
             else:
@@ -206,17 +193,12 @@ class Heir:
         at = position or Position("", 0)
         self._link.send(Frame("answer", number, epoch=at.epoch, offset=at.offset))
 
-    def _carry(self, publication: Publication) -> None:
-        carried = Carried.of(publication)
-        self._publish_plainly(publication)
-        self._link.send(Frame("plain", carried=carried))
-
     def _ended(self, gives_up: bool) -> None:
         """The old process has ended. If it has not, it numbers as well from now on."""
         if gives_up:
             self._history.begin_anew()
         self._history.start(self._former)
-        self._node.broker.publish = self._publish_plainly  # type: ignore[method-assign]
+        self._broker.share(None)
 
     @property
     def is_connected(self) -> bool:
@@ -233,7 +215,8 @@ def inherit(node: Node, predecessor: str, path: Path) -> None:
     Raises:
         StartError: the old process has stopped to give.
     """
-    if not isinstance(node.history, MemoryHistory):
+    history, broker = node.history, node.broker
+    if not isinstance(history, MemoryHistory) or not isinstance(broker, MemoryBroker):
         return
     listener = socket.socket(socket.AF_UNIX)
     try:
@@ -248,6 +231,6 @@ def inherit(node: Node, predecessor: str, path: Path) -> None:
     finally:
         listener.close()
         path.unlink(missing_ok=True)
-    heir = Heir(node, node.history, connection)
+    heir = Heir(node, history, broker, connection)
     if not heir.begun.wait(PATIENCE) or not heir.is_connected:
         raise StartError("the old process has stopped to give what it has in memory")

@@ -117,6 +117,10 @@ class Link:
         self._empty.clear()
         self._more.set()
 
+    def copy(self, publication: Publication) -> None:
+        """Send a publication that gets no number. Raises TypeError if it cannot be written as JSON."""
+        self.send(Frame("plain", carried=Carried.of(publication)))
+
     def flush(self, timeout: float) -> None:
         """Wait until everything has been written, but not longer than so many seconds."""
         self._empty.wait(timeout)

@@ -41,7 +41,8 @@ class Pair:
         self.connection, _ = listener.accept()
         listener.close()
         history: Any = new.node.history
-        self.heir = Heir(new.node, history, self.connection)
+        broker: Any = new.node.broker
+        self.heir = Heir(new.node, history, broker, self.connection)
         assert self.heir.begun.wait(5)
         self.bob = new.connect()
 
@@ -171,4 +172,4 @@ def test_what_cannot_be_reached_is_an_error_and_changes_nothing(tmp_path: Path) 
     with pytest.raises(ControlError, match="No such file"):
         Bequest(harness.node, str(tmp_path / "none"))
     assert isinstance(harness.node.history, MemoryHistory)
-    assert "publish" not in vars(harness.node.history)
+    assert harness.node.history.successor is None
