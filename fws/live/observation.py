@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from fnmatch import fnmatchcase
-from time import perf_counter
 from typing import Any, Protocol
 
 from gevent.event import Event
@@ -19,6 +18,7 @@ from fws.channels.hub import Hub, Listener
 from fws.compiler.generation import Generation
 from fws.live.redaction import Redaction
 from fws.pipeline.events import BY_NAME
+from fws.pipeline.observation import outcome_of
 from fws.pipeline.outcomes import DROP, Later, Several
 from fws.pipeline.pipeline import Step
 from fws.pipeline.publication import Publication
@@ -30,9 +30,9 @@ MAX_VALUE = 300
 
 
 class Passing:
-    """One call of a filter while somebody watches: the step, what flows in, and when."""
+    """One call of a filter while somebody watches: the step, and what flows in."""
 
-    __slots__ = ("arguments", "began", "client", "step", "value")
+    __slots__ = ("arguments", "client", "step", "value")
 
     def __init__(self, step: Step, arguments: tuple[Any, ...]) -> None:
         of_client = BY_NAME[step.id.event].of_client
@@ -42,7 +42,6 @@ class Passing:
         last = arguments[-1]
         has_value = len(arguments) > of_client
         self.value: Any = (last.message if isinstance(last, Publication) else last) if has_value else None
-        self.began = 0.0
 
     @property
     def channel(self) -> str | None:
@@ -108,20 +107,17 @@ class Observation:
     def enter(self, step: Step, arguments: tuple[Any, ...]) -> Any:
         passing = Passing(step, arguments)
         wanted = [(view, mark) for view in self._views if (mark := view.wants(passing)) is not None]
-        passing.began = perf_counter()
         return passing, wanted
 
     def leave(self, mark: Any, result: Any) -> None:
         self._show(mark, "drop" if result is DROP else "pass", result, None)
 
     def fail(self, mark: Any, error: BaseException) -> None:
-        outcome = "close" if isinstance(error, Close) else "refuse" if isinstance(error, Refusal) else "error"
-        self._show(mark, outcome, None, error)
+        self._show(mark, outcome_of(error), None, error)
 
     @staticmethod
     def _show(mark: Any, outcome: str, result: Any, error: BaseException | None) -> None:
         passing, wanted = mark
-        passing.began = perf_counter() - passing.began
         for view, one in wanted:
             view.show(one, passing, outcome, result, error)
 

@@ -1,4 +1,4 @@
-"""Observation of pipelines: what enters and leaves each stage, for tests, `fws try`, `fws tap` and `fws top`.
+"""Observation of pipelines: what enters and leaves each stage, for tests, `fws try`, `fws tap` and traces.
 
 A pipeline that nobody observes has the plain methods of its filters. While somebody observes it, it has these functions
 in their place. Observation therefore costs nothing when there is none: not even a flag is looked at.
@@ -9,6 +9,8 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from typing import Any, Protocol
+
+from fws.base.errors import Close, Refusal
 
 
 class Observer(Protocol):
@@ -22,6 +24,11 @@ class Observer(Protocol):
 
     def fail(self, mark: Any, error: BaseException) -> None:
         """The hook has raised."""
+
+
+def outcome_of(error: BaseException) -> str:
+    """How an exception ends a run of a stage: `close`, `refuse` or `error`."""
+    return "close" if isinstance(error, Close) else "refuse" if isinstance(error, Refusal) else "error"
 
 
 def observed(step: Any, hook: Callable[..., Any], observer: Observer) -> Callable[..., Any]:

@@ -204,6 +204,9 @@ class Pipeline:
         """A copy of the counts of each step. Those of branches are not among them."""
         return zip((step.id for step in self.steps), self.tally.counts(), strict=True)
 
+    # `run`, `tick`, `happen` and `publish` repeat one loop with small differences: to share it would cost a call for
+    # each filter. The iterator of hooks knows how many are left, so that the loop needs no counter.
+
     def run(self, client: Any, value: Any) -> Any:
         """For `data`, `message` and `deliver`: what is left of `value` at the end, or `DROP`.
 

@@ -16,8 +16,8 @@ from fws.base.histogram import Histogram
 Hook = Callable[..., Any]
 # The most runs of which one is measured.
 MAX_STRIDE = 64
-# While measured runs are closer together than this many seconds, fewer are measured.
-CLOSE = 0.01
+# While measured runs are less than this many seconds apart, fewer are measured.
+SPACING = 0.01
 # More runs than there will ever be: none is measured.
 _NEVER = 1 << 62
 
@@ -105,9 +105,9 @@ class Sampling:
         clock, weight = self._clock, self._stride
         assert clock is not None
         now = clock()
-        is_close, self._last = now - self._last < CLOSE, now
+        are_dense, self._last = now - self._last < SPACING, now
         self._passed += weight
-        self.left = self._stride = min(2 * weight, MAX_STRIDE) if is_close else max(weight // 2, 1)
+        self.left = self._stride = min(2 * weight, MAX_STRIDE) if are_dense else max(weight // 2, 1)
         return clock, weight
 
 
@@ -195,6 +195,8 @@ class Tally(Sampling):
 
 class Rest(Tally):
     """The tally of the last stages of a pipeline, whose hooks count their own runs.
+
+    It has no counts besides those of its stages, which the tally of the whole pipeline shares and gives to others.
 
     Args:
         stages: their counts.

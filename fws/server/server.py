@@ -57,7 +57,7 @@ HURRY = 0.25
 LAST_WORDS = 1.0
 # Seconds that `stop` hooks have for cleaning up when they are interrupted.
 CLEAN_UP = 0.1
-# Seconds for sending the publications of `disconnect` pipelines to other nodes.
+# Seconds for each of those who get the last publications and spans: other nodes, the successor, the collector.
 LAST_PUBLICATIONS = 2.0
 # When a worker drains and others stay, connections that it has accepted have this many seconds to become clients, or a
 # quarter of a short drain. A TLS handshake takes four round trips, of one second each on a bad mobile link.
@@ -284,7 +284,7 @@ class Server:
            Clients whose filters are still at work when most of the time is over are closed without waiting.
         4. Cut off the clients that are left.
         5. Stop the filters, all at the same time, and interrupt those that are not ready in time.
-        6. Send the remaining publications to other nodes, and the remaining spans to the collector.
+        6. Send the remaining publications to other nodes and the successor, and the remaining spans to the collector.
         """
         limit = self.generation.config.server.drain
         if self._heartbeat is not None and self._heartbeat.orphaned:
@@ -329,11 +329,15 @@ class Server:
                 gevent.sleep(0.02)
         former = self.reloader.end(self._stop_failed)
         self._await_stops([*former, *stop(self.generation.components, self._stop_failed)], last_words)
-        # After filters that hang there is little time left, but enough for a Redis that answers.
-        self.node.broker.stop(min(LAST_PUBLICATIONS, max(end - clock(), 0.1)))
-        self.legacy.end(min(LAST_PUBLICATIONS, max(end - clock(), 0.1)))
+
+        def left() -> float:
+            # After filters that hang there is little time left, but enough for a Redis that answers.
+            return min(LAST_PUBLICATIONS, max(end - clock(), 0.1))
+
+        self.node.broker.stop(left())
+        self.legacy.end(left())
         if self.node.tracer is not None:
-            self.node.tracer.stop(min(LAST_PUBLICATIONS, max(end - clock(), 0.1)))
+            self.node.tracer.stop(left())
         gevent.killall(self._greenlets, block=False)
         if self._watchdog is not None:
             self._watchdog.stop()

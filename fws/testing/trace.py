@@ -9,6 +9,7 @@ from gevent import getcurrent
 from fws.base.brief import brief
 from fws.base.errors import Close, Refusal
 from fws.pipeline.events import BY_NAME
+from fws.pipeline.observation import outcome_of
 from fws.pipeline.outcomes import DROP
 from fws.pipeline.pipeline import Step
 from fws.pipeline.publication import Publication
@@ -127,7 +128,7 @@ class Trace:
 
     def fail(self, passage: Passage, error: BaseException) -> None:
         passage.error = error
-        self._end(passage, "close" if isinstance(error, Close) else "refuse" if isinstance(error, Refusal) else "error")
+        self._end(passage, outcome_of(error))
 
     def _end(self, passage: Passage, outcome: str) -> None:
         passage.end(outcome, explain=self._explain)

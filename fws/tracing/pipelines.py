@@ -15,9 +15,8 @@ from typing import Any, Protocol
 
 from msgspec.structs import replace
 
-from fws.base.errors import Close, Refusal
 from fws.base.trace import current, mark
-from fws.pipeline.observation import Observer, observed
+from fws.pipeline.observation import Observer, observed, outcome_of
 from fws.pipeline.outcomes import DROP, Later
 from fws.pipeline.pipeline import Pipeline, Step
 from fws.pipeline.publication import Publication
@@ -67,8 +66,7 @@ class _Stages:
 
     def fail(self, mark: Any, error: BaseException) -> None:
         if mark is not None:
-            outcome = "close" if isinstance(error, Close) else "refuse" if isinstance(error, Refusal) else "error"
-            self._tell(mark, outcome, error)
+            self._tell(mark, outcome_of(error), error)
 
     @staticmethod
     def _tell(mark: Any, outcome: str, error: BaseException | None) -> None:
