@@ -42,6 +42,36 @@ function put(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
+/** Show names and texts in a `dl` of the class `facts`. */
+function facts(list, entries) {
+  keyed(
+    list,
+    entries,
+    ([name]) => name,
+    ([name]) => h("div", {}, h("dt", {}, name), h("dd")),
+    (fact, [, text]) => put(fact.lastChild, text),
+  );
+}
+
+/** A form that calls `search` with what is typed, when the typing pauses, and what follows its field. */
+function searchForm(properties, search, ...children) {
+  const field = h("input", { type: "search", ...properties });
+  const run = () => search(field.value.trim());
+  let timer = 0;
+  field.addEventListener("input", () => {
+    clearTimeout(timer);
+    timer = setTimeout(run, 300);
+  });
+  const submit = (event) => {
+    event.preventDefault();
+    run();
+  };
+  return [h("form", { class: "filter", role: "search", onsubmit: submit }, field, ...children), run];
+}
+
+/** A pattern that matches this text only. */
+const literal = (text) => text.replace(/[*?[]/g, (mark) => `[${mark}]`);
+
 // Numbers and times.
 
 const whole = new Intl.NumberFormat("en");
@@ -109,8 +139,9 @@ let me = null; // the key, and what it permits
 
 const may = (name) => me !== null && me.methods.includes(name);
 
-async function post(path, body, signal) {
-  const limit = AbortSignal.timeout(TIMEOUT);
+/** A POST with the session's cookie. Without a timeout the answer may go on for ever. */
+async function post(path, body, signal = undefined, timeout = TIMEOUT) {
+  const signals = [signal, timeout && AbortSignal.timeout(timeout)].filter(Boolean);
   try {
     return await fetch(path, {
       method: "POST",
@@ -118,7 +149,7 @@ async function post(path, body, signal) {
       body: JSON.stringify(body),
       credentials: "same-origin",
       cache: "no-store",
-      signal: signal ? AbortSignal.any([signal, limit]) : limit,
+      signal: AbortSignal.any(signals),
     });
   } catch (error) {
     if (signal?.aborted) throw error;
@@ -165,7 +196,7 @@ async function act(what, done) {
     const result = await what();
     problem("");
     if (done) notice(typeof done === "function" ? done(result) : done);
-    polling.again();
+    polling.start();
     return result;
   } catch (error) {
     if (error instanceof LoggedOut) leave(error.message);
@@ -179,6 +210,7 @@ async function act(what, done) {
 const polling = {
   stopped: new AbortController(),
 
+  /** Ask now, and from now on again and again. */
   start() {
     this.stop();
     if (me === null || document.hidden) return;
@@ -188,10 +220,6 @@ const polling = {
 
   stop() {
     this.stopped.abort();
-  },
-
-  again() {
-    this.start();
   },
 
   async run(present, signal) {
@@ -255,11 +283,12 @@ const pipelines = {
   name: "pipelines",
   title: "Pipelines",
   needs: "stages",
-  pause: 100,
+  pause: 100, // the server answers after the time that it has measured
   shape: "",
+  refused: "",
 
   open(main) {
-    this.shape = "";
+    this.shape = this.refused = "";
     this.totals = h("dl", { class: "totals" });
     this.picture = h("div", { class: "picture" }, empty("Measuring…"));
     main.append(this.totals, this.picture);
@@ -302,6 +331,8 @@ const pipelines = {
     };
     for (const one of answer.pipelines) fill(one.stages);
     if (answer.refused) problem(`The last reload was refused: ${answer.refused}`);
+    else if (this.refused) problem("");
+    this.refused = answer.refused;
   },
 
   draw(list) {
@@ -404,20 +435,19 @@ const clients = {
       { name: "by", ariaLabel: "Search by" },
       ...["user", "address", "channel", "client", "path"].map((name) => h("option", { value: name }, name)),
     );
-    const text = h("input", { type: "search", name: "text", ariaLabel: "Search", placeholder: "search", value: this.text });
     by.value = this.by;
-    const search = () => {
-      [this.by, this.text, this.offset] = [by.value, text.value.trim(), 0];
-      polling.again();
-    };
-    let waiting = 0;
-    text.addEventListener("input", () => (clearTimeout(waiting), (waiting = setTimeout(search, 300))));
-    by.addEventListener("change", search);
     this.count = h("span", { class: "muted count", role: "status" });
     this.back = h("button", { type: "button", onclick: () => this.turn(-PAGE) }, "Back");
     this.next = h("button", { type: "button", onclick: () => this.turn(PAGE) }, "Next");
-    const form = h("form", { class: "filter", role: "search", onsubmit: (event) => (event.preventDefault(), search()) });
-    form.append(by, text, this.count, h("span", { class: "grow" }), this.back, this.next);
+    const search = (text) => {
+      [this.by, this.text, this.offset] = [by.value, text, 0];
+      polling.start();
+    };
+    const field = { name: "text", ariaLabel: "Search", placeholder: "search", value: this.text };
+    const pages = [this.count, h("span", { class: "grow" }), this.back, this.next];
+    const [form, run] = searchForm(field, search, ...pages);
+    form.prepend(by);
+    by.addEventListener("change", run);
     const [list, body] = table(
       [["User"], ["Client"], ["Address"], ["Path"], ["Channels", "right"], ["Waiting", "right"], ["Worker", "right"]],
       "Clients",
@@ -433,7 +463,7 @@ const clients = {
 
   turn(by) {
     this.offset = Math.max(0, this.offset + by);
-    polling.again();
+    polling.start();
   },
 
   load(signal) {
@@ -492,7 +522,8 @@ const clients = {
 const details = {
   open(client) {
     put($("detailstitle"), client.user || client.client);
-    const facts = [
+    const list = h("dl", { class: "facts" });
+    facts(list, [
       ["Client", client.client],
       ["User", client.user || "–"],
       ["Address", client.address || "–"],
@@ -500,8 +531,7 @@ const details = {
       ["Token", client.token || "–"],
       ["Waiting", bytes(client.waiting)],
       ["Worker", String(client.worker || "–")],
-    ];
-    const list = h("dl", { class: "facts" }, ...facts.flatMap(([name, text]) => [h("dt", {}, name), h("dd", {}, text)]));
+    ]);
     const joined = client.channels.map((name) =>
       h("li", {}, may("channels") ? h("button", { type: "button", class: "link", onclick: () => this.channel(name) }, name) : name),
     );
@@ -572,13 +602,13 @@ const channels = {
   selected: null,
 
   open(main) {
-    const text = h("input", { type: "search", ariaLabel: "Search channels", placeholder: "part of a name", value: this.text });
-    let waiting = 0;
-    const search = () => ((this.text = text.value.trim()), polling.again());
-    text.addEventListener("input", () => (clearTimeout(waiting), (waiting = setTimeout(search, 300))));
+    const search = (text) => {
+      this.text = text;
+      polling.start();
+    };
     this.count = h("span", { class: "muted count", role: "status" });
-    const form = h("form", { class: "filter", role: "search", onsubmit: (event) => (event.preventDefault(), search()) });
-    form.append(text, this.count);
+    const field = { ariaLabel: "Search channels", placeholder: "part of a name", value: this.text };
+    const [form] = searchForm(field, search, this.count);
     const [list, body] = table([["Channel"], ["Members", "right"]], "Channels", "compact");
     this.body = body;
     this.none = empty("No channel has members.");
@@ -595,12 +625,11 @@ const channels = {
 
   select(name) {
     this.selected = name;
-    polling.again();
+    polling.start();
   },
 
   load(signal) {
-    // `*` and its kind are characters of a name here.
-    const pattern = this.text ? `*${this.text.replace(/[*?[]/g, (mark) => `[${mark}]`)}*` : "";
+    const pattern = this.text ? `*${literal(this.text)}*` : "";
     const requests = { channels: { pattern } };
     if (this.selected !== null) {
       requests.presence = { channel: this.selected };
@@ -712,20 +741,13 @@ const faults = {
         put(what, one.what);
         put(where, one.stage || one.event);
         put(count, `${number(one.count)}×, ${ago(one.last)}`);
-        const facts = [
+        facts(element.children[1], [
           ["Stage", one.stage ? `${one.stage}${one.place ? `, ${one.place}` : ""}` : "–"],
           ["Where", one.where || "–"],
           ["Last client", one.client || "–"],
           ["First", moment(one.first)],
           ["Last", moment(one.last)],
-        ];
-        keyed(
-          element.children[1],
-          facts,
-          (fact) => fact[0],
-          (fact) => h("div", {}, h("dt", {}, fact[0]), h("dd")),
-          (fact, [, text]) => put(fact.lastChild, text),
-        );
+        ]);
         put(element.lastChild, one.stack);
         element.lastChild.hidden = !one.stack;
       },
@@ -768,18 +790,11 @@ const generation = {
 
   render(answer) {
     head(answer.file, answer.generation);
-    const facts = [
+    facts(this.facts, [
       ["File", answer.file],
       ["Generation", number(answer.generation)],
       ["In force since", `${moment(answer.since)} (${ago(answer.since)})`],
-    ];
-    keyed(
-      this.facts,
-      facts,
-      (fact) => fact[0],
-      (fact) => h("div", {}, h("dt", {}, fact[0]), h("dd")),
-      (fact, [, text]) => put(fact.lastChild, text),
-    );
+    ]);
     const { last } = answer;
     const key = JSON.stringify(last);
     if (this.last.dataset.key === key) return;
@@ -870,7 +885,6 @@ const tap = {
 
   /** Tap one stage, or all with an empty one. */
   open(path, stage, opener = null, filter = {}) {
-    const literal = (text) => text.replace(/[*?[]/g, (mark) => `[${mark}]`);
     this.request = { stage: stage ? literal(`${path} ${stage}`) : "" };
     this.opener = opener;
     put($("tapped"), stage ? `${path} ${stage}` : "all stages");
@@ -920,14 +934,7 @@ const tap = {
   async follow(request, signal) {
     put($("tapstate"), "waiting");
     try {
-      const response = await fetch(`${API}/tap`, {
-        method: "POST",
-        headers: { "Content-Type": "application/json" },
-        body: JSON.stringify(request),
-        credentials: "same-origin",
-        cache: "no-store",
-        signal,
-      });
+      const response = await post(`${API}/tap`, request, signal, 0);
       if (response.status === 401) return leave((await response.text()).trim());
       if (!response.headers.get("Content-Type")?.startsWith("text/event-stream")) {
         const text = await response.text();
