@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import gevent
@@ -11,6 +12,11 @@ from gevent import Greenlet, GreenletExit
 
 from fws.compiler.generation import Generation, with_branches
 from fws.pipeline.component import Component
+
+logger = logging.getLogger("fws")
+
+# Seconds that `stop` hooks have for cleaning up when they are interrupted.
+CLEAN_UP = 0.1
 
 
 class Retirement:
@@ -74,6 +80,15 @@ def stop(components: Iterable[Component], failed: Callable[[BaseException], obje
         failed: called with what a `stop` raises, but not when its greenlet is ended.
     """
     return [gevent.spawn(_stop, one, failed) for one in components if hasattr(one, "stop")]
+
+
+def await_stops(stopping: Sequence[Greenlet], seconds: float) -> None:
+    """Wait for the greenlets of `stop`, and interrupt those that take longer than so many seconds."""
+    done = gevent.joinall(stopping, timeout=seconds)
+    if len(done) < len(stopping):
+        logger.warning("%d filters did not stop in time and are interrupted", len(stopping) - len(done))
+        gevent.killall(stopping, block=False)
+        gevent.joinall(stopping, timeout=CLEAN_UP)
 
 
 def _stop(component: Any, failed: Callable[[BaseException], object]) -> None:

@@ -6,12 +6,11 @@ import gc
 import logging
 import os
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import gevent
-from gevent import Greenlet
 from gevent.event import Event
 
 from fws.base.close_codes import GOING_AWAY
@@ -24,7 +23,7 @@ from fws.config import Config, Tcp, Tls, Unix
 from fws.live.observation import Observation
 from fws.live.origin import Origin
 from fws.live.reload import Reloader, ReloadError, Requests
-from fws.live.retirement import stop
+from fws.live.retirement import await_stops, stop
 from fws.live.tallies import Tallies
 from fws.pipeline.traceback import culprit
 from fws.runtime.watchdog import Watchdog
@@ -55,8 +54,6 @@ HURRY = 0.25
 # At the end of a drain, the `disconnect` pipelines of clients that were cut off have this many seconds, and then the
 # `stop` hooks of filters. Each has a quarter of a short drain.
 LAST_WORDS = 1.0
-# Seconds that `stop` hooks have for cleaning up when they are interrupted.
-CLEAN_UP = 0.1
 # Seconds for each of those who get the last publications and spans: other nodes, the successor, the collector.
 LAST_PUBLICATIONS = 2.0
 # When a worker drains and others stay, connections that it has accepted have this many seconds to become clients, or a
@@ -172,7 +169,7 @@ class Server:
             listener.close()
             if self._admin is not None:
                 self._admin.close(shared=self._shares)
-            self._await_stops(stop(self.generation.components, lambda error: None), LAST_WORDS)
+            await_stops(stop(self.generation.components, lambda error: None), LAST_WORDS)
             self.node.broker.stop(0)
             where = culprit(error.__traceback__) or "a filter"
             raise StartError(f"{where} failed to start: {type(error).__name__}: {error}") from error
@@ -328,7 +325,7 @@ class Server:
             while self._hub.busy and clock() < end - last_words:
                 gevent.sleep(0.02)
         former = self.reloader.end(self._stop_failed)
-        self._await_stops([*former, *stop(self.generation.components, self._stop_failed)], last_words)
+        await_stops([*former, *stop(self.generation.components, self._stop_failed)], last_words)
 
         def left() -> float:
             # After filters that hang there is little time left, but enough for a Redis that answers.
@@ -353,15 +350,6 @@ class Server:
         """Wait until no client is left and no schedule runs, but not longer than until a time of the clock."""
         while (self._hub.busy or self.node.schedules.running) and self._context.clock() < until:
             gevent.sleep(0.02)
-
-    @staticmethod
-    def _await_stops(stopping: Sequence[Greenlet], seconds: float) -> None:
-        """Wait for `stop` hooks, and interrupt those that take longer than so many seconds."""
-        done = gevent.joinall(stopping, timeout=seconds)
-        if len(done) < len(stopping):
-            logger.warning("%d filters did not stop in time and are interrupted", len(stopping) - len(done))
-            gevent.killall(stopping, block=False)
-            gevent.joinall(stopping, timeout=CLEAN_UP)
 
     def _stop_failed(self, error: BaseException) -> None:
         self._context.faults.report("stop", error)
