@@ -46,15 +46,6 @@ class Histogram:
         times = {bucket: number - earlier.times.get(bucket, 0) for bucket, number in self.times.items()}
         return Histogram({bucket: number for bucket, number in times.items() if number}, self.seconds - earlier.seconds)
 
-    def copy(self) -> Histogram:
-        """A copy, which does not change any more."""
-        return Histogram(self.times, self.seconds)
-
-    def below(self, octave: int) -> int:
-        """The number of durations below 2 ** octave microseconds."""
-        limit = octave * PER_OCTAVE
-        return sum(number for bucket, number in self.times.items() if bucket < limit)
-
 
 def percentile(times: Mapping[int, int], part: float) -> float:
     """The time in microseconds below which this part of the durations stayed; 0.0 without durations.

@@ -43,7 +43,7 @@ def test_what_has_been_read_is_answered_before_the_close(tmp_path: Path) -> None
     assert not client.closing
     assert written_to(harness, client) == b""
     gate.set()
-    gevent.sleep(0.01)
+    gevent.idle()
     harness.settle()
     assert written_to(harness, client) == b"\x81\x03one\x81\x03two\x88\x1d\x03\xe9" + REASON.encode()
     assert (client.close_code, client.close_reason) == (1001, REASON)
