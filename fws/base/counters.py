@@ -187,4 +187,4 @@ CATALOGUE: Final[dict[str, tuple[Counter, ...]]] = {
 
 COUNTERS: Final = {counter.name: counter for group in CATALOGUE.values() for counter in group}
 
-TRAFFIC: Final = frozenset(counter.name for group in CATALOGUE.values() for counter in group if counter.traffic)
+TRAFFIC: Final = frozenset(counter.name for counter in COUNTERS.values() if counter.traffic)

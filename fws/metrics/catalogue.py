@@ -10,11 +10,9 @@ from typing import Final, Literal
 
 import msgspec
 
-from fws.base.counters import CATALOGUE as COUNTERS
+from fws.base.counters import CATALOGUE as COUNTER_GROUPS
 from fws.base.counters import Counter
 
-# The label of what has no place any more because a metric has too many series.
-OTHER = "other"
 _LINK = re.compile(r"\[([^]]+)]\([^)]+\)")
 
 
@@ -153,8 +151,8 @@ _OWN: Final[dict[str, tuple[Metric, ...]]] = {
 
 
 def _catalogue() -> dict[str, tuple[Metric, ...]]:
-    titles = dict.fromkeys([*list(_OWN)[:-1], *COUNTERS, *_OWN])
-    return {title: (*_OWN.get(title, ()), *map(of_counter, COUNTERS.get(title, ()))) for title in titles}
+    titles = dict.fromkeys([*list(_OWN)[:-1], *COUNTER_GROUPS, *_OWN])
+    return {title: (*_OWN.get(title, ()), *map(of_counter, COUNTER_GROUPS.get(title, ()))) for title in titles}
 
 
 CATALOGUE: Final = _catalogue()

@@ -9,13 +9,12 @@ from typing import NamedTuple, Protocol, runtime_checkable
 from fws import __version__
 from fws.base.counters import COUNTERS
 from fws.base.histogram import Histogram
-from fws.base.metrics import Metrics
+from fws.base.metrics import OTHER, Metrics
 from fws.brokers.base import Broker
 from fws.channels.hub import Hub
 from fws.compiler.generation import Generation
 from fws.histories.base import History
 from fws.histories.memory import MemoryHistory
-from fws.metrics.catalogue import OTHER
 from fws.metrics.lag import Lag
 from fws.metrics.process import add_process
 from fws.metrics.snapshot import Snapshot

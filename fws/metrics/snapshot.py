@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 import msgspec
 
 from fws.base.histogram import Histogram
-from fws.metrics.catalogue import METRICS, OTHER, Metric
+from fws.base.metrics import OTHER
+from fws.metrics.catalogue import METRICS, Metric
 
 Labels = tuple[str, ...]
 # The most bytes of a file with a snapshot.

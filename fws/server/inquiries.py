@@ -28,11 +28,27 @@ def found(clients: Iterable[Client], request: Mapping[str, Any], worker: int) ->
             and `channel` are exact; what is empty or missing is not looked at.
         worker: the number of this process.
     """
-    wanted = {name: str(request.get(name) or "") for name in ("client", "user", "address", "path", "channel")}
+    wanted = wanted_by(request)
     most = min(int(request.get("most") or 0), MAX_CLIENTS)
     matching = list(_matching(clients, wanted))
     first = heapq.nsmallest(most, matching, key=lambda client: client.id)
     return {"total": len(matching), "clients": [_shown(client, worker) for client in first]}
+
+
+def wanted_by(request: Mapping[str, Any]) -> dict[str, str]:
+    """What a request says about the clients that it is about; empty for what does not matter."""
+    return {name: str(request.get(name) or "") for name in ("client", "user", "address", "path", "channel")}
+
+
+def is_wanted(client: Client, wanted: Mapping[str, str]) -> bool:
+    """Whether a client is as `wanted_by` says."""
+    return (
+        client.id.startswith(wanted["client"])
+        and wanted["user"] in ("", client.user)
+        and client.address.startswith(wanted["address"])
+        and client.path.startswith(wanted["path"])
+        and (not wanted["channel"] or wanted["channel"] in client.channels)
+    )
 
 
 def _matching(clients: Iterable[Client], wanted: Mapping[str, str]) -> Iterator[Client]:
@@ -40,13 +56,7 @@ def _matching(clients: Iterable[Client], wanted: Mapping[str, str]) -> Iterator[
     budget.start()
     for client in clients:
         budget.spend()
-        if (
-            client.id.startswith(wanted["client"])
-            and wanted["user"] in ("", client.user)
-            and client.address.startswith(wanted["address"])
-            and client.path.startswith(wanted["path"])
-            and (not wanted["channel"] or wanted["channel"] in client.channels)
-        ):
+        if is_wanted(client, wanted):
             yield client
 
 

@@ -21,7 +21,7 @@ from fws.live.redaction import Redaction
 from fws.live.reload import described
 from fws.pipeline.pipeline import Step, StepId
 from fws.pipeline.tally import StageCounts
-from fws.server.inquiries import faults_of, found
+from fws.server.inquiries import faults_of, found, is_wanted, wanted_by
 
 if TYPE_CHECKING:
     from fws.clients.client import Client
@@ -230,16 +230,12 @@ class Operations:
     def _record(self, request: Mapping[str, Any], reply: Reply) -> None:
         """Answer with the events of this process, until the asker goes."""
         server = self._server
-        wanted = {name: str(request.get(name) or "") for name in ("client", "user", "channel")}
+        wanted = wanted_by(request)
 
         def chosen(client: Any) -> bool:
             if client is None:
                 return not wanted["client"] and not wanted["user"]
-            return (
-                client.id.startswith(wanted["client"])
-                and wanted["user"] in ("", client.user)
-                and (not wanted["channel"] or wanted["channel"] in client.channels)
-            )
+            return is_wanted(client, wanted)
 
         recorder = Recorder(server.wall, Redaction(map(str, request.get("redact") or ())), chosen)
         server.observation.add(recorder)

@@ -126,7 +126,7 @@ class TracedPipeline(Pipeline):
     def run(self, client: Any, value: Any) -> Any:
         tracing = self._tracing
         if random() >= tracing.ratio or (span := tracing.message(self, client, value)) is None:
-            return Pipeline.run(self, client, value)
+            return Pipeline.run(self, client, value)  # `super` would take twice the time, for every message
         return self.record(span, self._recorded.run, client, value)
 
     def tick(self, ticker: Any, value: Any) -> Any:
