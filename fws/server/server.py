@@ -264,9 +264,8 @@ class Server:
 
     def health(self) -> dict[str, Any]:
         """The answer of `/healthz`."""
-        draining = self.draining
         clients = len(self._hub.clients)
-        if draining:
+        if self.draining:
             return {"status": "draining", "clients": clients}
         if (reason := self.node.broker.health()) is not None:
             return {"status": "degraded", "reason": reason, "clients": clients}
@@ -288,7 +287,8 @@ class Server:
             logger.error("the supervisor is gone")
             limit = min(limit, ORPHAN_DRAIN)
         clock = self._context.clock
-        end = clock() + limit
+        began = clock()
+        end = began + limit
         last_words = min(LAST_WORDS, limit / 4)
         self.node.schedules.stop()
         listener = self._listener
@@ -301,7 +301,7 @@ class Server:
                 if self._row is not None:
                     self._row.beat(None)
                 # Other workers go on serving, so that nobody is refused. Accepted connections become clients first.
-                while listener.arriving and clock() < end - limit + min(ARRIVE, limit / 4):
+                while listener.arriving and clock() < began + min(ARRIVE, limit / 4):
                     gevent.sleep(0.02)
             listener.draining = True
         self.legacy.leave()
@@ -312,7 +312,7 @@ class Server:
         reason = "the server is shutting down"
         dismiss(clients, limit, reason)
         cut = end - 2 * last_words
-        self._await_end(cut - (cut - end + limit) * HURRY)
+        self._await_end(cut - (cut - began) * HURRY)
         for client in self._hub.everybody():
             client.close(GOING_AWAY, reason)
         self._await_end(cut)
