@@ -107,6 +107,15 @@ def test_a_channel_without_history_reaches_both_once(pair: Callable[[], Pair]) -
     assert two.sent() == (["from the old", "from the new", "to all"],) * 2
 
 
+def test_what_cannot_be_carried_to_the_other_reaches_nobody(pair: Callable[[], Pair]) -> None:
+    two = pair()
+    two.sent()
+    for channel in ("plain", "room"):
+        with pytest.raises(TypeError):
+            two.old.channels.publish(channel, object())
+    assert two.sent() == ([], [])
+
+
 def test_a_channel_that_is_forgotten_is_forgotten_by_both(pair: Callable[[], Pair]) -> None:
     two = pair()
     two.old.channels.remove_history("room")
