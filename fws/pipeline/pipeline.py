@@ -196,8 +196,8 @@ class Pipeline:
         return `Later`: then `DROP` is left, and of an inner pipeline `Later`.
         """
         tally, expected = self.tally, self._expected
-        tally.left -= 1
-        hooks = iter(self._hooks) if tally.left else tally.measured(self._hooks)
+        tally.left = left = tally.left - 1
+        hooks = iter(self._hooks) if left else tally.measured(self._hooks)
         try:
             for hook in hooks:
                 result = hook(client, value)
@@ -222,8 +222,8 @@ class Pipeline:
     def tick(self, ticker: Ticker, value: Any) -> Any:
         """For `tick`: what is left of `value` at the end, or `DROP`."""
         tally = self.tally
-        tally.left -= 1
-        hooks = iter(self._hooks) if tally.left else tally.measured(self._hooks)
+        tally.left = left = tally.left - 1
+        hooks = iter(self._hooks) if left else tally.measured(self._hooks)
         try:
             for hook in hooks:
                 result = hook(value)
@@ -308,8 +308,8 @@ class Pipeline:
             tally.enter(first)
             hooks = iter(self._hooks[first:])
         else:
-            tally.left -= 1
-            hooks = iter(self._hooks) if tally.left else tally.measured(self._hooks)
+            tally.left = left = tally.left - 1
+            hooks = iter(self._hooks) if left else tally.measured(self._hooks)
         try:
             for hook in hooks:
                 result = hook(client, *more)
@@ -331,8 +331,8 @@ class Pipeline:
     def publish(self, publication: Publication) -> Any:
         """For `publication`: what is left of it at the end, or `DROP`."""
         tally = self.tally
-        tally.left -= 1
-        hooks = iter(self._hooks) if tally.left else tally.measured(self._hooks)
+        tally.left = left = tally.left - 1
+        hooks = iter(self._hooks) if left else tally.measured(self._hooks)
         try:
             for hook in hooks:
                 result = hook(publication)
