@@ -230,9 +230,10 @@ class Channel:
                 start = self._position
                 self._position += chunk
                 left = send_each(self._receivers, start, self._position, frame, self._format)
-                self.written += (min(self._position, total) - start - len(left)) * len(frame)
+                served = min(chunk, total - start) - len(left)
+                self.written += served * len(frame)
                 # A step that served nobody does not count. The members that it left out come next.
-                begun = begun or len(left) < min(chunk, total - start)
+                begun = begun or served > 0
                 for client, sent in left:
                     if sent:
                         # A frame was written in part. Its rest is queued before anything else can be written.

@@ -214,8 +214,8 @@ class Pipeline:
         return `Later`: then `DROP` is left, and of an inner pipeline `Later`.
         """
         tally, expected = self.tally, self._expected
-        tally.left -= 1
-        hooks = iter(self._hooks) if tally.left else tally.measured(self._hooks)
+        tally.left = left = tally.left - 1
+        hooks = iter(self._hooks) if left else tally.measured(self._hooks)
         try:
             for hook in hooks:
                 result = hook(client, value)
@@ -240,8 +240,8 @@ class Pipeline:
     def tick(self, ticker: Ticker, value: Any) -> Any:
         """For `tick`: what is left of `value` at the end, or `DROP`."""
         tally = self.tally
-        tally.left -= 1
-        hooks = iter(self._hooks) if tally.left else tally.measured(self._hooks)
+        tally.left = left = tally.left - 1
+        hooks = iter(self._hooks) if left else tally.measured(self._hooks)
         try:
             for hook in hooks:
                 result = hook(value)
@@ -326,8 +326,8 @@ class Pipeline:
             tally.enter(first)
             hooks = iter(self._hooks[first:])
         else:
-            tally.left -= 1
-            hooks = iter(self._hooks) if tally.left else tally.measured(self._hooks)
+            tally.left = left = tally.left - 1
+            hooks = iter(self._hooks) if left else tally.measured(self._hooks)
         try:
             for hook in hooks:
                 result = hook(client, *more)
@@ -349,8 +349,8 @@ class Pipeline:
     def publish(self, publication: Publication) -> Any:
         """For `publication`: what is left of it at the end, or `DROP`."""
         tally = self.tally
-        tally.left -= 1
-        hooks = iter(self._hooks) if tally.left else tally.measured(self._hooks)
+        tally.left = left = tally.left - 1
+        hooks = iter(self._hooks) if left else tally.measured(self._hooks)
         try:
             for hook in hooks:
                 result = hook(publication)

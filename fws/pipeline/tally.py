@@ -15,7 +15,7 @@ from fws.base.histogram import Histogram
 
 Hook = Callable[..., Any]
 # The most runs of which one is measured.
-MAX_STRIDE = 64
+MAX_STRIDE = 256
 # While measured runs are less than this many seconds apart, fewer are measured.
 SPACING = 0.01
 # More runs than there will ever be: none is measured.
@@ -76,7 +76,7 @@ class StageCounts:
 
 
 class Sampling:
-    """Decides which runs are measured: all of them while they are rare, and one of 64 where they are many.
+    """Decides which runs are measured: all of them while they are rare, and one of 256 where they are many.
 
     Attributes:
         left: what is left until the next run that is measured. Whoever begins a run takes one away.

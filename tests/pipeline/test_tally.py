@@ -168,7 +168,7 @@ def test_rare_runs_are_all_measured() -> None:
 
 def test_of_many_runs_few_are_measured_and_stand_for_all() -> None:
     times = runs_every(0.00001, 100_000)
-    assert times.count == pytest.approx(100_000, abs=64)
+    assert times.count == pytest.approx(100_000, abs=256)
     assert times.seconds == pytest.approx(100.0, rel=0.01)
 
 
