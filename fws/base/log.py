@@ -54,9 +54,8 @@ def escape(text: str) -> str:
 
 def shorten(text: str, limit: int = MAX_LINE) -> str:
     """At most `limit` bytes of UTF-8, cut at a character, with a mark if something is missing."""
-    if len(text) <= limit and len(text.encode()) <= limit:
-        return text
-    return text.encode()[: limit - 3].decode("utf-8", "ignore") + "…"
+    data = text.encode("utf-8", "backslashreplace")  # `escape` need not have been called for half a character yet
+    return text if len(data) <= limit else data[: limit - 3].decode("utf-8", "ignore") + "…"
 
 
 class Text(logging.Formatter):
