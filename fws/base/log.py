@@ -26,6 +26,7 @@ from typing import Any, TextIO
 
 import msgspec
 
+from fws.base.brief import message_of
 from fws.base.fields import LONGEST, NUMBERS, found
 from fws.base.times import rfc3339
 from fws.base.trace import current, fields
@@ -251,7 +252,7 @@ def _text_of(record: logging.LogRecord) -> str:
         text = f"{record.msg!s} {record.args!r}"[:MAX_LINE]
     error = _error_of(record)
     if error is not None and not hasattr(record, "error"):
-        text = f"{text}: {type(error).__name__}: {error}"[:MAX_LINE]
+        text = f"{text}: {type(error).__name__}: {message_of(error)}"[:MAX_LINE]
     return text
 
 
