@@ -97,9 +97,10 @@ def field_of(kind: str, name: str) -> str:
     """The field for a user, an address or a token. Raises ValueError for what is no address."""
     if kind == "address":
         try:
-            return f"address:{ip_address(name)}"
+            ip = ip_address(name.partition("%")[0])
         except ValueError:
             raise ValueError(f"{name!r} is not an IP address") from None
+        return f"address:{getattr(ip, 'ipv4_mapped', None) or ip}"  # as the address of a client
     # A storage does not accept every Python text. One such name must not prevent the check of the others.
     return f"{kind}:{name}".encode("utf-8", "replace").decode()
 

@@ -18,11 +18,26 @@ def brief(value: Any, most: int = MAX_SHOWN) -> str:
         try:
             text = value if isinstance(value, str) and value[:1] in ("{", "[") else _json(value)
         except (TypeError, ValueError, RecursionError):
-            text = repr(value)
+            text = _repr(value)
     text = text[: most + 1]
     if not text.isprintable():
         text = "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
     return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def message_of(error: BaseException) -> str:
+    """The text of an exception, or that it has none. Its class may be the user's, with methods that fail themselves."""
+    try:
+        return str(error)
+    except Exception:
+        return "(its text cannot be read)"
+
+
+def _repr(value: Any) -> str:
+    try:
+        return repr(value)
+    except Exception:
+        return f"({type(value).__name__})"
 
 
 def _json(value: Any) -> str:

@@ -26,6 +26,7 @@ from typing import Any, TextIO
 
 import msgspec
 
+from fws.base.brief import message_of
 from fws.base.fields import LONGEST, NUMBERS, found
 from fws.base.times import rfc3339
 from fws.base.trace import current, fields
@@ -54,9 +55,8 @@ def escape(text: str) -> str:
 
 def shorten(text: str, limit: int = MAX_LINE) -> str:
     """At most `limit` bytes of UTF-8, cut at a character, with a mark if something is missing."""
-    if len(text) <= limit and len(text.encode()) <= limit:
-        return text
-    return text.encode()[: limit - 3].decode("utf-8", "ignore") + "…"
+    data = text.encode("utf-8", "backslashreplace")  # `escape` need not have been called for half a character yet
+    return text if len(data) <= limit else data[: limit - 3].decode("utf-8", "ignore") + "…"
 
 
 class Text(logging.Formatter):
@@ -252,7 +252,7 @@ def _text_of(record: logging.LogRecord) -> str:
         text = f"{record.msg!s} {record.args!r}"[:MAX_LINE]
     error = _error_of(record)
     if error is not None and not hasattr(record, "error"):
-        text = f"{text}: {type(error).__name__}: {error}"[:MAX_LINE]
+        text = f"{text}: {type(error).__name__}: {message_of(error)}"[:MAX_LINE]
     return text
 
 

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from gevent.event import Event
 
-from fws.base.brief import brief
+from fws.base.brief import brief, message_of
 from fws.base.errors import Close, Refusal
 from fws.channels.hub import Hub, Listener
 from fws.compiler.generation import Generation
@@ -254,4 +254,4 @@ def _why(error: BaseException) -> str:
         return f"{error.code} {error.reason}".rstrip()
     if isinstance(error, Refusal):
         return f"{error.status} {error.reason}".rstrip()
-    return f"{type(error).__name__}: {error}"
+    return f"{type(error).__name__}: {message_of(error)}"

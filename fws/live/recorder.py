@@ -14,7 +14,7 @@ import msgspec
 from gevent import getcurrent
 from gevent.event import Event as Signal
 
-from fws.base.brief import brief
+from fws.base.brief import brief, message_of
 from fws.live.observation import Passing
 from fws.live.redaction import Redaction
 from fws.pipeline.events import BY_NAME
@@ -162,7 +162,8 @@ class Recorder:
         if not self._depth[wanted] or outcome != "pass":
             recorded.stages.append((step.id.address, outcome))
         if outcome != "pass" and not recorded.why:
-            recorded.why = f"{type(error).__name__}: {error}" if error is not None else step.explain(passing.arguments)
+            said = "" if error is None else f"{type(error).__name__}: {message_of(error)}"
+            recorded.why = said or step.explain(passing.arguments)
         if recorded.event == "connect" and passing.client.identity:
             recorded.identity = self._redaction.masked(passing.client.identity)
 

@@ -18,6 +18,8 @@ Hook = Callable[..., Any]
 MAX_STRIDE = 256
 # While measured runs are less than this many seconds apart, fewer are measured.
 SPACING = 0.01
+# Also what Python itself raises to end a program, such as `sys.exit`: in a filter it is as faulty.
+_FAULTS = (Exception, SystemExit, KeyboardInterrupt, GeneratorExit)
 # More runs than there will ever be: none is measured.
 _NEVER = 1 << 62
 
@@ -71,7 +73,7 @@ class StageCounts:
             self.closes += 1
         elif isinstance(error, Refusal):
             self.refusals += 1
-        elif isinstance(error, Exception):
+        elif isinstance(error, _FAULTS):
             self.faults += 1
 
 

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from gevent import GreenletExit
 from gevent.exceptions import BlockingSwitchOutError
 
+from fws.base.brief import message_of
 from fws.base.errors import Close, FillError, MessageFillError, Refusal, Reject, StorageError
 from fws.base.fault_book import FaultBook
 from fws.base.log import escape
@@ -123,7 +124,7 @@ class Faults:
         # follows.
         where = error.where if isinstance(error, HookResultError) else culprit(error.__traceback__) or "a filter"
         name = type(error).__name__
-        what = str(error) if isinstance(error, HookResultError) else f"{name}: {error}"
+        what = str(error) if isinstance(error, HookResultError) else f"{name}: {message_of(error)}"
         if isinstance(error, BlockingSwitchOutError):
             what = "it waits, though its filter promises `waits = False`"
         cause = f"{event} {where} {name}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 import gevent
 
 from fws.config import Config, parse_listen
+from fws.server.arrival import Arrival
 from fws.server.front import Application
 from fws.server.listener import Listener
 from fws.server.probes import Probes
 from fws.server.sockets import address_of, listen, remove_socket_file
+from fws.server.waiting import shut_down
 from fws.wire.proxy import parse_networks
 
 if TYPE_CHECKING:
@@ -20,6 +23,8 @@ if TYPE_CHECKING:
     from fws.server.monitor import Monitor
     from fws.server.node import Node
     from fws.workers.scoreboard import Row
+
+logger = logging.getLogger("fws.http")
 
 # Connections at a time. They do not count as clients, so that an operator reaches a server that is full.
 CONNECTIONS = 100
@@ -30,6 +35,9 @@ ANSWERED = 0.5
 class AdminListener(Listener):
     """Serves neither WebSockets nor TLS, and trusts no proxy.
 
+    Nobody needs a key to connect. So that nobody keeps operators and probes away, a new connection takes the place of
+    the one whose peer has been waited for longest.
+
     Args:
         listener: the socket, which the workers of a supervisor share.
     """
@@ -38,6 +46,9 @@ class AdminListener(Listener):
 
     def __init__(self, listener: Any, application: Application, node: Node) -> None:
         super().__init__(listener, application, node, CONNECTIONS)
+        self._open: set[Any] = set()
+        # Those that have given their place away, and are about to end.
+        self._cut: set[Any] = set()
 
     def configure(self, settings: Server, capacity: int) -> None:
         self.trusted = parse_networks([])
@@ -50,14 +61,30 @@ class AdminListener(Listener):
         self.close()
 
     def finish(self) -> None:
-        """Wait for a moment until answers that are under way have been sent."""
+        """Wait for a moment until answers that are under way have been sent. End those that go on, such as taps."""
         until = time.monotonic() + ANSWERED
         while self.arriving and time.monotonic() < until:
             gevent.sleep(0.01)
+        for sock in self._open:
+            shut_down(sock)
 
     @property
     def connections(self) -> int:
-        return self.arriving
+        return self.arriving - len(self._cut)
+
+    def handle(self, sock: Any, arrival: Arrival) -> bool:
+        self._open.add(sock)
+        try:
+            return super().handle(sock, arrival)
+        finally:
+            self._open.discard(sock)
+            self._cut.discard(sock)
+
+    def _admit(self, address: str) -> Arrival | None:
+        if self.connections >= self._capacity and (sock := self.waiting.end_first()) is not None:
+            logger.warning("all %d connections of [admin] are in use: one that waits is ended", self._capacity)
+            self._cut.add(sock)
+        return super()._admit(address)
 
 
 class AdminPort:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from fws.base.novelty import Novelty
 from fws.server.node import Node
+from fws.server.waiting import Waiting
 from fws.wire.head import Takes
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ class Front(Protocol):
         tls: certificates; None for no TLS.
         websockets: whether requests may become WebSockets.
         draining: whether upgrades are refused.
-        idle: sockets that wait for another request.
+        waiting: connections whose peers are waited for.
         failures: failed plain requests that were logged lately.
     """
 
@@ -45,5 +46,5 @@ class Front(Protocol):
     tls: CertificateStore | None
     websockets: bool
     draining: bool
-    idle: set[Any]
+    waiting: Waiting
     failures: Novelty

@@ -194,7 +194,7 @@ class Handler(WebSocketHandler):
         self.requestline = ""
         taking = self.server.application.takes
         reader = HeadReader(limits.max_head, limits.max_head_line, limits.max_headers, taking)
-        data = self._rest
+        data, waiting = self._rest, self.server.waiting
         try:
             while True:
                 head = reader.feed(data) if data else None
@@ -202,14 +202,13 @@ class Handler(WebSocketHandler):
                     self._rest = reader.rest
                     self._takes = reader.takes
                     return head
-                if self.headers_sent and not data:  # of an earlier request on this connection
-                    self.server.idle.add(self.socket)
+                # The headers are those of an earlier request on this connection.
+                waiting[self.socket] = self.headers_sent and not data
                 data = self.socket.recv(RECEIVE)
-                self.server.idle.discard(self.socket)
                 if not data:
                     return None
         finally:
-            self.server.idle.discard(self.socket)
+            waiting.pop(self.socket, None)
             self.command = reader.method
 
     def _read_body(self, head: Head) -> bool:
@@ -226,11 +225,12 @@ class Handler(WebSocketHandler):
         body, self._rest = bytearray(self._rest[: head.length]), self._rest[head.length :]
         if head.waits_for_continue and len(body) < head.length:
             self.socket.sendall(_CONTINUE)
-        while len(body) < head.length:
-            data = self.socket.recv(min(RECEIVE, head.length - len(body)))
-            if not data:
-                return False
-            body += data
+        with self.server.waiting.on(self.socket):
+            while len(body) < head.length:
+                data = self.socket.recv(min(RECEIVE, head.length - len(body)))
+                if not data:
+                    return False
+                body += data
         self.environ["wsgi.input"] = io.BytesIO(body)
         return True
 
@@ -399,7 +399,8 @@ class Handler(WebSocketHandler):
         """Send a piece of a response."""
         if not self._upgrades:
             self._allow_time(RESPONSE_TIMEOUT)
-        super()._sendall(data)
+        with self.server.waiting.on(self.socket):
+            super()._sendall(data)
 
     def write(self, data: bytes) -> None:
         """Called without data to send the head. It is sent later, together with what `connect` sent to the client."""

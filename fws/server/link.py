@@ -71,8 +71,9 @@ class Frame(msgspec.Struct, frozen=True, array_like=True):
     channel: str = ""
 
 
-_encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(Frame).decode
+# JSON, because what is shown about a sender may have integers of any size, which MessagePack cannot carry.
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(Frame).decode
 
 
 class Link:
@@ -158,6 +159,8 @@ class Link:
                     self._empty.set()
         except OSError:
             self._break()
+        except Exception as error:  # what is kept cannot be encoded: the other process would wait in vain
+            self._failed(error)
 
     def _read(self) -> None:
         try:
@@ -169,8 +172,11 @@ class Link:
         except OSError:
             self._break()
         except Exception as error:  # also a fault in `heard`: the processes would not agree any more
-            logger.error("the link failed: %s: %s", type(error).__name__, error, extra={"error": error})
-            self._break(gives_up=True)
+            self._failed(error)
+
+    def _failed(self, error: Exception) -> None:
+        logger.error("the link failed: %s: %s", type(error).__name__, error, extra={"error": error})
+        self._break(gives_up=True)
 
     def _receive(self, count: int) -> bytes:
         data = bytearray()

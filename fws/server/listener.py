@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from gevent import socket
 from gevent.pywsgi import WSGIServer
 
 from fws.base.errors import Refusal
@@ -17,6 +16,7 @@ from fws.server.admission import RETRY
 from fws.server.arrival import Arrival
 from fws.server.front import Application
 from fws.server.handler import Handler
+from fws.server.waiting import Waiting
 from fws.wire.proxy import normal, parse_networks
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class Listener(WSGIServer):
         websockets: whether requests may become WebSockets.
         draining: whether upgrades are refused.
         arriving: connections that are not clients yet, or that request something else.
-        idle: sockets of those that wait for another request.
+        waiting: connections whose peers are waited for.
     """
 
     websockets = True
@@ -83,7 +83,7 @@ class Listener(WSGIServer):
         self.failures = Novelty(node.context.clock)
         self.draining = False
         self.arriving = 0
-        self.idle: set[Any] = set()
+        self.waiting = Waiting()
         self._refused = 0
         self._row = row
         self._eager_until = 0.0
@@ -99,11 +99,7 @@ class Listener(WSGIServer):
         and not to the process that goes on serving.
         """
         super().close()
-        for idle in self.idle:
-            try:
-                idle.shutdown(socket.SHUT_RD)  # what has arrived can still be read
-            except OSError:
-                pass
+        self.waiting.end_idle()
 
     @property
     def connections(self) -> int:

@@ -16,7 +16,7 @@ from fws.metrics.files import Files
 from fws.metrics.lag import Lag
 from fws.metrics.snapshot import Snapshot
 from fws.metrics.walk import Walk
-from fws.runtime.scheduler import Budget
+from fws.runtime.scheduler import Budget, pause
 from fws.server.node import Node
 from fws.workers.heartbeat import Heartbeat
 from fws.workers.scoreboard import Row
@@ -91,6 +91,8 @@ class Monitor:
             self._files = Files(Path(heartbeat.control), heartbeat.row)
         # Only one greenlet at a time collects and writes, so that a file never goes back.
         self._turn = RLock()
+        # Only one page at a time is made. A hundred that have their turns one after the other would hold up clients.
+        self._making = RLock()
         self._greenlets: list[Any] = []
 
     def start(self) -> None:
@@ -125,12 +127,14 @@ class Monitor:
         Args:
             accept: the header `Accept` of the request.
         """
-        snapshot, budget = self._mine(), Budget()
-        budget.start()
-        if self._files is not None:
-            snapshot.merge(self._files.others(budget.spend))
-        snapshot.add("fws_workers", len(self._serving()))
-        return self._exposition(snapshot, accept, budget.spend)
+        with self._making:
+            pause()  # a lock is handed on before sockets are polled
+            snapshot, budget = self._mine(), Budget()
+            budget.start()
+            if self._files is not None:
+                snapshot.merge(self._files.others(budget.spend))
+            snapshot.add("fws_workers", len(self._serving()))
+            return self._exposition(snapshot, accept, budget.spend)
 
     @property
     def others_serve(self) -> bool:

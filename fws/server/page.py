@@ -68,11 +68,15 @@ class AdminPage:
         """As `Application.takes`."""
         if not self._api.path or path not in _PATHS:
             return None
-        return Takes(body=MAX_LOGIN, check=self._check)
+        return Takes(body=MAX_LOGIN, check=self._check_login if path == _LOGIN else self._check)
 
-    def _check(self, head: Head, address: str) -> None:
-        check_same_origin(Asked.by_head(head))
+    def _check_login(self, head: Head, address: str) -> None:
+        self._check(head, address)
         self._logins.check_logins(address)
+
+    @staticmethod
+    def _check(head: Head, address: str) -> None:
+        check_same_origin(Asked.by_head(head))
 
     def respond(self, path: str, environ: WSGIEnvironment) -> Response | None:
         """The response; None if the path is not the page's."""

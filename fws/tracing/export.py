@@ -7,10 +7,14 @@ small. A span that ends is put into a bounded queue, which takes no lock.
 
 from __future__ import annotations
 
+import io
 import os
 import secrets
+from typing import Any
 from urllib.parse import urlsplit
 
+import requests
+from gevent import Timeout
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
@@ -24,6 +28,24 @@ BATCH = 64
 DELAY = 1.0
 # The path of OTLP over HTTP where a URL has none.
 PATH = "/v1/traces"
+# The most bytes of a collector's answer that are read, and seconds that it may take. Only its status matters.
+MAX_ANSWER = 4096
+PATIENCE = 10.0
+
+
+class Session(requests.Session):
+    """Sends requests, and reads of each answer no more than `MAX_ANSWER` bytes, within `PATIENCE` seconds."""
+
+    def send(self, request: requests.PreparedRequest, **settings: Any) -> requests.Response:
+        with Timeout(PATIENCE, requests.Timeout("the collector takes too long")):
+            answer = super().send(request, **settings | {"stream": True})
+            body = answer.raw
+            text = body.read(MAX_ANSWER)
+            if body.read(1):
+                body.close()  # with its connection
+            body.release_conn()
+            answer.raw = io.BytesIO(text)
+            return answer
 
 
 def provider_to(exporter: SpanExporter, settings: Traces) -> TracerProvider:
@@ -51,7 +73,7 @@ def collector(settings: Traces) -> SpanExporter:
     """Sends spans to the collector."""
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 
-    return OTLPSpanExporter(endpoint_of(settings.endpoint) or None)
+    return OTLPSpanExporter(endpoint_of(settings.endpoint) or None, session=Session())
 
 
 def endpoint_of(url: str) -> str:

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from opentelemetry.trace import Span, Status, StatusCode
 
+from fws.base.brief import message_of
 from fws.base.errors import Close, Refusal
 from fws.base.trace import TraceContext
 from fws.pipeline.pipeline import Pipeline, Step, StepId
@@ -103,11 +104,11 @@ class EventSpan:
         stack = "".join(traceback.format_exception(error))
         noted = {
             names.EXCEPTION: name,
-            names.EXCEPTION_MESSAGE: text_of(error),
+            names.EXCEPTION_MESSAGE: text_of(message_of(error)),
             names.STACK: text_of(stack[-MAX_STACK:], MAX_STACK),
         }
         self._span.add_event(names.EVENT_EXCEPTION, noted)
-        self._failed(name, text_of(f"{name}: {error}"))
+        self._failed(name, text_of(f"{name}: {message_of(error)}"))
 
     def _failed(self, kind: str, why: str) -> None:
         self._span.set_attribute(names.ERROR, kind)

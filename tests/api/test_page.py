@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from pathlib import Path
 from typing import Any
@@ -9,12 +10,14 @@ from typing import Any
 import pytest
 from werkzeug.test import Client, TestResponse
 
+from fws.base.errors import Refusal
 from fws.compiler.compile import load_generation
 from fws.pipeline.services import Services
 from fws.server.apis import Apis
 from fws.server.node import Node
 from fws.server.page import POLICY
 from fws.server.web import Web
+from fws.wire.head import HeadReader
 from tests.api.fake import FakeCommands, FakeOperator
 
 KEY, VIEWER, SHOP = "k" * 32, "v" * 32, "s" * 32
@@ -140,6 +143,21 @@ def test_wrong_keys_are_limited_and_those_who_are_in_stay_in(site: Site) -> None
     assert site.post("/login", {"key": KEY}).status_code == 429
     assert site.node.context.metrics["failed_logins"] == 3
     assert site.call("stages").status_code == 200
+
+
+def test_whoever_is_in_can_open_the_page_again_while_others_have_to_wait(site: Site) -> None:
+    """`/session` and `/logout` were refused with 429 as well, so that the page asked for the key, which was refused."""
+    for _ in range(4):
+        site.post("/login", {"key": "wrong"})
+    lines = "Host: a\r\nContent-Type: application/json\r\nSec-Fetch-Site: same-origin\r\nContent-Length: 2\r\n\r\n"
+    for path, refused in {"/login": True, "/session": False, "/logout": False}.items():
+        takes = site.apis.page.takes(path)
+        assert takes is not None
+        assert takes.check is not None
+        head = HeadReader(taking=site.apis.page.takes).feed(f"POST {path} HTTP/1.1\r\n{lines}".encode())
+        assert head is not None
+        with pytest.raises(Refusal) if refused else contextlib.nullcontext():
+            takes.check(head, "192.0.2.1")
 
 
 def test_a_key_that_permits_no_view(site: Site) -> None:

@@ -42,6 +42,9 @@ def test_what_others_have_written_into_the_map() -> None:
         ("token", "abc", "token:abc"),
         ("address", "192.0.2.1", "address:192.0.2.1"),
         ("address", "2001:DB8:0:0::1", "address:2001:db8::1"),
+        # Bans of these were accepted, and banned nobody.
+        ("address", "::ffff:192.0.2.1", "address:192.0.2.1"),
+        ("address", "fe80::1%eth0", "address:fe80::1"),
     ],
 )
 def test_fields(kind: str, name: str, field: str) -> None:

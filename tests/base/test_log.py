@@ -70,6 +70,17 @@ def test_the_same_line_again_is_counted(log: Log) -> None:
     assert len(stream.getvalue().splitlines()) == 4
 
 
+def test_half_a_character_does_not_end_the_counting(log: Log) -> None:
+    """The greenlet that writes the counts ended with a UnicodeEncodeError, and a later line was lost."""
+    logger, stream, clock, handler = log
+    for _ in range(2):
+        logger.info("half \ud800 of it " + "x" * 300)
+    clock.now = 2.0
+    handler.settle()
+    assert "half \\ud800 of it xxx" in stream.getvalue()
+    assert "(and 1 more times)" in stream.getvalue()
+
+
 def test_counts_are_not_lost_at_the_end(log: Log) -> None:
     logger, stream, _, handler = log
     logger.info("x")

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from gevent import GreenletExit
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,6 +15,7 @@ from fws.base.errors import Close, Reject
 from fws.base.histogram import PER_OCTAVE, Histogram, percentile
 from fws.pipeline.outcomes import DROP, Ask, Later, Several
 from fws.pipeline.pipeline import Pipeline, Step, StepId
+from fws.pipeline.tally import StageCounts
 
 OUTCOMES = ["pass", "change", "drop", "several", "none", "later", "fault", "wrong", "close", "refuse"]
 
@@ -172,12 +174,20 @@ def test_of_many_runs_few_are_measured_and_stand_for_all() -> None:
     assert times.seconds == pytest.approx(100.0, rel=0.01)
 
 
+@pytest.mark.parametrize("error", [SystemExit(1), KeyboardInterrupt()])
+def test_what_ends_a_program_is_a_fault_of_the_filter(error: BaseException) -> None:
+    """The log and the page had such a fault, and the metrics of the stage had none."""
+    counts = StageCounts()
+    counts.ended(error)
+    assert counts.faults == 1
+
+
 def test_what_ends_a_greenlet_is_no_fault() -> None:
     def hook(client: Any, value: Any) -> None:
-        raise KeyboardInterrupt
+        raise GreenletExit
 
     pipeline = Pipeline("message", [Step(hook, "x", "")])
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(GreenletExit):
         pipeline.run(None, "x")
     counts = next(pipeline.counts())[1]
     assert (counts.runs, counts.faults) == (1, 0)

@@ -50,3 +50,26 @@ def test_what_a_client_may_cause_at_will_is_no_fault(tmp_path: Path) -> None:
     server.client_says(server.connect(), "{}", "{}")
     assert server.node.context.metrics["messages_unfilled"] == 2
     assert server.node.context.faults.book.since(server.node.context.wall()) == []
+
+
+MUTE = """
+from fws import Filter
+class Mute(Exception):
+    def __str__(self):
+        raise RuntimeError
+class Mutes(Filter):
+    waits = False
+    def message(self, client, message):
+        if message == "raise":
+            raise Mute
+        return message
+"""
+
+
+def test_an_exception_without_a_text_ends_no_connection(tmp_path: Path) -> None:
+    """What its `__str__` raised went through the server, which cut the connection off."""
+    server = build('[pipelines]\nmessage = ["mutes", "echo"]', tmp_path, pipelines={"mutes": MUTE})
+    client = server.connect()
+    server.client_says(client, "raise", "hi")
+    (fault,) = server.node.context.faults.book.since(server.node.context.wall())
+    assert (fault.what, fault.stage) == ("Mute: (its text cannot be read)", "* message mutes")

@@ -182,3 +182,23 @@ def test_what_cannot_be_reached_is_an_error_and_changes_nothing(tmp_path: Path) 
         Bequest(harness.node, str(tmp_path / "none"))
     assert isinstance(harness.node.history, MemoryHistory)
     assert harness.node.history.successor is None
+
+
+def test_what_is_shown_about_a_sender_may_have_a_number_of_any_size(pair: Callable[[], Pair]) -> None:
+    """A user number of 70 bits in the history made every handover fail, and publishing until then."""
+    two = pair()
+    settings: Any = two.old.node.channels.rules.of("room")
+    shown = {"user": "ann", "info": {"number": 2**70}}
+    two.old.node.history.publish(Publication("room", "hi", "me").replace(info=shown), settings.settings)
+    two.settle()
+    assert [at.channels.history("room")[-1].info for at in (two.old, two.new)] == [shown] * 2
+
+
+def test_what_cannot_be_carried_ends_the_link_at_once() -> None:
+    """Otherwise the successor would wait for it, and what is published meanwhile with it."""
+    ours, theirs = socket.socketpair()
+    ended: list[bool] = []
+    with ours, theirs:
+        links.Link(ours, lambda frame: None, ended.append, [links.Frame("remove", channel="\ud800")])
+        gevent.sleep(0.01)
+    assert ended == [True]
