@@ -37,6 +37,9 @@ if TYPE_CHECKING:
     from fws.wire.framing import Transport as Carrier
 
 logger = logging.getLogger("fws.http")
+# What the library logs for debugging names no client.
+_library = logging.getLogger("fws.http.library")
+_library.setLevel(logging.ERROR)
 
 RECEIVE = 16 * 1024
 # Seconds to make a plain response, and then to send each piece of it (8 KiB of a file). A peer that takes longer for a
@@ -64,7 +67,7 @@ class Handler(WebSocketHandler):
     socket: Any
     headers: Any
     # The library's own property removes the log handlers of the application.
-    logger = logger
+    logger = _library
 
     def __init__(self, sock: Any, arrival: Arrival, server: Front) -> None:
         # A stream of the library would take 4.6 KB per client, and read ahead of our head reader.

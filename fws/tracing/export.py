@@ -7,6 +7,7 @@ small. A span that ends is put into a bounded queue, which takes no lock.
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
 from urllib.parse import urlsplit
@@ -24,6 +25,8 @@ BATCH = 64
 DELAY = 1.0
 # The path of OTLP over HTTP where a URL has none.
 PATH = "/v1/traces"
+# Otherwise, the level debug would have two lines about each request to the collector.
+logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
 
 
 def provider_to(exporter: SpanExporter, settings: Traces) -> TracerProvider:

@@ -252,10 +252,14 @@ def test_a_successor_that_cannot_start_changes_nothing_and_the_next_one_takes_ov
         operators.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
         assert b'"status":"ok"' in operators.recv(4096) + operators.recv(4096)
 
+    operator.edit(conf.replace("fws.sock", "other.sock").replace('"echo"', '"log", "echo"'))
+    assert "generation 2 is in force" in operator.fws("reload").stdout
     os.kill(pid, signal.SIGKILL)
     server.wait_for(r"ended by SIGKILL: the next one starts now")
     client, pid = greeted(stack, server, path)  # waits in the socket until then
     assert pid != server.process.pid
+    # Fault: a worker began with generation 1, whatever the supervisor said.
+    assert "generation 2" in operator.fws("top", "--once", "--every", "0.1s").stdout
     ends_well(server)
     assert close_code(client) == 1001
     assert (path.exists(), admin.exists()) == (False, False)
