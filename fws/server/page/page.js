@@ -944,7 +944,7 @@ const tap = {
         rest = parts.pop();
         this.take(parts);
       }
-      throw new Error("The tap has ended.");
+      throw new Error("the tap has ended.");
     } catch (error) {
       if (!signal.aborted) put($("tapstate"), `${error.message} Filter again to start anew.`);
     }
@@ -953,7 +953,7 @@ const tap = {
   take(parts) {
     const lines = [];
     for (const part of parts) {
-      if (part.startsWith("event: error")) throw new Error(JSON.parse(part.split("data: ")[1]).message);
+      if (part.startsWith("event: error")) throw new Error(`${JSON.parse(part.split("data: ")[1]).message}.`);
       if (!part.startsWith("data: ")) continue;
       const line = JSON.parse(part.slice(6));
       if (line.tapping !== undefined) {
