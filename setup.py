@@ -53,7 +53,7 @@ setup(
     ],
     extras_require={
         # Traces: pip install fws[otel].
-        "otel": ["opentelemetry-sdk>=1.25", "opentelemetry-exporter-otlp-proto-http>=1.25"],
+        "otel": ["opentelemetry-sdk>=1.25", "opentelemetry-exporter-otlp-proto-http>=1.25", "requests>=2.28"],
         "test": [
             "pytest>=8",
             "pytest-xdist>=3.5",

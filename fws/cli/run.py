@@ -120,6 +120,7 @@ def run(
     node = _Node(origin, log_format, fixed, secure=tls is not None)
     try:
         if heartbeat is not None:
+            generation.number = heartbeat.generation
             server = Server(generation, address, log, heartbeat, tls, origin=origin, tls_of=tls_of)
             del generation  # a reload replaces it, and nothing else may keep it
             heartbeat.compare(fixed)
@@ -242,6 +243,7 @@ class _Node:
             control=str(sockets),
             admin=admin,
             fixed=self._fixed,
+            generation=lambda: fleet.generation,
         )
         control = _listen(self._socket, fleet)
         inner = _listen(sockets / NODE, fleet)

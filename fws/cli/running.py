@@ -39,7 +39,7 @@ def find(conf: str | None, path: Path | None) -> Path:
         fail(f"no server of {conf} is running" if conf is not None else "no server is running")
     if len(found) > 1:
         lines = "\n".join(f"    --socket {path}  ({about.get('file')})" for path, about in found.items())
-        fail(f"{len(found)} servers are running: name the file of one, or write\n{lines}")
+        fail(f"{len(found)} servers are running: add --conf with the file of one, or\n{lines}")
     return next(iter(found))
 
 

@@ -92,7 +92,7 @@ def line_of(event: dict[str, Any]) -> str:
     stage = f"{event['path']} {event['stage']}"
     value = event.get("in")
     if event["outcome"] == "pass":
-        changed = f"-> {event['out']}" if event.get("out") is not None else ""
+        changed = f"-> {event['out']}" if event.get("out") not in (None, value) else ""
         what = f"{value if value is not None else 'ok'} {changed}".rstrip()
     else:
         why = f" {event['why']}" if event.get("why") else ""

@@ -437,7 +437,8 @@ class Connection:
         """Log how an open connection ended. A client that was refused before the 101 has a line already."""
         if self._transport is not None and logger.isEnabledFor(logging.DEBUG):
             extra = {"client": self.id, "address": address, "code": code, "cause": self.id}
-            logger.debug("client %s at %s disconnected: %d %s", self.id, address, code, reason, extra=extra)
+            how = f"{code} {reason}".rstrip()
+            logger.debug("client %s at %s disconnected: %s", self.id, address, how, extra=extra)
 
     def release(self) -> None:
         """Free the memory that the connection holds, such as half of a large message, and close the socket."""

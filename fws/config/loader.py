@@ -52,7 +52,7 @@ _WHERE = re.compile(r"(.*) \(at (?:line (\d+), column (\d+)|end of document)\)\Z
 _ADVICE = {
     "Invalid value": 'put text in quotes: name = "text"',
     "Cannot overwrite a value": "this key appears twice; write each key once",
-    "Cannot declare": "this section appears twice; put its keys together",
+    "Cannot declare": "this name is given twice, as a section or as a key; give it once, and put its keys together",
     "Expected '=' after a key": 'write name = "value"; put a name with spaces or dots in quotes',
     "Expected newline or end of document after a statement": "write one key with its value per line",
     "Unclosed array": "close the list with ]; put a comma between its items",

@@ -67,13 +67,13 @@ def text_of(statistics: Mapping[str, Any], version: str) -> str:
         f"clients {statistics['clients']:,}   in {_rate(statistics['in'])}   out {_rate(statistics['out'])}   "
         f"loop lag {statistics['lag']:g} ms{workers}"
     )
-    lines = [head, f"{'STAGE':44} {'/s':>9} {'drop':>7} {'error':>6} {'p50':>8} {'p99':>8}  FILE"]
-    ran = [stage for stage in statistics["stages"] if stage["rate"]]
-    for stage in ran:
-        name = f"{stage['path']} {stage['stage']}"
+    ran = [(f"{stage['path']} {stage['stage']}", stage) for stage in statistics["stages"] if stage["rate"]]
+    wide = max([44, *(len(name) for name, _ in ran)])
+    lines = [head, f"{'STAGE':{wide}} {'/s':>9} {'drop':>7} {'error':>6} {'p50':>8} {'p99':>8}  FILE"]
+    for name, stage in ran:
         ended = stage["drop"] + stage["close"] + stage["refuse"]
         lines.append(
-            f"{name:44} {stage['rate']:9,.1f} {ended:7,.1f} {stage['error']:6,.1f} "
+            f"{name:{wide}} {stage['rate']:9,.1f} {ended:7,.1f} {stage['error']:6,.1f} "
             f"{_time(stage['p50']):>8} {_time(stage['p99']):>8}  {stage['place']}"
         )
     if not ran:

@@ -22,7 +22,7 @@ from fws.runtime.scheduler import Deadline, overdue, pause
 from fws.server.arrival import Arrival
 from fws.server.certificates import identity_of, reason_of
 from fws.server.front import Front
-from fws.server.pywsgi import NoInput, RequestHeaders
+from fws.server.pywsgi import NoInput, RequestHeaders, library_logger
 from fws.server.streams import HEAD, SECURE, cors_headers, stream_headers
 from fws.server.upgrade import endpoint_of, first_text, route, stream_of
 from fws.server.web import REASON
@@ -64,7 +64,7 @@ class Handler(WebSocketHandler):
     socket: Any
     headers: Any
     # The library's own property removes the log handlers of the application.
-    logger = logger
+    logger = library_logger
 
     def __init__(self, sock: Any, arrival: Arrival, server: Front) -> None:
         # A stream of the library would take 4.6 KB per client, and read ahead of our head reader.

@@ -127,6 +127,7 @@ class Handover:
             fixed=fixed,
             present=Former(server, self._leaves, self._is_gone),
             predecessor=self._predecessor,
+            generation=lambda: self.fleet.generation,
         )
         self._row = self._supervision.seat()
         # In this order, because a signal that nobody handles would end the process.

@@ -75,7 +75,7 @@ class Operator:
     def __init__(self, node: Node) -> None:
         self._node = node
         self.answers: Answers = Nobody()
-        self._taps = 0
+        self._taps: set[Queue] = set()  # what arrives for each
 
     def _ask(self, do: str, **more: Any) -> list[dict[str, Any]]:
         """All answers to a request. Raises CommandError."""
@@ -126,7 +126,7 @@ class Operator:
         return {"nodes": nodes, "workers": workers, "redis": (self._node.broker.health() or "ok") if redis else "none"}
 
     def tap(self, request: Mapping[str, Any]) -> Generator[dict[str, Any]]:
-        if self._taps >= MAX_TAPS:
+        if len(self._taps) >= MAX_TAPS:
             raise CommandError(NOT_AVAILABLE, f"there are {MAX_TAPS} taps already")
         arriving: Queue = Queue(MAX_WAITING)
 
@@ -137,7 +137,7 @@ class Operator:
             except ControlError as error:
                 arriving.put(CommandError(INTERNAL, str(error)))
 
-        self._taps += 1
+        self._taps.add(arriving)
         running = gevent.spawn(run)
         try:
             while True:
@@ -146,8 +146,14 @@ class Operator:
                     raise answer
                 yield answer
         finally:
-            self._taps -= 1
+            self._taps.discard(arriving)
             running.kill(block=False)
+
+    def end_taps(self) -> None:
+        """This process serves nobody any more. After a handover it lives on, and a tap would show nothing."""
+        for arriving in self._taps:
+            # A queue that is full is emptied first.
+            gevent.spawn(arriving.put, CommandError(INTERNAL, "the tap has ended"))
 
     # Bans.
 

@@ -1,8 +1,14 @@
-"""What gevent's pywsgi needs of a request, for heads that fws has read itself."""
+"""What gevent's pywsgi and its WebSocket handler need, for heads that fws has read itself."""
 
 from __future__ import annotations
 
+import logging
+
 from fws.wire.head import Head
+
+# What the library logs for debugging names no client.
+library_logger = logging.getLogger("fws.http.library")
+library_logger.setLevel(logging.ERROR)
 
 
 class RequestHeaders:

@@ -340,6 +340,7 @@ class Server:
             self._watchdog.stop()
         if self._admin is not None:
             self._admin.close(shared=self._shares)  # until now it has answered that the server drains
+            self.operator.end_taps()
             self._admin.stop()
         self._keeper.write_counters()
         if self._heartbeat is not None or not self._shares:  # otherwise the process stays, and its supervisor says more

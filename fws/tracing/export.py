@@ -8,6 +8,7 @@ small. A span that ends is put into a bounded queue, which takes no lock.
 from __future__ import annotations
 
 import io
+import logging
 import os
 import secrets
 from typing import Any
@@ -31,6 +32,8 @@ PATH = "/v1/traces"
 # The most bytes of a collector's answer that are read, and seconds that it may take. Only its status matters.
 MAX_ANSWER = 4096
 PATIENCE = 10.0
+# Otherwise, the level debug would have two lines about each request to the collector.
+logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
 
 
 class Session(requests.Session):

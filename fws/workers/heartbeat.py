@@ -38,7 +38,7 @@ class Inheritance(msgspec.Struct, frozen=True):
 
     `admin` is the descriptor of the listening socket of [admin]; None without one. `fixed` has the settings with which
     the supervisor opened its sockets, by name. `predecessor` is the control socket of the process that the worker
-    takes over from; empty if there is none.
+    takes over from; empty if there is none. `generation` is the number that its generation has.
     """
 
     number: int
@@ -52,6 +52,7 @@ class Inheritance(msgspec.Struct, frozen=True):
     admin: int | None = None
     fixed: dict[str, str] = {}
     predecessor: str = ""
+    generation: int = 1
 
 
 class Heartbeat:
@@ -63,10 +64,11 @@ class Heartbeat:
         control: the folder for its control socket; empty without one.
         fixed: settings that only a restart of the supervisor changes, by name, as it has read them.
         predecessor: the control socket of the process that it takes over from; empty if there is none.
+        generation: the number of the generation with which it begins, so that all workers show the same.
         orphaned: whether the supervisor is dead. The worker then sends itself a SIGTERM.
     """
 
-    __slots__ = ("_admin", "_listener", "control", "fixed", "number", "orphaned", "predecessor", "row")
+    __slots__ = ("_admin", "_listener", "control", "fixed", "generation", "number", "orphaned", "predecessor", "row")
 
     def __init__(self, inherited: Inheritance) -> None:
         self.number = inherited.number
@@ -74,6 +76,7 @@ class Heartbeat:
         self.control = inherited.control
         self.fixed = inherited.fixed
         self.predecessor = inherited.predecessor
+        self.generation = inherited.generation
         self.orphaned = False
         self._listener = inherited.listener
         self._admin = inherited.admin

@@ -50,6 +50,7 @@ class Launcher:
         admin: the listening socket of [admin]; None without one.
         fixed: the settings with which the sockets were opened, by name.
         predecessor: returns the control socket of the process that the next worker takes over from; empty for none.
+        generation: returns the number that the generation of the next worker has.
     """
 
     def __init__(
@@ -60,12 +61,14 @@ class Launcher:
         admin: Any = None,
         fixed: Mapping[str, str] = MappingProxyType({}),
         predecessor: Callable[[], str] = str,
+        generation: Callable[[], int] = lambda: 1,
     ) -> None:
         self._listener = listener
         self._admin = admin
         self._control = control
         self._fixed = dict(fixed)
         self._predecessor = predecessor
+        self._generation = generation
         # From now on the loop reaps all children of the process, as it does when a filter has started a program.
         get_hub().loop.install_sigchld()
         # While workers are renewed, there are more of them than `count`.
@@ -85,7 +88,8 @@ class Launcher:
         handed = (self._listener.fileno(), self._memory, writer, self._life)
         admin = None if self._admin is None else self._admin.fileno()
         more = (self._control, admin, self._fixed, self._predecessor())
-        inherited = Inheritance(number, row, self._scoreboard.rows, *handed, *more)
+        generation = self._generation()
+        inherited = Inheritance(number, row, self._scoreboard.rows, *handed, *more, generation=generation)
         descriptors = [*handed, *([] if admin is None else [admin])]
         # No other process is started before they are made uninheritable again, so that only this worker inherits them.
         for descriptor in descriptors:
@@ -224,6 +228,7 @@ class Supervision:
         fixed: the settings with which the sockets were opened, by name.
         present: a process that serves already, as the first worker; None if all workers have to be started.
         predecessor: returns the control socket of the process that the next worker takes over from; empty for none.
+        generation: returns the number that the generation of the next worker has.
     """
 
     def __init__(
@@ -239,8 +244,9 @@ class Supervision:
         fixed: Mapping[str, str] = MappingProxyType({}),
         present: Process | None = None,
         predecessor: Callable[[], str] = str,
+        generation: Callable[[], int] = lambda: 1,
     ) -> None:
-        launcher = self._launcher = Launcher(listener, count, control, admin, fixed, predecessor)
+        launcher = self._launcher = Launcher(listener, count, control, admin, fixed, predecessor, generation)
         self._hung_up = hung_up
         self._supervisor = Supervisor(
             count,

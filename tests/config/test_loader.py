@@ -214,6 +214,8 @@ def test_slips_of_syntax_have_place_and_advice(text: str, line: int, column: int
 
 def test_a_section_that_is_there_twice_is_called_by_its_name() -> None:
     assert fault_of("[a.b]\n[c]\n[a.b]\n").message == "not TOML: cannot declare 'a.b' twice"
+    # Fault: the hint was that the section appeared twice.
+    assert "as a section or as a key" in fault_of("[a]\nb = ['x']\n[a.b]\n").hint
 
 
 def test_a_syntax_error_shows_its_line_with_a_caret() -> None:

@@ -223,7 +223,9 @@ def test_a_successor_that_cannot_start_changes_nothing_and_the_next_one_takes_ov
 ) -> None:
     """At UNIX sockets, whose files stay. What the file says of the sockets takes effect at a restart."""
     path, admin = tmp_path / "fws.sock", tmp_path / "admin.sock"
-    conf = SMALL.replace("[server]", f'[admin]\nlisten = "unix:{admin}"\n[server]\nlisten = "unix:{path}"')
+    key = "0123456789abcdef0123456789abcdef"
+    operators = f'[admin]\nlisten = "unix:{admin}"\n[api]\nkey = "{key}"\n'
+    conf = SMALL.replace("[server]", f'{operators}[server]\nlisten = "unix:{path}"')
     server = serve(conf, listen=None, ready=False, pipelines={"who": WHO})
     server.wait_for(r"control +\S+")
     operator = Operator(server, tmp_path)
@@ -241,21 +243,33 @@ def test_a_successor_that_cannot_start_changes_nothing_and_the_next_one_takes_ov
     operator.edit(conf.replace("fws.sock", "other.sock"))
     server.signal(signal.SIGHUP)
     server.wait_for(r"\[server\] listen .*needs a restart")
+    head = f"POST /api/tap HTTP/1.1\r\nHost: x\r\nX-API-Key: {key}\r\nContent-Length: 2\r\n\r\n{{}}"
+    tap = stack.enter_context(socket.socket(socket.AF_UNIX))
+    tap.settimeout(10)
+    tap.connect(str(admin))
+    tap.sendall(head.encode())
+    assert b"200 OK" in tap.recv(4096)
     hand_over(server)
+    # Fault: the process lives on, and so did the tap, which showed nothing any more.
+    assert b"the tap has ended" in b"".join(iter(lambda: tap.recv(4096), b""))
     server.wait_for(r"\[1\] \[server\] listen has changed in the file: this takes effect when the server is restarted")
     assert close_code(client) == 1001
     client, pid = greeted(stack, server, path)
     assert [pid] == pids(server)
-    with socket.socket(socket.AF_UNIX) as operators:
-        operators.settimeout(10)
-        operators.connect(str(admin))
-        operators.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-        assert b'"status":"ok"' in operators.recv(4096) + operators.recv(4096)
+    with socket.socket(socket.AF_UNIX) as asking:
+        asking.settimeout(10)
+        asking.connect(str(admin))
+        asking.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        assert b'"status":"ok"' in asking.recv(4096) + asking.recv(4096)
 
+    operator.edit(conf.replace("fws.sock", "other.sock").replace('"echo"', '"log", "echo"'))
+    assert "generation 2 is in force" in operator.fws("reload").stdout
     os.kill(pid, signal.SIGKILL)
     server.wait_for(r"ended by SIGKILL: the next one starts now")
     client, pid = greeted(stack, server, path)  # waits in the socket until then
     assert pid != server.process.pid
+    # Fault: a worker began with generation 1, whatever the supervisor said.
+    assert "generation 2" in operator.fws("top", "--once", "--every", "0.1s").stdout
     ends_well(server)
     assert close_code(client) == 1001
     assert (path.exists(), admin.exists()) == (False, False)

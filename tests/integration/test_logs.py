@@ -134,6 +134,8 @@ def test_every_line_about_a_client_has_its_id_from_its_connection_to_its_end(ser
         assert f"client {client} at 127.0.0.1 connected to /hear" in found[0]
         assert any(f"GET /hear HTTP/1.1: 101 Switching Protocols (client {client})" in line for line in found)
         assert "disconnected" in found[-1]
+    # Fault: the library had a line without an id about each request.
+    assert "Initializing" not in server.output
     # No line about a connection lacks the id.
     assert [line for line in server.lines if "127.0.0.1" in line and "client " not in line and "GET" in line] == []
     assert server.stop() == 0

@@ -156,6 +156,10 @@ def test_the_statistics_of_workers_are_put_together() -> None:
     assert (row["rate"], row["drop"]) == (10.0, 1.0)
     assert row["p50"] < 2 < 1000 < row["p99"]
     assert "message/json" in text_of(together, "1.0")
+    # Fault: the numbers of a stage with a long name, as in a branch, stood beside their columns.
+    together["stages"].append({**row, "path": "/chat/{room}", "stage": "message/by_type/case.say/broadcast"})
+    head, short, long = text_of(together, "1.0").splitlines()[1:4]
+    assert head.index("FILE") == short.index("a.toml:1") == long.index("a.toml:1")
     assert "no event has reached a stage" in text_of(merged([{**one, "stages": []}]), "1.0")
 
 

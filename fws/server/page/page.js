@@ -407,7 +407,7 @@ const pipelines = {
           [found.drop, "dropped"],
           [found.refuse, "refused"],
           [found.close, "closed"],
-          [found.error, found.error === 1 ? "fault" : "faults"],
+          [found.error, "faults"],
         ];
         put(trouble, marks.filter((mark) => mark[0] > 0).map((mark) => `${rate(mark[0])}/s ${mark[1]}`).join(", "));
       },
@@ -807,9 +807,10 @@ const generation = {
   },
 };
 
-/** The lines of a report, each in the colour of its mark. */
+/** The lines of a report, each in the colour of its mark. Only changes have columns; a caret stays where it is. */
 function diff(lines) {
-  return h("pre", { class: "diff", tabIndex: 0 }, ...lines.map((line) => h("span", { data: { mark: line.slice(0, 1) } }, `${line.replace(/ {2,}/g, "  ")}\n`)));
+  const text = (line) => (/^[-+~!]/.test(line) ? line.replace(/ {2,}/g, "  ") : line);
+  return h("pre", { class: "diff", tabIndex: 0 }, ...lines.map((line) => h("span", { data: { mark: line.slice(0, 1) } }, `${text(line)}\n`)));
 }
 
 // Nodes.
@@ -880,6 +881,7 @@ const nodes = {
 const tap = {
   request: null,
   paused: false,
+  several: false, // stages, so that a line says which
   opener: null,
   stopped: new AbortController(),
 
@@ -949,7 +951,7 @@ const tap = {
         rest = parts.pop();
         this.take(parts);
       }
-      throw new Error("The tap has ended.");
+      throw new Error("the tap has ended.");
     } catch (error) {
       if (!signal.aborted) put($("tapstate"), `${error.message} Filter again to start anew.`);
     }
@@ -958,11 +960,13 @@ const tap = {
   take(parts) {
     const lines = [];
     for (const part of parts) {
-      if (part.startsWith("event: error")) throw new Error(JSON.parse(part.split("data: ")[1]).message);
+      if (part.startsWith("event: error")) throw new Error(`${JSON.parse(part.split("data: ")[1]).message}.`);
       if (!part.startsWith("data: ")) continue;
       const line = JSON.parse(part.slice(6));
-      if (line.tapping !== undefined) put($("tapstate"), `live: ${plural(line.tapping, "stage")}`);
-      else if (this.paused) this.missed += line.skipped ?? 1;
+      if (line.tapping !== undefined) {
+        this.several = line.tapping > 1;
+        put($("tapstate"), `live: ${plural(line.tapping, "stage")}`);
+      } else if (this.paused) this.missed += line.skipped ?? 1;
       else if (line.skipped) lines.push(h("li", { class: "muted" }, `${number(line.skipped)} skipped`));
       else if (line.stage) lines.push(this.line(line));
     }
@@ -981,10 +985,10 @@ const tap = {
       { data: { outcome: line.outcome } },
       h("time", { class: "muted" }, clock(line.at)),
       h("span", { class: "muted client" }, line.client || line.channel || "–"),
-      this.request.stage ? null : h("span", { class: "muted" }, `${line.path} ${line.stage}`),
+      this.several ? h("span", { class: "muted" }, this.request.stage ? line.stage : `${line.path} ${line.stage}`) : null,
       passed ? null : h("b", { class: "outcome" }, `${line.outcome} ${line.why ?? ""}`.trim()),
       line.in === undefined ? null : h("span", { class: "value" }, shown(line.in)),
-      line.out === undefined ? null : h("span", { class: "value" }, `→ ${shown(line.out)}`),
+      line.out === undefined || shown(line.out) === shown(line.in) ? null : h("span", { class: "value" }, `→ ${shown(line.out)}`),
     );
   },
 };
