@@ -178,6 +178,7 @@ METHODS: Final = (
         "admin",
         "Close a user's connections.",
         _disconnect,
+        logged=True,
     ),
     Method(
         "refresh",

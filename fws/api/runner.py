@@ -187,7 +187,7 @@ class Runner:
             return {"result": KeyResult(key.name, [one.name for one in METHODS if key.permits(one)])}
         assert method.run is not None
         if method.logged:
-            logger.info("%s with the key %s", name, key.name)
+            logger.info("%s with the key %s%s", name, key.name, _about(call.request))
         try:
             return {"result": method.run(self._does[method.by], call.request)}
         except CommandError as error:
@@ -206,3 +206,10 @@ class Runner:
         level = logging.INFO if new else logging.DEBUG
         logger.log(level, "%s with the key %s: %d %s", name[:50], key.name, error.code, error.message)
         return {"code": error.code, "message": error.message}
+
+
+def _about(request: Any) -> str:
+    """Whom and what a request concerns, for the log: `: user ann`. What it leaves out is not shown."""
+    given = [(name, getattr(request, name)) for name in request.__struct_fields__]
+    shown = ", ".join(f"{name} {value}" for name, value in given if value and isinstance(value, str | int | float))
+    return f": {shown}" if shown else ""

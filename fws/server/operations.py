@@ -190,7 +190,7 @@ class Operations:
         return rule.settings
 
     def _bequeath(self, request: Mapping[str, Any], reply: Reply) -> None:
-        self._server.legacy.give(str(request.get("to") or ""))
+        self._server.succession.give(str(request.get("to") or ""))
         reply({})
 
     # Views.

@@ -32,7 +32,6 @@ from fws.server.apis import Apis
 from fws.server.certificates import CertificateStore, TlsError, make_context
 from fws.server.descriptors import capacity_of, raise_file_limit
 from fws.server.dismissal import dismiss
-from fws.server.legacy import Legacy, inherit
 from fws.server.listener import Listener
 from fws.server.log_keeper import LogKeeper
 from fws.server.monitor import Monitor
@@ -40,6 +39,7 @@ from fws.server.node import Node, tracer_of
 from fws.server.operator import Operator
 from fws.server.sockets import bound, copy, listen, remove_socket_file
 from fws.server.streams import Streams
+from fws.server.succession import Succession, inherit
 from fws.server.web import Web
 from fws.workers.heartbeat import ORPHAN_DRAIN, Heartbeat
 from fws.workers.scoreboard import BEAT, Row
@@ -105,7 +105,7 @@ class Server:
         self._given = given
         self._origin = origin
         self._tls_of = tls_of
-        self.legacy = Legacy(self.node)
+        self.succession = Succession(self.node)
         self._stop = Event()
         self._renewal = Event()
         # Whether other processes go on serving at the same sockets when this one drains.
@@ -304,7 +304,7 @@ class Server:
                 while listener.arriving and clock() < began + min(ARRIVE, limit / 4):
                     gevent.sleep(0.02)
             listener.draining = True
-        self.legacy.leave()
+        self.succession.leave()
         clients = self._hub.everybody()
         logger.info("draining: %d clients, at most %g s", len(clients), limit)
         if not self._shares and self._given is None:
@@ -332,7 +332,7 @@ class Server:
             return min(LAST_PUBLICATIONS, max(end - clock(), 0.1))
 
         self.node.broker.stop(left())
-        self.legacy.end(left())
+        self.succession.end(left())
         if self.node.tracer is not None:
             self.node.tracer.stop(left())
         gevent.killall(self._greenlets, block=False)

@@ -282,7 +282,13 @@ class TestOperators:
         caplog.set_level(logging.INFO)
         bench.call("reload", {})
         bench.call("nodes", {})
-        assert caplog.messages == ["reload with the key [api]"]
+        bench.call("disconnect", {"user": "ann", "whitelist": ["a"]})
+        bench.call("ban", {"kind": "user", "name": "ann", "seconds": 60})
+        assert caplog.messages == [
+            "reload with the key [api]",
+            "disconnect with the key [api]: user ann",
+            "ban with the key [api]: kind user, name ann, seconds 60.0",
+        ]
 
     def test_a_key_says_what_it_permits(self, bench: Bench) -> None:
         result = bench.call("key", {}, Key("viewer", "v", read=True))["result"]

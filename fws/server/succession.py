@@ -116,7 +116,7 @@ class Bequest:
             self._history.publish(publication, settings, done)
 
 
-class Legacy:
+class Succession:
     """What a process may leave to a successor. Without Redis, it does so when a successor asks."""
 
     def __init__(self, node: Node) -> None:

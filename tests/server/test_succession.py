@@ -14,7 +14,7 @@ from fws.histories.memory import MemoryHistory
 from fws.live.control import ControlError
 from fws.pipeline.publication import Position, Publication
 from fws.server import link as links
-from fws.server.legacy import Bequest, Heir
+from fws.server.succession import Bequest, Heir
 from tests.support import Harness, build
 
 CONF = """
