@@ -141,6 +141,7 @@ class Api:
             wrong = {"code": BAD_REQUEST, "message": str(error)}
             return _json(wrong if by_status else {"error": wrong}, 400)
         if isinstance(reply, Stream):
+            reply.is_permitted = lambda: self.keys.permit(key, BY_NAME[name])  # a reload may change the keys
             return Response(reply, mimetype="text/event-stream", headers=_STREAM)
         if by_status and "error" in reply:
             return _json(reply["error"], STATUSES.get(reply["error"]["code"], 500))

@@ -20,9 +20,12 @@ class Key:
         publish: patterns of the channels that it may publish to.
         read: whether it may read histories and presence, and list channels and nodes.
         admin: whether it may do everything.
+
+    Attributes:
+        digest: all that is kept of the key itself.
     """
 
-    __slots__ = ("_digest", "_patterns", "admin", "name", "read")
+    __slots__ = ("_patterns", "admin", "digest", "name", "read")
 
     def __init__(
         self, name: str, secret: str, *, publish: Iterable[str] = (), read: bool = False, admin: bool = False
@@ -30,12 +33,12 @@ class Key:
         self.name = name
         self.read = read
         self.admin = admin
-        self._digest = sha256(secret.encode()).digest()
+        self.digest = sha256(secret.encode()).digest()
         self._patterns = [ChannelPattern.parse(pattern).expression for pattern in publish]
 
     def is_this(self, digest: bytes) -> bool:
         """Compare a digest with that of the key, in constant time."""
-        return hmac.compare_digest(self._digest, digest)
+        return hmac.compare_digest(self.digest, digest)
 
     def permits(self, method: Method) -> bool:
         """Whether it may call a method at all. Channels and the commands of a batch are checked further."""
@@ -43,7 +46,7 @@ class Key:
 
     def sign(self, data: bytes) -> bytes:
         """A signature that only this key gives. The key does not follow from it."""
-        return hmac.digest(hmac.digest(self._digest, b"fws admin page", "sha256"), data, "sha256")
+        return hmac.digest(hmac.digest(self.digest, b"fws admin page", "sha256"), data, "sha256")
 
     def may_publish_to(self, channel: str) -> bool:
         """Whether one of its patterns matches a channel. It counts for a key that may not do everything."""
@@ -71,6 +74,10 @@ class Keys:
 
     def __iter__(self) -> Iterator[Key]:
         return iter(self._keys)
+
+    def permit(self, key: Key, method: Method) -> bool:
+        """Whether a key, perhaps of an earlier configuration, is one of them and permits a method."""
+        return any(one.is_this(key.digest) and one.permits(method) for one in self._keys)
 
     def find(self, secret: str) -> Key | None:
         """The key that was given. The time does not depend on how much of it is right, or on which one it is."""

@@ -14,7 +14,7 @@ from fws.api.method import Method
 from fws.api.methods import BY_NAME, METHODS, channels_of
 from fws.api.operator import Operator
 from fws.api.requests import MAX_COMMANDS, AboutKey, Batch, KeyResult
-from fws.base.command_error import BAD_REQUEST, INTERNAL, NOT_FOUND, CommandError
+from fws.base.command_error import BAD_REQUEST, INTERNAL, NOT_AVAILABLE, NOT_FOUND, CommandError
 from fws.base.decoding import decode
 from fws.base.errors import Refusal, StorageError
 from fws.base.metrics import Metrics
@@ -43,11 +43,15 @@ class Stream:
 
     The first one is awaited at once, so that a request that cannot be served has an error for its answer.
 
+    Attributes:
+        is_permitted: asked before each result is shown. It ends when that is not so any more.
+
     Raises:
         CommandError: it cannot be served.
     """
 
     def __init__(self, results: Iterator[Any]) -> None:
+        self.is_permitted: Callable[[], bool] = lambda: True
         self._results = results
         self._first: list[Any] = [next(results)]
 
@@ -57,6 +61,9 @@ class Stream:
     def __next__(self) -> bytes:
         try:
             result = self._first.pop() if self._first else next(self._results)
+            if not self.is_permitted():
+                self.close()
+                raise CommandError(NOT_AVAILABLE, "the key does not permit this any more")
         except CommandError as error:
             text = msgspec.json.encode({"code": error.code, "message": error.message})
             self._results = iter(())

@@ -200,6 +200,18 @@ def test_a_tap_is_a_stream_that_ends_with_its_reader(site: Site) -> None:
     assert answer == {"error": {"code": 108, "message": "there are 10 taps already"}}
 
 
+def test_a_tap_ends_when_its_key_is_removed(site: Site) -> None:
+    """It showed everybody's messages for as long as its reader liked, although the stolen key had been changed."""
+    events = iter(site.call("tap", {}, X_API_Key=KEY).response)
+    assert next(events) == b'data: {"tapping":1,"generation":1}\n\n'
+    site.apis.configure(site.generation(TOML.replace("exempt = []", "")).config)
+    assert next(events) == b": nothing has passed\n\n"
+    site.apis.configure(site.generation(TOML.replace(KEY, "n" * 32)).config)
+    error = b'{"code":108,"message":"the key does not permit this any more"}'
+    assert list(events) == [b"event: error\ndata: " + error + b"\n\n"]
+    assert not site.operator.tapped
+
+
 def test_without_a_key_there_is_no_page(tmp_path: Path) -> None:
     site = Site(tmp_path, '[pipelines]\nmessage = ["echo"]')
     assert site.admin.get("/").status_code == 404
