@@ -242,6 +242,7 @@ class _Node:
             control=str(sockets),
             admin=admin,
             fixed=self._fixed,
+            begun=fleet.begun,
         )
         control = _listen(self._socket, fleet)
         inner = _listen(sockets / NODE, fleet)

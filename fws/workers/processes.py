@@ -224,6 +224,7 @@ class Supervision:
         fixed: the settings with which the sockets were opened, by name.
         present: a process that serves already, as the first worker; None if all workers have to be started.
         predecessor: returns the control socket of the process that the next worker takes over from; empty for none.
+        begun: called for each worker that begins to serve, with the monotonic time at which it was started.
     """
 
     def __init__(
@@ -239,6 +240,7 @@ class Supervision:
         fixed: Mapping[str, str] = MappingProxyType({}),
         present: Process | None = None,
         predecessor: Callable[[], str] = str,
+        begun: Callable[[float], object] = lambda since: None,
     ) -> None:
         launcher = self._launcher = Launcher(listener, count, control, admin, fixed, predecessor)
         self._hung_up = hung_up
@@ -250,6 +252,7 @@ class Supervision:
             serving=serving,
             unlisten=launcher.unlisten,
             present=present,
+            begun=begun,
         )
         self._woken = Event()
 
