@@ -244,6 +244,7 @@ class _Node:
             admin=admin,
             fixed=self._fixed,
             generation=lambda: fleet.generation,
+            begun=fleet.begun,
         )
         control = _listen(self._socket, fleet)
         inner = _listen(sockets / NODE, fleet)

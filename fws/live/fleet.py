@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ logger = logging.getLogger("fws")
 # Seconds in which a worker must prepare a generation, and put it in force.
 PREPARE = 120.0
 COMMIT = 10.0
+# Seconds after which a worker that has begun to serve has its control socket.
+SOON = 0.2
 # Answers of workers that wait for a slow asker. Workers that are ahead of it wait.
 MAX_WAITING = 100
 
@@ -38,11 +41,25 @@ class Fleet:
         self._workers = workers
         self._generation = generation
         self.reloads = Requests(self._reload)
+        self._reloaded = float("-inf")
 
     @property
     def generation(self) -> int:
         """The number of the generation in force."""
         return self._generation
+
+    def begun(self, since: float) -> None:
+        """A worker serves from now on. If something was put in force after it was started, it may not have it.
+
+        Args:
+            since: the monotonic time at which it was started.
+        """
+        if self._reloaded > since:
+            gevent.spawn_later(SOON, self.reloads.ask, test=False)
+
+    def reloaded(self) -> None:
+        """Something was put in force in the processes that serve."""
+        self._reloaded = time.monotonic()
 
     def answer(self, request: Mapping[str, Any], reply: Reply) -> None:
         """Answer one request. Raises ControlError as a worker does."""
@@ -138,6 +155,7 @@ class Fleet:
         commits = [gevent.spawn(self._commit, path, number) for path in prepared]
         gevent.joinall(commits)
         self._generation = number
+        self.reloaded()
         failed = [one.value for one in commits if one.value]
         logger.info("generation %d is in force in %d workers", number, len(prepared) - len(failed))
         for line in failed:

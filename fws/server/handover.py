@@ -113,7 +113,8 @@ class Handover:
         self._sockets = sockets
         self._replaced = replaced
         self._earlier: list[Greenlet] = []
-        self._reloads = server.reloads
+        self._reloads = self._own = server.reloads
+        self._last = server.reloads.last
         self.fleet = Fleet(file, self._workers, server.generation.number)
         listener, admin = server.sockets()
         self._supervision = Supervision(
@@ -128,6 +129,7 @@ class Handover:
             present=Former(server, self._leaves, self._is_gone),
             predecessor=self._predecessor,
             generation=lambda: self.fleet.generation,
+            begun=self._begun,
         )
         self._row = self._supervision.seat()
         # In this order, because a signal that nobody handles would end the process.
@@ -148,6 +150,14 @@ class Handover:
         if not pids:
             return ""
         return str(self._control.path if pids[-1] == os.getpid() else self._sockets / f"{pids[-1]}{SUFFIX}")
+
+    def _begun(self, since: float) -> None:
+        """A successor serves. What the former server has put in force meanwhile is to be in force there as well."""
+        last = self._own.last
+        if last is not None and last is not self._last and last.report.status == "done":
+            self.fleet.reloaded()
+        self._last = last
+        self.fleet.begun(since)
 
     def _leaves(self) -> None:
         """The successor serves, or everything ends."""

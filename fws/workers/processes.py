@@ -229,6 +229,7 @@ class Supervision:
         present: a process that serves already, as the first worker; None if all workers have to be started.
         predecessor: returns the control socket of the process that the next worker takes over from; empty for none.
         generation: returns the number that the generation of the next worker has.
+        begun: called for each worker that begins to serve, with the monotonic time at which it was started.
     """
 
     def __init__(
@@ -245,6 +246,7 @@ class Supervision:
         present: Process | None = None,
         predecessor: Callable[[], str] = str,
         generation: Callable[[], int] = lambda: 1,
+        begun: Callable[[float], object] = lambda since: None,
     ) -> None:
         launcher = self._launcher = Launcher(listener, count, control, admin, fixed, predecessor, generation)
         self._hung_up = hung_up
@@ -256,6 +258,7 @@ class Supervision:
             serving=serving,
             unlisten=launcher.unlisten,
             present=present,
+            begun=begun,
         )
         self._woken = Event()
 

@@ -134,6 +134,7 @@ class Supervisor:
         serving: called once, when the first worker serves.
         unlisten: called once, at the end, to accept no more connections.
         present: a process that serves already, as the first worker; None if all workers have to be started.
+        begun: called for each worker that begins to serve, with the time at which it was started.
 
     Attributes:
         exit_status: the supervisor's own; None while it is working.
@@ -149,6 +150,7 @@ class Supervisor:
         serving: Callable[[], None],
         unlisten: Callable[[], None],
         present: Process | None = None,
+        begun: Callable[[float], object] = lambda since: None,
     ) -> None:
         self.exit_status: int | None = None
         self._slots = [Slot(number) for number in range(1, count + 1)]
@@ -157,6 +159,7 @@ class Supervisor:
         self._clock = clock
         self._serving = serving
         self._unlisten = unlisten
+        self._begun = begun
         self._has_served = present is not None
         if present is not None:
             first = self._slots[0].worker = Worker(1, present, clock())
@@ -251,6 +254,7 @@ class Supervisor:
             if not worker.ready and worker.process.serves():
                 worker.ready = True
                 logger.info("%s serves", worker)
+                self._begun(worker.since)
                 if not self._has_served:
                     self._has_served = True
                     self._serving()

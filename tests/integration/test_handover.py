@@ -275,6 +275,36 @@ def test_a_successor_that_cannot_start_changes_nothing_and_the_next_one_takes_ov
     assert (path.exists(), admin.exists()) == (False, False)
 
 
+LATE = """
+import logging
+import os
+import gevent
+from fws import Filter
+class Late(Filter):
+    def start(self):
+        logging.getLogger("fws").warning("late in process %d", os.getpid())
+        gevent.sleep(2)
+    def message(self, client, message):
+        pass
+"""
+
+
+def test_a_reload_while_the_successor_starts_is_in_force_there_too(serve: Serve, tmp_path: Path) -> None:
+    """It was reported as done, and lost a moment later: the successor had read the former file."""
+    conf = '[endpoints."/"]\nmessage = ["late", "echo"]\n'
+    server = serve(conf, pipelines={"late": LATE})
+    operator = Operator(server, tmp_path)
+    server.signal(signal.SIGUSR2)
+    server.wait_for(r"(?s)late in process.*late in process")  # which has read the file
+    operator.edit(conf + '[endpoints."/new"]\nmessage = ["echo"]\n')
+    assert operator.reload() == 0
+    server.wait_for("worker 1 .* serves")
+    server.wait_for(r"generation 2 is in force in 1 workers")
+    with connect(server.url("/new"), proxy=None) as client:
+        assert says(client, "hi")
+    assert server.stop() == 0
+
+
 @pytest.mark.parametrize("tls", [True], ids=["wss"], indirect=True)
 def test_the_successor_has_the_flags_of_the_command(serve: Serve, tmp_path: Path) -> None:
     """TLS, --token, and --watch, which goes on with the successor."""
