@@ -200,7 +200,8 @@ class _Node:
             given: whether the listening socket belongs to systemd.
 
         Returns:
-            What is to be called if the signal is SIGUSR2. It hands over to a successor, and returns the exit status.
+            After SIGUSR2, a function that hands over to a successor and returns the exit status; None after other
+            signals.
         """
         operations = server.operator.answers = Operations(server)
         server.start()

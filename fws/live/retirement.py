@@ -73,8 +73,8 @@ class Retirement:
 def stop(components: Iterable[Component], failed: Callable[[BaseException], object]) -> list[Greenlet]:
     """Begin to call `stop` of each component that defines it.
 
-    Each is called in a greenlet of its own: one that hangs takes no time from the others, and whoever waits for the
-    greenlets may end them when time is up.
+    Each is called in a greenlet of its own, so that one that hangs takes no time from the others. The caller may wait
+    for the greenlets, and end them when the time is over.
 
     Args:
         failed: called with what a `stop` raises, but not when its greenlet is ended.

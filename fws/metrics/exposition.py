@@ -1,4 +1,4 @@
-"""A snapshot as text: the format of Prometheus, or OpenMetrics for whoever asks for it.
+"""A snapshot as text: the format of Prometheus, or as OpenMetrics for a client that asks for it.
 
 This is the only module that imports prometheus-client. It is imported when there is an `[admin]` listener.
 """

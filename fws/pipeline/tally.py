@@ -81,7 +81,7 @@ class Sampling:
     """Decides which runs are measured: all of them while they are rare, and one of 256 where they are many.
 
     Attributes:
-        left: what is left until the next run that is measured. Whoever begins a run takes one away.
+        left: the number of runs until the next one that is measured. The code that begins a run subtracts one.
     """
 
     __slots__ = ("_clock", "_last", "_passed", "_stride", "left")

@@ -2,7 +2,7 @@
 
 The process becomes the supervisor of one worker, which it starts with its own command line and which listens on the
 same sockets. When the worker serves, the server in this process drains as a worker does that is renewed. The process
-stays, because whoever started it knows it by its id: systemd, a container, a shell.
+stays, because what started it knows it by its id: systemd, a container, a shell.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Metrics and readiness of a process: what is measured all the time, and the answers to whoever asks."""
+"""Metrics and readiness of a process: what is measured all the time, and the answers at `/metrics` and `/readyz`."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ class Monitor:
         """
         self._row = row
         self._files = Files(folder, row)
-        self._mine()  # so that whoever is asked first knows all
+        self._mine()  # so that each of the other workers can answer with it
         self._greenlets.append(gevent.spawn(self._write_regularly))
 
     def stop(self) -> None:

@@ -1,4 +1,4 @@
-"""The connections of a listener whose peers are waited for, and how they are ended before their time."""
+"""The connections of a listener that wait for their peers, and how the server ends them early."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from gevent import socket
 
 
 class Waiting(dict[Any, bool]):
-    """Sockets that wait for a request, for the rest of it, or until an answer is read, the first one for longest.
+    """Sockets that wait until their peer sends a request or reads an answer. The first one has waited for longest.
 
-    The value says whether the connection is idle: it has had an answer, and nothing of another request has come.
+    The value says whether the connection is idle: its last request is answered, and no byte of another one has arrived.
     """
 
     @contextmanager
     def on(self, sock: Any) -> Iterator[None]:
-        """The peer of a connection that is not idle is waited for."""
+        """Wait, inside the `with` statement, for the peer of a connection that is not idle."""
         self[sock] = False
         try:
             yield

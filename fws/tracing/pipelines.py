@@ -106,7 +106,7 @@ class TracedPipeline(Pipeline):
         steps = [replace(step, hook=observed(step, step.hook, STAGES)) for step in plain.steps]
         self._recorded = Pipeline(plain.event, steps, inner=plain.inner, tally=plain.tally)
         self._branches = [branch for step in plain.steps for _, branch in step.branches]
-        # The number of traced events that run at the moment, and whoever else observes.
+        # The number of traced events that run at the moment; another observer, such as a tap.
         self._recording = 0
         self._observer: Observer | None = None
 
