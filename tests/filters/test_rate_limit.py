@@ -259,11 +259,11 @@ def test_a_connection_above_a_shared_rate_is_refused_with_retry_after(tmp_path: 
 def test_messages_that_arrive_together_ask_the_storage_together(tmp_path: Path) -> None:
     server, storage = shared(tmp_path, "rate_limit 100/s burst=100 by=user store=shared")
     storage.slow = True
+    server.patience = 5.0
     clients = [server.connect(identity={"user": "ann"}) for _ in range(50)]
     for client in clients:
         server.peers[client].arrive(server.peers[client].frame("x"))
     server.settle()
-    gevent.sleep(0.1)
     assert [server.sent(client) for client in clients] == [["x"]] * 50
     assert storage.asked == 2, "once for the first, and once for all who waited meanwhile"
 
